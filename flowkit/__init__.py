@@ -1,0 +1,136 @@
+"""Normalizing flows for lattice field theory, with honest errors. This page is the table of contents.
+
+A name is imported when it is first used, so `import flowkit as fk` costs nothing and panels
+load only where they are shown. To publish a name, add it to the imports for type checkers and to the contents below.
+"""
+
+import difflib
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowkit import (
+        exact as exact,
+        losses as losses,
+        panels as panels,
+        schedules as schedules,
+        stats as stats,
+        testing as testing,
+    )
+    from flowkit.actions import (
+        Action as Action,
+        MatrixModel as MatrixModel,
+        Phi4 as Phi4,
+        Phi4Hopping as Phi4Hopping,
+        Phi4Kappa as Phi4Kappa,
+        Wilson as Wilson,
+        as_double_well as as_double_well,
+    )
+    from flowkit.ensemble import Ensemble as Ensemble, draw as draw, run as run
+    from flowkit.flow import Flow as Flow, gauge_flow as gauge_flow, scalar_flow as scalar_flow
+    from flowkit.groups import SUN as SUN, U1 as U1, Group as Group, Real as Real
+    from flowkit.history import History as History
+    from flowkit.model import Model as Model
+    from flowkit.observables import (
+        Observable as Observable,
+        charge_squared as charge_squared,
+        magnetization as magnetization,
+        phi_squared as phi_squared,
+        plaquette as plaquette,
+        polyakov as polyakov,
+        susceptibility as susceptibility,
+        topological_charge as topological_charge,
+        trace as trace,
+        wilson_loop as wilson_loop,
+    )
+    from flowkit.priors import Draw as Draw, FreeField as FreeField, Haar as Haar, Normal as Normal, Prior as Prior
+    from flowkit.samplers import (
+        HMC as HMC,
+        Heatbath as Heatbath,
+        IndependenceMetropolis as IndependenceMetropolis,
+        Sampler as Sampler,
+    )
+    from flowkit.space import Space as Space, links as links, sites as sites
+    from flowkit.stats import Estimate as Estimate
+    from flowkit.train import Trainer as Trainer
+    from flowkit.transforms import (
+        Affine as Affine,
+        AffineMap as AffineMap,
+        Chain as Chain,
+        CheckerboardCoupling as CheckerboardCoupling,
+        CircleSpline as CircleSpline,
+        DistributionConverter as DistributionConverter,
+        FourierScale as FourierScale,
+        GaugeCoupling as GaugeCoupling,
+        IntervalSpline as IntervalSpline,
+        RealSpline as RealSpline,
+        Spline as Spline,
+        TangentMixture as TangentMixture,
+        Transform as Transform,
+    )
+
+__version__ = "0.1.0"
+
+_CONTENTS = {
+    "space": ["Space", "links", "sites"],
+    "groups": ["Group", "Real", "SUN", "U1"],
+    "actions": ["Action", "MatrixModel", "Phi4", "Phi4Hopping", "Phi4Kappa", "Wilson", "as_double_well"],
+    "observables": [
+        "Observable",
+        "charge_squared",
+        "magnetization",
+        "phi_squared",
+        "plaquette",
+        "polyakov",
+        "susceptibility",
+        "topological_charge",
+        "trace",
+        "wilson_loop",
+    ],
+    "priors": ["Draw", "FreeField", "Haar", "Normal", "Prior"],
+    "transforms": [
+        "Affine",
+        "AffineMap",
+        "Chain",
+        "CheckerboardCoupling",
+        "CircleSpline",
+        "DistributionConverter",
+        "FourierScale",
+        "GaugeCoupling",
+        "IntervalSpline",
+        "RealSpline",
+        "Spline",
+        "TangentMixture",
+        "Transform",
+    ],
+    "flow": ["Flow", "gauge_flow", "scalar_flow"],
+    "model": ["Model"],
+    "train": ["Trainer"],
+    "history": ["History"],
+    "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "Sampler"],
+    "ensemble": ["Ensemble", "draw", "run"],
+    "stats": ["Estimate"],
+}
+_MODULES = ("exact", "losses", "panels", "schedules", "stats", "testing")
+_HOME = {name: module for module, names in _CONTENTS.items() for name in names}
+
+__all__ = ["__version__", *_MODULES, *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use.
+
+    Raises    AttributeError, with the nearest name, for one that does not exist
+    """
+    if name in _MODULES:
+        return import_module(f"flowkit.{name}")
+    if name in _HOME:
+        value = globals()[name] = getattr(import_module(f"flowkit.{_HOME[name]}"), name)
+        return value
+    message = f"module 'flowkit' has no attribute {name!r}"
+    near = difflib.get_close_matches(name, __all__, n=1)
+    raise AttributeError(f"{message}. Did you mean {near[0]!r}?" if near else message)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

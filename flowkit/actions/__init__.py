@@ -1,0 +1,20 @@
+"""Actions: S(x) -> [batch], p(x) = exp(-S(x)) / Z."""
+
+from flowkit.actions.base import Action, Multiple, Pullback, Sum
+from flowkit.actions.matrix import MatrixModel
+from flowkit.actions.phi4 import Phi4, Phi4Hopping, Phi4Kappa, ScalarAction, as_double_well
+from flowkit.actions.wilson import Wilson
+
+__all__ = [
+    "Action",
+    "MatrixModel",
+    "Multiple",
+    "Phi4",
+    "Phi4Hopping",
+    "Phi4Kappa",
+    "Pullback",
+    "ScalarAction",
+    "Sum",
+    "Wilson",
+    "as_double_well",
+]

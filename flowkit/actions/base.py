@@ -1,0 +1,180 @@
+"""What an action is, and how actions are added, scaled and pulled back."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flowkit.space import Space
+
+Map = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class Action(ABC):
+    """S(x), dimensionless, [batch]; the theory is p(x) = exp(-S(x)) / Z.
+
+    A subclass writes __call__, names its couplings in `couplings` and overrides `force` where a closed form is faster.
+    """
+
+    couplings: tuple[str, ...] = ()
+
+    def __init__(self, space: Space):
+        if not isinstance(space, Space):
+            raise TypeError(f"{type(self).__name__} needs a space, made by sites() or links(); got {space!r}.")
+        self.space = space
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        """S of each field of the batch, [batch]."""
+
+    def force(self, x: Tensor) -> Tensor:
+        """F = -dS(exp(w) x)/dw at w = 0 in algebra coordinates, [batch, *space.algebra_shape]."""
+        G = self.space.group
+        with torch.enable_grad():
+            w = torch.zeros(G.algebra_shape(x.shape), dtype=x.real.dtype, device=x.device, requires_grad=True)
+            (gradient,) = torch.autograd.grad(self(G.compose(G.exp(w), x.detach())).sum(), w)
+        return -gradient
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The couplings as plain numbers."""
+        return {name: getattr(self, name) for name in self.couplings}
+
+    def at(self, **changes: Any) -> "Action":
+        """The same action with some couplings changed.
+
+        Raises    ValueError for a coupling it does not have
+        """
+        unknown = sorted(set(changes) - set(self.couplings))
+        if unknown:
+            has = ", ".join(self.couplings) or "none"
+            raise ValueError(f"{type(self).__name__} has the couplings {has}; got {', '.join(unknown)}.")
+        return type(self)(self.space, **{**self.parameters, **changes})
+
+    def on(self, space: Space) -> "Action":
+        """The same action on another lattice."""
+        return type(self)(space, **self.parameters)
+
+    def exact(self, name: str) -> float | None:
+        """The exact mean of the observable of that name, or None where no formula is known."""
+        return None
+
+    def log_z(self) -> float | None:
+        """Exact ln Z for the measure in which priors give log q (Haar on links, flat on sites), or None."""
+        return None
+
+    def pullback(self, transform: Map) -> "Pullback":
+        """The same physics in the coordinates z of x = f(z): S'(z) = S(f(z)) - log|det df/dz|."""
+        return Pullback(self, transform)
+
+    def __add__(self, other: "Action") -> "Sum":
+        if not isinstance(other, Action):
+            return NotImplemented
+        return Sum(self, other)
+
+    def __mul__(self, factor: float) -> "Multiple":
+        if isinstance(factor, Action):
+            return NotImplemented
+        return Multiple(self, factor)
+
+    __rmul__ = __mul__
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
+        return f"{type(self).__name__}({self.space}; {numbers})"
+
+    @classmethod
+    def example(cls) -> "Action":
+        """A small instance for the contract checks."""
+        raise TypeError(f"{cls.__name__} gives no example() for the contract checks.")
+
+
+class Sum(Action):
+    """S(x) = S_1(x) + S_2(x), two actions of one space.
+
+    Raises    ValueError where the spaces differ
+    """
+
+    def __init__(self, first: Action, second: Action):
+        if first.space != second.space:
+            raise ValueError(f"Actions of one space can be added; got {first.space} and {second.space}.")
+        super().__init__(first.space)
+        self.first, self.second = first, second
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.first(x) + self.second(x)
+
+    def force(self, x: Tensor) -> Tensor:
+        return self.first.force(x) + self.second.force(x)
+
+    def on(self, space: Space) -> Action:
+        return Sum(self.first.on(space), self.second.on(space))
+
+    def __repr__(self) -> str:
+        return f"{self.first!r} + {self.second!r}"
+
+    @classmethod
+    def example(cls) -> "Sum":
+        from flowkit.actions.phi4 import Phi4
+        from flowkit.space import sites
+
+        space = sites((4, 2))
+        return Sum(Phi4(space, m2=-1.0, lam=1.0), Phi4(space, m2=0.5, lam=0.3))
+
+
+class Multiple(Action):
+    """S(x) = c S_1(x).
+
+    Raises    ValueError for a factor that is not a finite number
+    """
+
+    def __init__(self, action: Action, factor: float):
+        if not isinstance(factor, (int, float)) or not -float("inf") < factor < float("inf"):
+            raise ValueError(f"An action is multiplied by a finite number; got {factor!r}.")
+        super().__init__(action.space)
+        self.action, self.factor = action, float(factor)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.factor * self.action(x)
+
+    def force(self, x: Tensor) -> Tensor:
+        return self.factor * self.action.force(x)
+
+    def on(self, space: Space) -> Action:
+        return Multiple(self.action.on(space), self.factor)
+
+    def __repr__(self) -> str:
+        return f"{self.factor} * ({self.action!r})"
+
+    @classmethod
+    def example(cls) -> "Multiple":
+        return Multiple(Sum.example(), 0.5)
+
+
+class Pullback(Action):
+    """S'(z) = S(f(z)) - log|det df/dz|, x = f(z): the theory in the coordinates of the prior.
+
+    HMC on it is field-transformation HMC (Luescher, 0907.5491; 2112.01586).
+    """
+
+    def __init__(self, action: Action, transform: Map):
+        super().__init__(action.space)
+        self.action, self.transform = action, transform
+
+    def __call__(self, z: Tensor) -> Tensor:
+        x, logdet = self.transform(z)
+        return self.action(x) - logdet
+
+    def __repr__(self) -> str:
+        return f"{self.action!r} pulled back by {type(self.transform).__name__}"
+
+    @classmethod
+    def example(cls) -> "Pullback":
+        from flowkit.actions.phi4 import Phi4
+
+        def cubic(z: Tensor) -> tuple[Tensor, Tensor]:
+            return z + z**3 / 3, torch.log1p(z**2).flatten(1).sum(1)
+
+        return Pullback(Phi4.example(), cubic)

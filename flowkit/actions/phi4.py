@@ -1,0 +1,186 @@
+"""phi^4 theory in the parametrisations in use, and the conversions between them.
+
+All are S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 + c ] in any dimension d:
+
+| class       | h    | a             | g   | c   | used in |
+|---|---|---|---|---|---|
+| Phi4        | 2    | m2 + 2 d      | lam | 0   | 1904.12072, 2101.08176, 2207.00283 |
+| Phi4Hopping | beta | 1 - 2 lam     | lam | lam | 2105.12481, 2302.08408 |
+| Phi4Kappa   | kappa| m_sq/2 + kappa d | lam | 0 | normflow (2301.01504) |
+
+Phi4 and Phi4Hopping fix the normalisation of the field in different ways, so that a conversion rescales it:
+`action.convert(Phi4)` returns the other action and s with S_other(s phi) = S(phi) + constant.
+"""
+
+import math
+
+from torch import Tensor
+
+from flowkit.actions.base import Action
+from flowkit.lattice import shift
+from flowkit.space import Space, sites
+
+
+class ScalarAction(Action):
+    """S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 + c ], summed over components.
+
+    Field     sites, [batch, components, *lattice]
+    Raises    ValueError for a space of links, a quartic coupling below 0, or couplings that are not finite numbers
+    """
+
+    def __init__(self, space: Space, **couplings: float):
+        super().__init__(space)
+        if space.kind != "sites":
+            raise ValueError(f"{type(self).__name__} lives on sites; got {space}.")
+        for name, value in couplings.items():
+            if not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"{type(self).__name__} needs a finite number {name}; got {value!r}.")
+            setattr(self, name, float(value))
+        if couplings["lam"] < 0:
+            raise ValueError(f"{type(self).__name__} needs lam >= 0; got {couplings['lam']}.")
+
+    @property
+    def coefficients(self) -> tuple[float, float, float, float]:
+        """(h, a, g, c) of the common form."""
+        raise TypeError(f"{type(self).__name__} does not name its coefficients.")
+
+    @classmethod
+    def from_coefficients(cls, space: Space, h: float, a: float, g: float) -> tuple["ScalarAction", float]:
+        """The action of this class that equals the common form up to a constant, and the field's factor s."""
+        raise TypeError(f"{cls.__name__} cannot be made from coefficients.")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        h, a, g, c = self.coefficients
+        neighbours = shift(x, 0)
+        for mu in range(1, self.space.ndim):
+            neighbours = neighbours + shift(x, mu)
+        square = x * x
+        density = square * (a + g * square) - h * x * neighbours
+        return density.flatten(1).sum(1) + c * self.space.dof
+
+    def force(self, x: Tensor) -> Tensor:
+        h, a, g, _ = self.coefficients
+        neighbours = shift(x, 0) + shift(x, 0, -1)
+        for mu in range(1, self.space.ndim):
+            neighbours = neighbours + shift(x, mu) + shift(x, mu, -1)
+        return h * neighbours - x * (2 * a + 4 * g * x * x)
+
+    def convert(self, other: type["ScalarAction"]) -> tuple["ScalarAction", float]:
+        """(S_other, s) with S_other(s phi) = S(phi) + constant.
+
+        Raises    ValueError where the other form cannot express this one
+        """
+        h, a, g, _ = self.coefficients
+        return other.from_coefficients(self.space, h, a, g)
+
+    def exact(self, name: str) -> float | None:
+        action, s = self.convert(Phi4) if self.coefficients[0] > 0 else (self, 1.0)
+        if not isinstance(action, Phi4) or action.lam != 0 or action.m2 <= 0:
+            return None
+        from flowkit import exact
+
+        if name == "phi_squared":
+            return exact.free_phi_squared(self.space.lattice, action.m2) / s**2
+        if name == "susceptibility":
+            return exact.free_susceptibility(action.m2) / s**2
+        return 0.0 if name == "magnetization" else None
+
+    def log_z(self) -> float | None:
+        action, s = self.convert(Phi4) if self.coefficients[0] > 0 else (self, 1.0)
+        if not isinstance(action, Phi4) or action.lam != 0 or action.m2 <= 0:
+            return None
+        from flowkit import exact
+
+        one = exact.free_log_z(self.space.lattice, action.m2) - self.space.volume * math.log(s)
+        return self.space.components * one - self.coefficients[3] * self.space.dof
+
+    @classmethod
+    def example(cls) -> "ScalarAction":
+        numbers = {"m2": -0.5, "lam": 0.7, "beta": 0.6, "kappa": 0.8, "m_sq": -0.4}
+        return cls(sites((4, 6)), **{name: numbers[name] for name in cls.couplings})
+
+
+class Phi4(ScalarAction):
+    """S = sum_x [ sum_mu (phi_{x+mu} - phi_x)^2 + m2 phi^2 + lam phi^4 ]: no factor 1/2.
+
+    Field     sites, [batch, components, *lattice]
+    Returns   S, dimensionless, [batch]
+    Exact     lam = 0: flowkit.exact.free_phi_squared; small 2D lattices: flowkit.exact.phi4_transfer_matrix
+    See       Albergo, Kanwar and Shanahan, 1904.12072
+    """
+
+    couplings = ("m2", "lam")
+    m2: float
+    lam: float
+
+    def __init__(self, space: Space, m2: float, lam: float):
+        super().__init__(space, m2=m2, lam=lam)
+
+    @property
+    def coefficients(self) -> tuple[float, float, float, float]:
+        return 2.0, self.m2 + 2 * self.space.ndim, self.lam, 0.0
+
+    @classmethod
+    def from_coefficients(cls, space: Space, h: float, a: float, g: float) -> tuple["Phi4", float]:
+        if h <= 0:
+            raise ValueError(f"Phi4 needs a positive hopping term; got {h}.")
+        square = h / 2
+        return cls(space, m2=a / square - 2 * space.ndim, lam=g / square**2), math.sqrt(square)
+
+
+class Phi4Hopping(ScalarAction):
+    """S = sum_x [ -beta sum_mu phi_{x+mu} phi_x + phi^2 + lam (phi^2 - 1)^2 ].
+
+    Field     sites, [batch, components, *lattice]
+    Returns   S, dimensionless, [batch]
+    See       Del Debbio, Marsh Rossney and Wilson, 2105.12481; Albandea et al., 2302.08408
+    """
+
+    couplings = ("beta", "lam")
+    beta: float
+    lam: float
+
+    def __init__(self, space: Space, beta: float, lam: float):
+        super().__init__(space, beta=beta, lam=lam)
+
+    @property
+    def coefficients(self) -> tuple[float, float, float, float]:
+        return self.beta, 1 - 2 * self.lam, self.lam, self.lam
+
+    @classmethod
+    def from_coefficients(cls, space: Space, h: float, a: float, g: float) -> tuple["Phi4Hopping", float]:
+        # a / t = 1 - 2 lam and g / t^2 = lam with t = s^2, so t^2 - a t - 2 g = 0 and t > 0.
+        t = (a + math.sqrt(a * a + 8 * g)) / 2
+        if t <= 0:
+            raise ValueError(f"Phi4Hopping needs lam > 0 or a positive phi^2 term; got a = {a}, g = {g}.")
+        return cls(space, beta=h / t, lam=g / t**2), math.sqrt(t)
+
+
+class Phi4Kappa(ScalarAction):
+    """S = sum_x [ kappa/2 sum_mu (phi_{x+mu} - phi_x)^2 + m_sq/2 phi^2 + lam phi^4 ].
+
+    Field     sites, [batch, components, *lattice]
+    Returns   S, dimensionless, [batch]
+    See       the normflow package (Komijani and Marinkovic, 2301.01504), where lam is called lambd
+    """
+
+    couplings = ("kappa", "m_sq", "lam")
+    kappa: float
+    m_sq: float
+    lam: float
+
+    def __init__(self, space: Space, kappa: float, m_sq: float, lam: float):
+        super().__init__(space, kappa=kappa, m_sq=m_sq, lam=lam)
+
+    @property
+    def coefficients(self) -> tuple[float, float, float, float]:
+        return self.kappa, self.m_sq / 2 + self.kappa * self.space.ndim, self.lam, 0.0
+
+    @classmethod
+    def from_coefficients(cls, space: Space, h: float, a: float, g: float) -> tuple["Phi4Kappa", float]:
+        return cls(space, kappa=h, m_sq=2 * (a - h * space.ndim), lam=g), 1.0
+
+
+def as_double_well(m_sq: float, lam: float) -> Phi4Kappa:
+    """One variable with S = m_sq/2 phi^2 + lam phi^4, a double well for m_sq < 0: the space is one site."""
+    return Phi4Kappa(sites((1,)), kappa=0.0, m_sq=m_sq, lam=lam)

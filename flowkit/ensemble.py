@@ -1,0 +1,589 @@
+"""Runs and their results: configurations and series of many chains, with honest errors, saved and loaded whole."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flowkit import __version__, stats
+from flowkit.actions.base import Action
+from flowkit.observables import Observable
+from flowkit.priors.base import Prior
+from flowkit.samplers.base import State
+from flowkit.space import Space
+from flowkit.stats import Estimate
+from flowkit.store import HEADER_LIMIT, Commit, Draft, Store, StoreError
+
+_FORMAT = "flowkit ensemble 1"
+_CHUNK = 2**24  # bytes of configurations in one file, and in one piece that an observable is measured on
+
+
+class EnsembleError(RuntimeError):
+    """A run that had to end, or an ensemble that cannot be written or read; the message is the reason."""
+
+
+class Steps(Protocol):
+    """What `run` drives: any Sampler, and whatever else has these."""
+
+    space: Space
+
+    def init(self, x: Tensor) -> State: ...
+
+    def step(self, state: State, rng: torch.Generator) -> tuple[State, dict[str, Tensor]]: ...
+
+    def describe(self) -> dict[str, Any]: ...
+
+
+class Ensemble:
+    """Configurations of one theory in the order in which they came, and numbers measured on each.
+
+    space         the space of the fields
+    x             [n, chains, *space.shape], on the CPU; None where a run kept none
+    series        name -> [n, chains], float64: S, accept (the rate since the stored step before), logw and logq where
+                  they are known, and what was observed
+    action        gives exact values to compare with; None after loading without one
+    provenance    plain data: how this came about
+    weighted      False: chains of the theory. True: independent draws of a flow, weighted by exp(logw)
+    Raises        EnsembleError for wrong shapes, a missing S (and logw where weighted), NaN or infinity
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        x: Tensor | None,
+        series: dict[str, Tensor],
+        *,
+        action: Action | None = None,
+        provenance: dict[str, Any] | None = None,
+        weighted: bool = False,
+    ):
+        missing = [name for name in (["S", "logw"] if weighted else ["S"]) if name not in series]
+        if missing:
+            raise EnsembleError(f"An ensemble needs the series {missing[0]}; got {', '.join(series) or 'none'}.")
+        shape = series["S"].shape
+        for name, values in series.items():
+            if values.dim() != 2 or values.shape != shape or 0 in shape:
+                raise EnsembleError(f"Series are [n, chains] as S, {list(shape)}; {name} is {list(values.shape)}.")
+            _finite(name, values)
+        if x is not None:
+            if x.shape[:2] != shape:
+                raise EnsembleError(f"Configurations are [n, chains, ...] with S {list(shape)}; got {list(x.shape)}.")
+            try:
+                space.check(x.flatten(0, 1))
+            except (TypeError, ValueError) as error:
+                raise EnsembleError(str(error)) from error
+            _finite("x", x)
+        self.space, self.x, self.series, self.action = space, x, series, action
+        self.provenance, self.weighted = provenance or {}, weighted
+
+    def __len__(self) -> int:
+        """Number of stored steps."""
+        return len(self.series["S"])
+
+    @property
+    def chains(self) -> int:
+        """Number of chains."""
+        return self.series["S"].shape[1]
+
+    def history(self, obs: Observable | str) -> Tensor:
+        """An observable, or a series by its name, in Monte Carlo time: [n, chains].
+
+        Raises    EnsembleError where it was not observed and the configurations were not kept, or gives NaN
+        """
+        name = obs if isinstance(obs, str) else obs.name
+        if name in self.series:
+            return self.series[name]
+        if isinstance(obs, str) or self.x is None:
+            why = "" if isinstance(obs, str) else " and kept no configurations; run with keep=True or observe it"
+            raise EnsembleError(f"This ensemble has the series {', '.join(self.series)}{why}; got {name!r}.")
+        pieces = [obs(self.space, piece) for piece in self._pieces()]
+        values = torch.cat(pieces).double().view(len(self), self.chains)
+        _finite(name, values)
+        return values
+
+    def mean(self, obs: Observable | str, *, S: float = 2.0) -> Estimate:
+        """The mean in the theory with its error, and the exact value where the action knows one.
+
+        tau_int is in units of the stored steps; weighted draws are reweighted, and independent by construction.
+
+        S         window parameter of the Gamma method, see `stats.estimate`; unused for weighted draws
+        Raises    as `history`
+        """
+        values = self.history(obs).numpy()
+        if self.weighted:
+            result = stats.reweighted(values, self.series["logw"].numpy(), S=0.0)
+        else:
+            result = stats.estimate(values, S=S)
+        exact = self.action.exact(obs if isinstance(obs, str) else obs.name) if self.action else None
+        return replace(result, exact=exact, every=self.provenance.get("every", 1))
+
+    def ess(self) -> Estimate:
+        """The effective sample size of the flow behind this ensemble, <w>² / <w²> over its independent draws.
+
+        Raises    EnsembleError where no flow was drawn from
+        """
+        name = "logw" if self.weighted else "logw_proposed"
+        if name not in self.series:
+            raise EnsembleError(f"ESS is a property of a flow's draws; this ensemble has {', '.join(self.series)}.")
+        return stats.ess(self.series[name].flatten().numpy())
+
+    @torch.no_grad()
+    def logw_under(self, flow: Prior) -> Tensor:
+        """log w = -S - log q of these configurations under a flow, [n, chains]: what `stats.tail_check` compares.
+
+        Raises    EnsembleError where no configurations were kept or log q is not finite; ValueError for another space
+        """
+        if self.x is None:
+            raise EnsembleError("log w needs the configurations, and this ensemble kept none; run with keep=True.")
+        if flow.space != self.space:
+            raise ValueError(f"The flow lives on {flow.space}, this ensemble on {self.space}.")
+        logq = torch.cat([flow.log_prob(piece.to(flow.device)).cpu() for piece in self._pieces()])
+        logw = -self.series["S"] - logq.double().view(len(self), self.chains)
+        _finite("logw", logw)
+        return logw
+
+    def _pieces(self) -> Iterator[Tensor]:
+        assert self.x is not None  # the callers have said so in a sentence
+        fields = self.x.flatten(0, 1)
+        rows = max(1, _CHUNK // _row_bytes(fields))
+        for first in range(0, len(fields), rows):
+            yield fields[first : first + rows]
+
+    def save(self, path: str | os.PathLike[str]) -> str:
+        """Commit the ensemble to the folder `path`; returns the name of the commit, which is a zarr v3 group.
+
+        A reader of `path` sees this ensemble or the one before, never a mixture. Other zarr tools open `path/<commit>`:
+        array x, array series [names, n, chains] with the names in its attributes, every chunk with its crc32c.
+
+        Raises    EnsembleError for a full disk or a second writer; what was saved before stays whole
+        """
+        attributes = {
+            "format": _FORMAT,
+            "space": self.space.describe(),
+            "series": list(self.series),
+            "weighted": self.weighted,
+            "provenance": self.provenance,
+        }
+        try:
+            json.dumps(attributes, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise EnsembleError(f"The provenance of an ensemble is plain finite JSON: {error}.") from error
+        arrays = {"series": torch.stack(list(self.series.values())).double().numpy()}
+        if self.x is not None:
+            arrays["x"] = self.x.contiguous().numpy()
+        import zarr
+        from zarr.codecs import Crc32cCodec
+        from zarr.storage import MemoryStore
+
+        try:
+            with Store(path).writing() as draft:
+                files = _Files(draft)
+                group = zarr.create_group(MemoryStore(files), zarr_format=3, attributes=attributes)
+                for name, data in arrays.items():
+                    target = group.create_array(
+                        name,
+                        shape=data.shape,
+                        dtype=data.dtype,
+                        chunks=_chunks(data, axis=1 if name == "series" else 0),
+                        compressors=[Crc32cCodec()],
+                        filters=None,
+                        config={"write_empty_chunks": True},
+                    )
+                    target[...] = data
+                files.finish()
+            return draft.name
+        except StoreError as error:
+            raise EnsembleError(str(error)) from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], commit: str | None = None, action: Action | None = None) -> Ensemble:
+        """The ensemble of the last commit at `path`, or of the one named.
+
+        action    gives the exact values again; it has to be the one the ensemble was made with
+        Raises    EnsembleError where anything is missing, damaged, or not what `save` writes; the message names the
+                  file and, where there is one, a commit that is whole
+        """
+        try:
+            opened = Store(path).open(commit)
+            with _zarr_errors():
+                attributes, arrays = _read(opened)
+            names, provenance, weighted = (attributes[key] for key in ("series", "provenance", "weighted"))
+            if attributes["format"] != _FORMAT or not isinstance(provenance, dict) or not isinstance(weighted, bool):
+                raise ValueError(f"it is no {_FORMAT!r}")
+            if type(provenance.get("every", 1)) is not int:
+                raise ValueError(f"its steps are stored every {provenance['every']!r:.80} steps")
+            if not _names(names) or arrays["series"].dtype != np.float64 or arrays["series"].shape[:1] != (len(names),):
+                raise ValueError(f"its series {names!r:.200} do not fit the array of shape {arrays['series'].shape}")
+            space = Space.from_description(attributes["space"])
+            series = dict(zip(names, torch.from_numpy(arrays["series"]).unbind(0), strict=True))
+            x = torch.from_numpy(arrays["x"]) if "x" in arrays else None
+            made_with = provenance.get("action")
+            if action is not None and repr(action) != made_with:
+                raise ValueError(f"it was made with {made_with}, and {action!r} was given")
+            return cls(space, x, series, action=action, provenance=provenance, weighted=weighted)
+        except StoreError as error:
+            raise EnsembleError(str(error)) from error
+        except (ValueError, KeyError, TypeError, AttributeError, EnsembleError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
+            raise EnsembleError(f"{path} holds no readable ensemble: {reason}.") from error
+
+    def __repr__(self) -> str:
+        what = "weighted draws" if self.weighted else f"stored steps x {self.chains} chains"
+        kept = "" if self.x is not None else "; no configurations"
+        bad = self.provenance.get("invalid", 0)
+        return (
+            f"Ensemble({len(self)} {what} of {self.space}; {', '.join(self.series)}{kept}"
+            f"{f'; {bad} invalid proposals' if bad else ''})"
+        )
+
+
+@torch.no_grad()
+def run(
+    sampler: Steps,
+    n: int,
+    *,
+    chains: int = 16,
+    thermalise: int = 0,
+    every: int = 1,
+    rng: torch.Generator | int | None = None,
+    observe: Sequence[Observable] = (),
+    keep: bool = True,
+    start: Tensor | None = None,
+    progress: bool = False,
+    max_bad: float = 0.01,
+    max_bytes: int = 4 * 2**30,
+) -> Ensemble:
+    """Run `chains` chains of a sampler and store n steps of each.
+
+    sampler       a Sampler, or anything with space, init(x), step(state, rng) and describe()
+    thermalise    steps before the first stored one; a sampler with `tune` sets its step size in them
+    every         steps from one stored step to the next
+    rng           a generator, a seed, or None for a fresh seed; a seed is recorded
+    observe       observables measured during the run, on the device of the chains
+    keep          whether configurations are stored, on the CPU; at most max_bytes
+    start         [chains, *space.shape]; by default the sampler's own start, else a cold one
+    max_bad       share of invalid updates (no finite weight or action) past which the run ends; they are never accepted
+    Raises        ValueError for numbers out of range; EnsembleError past max_bad or max_bytes, or where an observable
+                  is not finite
+    """
+    for name, value, least in (("n", n, 1), ("chains", chains, 1), ("every", every, 1), ("thermalise", thermalise, 0)):
+        _whole(name, value, least)
+    space = sampler.space
+    device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
+    generator, seed = _generator(rng, device)
+    if start is None:
+        own = getattr(sampler, "start", None)
+        start = own(chains, generator) if own else space.cold(chains, like=torch.empty(0))
+    chains = len(start)
+    x = _room(n, start, max_bytes) if keep else None
+    columns = _Columns(n, chains, observe, space)
+    state = sampler.init(start)
+    if hasattr(sampler, "tune"):
+        state = sampler.tune(state, generator, thermalise)
+    else:
+        for _ in range(thermalise):
+            state, _ = sampler.step(state, generator)
+    good, bad = state, torch.zeros((), dtype=torch.long, device=state.S.device)
+    for i in _progress(n, progress):
+        accepted = torch.zeros((), dtype=torch.float64, device=state.S.device)
+        for _ in range(every):
+            state, info = sampler.step(state, generator)
+            accepted = accepted + info["accept"].double()
+            bad = bad + info["invalid"].sum() if "invalid" in info else bad
+        finite = state.S.isfinite()
+        if not finite.all():  # a sampler that lets NaN through: those chains go back to their last stored step
+            bad = bad + (~finite).sum()
+            state = _choose(finite, state, good)
+        good = state
+        if int(bad) > max_bad * n * every * chains:
+            raise EnsembleError(
+                f"The run ended at stored step {i + 1} of {n}: {int(bad)} updates had no finite action or weight, more "
+                f"than {100 * max_bad:g} % of {n * every * chains}. {sampler.describe()}"
+            )
+        if x is not None:
+            x[i] = state.x
+        logq = getattr(state, "logq", None)
+        known = {} if logq is None else {"logq": logq, "logw": -state.S - logq}
+        columns.store(i, state.x, {"S": state.S, **info, **known, "accept": accepted / every})
+    series, left_out = columns.finish()
+    action = getattr(sampler, "action", None)
+    return Ensemble(
+        space,
+        x,
+        series,
+        action=action,
+        provenance=_provenance(
+            action,
+            seed,
+            sampler=sampler.describe(),
+            n=n,
+            chains=chains,
+            every=every,
+            thermalise=thermalise,
+            invalid=int(bad),
+            left_out=left_out,
+        ),
+    )
+
+
+@torch.no_grad()
+def draw(
+    flow: Prior,
+    action: Action,
+    n: int,
+    rng: torch.Generator | int | None = None,
+    *,
+    chunk: int = 1024,
+    observe: Sequence[Observable] = (),
+    keep: bool = True,
+    progress: bool = False,
+    max_bad: float = 0.01,
+    max_bytes: int = 4 * 2**30,
+) -> Ensemble:
+    """n independent draws of a flow, weighted by exp(logw), log w = -S - log q: means are reweighted.
+
+    chunk      draws at once; part of what a seed means
+    max_bad    share of draws without a finite weight past which this ends; they are left out and counted
+    others     as `run`
+    Raises     as `run`; ValueError for an unnormalised prior or another space
+    """
+    _whole("n", n, 1)
+    _whole("chunk", chunk, 1)
+    if flow.space != action.space or not flow.normalised:
+        why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
+        raise ValueError(f"draw needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
+    generator, seed = _generator(rng, flow.device)
+    columns = _Columns(n, 1, observe, flow.space)
+    x: Tensor | None = None
+    filled = bad = 0
+    bar = _progress(-(-n // chunk), progress)
+    while filled < n:
+        fields, logq = flow.draw(min(chunk, n), generator)
+        S = action(fields)
+        if keep and x is None:
+            x = _room(n, fields[:1], max_bytes)
+        finite = (S + logq).isfinite() & fields.flatten(1).isfinite().all(1)
+        bad += int((~finite).sum())
+        if bad > max_bad * n:
+            raise EnsembleError(
+                f"{type(flow).__name__} gave {bad} draws without a finite weight, more than {100 * max_bad:g} % of {n}."
+            )
+        fields, S, logq = (t[finite][: n - filled] for t in (fields, S, logq))
+        rows = slice(filled, filled + len(S))
+        if x is not None:
+            x[rows, 0] = fields.to(x.device)
+        columns.store(rows, fields, {"S": S, "logq": logq, "logw": -S - logq})
+        filled += len(S)
+        next(bar, None)
+    series, _ = columns.finish()
+    describe = getattr(flow, "describe", None)
+    return Ensemble(
+        flow.space,
+        x,
+        series,
+        action=action,
+        provenance=_provenance(
+            action, seed, flow=describe() if describe else type(flow).__name__, n=n, chunk=chunk, invalid=bad
+        ),
+        weighted=True,
+    )
+
+
+class _Columns:
+    """Series that fill up row by row, float64 on the CPU."""
+
+    def __init__(self, n: int, chains: int, observe: Sequence[Observable], space: Space):
+        names = [obs.name for obs in observe]
+        taken = [name for i, name in enumerate(names) if name in names[:i] or name in ("S", "accept", "logq", "logw")]
+        if taken:
+            raise ValueError(f"Observables of a run have names of their own; got {taken[0]!r} twice.")
+        self.shape, self.observe, self.space = (n, chains), observe, space
+        self.series: dict[str, Tensor] = {}
+
+    def store(self, rows: int | slice, x: Tensor, values: dict[str, Tensor]) -> None:
+        for obs in self.observe:
+            measured = obs(self.space, x)
+            _finite(obs.name, measured)
+            values[obs.name] = measured
+        for name, value in values.items():
+            column = self.series.setdefault(name, torch.zeros(self.shape, dtype=torch.float64))
+            column[rows] = value.to("cpu", torch.float64).view_as(column[rows])
+
+    def finish(self) -> tuple[dict[str, Tensor], list[str]]:
+        """The series, and the names of those left out: what a sampler tells of proposals it refused may be infinite."""
+        self.series.pop("invalid", None)  # counted in the provenance
+        left_out = [name for name, values in self.series.items() if not values.isfinite().all()]
+        return {name: values for name, values in self.series.items() if name not in left_out}, left_out
+
+
+class _Files(MutableMapping[str, Any]):
+    """The files of a commit as zarr sees them: buffers by name, written to a draft or read and compared."""
+
+    def __init__(self, files: Draft | Commit):
+        self._files = files
+        self._json: dict[str, Any] = {}  # zarr writes its metadata more than once
+
+    def __setitem__(self, name: str, buffer: Any) -> None:
+        if not isinstance(self._files, Draft):
+            raise TypeError("a commit is read, not written")
+        if name.endswith(".json"):
+            self._json[name] = buffer
+        else:
+            self._files.write(name, buffer.to_bytes())
+
+    def finish(self) -> None:
+        """Write the metadata."""
+        if isinstance(self._files, Draft):
+            for name, buffer in self._json.items():
+                self._files.write(name, buffer.to_bytes())
+
+    def __getitem__(self, name: str) -> Any:
+        from zarr.core.buffer import default_buffer_prototype
+
+        if name in self._json:
+            return self._json[name]
+        if name not in self._files.files:
+            # zarr would take a chunk that is missing for one full of zeros.
+            raise ValueError(f"the chunk {name} is missing") if "/c/" in name else KeyError(name)
+        if isinstance(self._files, Draft):
+            raise KeyError(name)
+        if name.endswith(".json") and self._files.files[name].size > HEADER_LIMIT:
+            raise ValueError(f"{name} is over 1 MiB")
+        return default_buffer_prototype().buffer.from_bytes(self._files.read(name))
+
+    def __delitem__(self, name: str) -> None:
+        del self._json[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._json, **self._files.files})
+
+    def __len__(self) -> int:
+        return len({**self._json, **self._files.files})
+
+
+def _read(commit: Commit) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+    """Attributes and arrays of a commit. No array is made before files of its size are seen to be there."""
+    import zarr
+    from zarr.storage import MemoryStore
+
+    group = zarr.open_group(MemoryStore(_Files(commit), read_only=True), mode="r", zarr_format=3)
+    arrays = {}
+    for name in ("series", "x"):
+        if name == "x" and "x/zarr.json" not in commit.files:
+            continue
+        array = group[name]
+        codecs = json.loads(_Files(commit)[f"{name}/zarr.json"].to_bytes())["codecs"]
+        if not isinstance(array, zarr.Array) or [codec["name"] for codec in codecs] != ["bytes", "crc32c"]:
+            raise ValueError(f"{name} is no array of plain bytes with crc32c")
+        if array.ndim < 3 or array.dtype.kind not in "fc":
+            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}")
+        grid = [-(-side // chunk) for side, chunk in zip(array.shape, array.chunks, strict=True)]
+        size = math.prod(array.chunks) * array.dtype.itemsize + 4
+        sizes = [entry.size for file, entry in commit.files.items() if file.startswith(f"{name}/c/")]
+        if math.prod(grid) != len(sizes) or set(sizes) != {size}:
+            raise ValueError(
+                f"{name} {list(array.shape)} needs {math.prod(grid)} chunks of {size} bytes; got {len(sizes)}"
+            )
+        arrays[name] = np.asarray(array[...])
+    return dict(group.attrs), arrays
+
+
+@contextmanager
+def _zarr_errors() -> Iterator[None]:
+    """Whatever zarr finds wrong with metadata of any kind, as ValueError."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{type(error).__name__}: {error}"[:500]) from error
+
+
+def _chunks(data: np.ndarray[Any, Any], axis: int) -> tuple[int, ...]:
+    """Chunks that cut one axis alone, of at most _CHUNK bytes where a row allows it."""
+    row = max(1, data.nbytes // data.shape[axis])
+    return tuple(min(side, max(1, _CHUNK // row)) if i == axis else side for i, side in enumerate(data.shape))
+
+
+def _names(names: object) -> bool:
+    return isinstance(names, list) and all(isinstance(n, str) for n in names) and 0 < len(names) == len(set(names))
+
+
+def _finite(name: str, values: Tensor) -> None:
+    bad = int((~values.isfinite()).sum())
+    if bad:
+        raise EnsembleError(f"An ensemble stores finite numbers; {name} has {bad} NaN or infinite of {values.numel()}.")
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if type(value) is not int or value < least:
+        raise ValueError(f"{name} is a whole number >= {least}; got {value!r}.")
+
+
+def _row_bytes(fields: Tensor) -> int:
+    return max(1, math.prod(fields.shape[1:]) * fields.element_size())
+
+
+def _room(n: int, fields: Tensor, max_bytes: int) -> Tensor:
+    """Uninitialised room for n batches on the CPU."""
+    need = n * len(fields) * _row_bytes(fields)
+    if need > max_bytes:
+        raise EnsembleError(
+            f"{n} x {len(fields)} configurations need {need / 2**30:.3g} GiB, and max_bytes allows "
+            f"{max_bytes / 2**30:.3g} GiB. Use keep=False with observe=(...), or store fewer of them by every=..."
+        )
+    return torch.empty((n, *fields.shape), dtype=fields.dtype)
+
+
+def _generator(rng: torch.Generator | int | None, device: torch.device | str) -> tuple[torch.Generator, int]:
+    """The generator of a run, and the seed that it was given at last."""
+    if isinstance(rng, torch.Generator):
+        return rng, rng.initial_seed()
+    generator = torch.Generator(device=device)
+    if rng is None:
+        generator.seed()
+    elif type(rng) is int:
+        generator.manual_seed(rng)
+    else:
+        raise TypeError(f"rng is a torch.Generator, a seed or None; got {type(rng).__name__}.")
+    return generator, generator.initial_seed()
+
+
+def _choose(good: Tensor, new: Any, old: Any) -> Any:
+    """The state `new` for the chains that are good and `old` for the others, through nested tuples of tensors."""
+    if isinstance(new, Tensor):
+        if not isinstance(old, Tensor):
+            return new
+        return torch.where(good.view(-1, *[1] * (new.dim() - 1)), new, old)
+    if isinstance(new, tuple) and isinstance(old, tuple):
+        return type(new)(*(_choose(good, a, b) for a, b in zip(new, old, strict=True)))
+    return new
+
+
+def _progress(n: int, show: bool) -> Iterator[int]:
+    if not show:
+        return iter(range(n))
+    from tqdm.auto import tqdm
+
+    return iter(tqdm(range(n), unit="step"))
+
+
+def _provenance(action: Action | None, seed: int, **more: Any) -> dict[str, Any]:
+    return {
+        "flowkit": __version__,
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": seed,
+        "action": None if action is None else repr(action),
+        **more,
+    }

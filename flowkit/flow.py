@@ -1,0 +1,155 @@
+"""A flow: a prior and a transform. A Flow is itself a Prior."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flowkit.actions import Action, Pullback
+from flowkit.groups import U1
+from flowkit.patterns import Loop, Stripes
+from flowkit.priors import Draw, FreeField, Haar, Prior
+from flowkit.space import Space
+from flowkit.transforms import (
+    AffineMap,
+    Chain,
+    CheckerboardCoupling,
+    CircleSpline,
+    DistributionConverter,
+    GaugeCoupling,
+    Transform,
+)
+
+
+class Flow(Prior):
+    """x = f(z), z ~ r: log q(x) = log r(z) - log|det df/dz|.
+
+    prior     r, any Prior (another Flow too)
+    transform f, forward from the prior to the theory
+    Raises    ValueError where prior and transform live on different spaces
+    """
+
+    def __init__(self, prior: Prior, transform: Transform):
+        if prior.space != transform.space:
+            raise ValueError(f"A flow needs prior and transform of one space; got {prior.space} and {transform.space}.")
+        super().__init__(prior.space)
+        self.prior, self.transform = prior, transform
+        self.normalised = prior.normalised
+
+    def draw(self, n: int, rng: torch.Generator) -> Draw:
+        """n independent fields and log q, [n, *space.shape] and [n]."""
+        z, logr = self.prior.draw(n, rng)
+        x, logdet = self.transform(z)
+        return Draw(x, logr - logdet)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        return self.draw(n, rng).x
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        z, logdet = self.transform.inverse(x)
+        return self.prior.log_prob(z) + logdet
+
+    def on(self, space: Space) -> "Flow":
+        """The same flow on another lattice, with a copy of its weights."""
+        return Flow(self.prior.on(space), self.transform.on(space))
+
+    def pullback(self, action: Action) -> Pullback:
+        """The action in the coordinates of the prior, S(f(z)) - logdet f(z)."""
+        return action.pullback(self.transform)
+
+    def describe(self) -> dict[str, Any]:
+        """The flow as plain data, for provenance."""
+        return {
+            "space": self.space.describe(),
+            "prior": type(self.prior).__name__,
+            "transform": str(self.transform),
+            "parameters": sum(p.numel() for p in self.parameters()),
+        }
+
+    @classmethod
+    def example(cls) -> "Flow":
+        from flowkit.priors import Normal
+        from flowkit.transforms import CheckerboardCoupling
+
+        coupling = CheckerboardCoupling.example()
+        return Flow(Normal(coupling.space), coupling)
+
+
+def gauge_flow(space: Space, bins: int = 8, hidden: Sequence[int] = (16, 16)) -> Flow:
+    """A gauge-equivariant flow for U(1) links that starts at Haar measure.
+
+    In two dimensions the couplings go from coarse to fine: each splits rectangles of plaquettes in two by moving one
+    link of their common side, given the loops on both sides of it; loops of r x t plaquettes are the active loops.
+    That is the order in which the theory factorises. Odd factors of a side are peeled off first, one after another.
+    In more dimensions every direction's links move on sublattices of period 2, each updated in turn through all its
+    plaquettes, conditioned on frozen plaquettes.
+
+    bins      of the circular splines
+    hidden    channels of the networks' hidden layers
+    Raises    ValueError for a space that is not links of U1 in two or more dimensions, for a side of 1, or for odd
+              sides in more than two dimensions
+    """
+    if space.kind != "links" or not isinstance(space.group, U1) or space.ndim < 2:
+        raise ValueError(f"gauge_flow builds flows for links of U1 in two or more dimensions; got {space}.")
+    if min(space.lattice) < 2 or (space.ndim > 2 and any(side % 2 for side in space.lattice)):
+        raise ValueError(f"gauge_flow needs sides of at least 2, and even ones beyond two dimensions; got {space}.")
+    layers = _split_layers(space, bins, hidden) if space.ndim == 2 else _sublattice_layers(space, bins, hidden)
+    return Flow(Haar(space), Chain(*layers))
+
+
+def _split_layers(space: Space, bins: int, hidden: Sequence[int]) -> list[Transform]:
+    """Couplings that cut rectangles in two, coarse to fine, until each is one plaquette."""
+    layers: list[Transform] = []
+    blocks = list(space.lattice)
+
+    def cut(nu: int, period: int, place: int) -> None:
+        """Cut each rectangle of `period` plaquettes along nu at `place`."""
+        mu = 1 - nu
+        periods, offsets = [0, 0], [0, 0]
+        periods[mu], periods[nu], offsets[nu] = blocks[mu], period, place
+        over, under = Loop(nu, blocks[mu], blocks[nu]), Loop(nu, blocks[mu], place, below=True)
+        stripes = Stripes(mu, (periods[0], periods[1]), (offsets[0], offsets[1]))
+        layers.append(
+            GaugeCoupling(space, stripes, [over], CircleSpline(bins), hidden, 1, context="local", around=[under])
+        )
+
+    for nu in (1, 0):
+        side = blocks[nu]
+        blocks[nu] = side & -side  # the largest power of two in the side
+        for place in range(side - blocks[nu], 0, -blocks[nu]):
+            cut(nu, side, place)
+    while max(blocks) > 1:
+        nu = 0 if blocks[0] > blocks[1] else 1
+        blocks[nu] //= 2
+        cut(nu, 2 * blocks[nu], blocks[nu])
+    return layers
+
+
+def _sublattice_layers(space: Space, bins: int, hidden: Sequence[int]) -> list[Transform]:
+    layers: list[Transform] = []
+    for mu in range(space.ndim):
+        across = [nu for nu in range(space.ndim) if nu != mu]
+        loops = [Loop(nu, below=below) for nu in across for below in (False, True)]
+        for corner in itertools.product((0, 1), repeat=len(across)):
+            periods, offsets = [1] * space.ndim, [0] * space.ndim
+            for nu, offset in zip(across, corner, strict=True):
+                periods[nu], offsets[nu] = 2, offset
+            stripes = Stripes(mu, tuple(periods), tuple(offsets))
+            layers.append(GaugeCoupling(space, stripes, loops, CircleSpline(bins), hidden))
+    return layers
+
+
+def scalar_flow(space: Space, layers: int = 6, hidden: Sequence[int] = (16, 16), kernel: int = 3) -> Flow:
+    """A flow for scalar fields: a free field of learned mass, Z2-equivariant checkerboard couplings that move each
+    parity in turn, and a symmetric distribution converter.
+
+    Raises    ValueError for links or odd lattice sides
+    """
+    couplings: list[Transform] = [
+        CheckerboardCoupling(space, k % 2, AffineMap(), hidden, kernel, z2=True) for k in range(layers)
+    ]
+    return Flow(
+        FreeField(space, 1.0, learned=True), Chain(*couplings, DistributionConverter(space, 16, symmetric=True))
+    )

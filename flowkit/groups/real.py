@@ -1,0 +1,46 @@
+"""The real line under addition."""
+
+import torch
+from torch import Tensor
+
+from flowkit.groups.base import Group
+
+
+class Real(Group):
+    """Real numbers under addition; the coordinates of the algebra are the field itself."""
+
+    name = "Real"
+    matrix_shape = ()
+    algebra_dim = 1
+    dimension = 1
+    complex = False
+
+    def compose(self, a: Tensor, b: Tensor) -> Tensor:
+        return a + b
+
+    def inverse(self, a: Tensor) -> Tensor:
+        return -a
+
+    def exp(self, w: Tensor) -> Tensor:
+        return w
+
+    def log(self, g: Tensor) -> Tensor:
+        return g
+
+    def tangent(self, g: Tensor) -> Tensor:
+        return g
+
+    def identity(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+    def haar(self, shape: tuple[int, ...], rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
+        raise ValueError("The real line has no normalised Haar measure; use a Normal or FreeField prior.")
+
+    def project(self, x: Tensor) -> Tensor:
+        return x
+
+    def defect(self, x: Tensor) -> Tensor:
+        return torch.where(x.isfinite(), 0.0, torch.inf).to(x.dtype)
+
+    def trace(self, x: Tensor) -> Tensor:
+        raise ValueError("Real fields have no trace; loops are defined for links of U1 or SU(N).")

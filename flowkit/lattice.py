@@ -1,0 +1,59 @@
+"""Geometry of a periodic hypercubic lattice: shifts, sublattices and momenta.
+
+Lattice axis nu is tensor axis 2 + nu of every field, behind the batch and the component axis.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def shift(x: Tensor, mu: int, n: int = 1) -> Tensor:
+    """x(site) -> x(site + n mu), periodic.
+
+    x         [batch, component, *lattice, ...]
+    Returns   the same shape
+    """
+    return torch.roll(x, -n, 2 + mu)
+
+
+def coordinates(lattice: tuple[int, ...]) -> Tensor:
+    """Integer coordinates of every site, [ndim, volume], the last axis running fastest."""
+    grids = torch.meshgrid(*[torch.arange(size) for size in lattice], indexing="ij")
+    return torch.stack([grid.flatten() for grid in grids])
+
+
+def site_index(coordinate: Tensor, lattice: tuple[int, ...]) -> Tensor:
+    """Flat index of the sites with the given integer coordinates, [ndim, ...] -> [...]; periodic."""
+    index = torch.zeros_like(coordinate[0])
+    for axis, size in enumerate(lattice):
+        index = index * size + coordinate[axis] % size
+    return index
+
+
+def parity(lattice: tuple[int, ...]) -> Tensor:
+    """(x_0 + x_1 + ...) mod 2 of every site, [volume]. Needs even sides, so that neighbours differ.
+
+    Raises    ValueError for an odd side
+    """
+    odd = [size for size in lattice if size % 2]
+    if odd:
+        raise ValueError(f"A checkerboard needs even lattice sides; got {format_lattice(lattice)}.")
+    return coordinates(lattice).sum(0) % 2
+
+
+def momentum_squared(lattice: tuple[int, ...], like: Tensor) -> Tensor:
+    """Lattice momenta p^2 = sum_mu 4 sin^2(p_mu / 2) with p_mu = 2 pi k / L_mu, [*lattice], dimensionless."""
+    total = torch.zeros(lattice, dtype=like.dtype, device=like.device)
+    for axis, size in enumerate(lattice):
+        p = 2 * math.pi * torch.arange(size, dtype=like.dtype, device=like.device) / size
+        view = [1] * len(lattice)
+        view[axis] = size
+        total = total + (4 * torch.sin(p / 2) ** 2).view(view)
+    return total
+
+
+def format_lattice(lattice: tuple[int, ...]) -> str:
+    """(4, 6) -> "4x6"."""
+    return "x".join(map(str, lattice))

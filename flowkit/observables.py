@@ -1,0 +1,67 @@
+"""Observables: real numbers measured on every field of a batch, all dimensionless."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from flowkit import loops
+from flowkit.groups import U1
+from flowkit.space import Space
+
+
+@dataclass(frozen=True)
+class Observable:
+    """A named function (space, x) -> [batch]. `action.exact(name)` knows its exact mean where a formula exists."""
+
+    name: str
+    label: str
+    function: Callable[[Space, Tensor], Tensor]
+    unit: str = "dimensionless"
+
+    def __call__(self, space: Space, x: Tensor) -> Tensor:
+        """The value on each field, [batch]."""
+        return self.function(space, space.check(x))
+
+    def __repr__(self) -> str:
+        return f"Observable({self.name})"
+
+
+def _mean(x: Tensor) -> Tensor:
+    return x.flatten(1).mean(1)
+
+
+def _charge(space: Space, x: Tensor) -> Tensor:
+    if space.ndim == 2 and isinstance(space.group, U1):
+        return loops.charge_density_2d(space, x).flatten(1).sum(1).round()
+    return loops.charge_density_4d(space, x).flatten(1).sum(1)
+
+
+plaquette = Observable(
+    "plaquette", "plaquette Re Tr P / N", lambda space, x: _mean(space.group.trace(loops.plaquettes(space, x)))
+)
+trace = Observable("trace", "Re Tr U / N", lambda space, x: _mean(space.group.trace(x)))
+topological_charge = Observable("topological_charge", "topological charge Q", _charge)
+charge_squared = Observable("charge_squared", "Q²", lambda space, x: _charge(space, x) ** 2)
+magnetization = Observable("magnetization", "magnetization φ̄", lambda space, x: _mean(x))
+phi_squared = Observable("phi_squared", "φ²", lambda space, x: _mean(x * x))
+susceptibility = Observable("susceptibility", "(Σφ)² / V", lambda space, x: space.dof * _mean(x) ** 2)
+
+
+def wilson_loop(r: int, t: int) -> Observable:
+    """The mean r x t Wilson loop, Re Tr W / N, over all sites and planes (r along mu, t along nu, mu < nu)."""
+
+    def measure(space: Space, x: Tensor) -> Tensor:
+        values = [_mean(space.group.trace(loops.rectangle(space, x, mu, nu, r, t))) for mu, nu in space.planes]
+        return sum(values[1:], values[0]) / len(values)
+
+    return Observable(f"wilson_loop_{r}x{t}", f"Wilson loop {r}×{t}", measure)
+
+
+def polyakov(mu: int) -> Observable:
+    """The mean Polyakov loop in direction mu, Re Tr L / N."""
+    return Observable(
+        f"polyakov_{mu}",
+        f"Polyakov loop, direction {mu}",
+        lambda space, x: _mean(space.group.trace(loops.polyakov(space, x, mu))),
+    )

@@ -1,0 +1,19 @@
+"""Panels: live and lasting views of plain numbers, for notebooks. They need the extra `lab`."""
+
+try:
+    import anywidget
+    import ipywidgets
+    import matplotlib
+    import plotly
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        f'The panels of flowkit need {missing.name}, which comes with: pip install "lattice-flowkit[lab]".',
+        name=missing.name,
+    ) from missing
+
+from flowkit.panels.base import Panel
+from flowkit.panels.training import Training
+
+__all__ = ["Panel", "Training"]
+
+del anywidget, ipywidgets, matplotlib, plotly

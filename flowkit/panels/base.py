@@ -1,0 +1,79 @@
+"""What every panel is: a view of plain numbers that a notebook shows live and keeps as a picture."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+import plotly.graph_objects as go
+from IPython.display import Image
+
+
+def let_subshell_answer(widget: ipywidgets.Widget) -> None:
+    """Let clicks and requests reach the kernel while a cell runs, as in `trainer.wait()`.
+
+    JupyterLab 4.4+ sends what a page says to a subshell, a thread beside the cell's. ipykernel 7.4 turns it back to the
+    loop that last wrote to the widget, which the running cell holds. Our callbacks only set events or send rows and may
+    run in any thread, so they keep the page's choice. Elsewhere this attribute is never read.
+    """
+    if widget.comm is not None:
+        widget.comm._reply_subshell_for = lambda data, default: default
+
+
+class Panel(ABC):
+    """A view of plain numbers: no physics, no torch.
+
+    As the last expression of a cell it shows itself; `widget` puts it into layouts (`VBox([a.widget, b.widget])`).
+    Without a display it costs nothing: the widget is made when it is first asked for.
+    """
+
+    @cached_property
+    def widget(self) -> ipywidgets.Widget:
+        """The live view; the same one at every call."""
+        return self._make_widget()
+
+    @abstractmethod
+    def _make_widget(self) -> ipywidgets.Widget: ...
+
+    @abstractmethod
+    def figure(self) -> go.Figure:
+        """The numbers so far as an explorable plotly figure, which a notebook keeps."""
+
+    @abstractmethod
+    def snapshot(self) -> Image:
+        """The numbers so far as a png, which survives everywhere: a closed kernel, GitHub, an exported page."""
+
+    def _notes(self) -> list[str]:
+        """Lines of plain text that a saved page shows above the figure."""
+        return []
+
+    def save_html(self, path: str | Path) -> Path:
+        """Write the figure as one page that opens offline (plotly is inside, about 5 MB); returns its path."""
+        path = Path(path)
+        figure = self.figure().to_html(full_html=False, include_plotlyjs=True)
+        lines = "".join(f"<p>{escape(line)}</p>" for line in self._notes())
+        path.write_text(
+            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(repr(self))}</title></head>\n'
+            f'<body style="font-family: system-ui, sans-serif; margin: 1.5em">{lines}{figure}</body></html>\n',
+            encoding="utf-8",
+        )
+        return path
+
+    def close(self) -> None:
+        """Take the live view away; the numbers stay where they are."""
+        widgets = [self.__dict__.pop("widget")] if "widget" in self.__dict__ else []
+        while widgets:
+            widget = widgets.pop()
+            widgets.extend(getattr(widget, "children", ()))
+            widget.close()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        bundle = self.widget._repr_mimebundle_(include=include, exclude=exclude)
+        # ipywidgets' own text lists every trait, seconds and ids among them; nbval compares this text.
+        data, *metadata = bundle if isinstance(bundle, tuple) else (bundle,)
+        data["text/plain"] = repr(self)
+        return (data, *metadata) if metadata else data

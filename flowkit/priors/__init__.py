@@ -1,0 +1,8 @@
+"""Priors: distributions that are sampled directly and whose density is known."""
+
+from flowkit.priors.base import Draw, Prior
+from flowkit.priors.free_field import FreeField
+from flowkit.priors.haar import Haar
+from flowkit.priors.normal import Normal
+
+__all__ = ["Draw", "FreeField", "Haar", "Normal", "Prior"]

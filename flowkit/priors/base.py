@@ -1,0 +1,65 @@
+"""What a prior is."""
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.space import Space
+
+
+class Draw(NamedTuple):
+    """Independent fields with the log-density they were drawn with."""
+
+    x: Tensor
+    """Fields, [n, *space.shape]."""
+    logq: Tensor
+    """log q(x), [n], with respect to Haar measure on links and Lebesgue measure on sites."""
+
+
+class Prior(nn.Module):
+    """A distribution r(x) on a space: `sample(n, rng)` and `log_prob(x)`, both differentiable in its parameters.
+
+    `normalised` says whether log_prob integrates to 1; where it does not, log q is refused downstream.
+    """
+
+    normalised = True
+    anchor: Tensor
+
+    def __init__(self, space: Space):
+        super().__init__()
+        self.space = space
+        self.register_buffer("anchor", torch.zeros(()), persistent=False)  # carries dtype and device under .to()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of real numbers that the prior draws with."""
+        return self.anchor.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the prior draws on."""
+        return self.anchor.device
+
+    @abstractmethod
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """n independent fields, [n, *space.shape]."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log r(x), [batch]."""
+
+    @abstractmethod
+    def on(self, space: Space) -> "Prior":
+        """The same prior on another lattice."""
+
+    def draw(self, n: int, rng: torch.Generator) -> Draw:
+        """n independent fields and their log-density."""
+        x = self.sample(n, rng)
+        return Draw(x, self.log_prob(x))
+
+    @classmethod
+    def example(cls) -> "Prior":
+        """A small instance for the contract checks."""
+        raise TypeError(f"{cls.__name__} gives no example() for the contract checks.")

@@ -1,0 +1,34 @@
+"""Links from the invariant measure."""
+
+import torch
+from torch import Tensor
+
+from flowkit.groups import SUN
+from flowkit.priors.base import Prior
+from flowkit.space import Space, links
+
+
+class Haar(Prior):
+    """r(U) = 1 with respect to the normalised Haar measure: every link independent and uniform on the group.
+
+    Field     links, [batch, mu, *lattice, *matrix]
+    Raises    ValueError for sites
+    """
+
+    def __init__(self, space: Space):
+        super().__init__(space)
+        if space.kind != "links":
+            raise ValueError(f"Haar lives on links; got {space}. Sites take a Normal or FreeField prior.")
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        return self.space.haar(n, rng, self.dtype).to(self.device)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return torch.zeros(len(x), dtype=x.real.dtype, device=x.device)
+
+    def on(self, space: Space) -> "Haar":
+        return Haar(space).to(self.anchor)
+
+    @classmethod
+    def example(cls) -> "Haar":
+        return Haar(links((2, 3), SUN(3)))

@@ -1,0 +1,230 @@
+"""The command `flowkit`: run a recipe, open the notebooks, reproduce a figure."""
+
+import contextlib
+import filecmp
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from flowkit import __version__
+from flowkit.production.figures import FIGURES, Figure, Record, find, table
+
+app = typer.Typer(
+    help="Normalizing flows for lattice field theory, with honest errors.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Theory(StrEnum):
+    """The recipes of `flowkit run`."""
+
+    u1 = "u1"
+    phi4 = "phi4"
+
+
+class Device(StrEnum):
+    """Where to compute; auto takes a CUDA GPU where there is one."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def main(version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
+    """Options of the command itself."""
+    if version:
+        typer.echo(f"flowkit {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    theory: Annotated[Theory, typer.Argument(help="The recipe.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer steps and draws, to see that it works.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default flowkit-THEORY.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    changes: Settings = None,
+) -> None:
+    """Train a flow, sample with it exactly, print every mean with its error. Continues a run that was stopped."""
+    from flowkit.production import recipe
+
+    folder = out or Path(f"flowkit-{theory.value}")
+    texts = _pairs(changes)
+    if seed is not None:
+        texts["seed"] = str(seed)
+    with _sentences():
+        chosen = recipe.settings(theory.value, quick, texts)
+        finished = recipe.execute(chosen, folder, device.value, say=typer.echo)
+    if not finished:
+        raise typer.Exit(130)
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True},
+    help="Open JupyterLab on the notebooks: those of a checkout in place, otherwise copies in FOLDER "
+    "(default flowkit-notebooks). Options that follow are JupyterLab's own, such as --no-browser.",
+)
+def lab(
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[FOLDER] [JUPYTERLAB OPTIONS]")] = None,
+) -> None:
+    """Open JupyterLab on the notebooks."""
+    words = list(arguments or [])
+    folder = Path(words.pop(0)) if words and not words[0].startswith("-") else None
+    try:
+        from jupyterlab.labapp import main as jupyterlab
+    except ImportError as error:
+        _fail(f"flowkit lab needs JupyterLab ({error}). This installs it: pip install 'lattice-flowkit[lab]'")
+    with _sentences():
+        where = _notebooks(folder)
+    typer.echo(f"Notebooks in {where}")
+    # Jupyter's own token stays in force, and it listens on this machine alone.
+    jupyterlab(["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={where}", *words])
+
+
+@app.command()
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="The figure; without one, all are listed.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A shorter run, which proves less.")] = False,
+    changes: Settings = None,
+    out: Annotated[Path | None, typer.Option(help="Write the JSON object to this file as well.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A missed goal is exit status 1.")] = False,
+) -> None:
+    """Run one of the figures this project claims: value ± error, goal, published figure, seconds, machine."""
+    if name is None:
+        _list_figures(as_json)
+        return
+    with _sentences():
+        figure = find(name)
+        settings = figure.settings(_pairs(changes))
+        if out is not None and (out.is_dir() or not out.parent.is_dir()):
+            raise ValueError(f"--out needs a file in a folder that exists; got {out}.")
+    start = time.monotonic()
+    try:
+        with _sentences(), contextlib.redirect_stdout(sys.stderr):  # stdout is for the result alone
+            record = figure.run(quick, **settings)
+    except KeyboardInterrupt:
+        _fail(f"Stopped after {time.monotonic() - start:.0f} s. Nothing of {name} was saved.", status=130)
+    typer.echo(record.model_dump_json() if as_json else _report(figure, record))
+    if out is not None:
+        try:
+            _write(out, record.model_dump_json(indent=1) + "\n")
+        except OSError as error:
+            if not as_json:
+                typer.echo(record.model_dump_json())
+            _fail(f"{out} could not be written: {error.strerror}. The record is printed above.", status=1)
+    if strict and any(row.reached is False for row in record.rows):
+        raise typer.Exit(1)
+
+
+def _fail(sentence: str, status: int = 2) -> NoReturn:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(status)
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    """Errors of input, of files and of flowkit's own types as one sentence; any other is a bug, with its traceback."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (ValueError, OSError)) or type(error).__module__.startswith("flowkit."):
+            _fail(str(error))
+        raise
+
+
+def _pairs(texts: Sequence[str] | None) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            _fail(f"--set takes KEY=VALUE; got {text!r}.")
+        if key in pairs:
+            _fail(f"--set gives {key} twice.")
+        pairs[key] = value
+    return pairs
+
+
+def _list_figures(as_json: bool) -> None:
+    if as_json:
+        keys = ("name", "title", "citation", "published", "about_seconds", "quick")
+        typer.echo(
+            json.dumps({"figures": [{key: getattr(figure, key) for key in keys} for figure in FIGURES.values()]})
+        )
+        return
+    rows = [(f.name, f.title, f"{f.published} ({f.citation})", f"{f.about_seconds} s") for f in FIGURES.values()]
+    typer.echo(table(("name", "figure", "published", "about"), rows))
+    typer.echo("\nflowkit reproduce NAME runs one; --quick shrinks it; --set KEY=VALUE changes a setting.")
+
+
+def _report(figure: Figure, record: Record) -> str:
+    reached = {True: "yes", False: "no", None: ""}
+    rows = [(row.label, row.text, _text(row.goal), _text(row.published), reached[row.reached]) for row in record.rows]
+    lines = [
+        f"{figure.title}",
+        table(("", "value", "goal", "published", "reached"), rows),
+        f"published: {figure.citation}",
+        f"{record.seconds:.1f} s on {record.machine}",
+        *([f"A quick run: {figure.quick}. It proves less than the figure."] if record.quick else []),
+    ]
+    return "\n".join(lines)
+
+
+def _text(value: float | str | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:g}"
+
+
+def _write(path: Path, text: str) -> None:
+    """The whole text or the file as it was before."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        with new.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _notebooks(folder: Path | None) -> Path:
+    """The folder to open: ./notebooks in a checkout; else `folder`, to which missing notebooks are copied.
+
+    A file that is already there is never overwritten.
+    Raises    FileNotFoundError where this installation carries no notebooks
+    """
+    checkout = Path.cwd()
+    if folder is None and (checkout / "notebooks").is_dir() and (checkout / "flowkit" / "__init__.py").is_file():
+        return checkout / "notebooks"
+    package = Path(__file__).parents[1]
+    source = next((s for s in (package / "_notebooks", package.parent / "notebooks") if s.is_dir()), None)
+    if source is None:
+        raise FileNotFoundError(
+            f"The notebooks are missing from this installation in {package}; install flowkit again."
+        )
+    folder = (folder or Path("flowkit-notebooks")).resolve()
+    for file in sorted(f for f in source.rglob("*") if f.is_file() and ".ipynb_checkpoints" not in f.parts):
+        target = folder / file.relative_to(source)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        elif not filecmp.cmp(file, target, shallow=False):
+            typer.echo(f"Kept your {target.relative_to(folder)}, which differs from the one in flowkit {__version__}.")
+    return folder

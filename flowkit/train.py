@@ -1,0 +1,432 @@
+"""Training: a step, and a trainer that repeats it in a thread, with a history, pause and stop, and checkpoints.
+
+A training step is a small object of its own, so that every way to train (gradients of a loss, natural gradient, level
+by level) shares history, schedules, panels and checkpoints.
+"""
+
+import copy
+import math
+import os
+import threading
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from flowkit import checkpoint as files
+from flowkit.actions import Action
+from flowkit.history import History
+from flowkit.losses import LossFunction, named, path_gradient
+from flowkit.priors import Prior
+from flowkit.schedules import Anneal, Constant, Schedule
+
+COLUMNS = ("step", "loss", "ess", "kl", "acceptance", "grad_norm", "lr", "samples_per_s", "beta")
+PathLike = str | os.PathLike[str]
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on; the message names the step and what went wrong."""
+
+
+class Report(NamedTuple):
+    """What one step leaves behind, on the flow's device: nothing here waits for it."""
+
+    loss: Tensor
+    """Loss before the update, []."""
+    logw: Tensor
+    """log w = -S - log q of the draws, [batch]."""
+    norms: Tensor
+    """Norm of the gradient of each parameter, [parameters]."""
+
+
+class TrainingStep(ABC):
+    """One way to improve a flow: `step` draws a batch and updates the parameters once."""
+
+    names: list[str]
+    """Names of the parameters in the order of `Report.norms`."""
+
+    @abstractmethod
+    def prepare(self, flow: Prior) -> None:
+        """Take hold of the flow's parameters; called once, by the trainer."""
+
+    @abstractmethod
+    def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
+        """Draw, update, report. An update that is not finite must leave the parameters finite."""
+
+    @abstractmethod
+    def learning_rate(self, lr_factor: float) -> float:
+        """The learning rate at that factor of the schedule."""
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that a resumed run needs, as tensors and plain data."""
+
+    @abstractmethod
+    def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Take up a state that `state` gave."""
+
+
+class GradientStep(TrainingStep):
+    """Adam on the gradient of a loss.
+
+    lr            learning rate
+    clip          largest norm of the whole gradient; None leaves it as it is
+    amsgrad       keeps the largest second moment (Reddi et al., 1904.09237)
+    weight_decay  L2 term, dimensionless
+    """
+
+    def __init__(
+        self,
+        loss: LossFunction | str = path_gradient,
+        lr: float = 3e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        clip: float | None = 10.0,
+        amsgrad: bool = False,
+        weight_decay: float = 0.0,
+    ):
+        if not lr > 0 or (clip is not None and not clip > 0) or weight_decay < 0:
+            raise ValueError(
+                f"GradientStep needs lr > 0, clip > 0 and weight_decay >= 0; got {lr}, {clip} and {weight_decay}."
+            )
+        self.loss = named(loss) if isinstance(loss, str) else loss
+        self.lr, self.betas, self.clip, self.amsgrad, self.weight_decay = lr, betas, clip, amsgrad, weight_decay
+
+    def prepare(self, flow: Prior) -> None:
+        if not flow.normalised:
+            raise ValueError("Training needs log q, and the flow's prior is not normalised.")
+        trainable = [(name, p) for name, p in flow.named_parameters() if p.requires_grad]
+        if not trainable:
+            raise ValueError("Training needs a flow with parameters; got one with none.")
+        self.names, self.parameters = [name for name, _ in trainable], [p for _, p in trainable]
+        self.optimizer = torch.optim.Adam(
+            self.parameters,
+            lr=self.lr,
+            betas=self.betas,
+            amsgrad=self.amsgrad,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
+
+    def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
+        self.optimizer.zero_grad()
+        loss = self.loss(flow, action, batch, rng)
+        loss.value.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+        norms = torch.stack(torch._foreach_norm(gradients))
+        total = torch.linalg.vector_norm(norms)
+        finite = total.isfinite() & loss.value.detach().isfinite()
+        limit = math.inf if self.clip is None else self.clip
+        # Fused Adam divides by grad_scale and skips an update that found_inf marks, with no wait for the device.
+        self.optimizer.grad_scale = (total / limit).clamp(min=1.0).float()  # type: ignore[attr-defined]
+        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(lr_factor)
+        self.optimizer.step()
+        return Report(loss.value.detach(), loss.logw, norms)
+
+    def learning_rate(self, lr_factor: float) -> float:
+        return self.lr * lr_factor
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors = {
+            f"{name}.{key}": value
+            for name, parameter in zip(self.names, self.parameters, strict=True)
+            for key, value in self.optimizer.state[parameter].items()
+        }
+        return tensors, {}
+
+    def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            # Of the parameter's own dtype and device, as Adam makes them; its step counter stays float32.
+            mine = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
+            mine = {key: t for key, t in mine.items() if "." not in key}
+            self.optimizer.state[parameter] = {key: t.clone().to(parameter.device) for key, t in mine.items()}
+
+
+class Trainer:
+    """Trains a flow towards an action: `fit(steps)` blocks, `start(steps)` runs in a thread.
+
+    flow        any Prior with parameters
+    action      the target, on the same space
+    batch       draws in a step
+    loss, lr, clip, amsgrad, weight_decay  options of GradientStep; or give another TrainingStep as `step`
+    schedule    factor on the learning rate
+    anneal      moves one coupling to its value in the action
+    seed        of the draws; the same seed gives the same run
+    callbacks   called as f(trainer) after every recorded step; one that fails is dropped, and `error` says so
+    Raises      ValueError where flow and action live on different spaces, or an option does not fit
+    """
+
+    def __init__(
+        self,
+        flow: Prior,
+        action: Action,
+        *,
+        batch: int = 256,
+        loss: LossFunction | str = path_gradient,
+        lr: float = 3e-3,
+        clip: float | None = 10.0,
+        amsgrad: bool = False,
+        weight_decay: float = 0.0,
+        step: TrainingStep | None = None,
+        schedule: Schedule | None = None,
+        anneal: Anneal | None = None,
+        seed: int = 1,
+        callbacks: Sequence[Callable[["Trainer"], None]] = (),
+    ):
+        if flow.space != action.space:
+            raise ValueError(f"A flow trains towards an action of its space; got {flow.space} and {action.space}.")
+        if not isinstance(batch, int) or batch < 2:
+            raise ValueError(f"Trainer needs a batch of at least 2 draws; got {batch!r}.")
+        if anneal is not None and anneal.coupling not in action.parameters:
+            has = ", ".join(action.parameters) or "none"
+            raise ValueError(f"Anneal names a coupling of the action ({has}); got {anneal.coupling!r}.")
+        self.flow, self.action, self.batch = flow, action, batch
+        self.training_step = step or GradientStep(loss, lr, clip=clip, amsgrad=amsgrad, weight_decay=weight_decay)
+        self.training_step.prepare(flow)
+        self.schedule, self.anneal = schedule or Constant(), anneal
+        self.rng = torch.Generator(flow.device).manual_seed(seed)
+        self.callbacks = list(callbacks)
+        self.history = History(COLUMNS)
+        self.step = self.total = 0
+        self.status, self.error = "idle", None  # type: tuple[str, str | None]
+        self._log_z = action.log_z()
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._go, self._stop = threading.Event(), threading.Event()
+        self._go.set()
+        self._pending: list[tuple[int, float, float, Tensor, Tensor]] = []
+        self._clock = 0.0
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def start(self, steps: int, *, checkpoint: PathLike | None = None, every: int = 100) -> "Trainer":
+        """Train `steps` more steps in a thread; with `checkpoint`, commit there every so many steps and at the end.
+
+        Raises    RuntimeError while a run goes on; ValueError for steps or every below 1
+        """
+        if self._thread is not None and self._thread.is_alive():
+            raise RuntimeError(f"This trainer is {self.status} at step {self.step}; stop it or wait for its end first.")
+        if steps < 1 or every < 1:
+            raise ValueError(f"Training needs steps >= 1 and every >= 1; got {steps} and {every}.")
+        self.total, self.error, self._failure = self.step + steps, None, None
+        self._stop.clear()
+        self._go.set()
+        self.status = "running"
+        self._thread = threading.Thread(target=self._run, args=(checkpoint, every), name="flowkit-trainer", daemon=True)
+        self._thread.start()
+        return self
+
+    def pause(self) -> None:
+        """Hold after the present step."""
+        if self.status == "running":
+            self._go.clear()
+            self.status = "paused"
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        if self.status == "paused":
+            self.status = "running"
+            self._go.set()
+
+    def stop(self) -> None:
+        """End after the present step; all that was learnt stays, and `start` goes on from there."""
+        if self.status in ("running", "paused"):
+            self.status = "stopping"
+            self._stop.set()
+            self._go.set()
+
+    def wait(self, timeout: float | None = None) -> "Trainer":
+        """Wait for the end of the run, at most `timeout` seconds. An interrupt (Ctrl-C, or the kernel's) means stop.
+
+        Raises    TrainingError where the run failed
+        """
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        thread = self._thread
+        try:
+            while thread is not None and thread.is_alive() and time.monotonic() < end:
+                thread.join(min(0.1, max(0.0, end - time.monotonic())))
+        except KeyboardInterrupt:
+            self.stop()
+            if thread is not None:
+                thread.join()
+        if self._failure is not None:
+            raise TrainingError(self.error or "Training failed.") from self._failure
+        return self
+
+    def fit(
+        self, steps: int, *, checkpoint: PathLike | None = None, every: int = 100, progress: bool = True
+    ) -> "Trainer":
+        """`start` and `wait`, with a progress bar. An interrupt means stop and keeps all that was learnt."""
+        from tqdm.auto import tqdm
+
+        first = self.step
+        self.start(steps, checkpoint=checkpoint, every=every)
+        thread = self._thread
+        assert thread is not None
+        with tqdm(total=steps, disable=not progress, unit="step") as bar:
+            try:
+                while thread.is_alive():
+                    thread.join(0.2)
+                    bar.update(self.step - first - bar.n)
+                    if len(self.history):  # the newest numbers beside the bar
+                        bar.set_postfix(loss=f"{self.history.last('loss'):.4g}", ess=f"{self.history.last('ess'):.3f}")
+            except KeyboardInterrupt:
+                self.stop()
+                thread.join()
+            bar.update(self.step - first - bar.n)
+        return self.wait()
+
+    def _run(self, checkpoint: PathLike | None, every: int) -> None:
+        self._clock = time.perf_counter()
+        try:
+            while self.step < self.total and not self._stop.is_set():
+                if not self._go.is_set():
+                    self._flush()
+                    self._go.wait()
+                    self._clock = time.perf_counter()
+                    continue
+                self._one()
+                if checkpoint is not None and self.step % every == 0 and self.step < self.total:
+                    self._flush()
+                    self.save(checkpoint)
+            self._flush()
+            if checkpoint is not None:
+                self.save(checkpoint)
+            self.status = "finished" if self.step >= self.total else "stopped"
+        except BaseException as error:
+            self.error = str(error) if isinstance(error, TrainingError) else f"{type(error).__name__}: {error}"
+            self._failure, self.status = error, "failed"
+
+    def _one(self) -> None:
+        action = self.anneal.action(self.action, self.step) if self.anneal else self.action
+        factor = self.schedule.factor(self.step, self.total, self._last_loss())
+        report = self.training_step.step(self.flow, action, self.batch, factor, self.rng)
+        logw = report.logw
+        ess = (2 * torch.logsumexp(logw, 0) - torch.logsumexp(2 * logw, 0)).exp() / len(logw)
+        accept = (logw.roll(1) - logw).clamp(max=0).exp().mean()
+        row = torch.stack([report.loss, ess, accept, torch.linalg.vector_norm(report.norms)])
+        beta = float(action.parameters.get(self.anneal.coupling if self.anneal else "beta", math.nan))
+        self._pending.append((self.step, self.training_step.learning_rate(factor), beta, row, report.norms))
+        self.step += 1
+        # A host that waits for the device at every step would slow a GPU down; a CPU does not care.
+        if len(self._pending) >= (1 if self.flow.device.type == "cpu" else 16):
+            self._flush()
+
+    def _last_loss(self) -> float:
+        return float(self.history.since(len(self.history) - 1)["loss"][0]) if len(self.history) else math.nan
+
+    def _flush(self) -> None:
+        """Move what the steps left on the device into the history."""
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        rows = torch.stack([row for *_, row, _ in pending]).tolist()
+        now = time.perf_counter()
+        rate = self.batch * len(pending) / max(now - self._clock, 1e-9)
+        self._clock = now
+        for (step, lr, beta, _, norms), (loss, ess, accept, norm) in zip(pending, rows, strict=True):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                bad = [
+                    name
+                    for name, n in zip(self.training_step.names, norms.tolist(), strict=True)
+                    if not math.isfinite(n)
+                ]
+                where = ", ".join(dict.fromkeys(name.rpartition(".")[0] or name for name in bad)) or "no parameter yet"
+                self.step = step  # the history ends with the last good step
+                raise TrainingError(
+                    f"Training stopped at step {step}: the loss is {loss:.4g} and the gradient is not finite in {where}. "
+                    "The weights of the step before and every checkpoint are kept; try a smaller lr or clip."
+                )
+            at_target = self.anneal is None or step >= self.anneal.steps
+            kl = loss + self._log_z if self._log_z is not None and at_target else math.nan
+            self.history.append(
+                step=step,
+                loss=loss,
+                ess=ess,
+                kl=kl,
+                acceptance=accept,
+                grad_norm=norm,
+                lr=lr,
+                samples_per_s=rate,
+                beta=beta,
+            )
+        for callback in list(self.callbacks):
+            try:
+                callback(self)
+            except Exception as error:
+                self.callbacks.remove(callback)
+                self.error = f"The callback {getattr(callback, '__name__', callback)!s} failed and was dropped: {error}"
+                warnings.warn(self.error, stacklevel=2)
+
+    # -- checkpoints -----------------------------------------------------------------------------------------------
+
+    def save(self, path: PathLike) -> str:
+        """Commit weights, optimiser, generator, schedule and history to the folder `path`; returns the commit's name.
+
+        Raises    flowkit.checkpoint.CheckpointError where that cannot be done; RuntimeError from another thread
+                  while the run goes on
+        """
+        if threading.current_thread() is not self._thread and self.status in ("running", "stopping"):
+            raise RuntimeError("A running trainer saves with start(checkpoint=...); pause or stop it to save by hand.")
+        tensors = {f"flow.{name}": value for name, value in self.flow.state_dict().items()}
+        step_tensors, step_meta = self.training_step.state()
+        tensors |= {f"step.{name}": value for name, value in step_tensors.items()}
+        tensors["rng"] = self.rng.get_state()
+        for name, column in self.history.as_arrays().items():
+            tensors[f"history.{name}"] = torch.from_numpy(column)
+        meta = {
+            "step": self.step,
+            "total": self.total,
+            "batch": self.batch,
+            "training_step": type(self.training_step).__name__,
+            "step_meta": step_meta,
+            "schedule": self.schedule.state(),
+            "action": repr(self.action),
+            "space": self.flow.space.describe(),
+        }
+        return files.save(path, tensors, meta)
+
+    def load(self, path: PathLike) -> "Trainer":
+        """Take up a run that `save` wrote; on the CPU with as many threads the rest equals the unbroken run bit for
+        bit.
+
+        Raises    flowkit.checkpoint.CheckpointError where the files are damaged or belong to another flow or action
+        """
+        if self._thread is not None and self._thread.is_alive():
+            raise RuntimeError(f"This trainer is {self.status}; stop it before it loads a checkpoint.")
+        tensors, meta = files.load(path)
+        flow_state = {k.removeprefix("flow."): t for k, t in tensors.items() if k.startswith("flow.")}
+        mine = self.flow.state_dict()
+        if {k: t.shape for k, t in flow_state.items()} != {k: t.shape for k, t in mine.items()}:
+            raise files.CheckpointError(
+                f"{path} holds the weights of another flow: names or shapes differ from this one's."
+            )
+        if meta.get("action") != repr(self.action):
+            raise files.CheckpointError(
+                f"{path} was trained towards {meta.get('action')}; this trainer's action is {self.action!r}."
+            )
+        if meta.get("training_step") != type(self.training_step).__name__ or meta.get("batch") != self.batch:
+            raise files.CheckpointError(
+                f"{path} was trained by {meta.get('training_step')} with batch {meta.get('batch')}; this trainer has "
+                f"{type(self.training_step).__name__} and {self.batch}."
+            )
+        history = {k.removeprefix("history."): t.numpy() for k, t in tensors.items() if k.startswith("history.")}
+        before = copy.deepcopy(mine)
+        try:
+            self.flow.load_state_dict(flow_state)
+            step_tensors = {k.removeprefix("step."): t for k, t in tensors.items() if k.startswith("step.")}
+            self.training_step.load_state(step_tensors, meta["step_meta"])
+            self.rng.set_state(tensors["rng"])
+            self.schedule.load_state(meta["schedule"])
+            self.history = History.from_arrays(COLUMNS, history)
+            self.step, self.total = int(meta["step"]), int(meta["total"])
+        except (KeyError, ValueError, RuntimeError, TypeError) as error:
+            self.flow.load_state_dict(before)
+            raise files.CheckpointError(f"{path} is no checkpoint of this trainer: {error}.") from error
+        self.status, self.error, self._pending = "stopped", None, []
+        return self

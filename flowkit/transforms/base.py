@@ -1,0 +1,92 @@
+"""What a transform is, and how transforms follow one another."""
+
+from abc import abstractmethod
+
+from torch import Tensor, nn
+
+from flowkit.space import Space
+
+
+class Transform(nn.Module):
+    """An invertible map of fields, forward from the prior to the theory.
+
+    forward(x) and inverse(y) return (field, logdet [batch]), logdet of the map just applied.
+    """
+
+    def __init__(self, space: Space):
+        super().__init__()
+        self.space = space
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """y = f(x) and log|det df/dx|, [batch]."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """x = f^-1(y) and log|det df^-1/dy|, [batch]."""
+
+    @abstractmethod
+    def rebuild(self, space: Space) -> "Transform":
+        """A new transform of the same make on another lattice, with fresh weights."""
+
+    def on(self, space: Space) -> "Transform":
+        """The same transform on another lattice, with a copy of its weights.
+
+        Raises    ValueError where a weight depends on the volume
+        """
+        other = self.rebuild(space)
+        try:
+            other.load_state_dict(self.state_dict())
+        except RuntimeError as error:
+            raise ValueError(f"The weights of {type(self).__name__} on {self.space} do not fit {space}.") from error
+        parameter = next(self.parameters(), None)
+        return other if parameter is None else other.to(parameter)
+
+    @classmethod
+    def example(cls) -> "Transform":
+        """A small instance for the contract checks."""
+        raise TypeError(f"{cls.__name__} gives no example() for the contract checks.")
+
+
+class Chain(Transform):
+    """Transforms one after the other: y = f_n(... f_1(x)); logdet is the sum.
+
+    Raises    ValueError for no transforms or for transforms of different spaces
+    """
+
+    def __init__(self, *steps: Transform):
+        if not steps or any(step.space != steps[0].space for step in steps):
+            raise ValueError(f"Chain needs transforms of one space; got {[str(step.space) for step in steps]}.")
+        super().__init__(steps[0].space)
+        self.steps = nn.ModuleList(steps)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x, total = self.steps[0](x)
+        for step in self.steps[1:]:
+            x, logdet = step(x)
+            total = total + logdet
+        return x, total
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        y, total = self._step(-1).inverse(y)
+        for i in reversed(range(len(self.steps) - 1)):
+            y, logdet = self._step(i).inverse(y)
+            total = total + logdet
+        return y, total
+
+    def _step(self, i: int) -> Transform:
+        step = self.steps[i]
+        assert isinstance(step, Transform)
+        return step
+
+    def rebuild(self, space: Space) -> "Chain":
+        return Chain(*(self._step(i).rebuild(space) for i in range(len(self.steps))))
+
+    @classmethod
+    def example(cls) -> "Chain":
+        from flowkit.space import sites
+        from flowkit.transforms.affine import Affine
+        from flowkit.transforms.spline import DistributionConverter
+
+        space = sites((4, 6))
+        return Chain(Affine(space), DistributionConverter(space, bins=5))

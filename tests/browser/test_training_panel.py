@@ -1,0 +1,163 @@
+"""The training panel in a real JupyterLab: it is live, its buttons work, and no page ever lacks a point."""
+
+PANEL = """from fake_trainer import FakeTrainer
+from flowkit.panels import Training
+trainer = FakeTrainer({arguments})
+panel = Training(trainer, steps={steps})
+panel"""
+
+
+def panel_cell(arguments="", steps=100_000):
+    return PANEL.format(arguments=arguments, steps=steps)
+
+
+def start(notebook):
+    notebook.run_all()
+    notebook.wait_ran()
+    notebook.wait_for("d.state === 'idle'")
+    notebook.click("start")
+
+
+def wait_until_complete(notebook):
+    """Every step that the kernel has recorded is on this page; the run must have ended."""
+    rows = notebook.kernel("len(trainer.history)")
+    notebook.wait_for(f"+d.n === {rows} && +d.rows === {rows} && +d.step === {rows}")
+
+
+def test_start_pause_resume_stop(open_notebook, screenshots):
+    notebook = open_notebook("control.ipynb", panel_cell(), "print('other cells run meanwhile')")
+    start(notebook)
+    notebook.wait_for("d.state === 'running' && +d.rows > 100")
+    assert notebook.page.locator(".fk-plot:visible .uplot canvas").count() >= 7
+    seen = int(notebook.data("rows"))
+    notebook.wait_for(f"+d.rows > {seen}")
+    assert notebook.kernel("trainer.status") == "running"
+
+    notebook.click("pause")
+    notebook.wait_for("d.state === 'paused'")
+    paused_at = notebook.kernel("trainer.step")
+    notebook.wait_for(f"+d.rows === {paused_at}")
+    notebook.page.screenshot(path=screenshots / "paused.png")
+    assert notebook.kernel("(__import__('time').sleep(0.3), trainer.step)[1]") == paused_at
+
+    notebook.click("pause")  # now called Resume
+    notebook.wait_for(f"d.state === 'running' && +d.rows > {paused_at}")
+
+    notebook.click("stop")
+    notebook.wait_for("d.state === 'stopped'")
+    wait_until_complete(notebook)
+    assert notebook.page.locator("button.fk-start:not([disabled])").count() == 1
+
+
+def test_a_reload_and_a_second_tab_lose_nothing(open_notebook):
+    notebook = open_notebook("resync.ipynb", panel_cell())
+    start(notebook)
+    notebook.wait_for("+d.rows > 300")
+    notebook.command("docmanager:save")
+    notebook.reload()
+    notebook.wait_for("d.state === 'running' && d.kernel === 'live' && +d.rows > 300")
+    second = open_notebook("resync.ipynb")
+    second.wait_for("d.state === 'running' && +d.rows > 300")
+    second.click("stop")
+    for page in (second, notebook):
+        page.page.bring_to_front()
+        page.wait_for("d.state === 'stopped'")
+        wait_until_complete(page)
+
+
+def test_a_second_view_in_the_same_page_is_complete(open_notebook):
+    notebook = open_notebook("views.ipynb", panel_cell(steps=400), "trainer.start(400); trainer.wait()", "panel")
+    notebook.run_all()
+    notebook.wait_ran()
+    notebook.page.wait_for_function(
+        "() => { const all = [...document.querySelectorAll('.fk-live')];"
+        " return all.length === 2 && all.every((el) => el.dataset.n === '400' && el.dataset.state === 'finished'); }"
+    )
+
+
+def test_stop_works_while_a_cell_waits_for_the_run(open_notebook):
+    notebook = open_notebook("waits.ipynb", panel_cell(), "trainer.start(100_000)\ntrainer.wait()")
+    notebook.run_all()
+    notebook.wait_for("d.state === 'running' && +d.rows > 100")
+    notebook.click("stop")
+    notebook.wait_ran(20)
+    notebook.wait_for("d.state === 'stopped'")
+    wait_until_complete(notebook)
+
+
+def test_a_failed_run_says_why_and_its_text_is_no_markup(open_notebook, screenshots):
+    notebook = open_notebook("failed.ipynb", panel_cell("fail_at=200"))
+    start(notebook)
+    notebook.wait_for("d.state === 'failed'")
+    error = notebook.page.locator(".fk-error")
+    assert error.inner_text() == "Step 200: the loss is NaN in <b>'transform.0'</b> & later."
+    assert error.locator("b").count() == 0
+    wait_until_complete(notebook)
+    notebook.page.screenshot(path=screenshots / "failed.png")
+
+
+def test_a_lost_kernel_is_said_and_the_curves_stay(open_notebook, screenshots):
+    notebook = open_notebook("lost.ipynb", panel_cell())
+    start(notebook)
+    notebook.wait_for("+d.rows > 100")
+    notebook.command("notebook:shutdown-kernel")
+    notebook.wait_for("d.kernel === 'gone'")
+    assert "kernel is gone" in notebook.page.locator(".fk-note").inner_text()
+    assert int(notebook.data("n")) > 100
+    notebook.page.screenshot(path=screenshots / "kernel_gone.png")
+
+
+def test_a_killed_kernel_is_said(open_notebook):
+    notebook = open_notebook("killed.ipynb", panel_cell())
+    start(notebook)
+    notebook.wait_for("+d.rows > 100")
+    notebook.page.evaluate(
+        "() => { jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute("
+        "{ code: 'import os; os._exit(1)' }).done.catch(() => null); }"
+    )
+    notebook.wait_for("d.kernel === 'gone'")
+
+
+def test_a_reopened_notebook_shows_the_saved_curves(open_notebook, lab):
+    notebook = open_notebook("saved.ipynb", panel_cell(steps=500))
+    start(notebook)
+    notebook.wait_for("d.state === 'finished' && +d.n === 500")
+    notebook.command("docmanager:save")
+    notebook.page.close()
+    lab.end_sessions()
+    again = open_notebook("saved.ipynb")
+    again.wait_for("d.kernel === 'gone' && +d.n === 500 && d.state === 'finished'")
+
+
+def test_toggles_and_curves_are_reached_by_keyboard(open_notebook):
+    notebook = open_notebook("keys.ipynb", panel_cell(steps=300))
+    start(notebook)
+    notebook.wait_for("d.state === 'finished'")
+    page = notebook.page
+    log = page.locator(".fk-plot[data-column=ess] .fk-toggle")
+    assert log.get_attribute("aria-pressed") == "false"
+    log.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".fk-plot[data-column=ess][data-log=true]")
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.className") == "fk-canvas"
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("() => / at step \\d/.test(document.querySelector('[data-column=ess] .fk-value').innerText)")
+    assert "300 points" in page.locator("[data-column=ess] .fk-canvas").get_attribute("aria-label")
+    smooth = page.locator(".fk-tools .fk-toggle", has_text="smooth")
+    smooth.focus()
+    page.keyboard.press("Space")
+    assert smooth.get_attribute("aria-pressed") == "false"
+
+
+def test_the_panel_follows_the_theme_while_it_runs(open_notebook, screenshots):
+    notebook = open_notebook("theme.ipynb", panel_cell())
+    start(notebook)
+    for theme in ("light", "dark"):
+        notebook.theme(theme)
+        notebook.page.screenshot(path=screenshots / f"running_{theme}.png")
+    notebook.click("stop")
+    notebook.wait_for("d.state === 'stopped'")
+    for theme in ("light", "dark"):
+        notebook.theme(theme)
+        notebook.page.locator(".fk-live").screenshot(path=screenshots / f"panel_{theme}.png")

@@ -1,0 +1,499 @@
+"""Runs, their means, and saving them: NaN is never stored, damage is never read, exact values stand beside."""
+
+import json
+import math
+import random
+import resource
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+import zarr
+
+import flowkit as fk
+from flowkit.actions import Action, Phi4
+from flowkit.ensemble import Ensemble, EnsembleError, draw, run
+from flowkit.observables import Observable
+from flowkit.priors import Normal
+from flowkit.samplers import IndependenceMetropolis
+from flowkit.space import links, sites
+from flowkit.store import Disk, Store
+
+SPACE = sites((3, 2))
+
+
+class Gauss(Action):
+    """S = sum x² / 2: every site is N(0, 1)."""
+
+    def __call__(self, x):
+        return x.square().flatten(1).sum(1) / 2
+
+    def exact(self, name):
+        return {"phi_squared": 1.0, "S": SPACE.dof / 2}.get(name)
+
+
+class State(NamedTuple):
+    x: torch.Tensor
+    S: torch.Tensor
+
+
+class Toy:
+    """x' = a x + sqrt(1 - a²) noise, exact for Gauss; `poison` makes S of chain 0 NaN in one step of so many."""
+
+    def __init__(self, a=0.5, poison=0):
+        self.space, self.action, self.a, self.poison, self.steps = SPACE, Gauss(SPACE), a, poison, 0
+
+    def init(self, x):
+        return State(x, self.action(x))
+
+    def step(self, state, rng):
+        self.steps += 1
+        x = self.a * state.x + math.sqrt(1 - self.a**2) * torch.randn(state.x.shape, generator=rng)
+        S = self.action(x)
+        if self.poison and self.steps % self.poison == 0:
+            x, S = x.clone(), S.clone()
+            x[0], S[0] = math.nan, math.nan
+        return State(x, S), {"accept": torch.ones(len(x), dtype=torch.bool)}
+
+    def describe(self):
+        return {"sampler": "Toy", "a": self.a}
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return run(Toy(), 2000, chains=8, thermalise=20, rng=1, observe=(fk.magnetization,))
+
+
+def test_a_run_gives_chains_series_and_provenance(toy):
+    assert toy.x.shape == (2000, 8, 1, 3, 2)
+    assert set(toy.series) == {"S", "accept", "magnetization"}
+    assert (len(toy), toy.chains) == (2000, 8)
+    torch.testing.assert_close(toy.series["S"], Gauss(SPACE)(toy.x.flatten(0, 1)).double().view(2000, 8))
+    torch.testing.assert_close(toy.history(fk.magnetization), toy.x.mean((2, 3, 4)).double())
+    p = toy.provenance
+    assert (p["seed"], p["n"], p["chains"], p["every"], p["thermalise"], p["invalid"]) == (1, 2000, 8, 1, 20, 0)
+    assert p["sampler"] == {"sampler": "Toy", "a": 0.5}
+    assert p["action"] == repr(Gauss(SPACE))
+    assert p["flowkit"] == fk.__version__
+    assert p["torch"] == torch.__version__
+    assert (
+        repr(toy) == "Ensemble(2000 stored steps x 8 chains of Sites 1 component(s) on 3x2; S, accept, magnetization)"
+    )
+
+
+def test_means_have_errors_and_the_exact_value_beside_them(toy):
+    second = toy.mean(fk.phi_squared)
+    assert second.exact == 1.0
+    assert second.within()
+    assert second.error < 0.01
+    assert "exact 1" in str(second)
+    assert toy.mean("S").within()
+    first = toy.mean(fk.magnetization)
+    assert first.exact is None
+    assert first.within(0.0)
+    assert abs(first.tau_int - 1.5) < 3 * first.tau_int_error  # (1 + a) / (2 (1 - a))
+
+
+def test_every_thins_and_the_unit_of_tau_is_named():
+    e = run(Toy(0.9), 2000, chains=4, every=10, rng=2)
+    m = e.mean(fk.magnetization)
+    assert m.every == 10
+    assert "x 10 steps" in str(m)
+    a = 0.9**10
+    assert abs(m.tau_int - (1 + a) / (2 * (1 - a))) < 3 * m.tau_int_error
+
+
+def test_the_same_seed_gives_the_same_run_and_the_seed_of_a_fresh_one_is_recorded():
+    first = run(Toy(), 50, chains=3, rng=7)
+    assert torch.equal(first.x, run(Toy(), 50, chains=3, rng=torch.Generator().manual_seed(7)).x)
+    fresh = run(Toy(), 50, chains=3)
+    assert not torch.equal(first.x, fresh.x)
+    assert torch.equal(fresh.x, run(Toy(), 50, chains=3, rng=fresh.provenance["seed"]).x)
+
+
+def test_a_run_starts_where_it_is_told_and_keeps_the_dtype():
+    start = torch.full((5, *SPACE.shape), 3.0, dtype=torch.float64)
+    e = run(Toy(1.0), 4, start=start, rng=1)
+    assert e.chains == 5
+    assert e.x.dtype == torch.float64
+    assert torch.equal(e.x, start.expand(4, *start.shape))
+
+
+def test_without_configurations_only_what_was_observed_is_known():
+    e = run(Toy(), 100, chains=2, rng=1, keep=False, observe=(fk.phi_squared,))
+    assert e.x is None
+    assert e.mean(fk.phi_squared).n == 200
+    with pytest.raises(EnsembleError, match=r"S, accept, phi_squared and kept no configurations.*'magnetization'"):
+        e.mean(fk.magnetization)
+    with pytest.raises(EnsembleError, match="got 'nothing'"):
+        e.history("nothing")
+    assert "no configurations" in repr(e)
+
+
+def test_memory_is_asked_for_before_the_run():
+    with pytest.raises(EnsembleError, match=r"100000000 x 16 configurations need .* GiB.*keep=False"):
+        run(Toy(), 10**8, rng=1)
+    with pytest.raises(EnsembleError, match="max_bytes"):
+        draw(Normal(SPACE), Gauss(SPACE), 1000, rng=1, max_bytes=1000)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 0}, "n is a whole number >= 1; got 0"),
+        ({"chains": 0}, "chains is a whole number"),
+        ({"every": 1.5}, "every is a whole number"),
+        ({"thermalise": -1}, "thermalise is a whole number >= 0"),
+        ({"observe": (fk.phi_squared, fk.phi_squared)}, "phi_squared"),
+        ({"observe": (Observable("S", "S", lambda s, x: x.flatten(1).sum(1)),)}, "names of their own"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        run(Toy(), **{"n": 10, "rng": 1, **options})
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        run(Toy(), 10, chain=3)
+    with pytest.raises(TypeError, match="a seed or None"):
+        run(Toy(), 10, rng=1.5)
+
+
+# -- NaN -------------------------------------------------------------------------------------------------------
+
+
+def test_nan_is_never_stored_but_counted():
+    e = run(Toy(poison=50), 1000, chains=4, rng=3)
+    assert e.x.isfinite().all()
+    assert all(values.isfinite().all() for values in e.series.values())
+    assert e.provenance["invalid"] == 20
+    assert "20 invalid proposals" in repr(e)
+    assert e.mean(fk.phi_squared).within()
+
+
+def test_past_the_budget_the_run_ends_with_a_sentence():
+    with pytest.raises(EnsembleError, match=r"ended at stored step \d+ of 1000: \d+ updates .* more than 1 % of 4000"):
+        run(Toy(poison=2), 1000, chains=4, rng=3)
+    assert run(Toy(poison=2), 100, chains=4, rng=3, max_bad=0.5).provenance["invalid"] == 50
+
+
+def test_an_observable_that_gives_nan_is_named():
+    log = Observable("log", "log", lambda space, x: x.flatten(1).sum(1).log())
+    with pytest.raises(EnsembleError, match=r"log has .* NaN"):
+        run(Toy(), 10, rng=1, observe=(log,))
+    with pytest.raises(EnsembleError, match=r"log has .* NaN"):
+        run(Toy(), 10, rng=1).mean(log)
+
+
+def test_infinite_proposals_of_a_sampler_do_not_reach_the_ensemble():
+    class Walled(Gauss):
+        def __call__(self, x):
+            return torch.where((x > 3).flatten(1).any(1), math.inf, super().__call__(x))
+
+    sampler = IndependenceMetropolis(Normal(SPACE), Walled(SPACE))
+    e = run(sampler, 500, chains=4, rng=1, max_bad=0.1)
+    assert (e.x <= 3).all()
+    assert e.provenance["invalid"] > 0
+    assert e.provenance["left_out"] == ["logw_proposed"]
+
+
+# -- flows -----------------------------------------------------------------------------------------------------
+
+
+def test_weighted_draws_are_reweighted():
+    wide = Normal(SPACE, sigma=1.2)
+    e = draw(wide, Gauss(SPACE), 20_000, rng=4, chunk=3000, observe=(fk.magnetization,))
+    assert e.x.shape == (20_000, 1, *SPACE.shape)
+    assert e.weighted
+    torch.testing.assert_close(e.series["logw"], -e.series["S"] - e.series["logq"])
+    second = e.mean(fk.phi_squared)
+    assert second.within()
+    assert second.error < 0.01
+    assert abs(e.x.square().mean() - 1.0) > 0.3  # unweighted it would be wrong
+    assert e.mean(fk.magnetization).within(0.0)
+    assert e.ess().within((math.sqrt(2 * 1.2**2 - 1) / 1.2**2) ** SPACE.dof)
+    assert "weighted draws" in repr(e)
+
+
+def test_draws_without_a_weight_are_left_out_counted_and_bounded():
+    class Broken(Gauss):
+        def __call__(self, x):
+            return torch.where(x[:, 0, 0, 0] > 2.5, math.nan, super().__call__(x))
+
+    e = draw(Normal(SPACE), Broken(SPACE), 5000, rng=5)
+    assert len(e) == 5000
+    assert 10 < e.provenance["invalid"] < 50
+    assert (e.x[:, 0, 0, 0, 0] <= 2.5).all()
+    with pytest.raises(EnsembleError, match=r"Normal gave \d+ draws without a finite weight, more than 0.01 % of 5000"):
+        draw(Normal(SPACE), Broken(SPACE), 5000, rng=5, max_bad=1e-4)
+
+
+def test_independence_metropolis_knows_the_ess_of_its_flow_and_the_tail_check_warns():
+    flow, action = Normal(SPACE, sigma=0.75), Gauss(SPACE)
+    e = run(IndependenceMetropolis(flow, action), 1000, chains=8, rng=6)
+    exact = (0.75**2 / math.sqrt(2 * 0.75**2 - 1)) ** -SPACE.dof
+    assert 0 < exact < e.ess().value < 1  # a narrow flow shows too high an ESS
+    torch.testing.assert_close(e.logw_under(flow), e.series["logw"], rtol=1e-5, atol=1e-5)
+    truth = run(Toy(0.0), 1000, chains=4, rng=7)
+    check = fk.stats.tail_check(draw(flow, action, 4000, rng=8).series["logw"], truth.logw_under(flow))
+    assert check.alarm
+    wide = Normal(SPACE, sigma=1.1)
+    assert not fk.stats.tail_check(draw(wide, action, 4000, rng=8).series["logw"], truth.logw_under(wide)).alarm
+
+
+def test_what_a_flow_needs_is_said():
+    with pytest.raises(ValueError, match="lives on"):
+        draw(Normal(sites((2, 2))), Gauss(SPACE), 10)
+    free = fk.FreeField.example()
+    free.normalised = False
+    with pytest.raises(ValueError, match="not normalised"):
+        draw(free, Phi4(free.space, m2=1.0, lam=0.0), 10)
+    e = run(Toy(), 20, rng=1, keep=False)
+    with pytest.raises(EnsembleError, match="property of a flow's draws"):
+        e.ess()
+    with pytest.raises(EnsembleError, match="kept none"):
+        e.logw_under(Normal(SPACE))
+    with pytest.raises(ValueError, match="The flow lives on"):
+        run(Toy(), 20, rng=1).logw_under(Normal(sites((2, 2))))
+
+
+@pytest.mark.parametrize(
+    ("x", "series", "message"),
+    [
+        (None, {}, "needs the series S"),
+        (None, {"S": torch.zeros(3)}, r"S is \[3\]"),
+        (None, {"S": torch.zeros(3, 2), "a": torch.zeros(2, 3)}, r"a is \[2, 3\]"),
+        (None, {"S": torch.zeros(0, 2)}, r"S is \[0, 2\]"),
+        (None, {"S": torch.full((3, 2), math.nan)}, "S has 6 NaN"),
+        (torch.zeros(3, 1, *SPACE.shape), {"S": torch.zeros(3, 2)}, r"got \[3, 1, 1, 3, 2\]"),
+        (torch.zeros(3, 2, 1, 2, 3), {"S": torch.zeros(3, 2)}, r"holds fields \[batch, 1, 3, 2\]"),
+        (torch.full((3, 2, *SPACE.shape), math.inf), {"S": torch.zeros(3, 2)}, "x has 36 NaN or infinite"),
+    ],
+)
+def test_ensembles_that_do_not_fit_are_refused(x, series, message):
+    with pytest.raises(EnsembleError, match=message):
+        Ensemble(SPACE, x, series)
+    with pytest.raises(EnsembleError, match="needs the series logw"):
+        Ensemble(SPACE, None, {"S": torch.zeros(3, 1)}, weighted=True)
+
+
+# -- saving ----------------------------------------------------------------------------------------------------
+
+
+def same(a, b):
+    assert a.space == b.space
+    assert a.weighted == b.weighted
+    assert a.provenance == b.provenance
+    assert list(a.series) == list(b.series)
+    assert all(torch.equal(a.series[name], b.series[name]) for name in a.series)
+    assert (a.x is None) == (b.x is None)
+    if a.x is not None:
+        assert a.x.dtype == b.x.dtype
+        assert torch.equal(a.x, b.x)
+
+
+def fields_of(space, dtype=torch.float64):
+    x = space.haar(6, torch.Generator().manual_seed(1), dtype).unflatten(0, (3, 2))
+    return Ensemble(space, x, {"S": torch.ones(3, 2, dtype=torch.float64)}, provenance={"every": 2})
+
+
+@pytest.mark.parametrize("group", [fk.U1(), fk.SUN(2), fk.SUN(3)], ids=lambda g: g.name)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gauge_fields_come_back_bit_for_bit(tmp_path, group, dtype):
+    e = fields_of(links((4, 2), group), dtype)
+    e.save(tmp_path / "e.zarr")
+    same(e, Ensemble.load(tmp_path / "e.zarr"))
+
+
+def test_runs_come_back_with_their_exact_values(tmp_path, toy):
+    assert toy.save(tmp_path / "e.zarr") == "commit-000001"
+    back = Ensemble.load(tmp_path / "e.zarr", action=Gauss(SPACE))
+    same(toy, back)
+    assert back.mean(fk.phi_squared) == toy.mean(fk.phi_squared)
+    assert Ensemble.load(tmp_path / "e.zarr").mean(fk.phi_squared).exact is None
+    with pytest.raises(EnsembleError, match=r"was made with Gauss.*and Phi4.*was given"):
+        Ensemble.load(tmp_path / "e.zarr", action=Phi4(SPACE, m2=1.0, lam=0.0))
+    weighted = draw(Normal(SPACE), Gauss(SPACE), 50, rng=1, keep=False)
+    weighted.save(tmp_path / "e.zarr")
+    same(weighted, Ensemble.load(tmp_path / "e.zarr"))
+    same(toy, Ensemble.load(tmp_path / "e.zarr", "commit-000001"))
+
+
+def test_many_chunks_and_zeros_are_written_and_other_tools_read_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("flowkit.ensemble._CHUNK", 60)
+    x = torch.zeros(7, 2, *SPACE.shape)  # zarr would leave out chunks of zeros if it were not told
+    e = Ensemble(SPACE, x, {"S": torch.zeros(7, 2, dtype=torch.float64), "q": torch.arange(14.0).double().view(7, 2)})
+    commit = e.save(tmp_path / "e.zarr")
+    same(e, Ensemble.load(tmp_path / "e.zarr"))
+    assert len(list((tmp_path / "e.zarr" / commit / "x" / "c").iterdir())) == 7
+    group = zarr.open_group(tmp_path / "e.zarr" / commit, mode="r")
+    np.testing.assert_array_equal(group["series"][1], np.arange(14.0).reshape(7, 2))
+    assert group.attrs["series"] == ["S", "q"]
+    assert group.attrs["space"]["lattice"] == [3, 2]
+
+
+def test_provenance_is_plain_json(tmp_path):
+    e = Ensemble(SPACE, None, {"S": torch.zeros(3, 1)}, provenance={"f": lambda: 1})
+    with pytest.raises(EnsembleError, match="plain finite JSON"):
+        e.save(tmp_path / "e")
+    assert not (tmp_path / "e").exists()
+
+
+def test_a_full_disk_keeps_the_ensemble_before(tmp_path, monkeypatch):
+    first, second = fields_of(links((4, 2), fk.U1())), fields_of(links((2, 4), fk.U1()))
+    first.save(tmp_path / "e")
+    write, left = Disk.write, [0]
+
+    def full(self, path, data):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device", str(path))
+        write(self, path, data)
+
+    monkeypatch.setattr(Disk, "write", full)
+    failures = 0
+    for left[0] in range(20):
+        try:
+            second.save(tmp_path / "e")
+            break
+        except EnsembleError as error:
+            failures += 1
+            text = str(error)
+        assert "No space left on device" in text
+        assert "commit-000001 is its last commit" in text
+        same(first, Ensemble.load(tmp_path / "e"))
+    assert failures >= 5
+    same(second, Ensemble.load(tmp_path / "e"))
+
+
+# -- damage and hostile input ----------------------------------------------------------------------------------
+
+
+def refused(path, needle):
+    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(EnsembleError, match=needle) as caught:
+        Ensemble.load(path)
+    assert time.monotonic() - start < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 256 * 1024
+    assert str(caught.value).endswith(".")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    e = fields_of(links((4, 2), fk.U1()))
+    e.save(tmp_path / "e")
+    e.save(tmp_path / "e")
+    return tmp_path / "e"
+
+
+def test_every_damaged_file_is_named_and_so_is_the_whole_commit(saved):
+    files = [file for file in (saved / "commit-000002").rglob("*") if file.is_file()]
+    assert len(files) == 6  # manifest, three of metadata, two chunks
+    for file in files:
+        whole = file.read_bytes()
+        for at in random.Random(0).sample(range(8 * len(whole)), 10):
+            broken = bytearray(whole)
+            broken[at // 8] ^= 1 << at % 8
+            file.write_bytes(broken)
+            refused(saved, f"{file.name} is damaged.*commit-000001 is whole and can be opened by its name")
+        for broken in (b"", whole[:-1]):
+            file.write_bytes(broken)
+            refused(saved, f"{file.name} is damaged.*commit-000001 is whole")
+        file.unlink()
+        refused(saved, "commit-000001 is whole")
+        file.write_bytes(whole)
+    same(Ensemble.load(saved), Ensemble.load(saved, "commit-000001"))
+
+
+def rewritten(saved, change):
+    """Commit the last commit again after `change`: every hash is right, what it holds may be anything."""
+    last = Store(saved).open()
+    files = {name: last.read(name) for name in last.files}
+    change(files)
+    Store(saved).commit(files)
+
+
+def edit(name, act):
+    def change(files):
+        data = json.loads(files[name])
+        act(data)
+        files[name] = json.dumps(data).encode()
+
+    return change
+
+
+def attribute(key, value):
+    return edit("zarr.json", lambda data: data["attributes"].update({key: value}))
+
+
+HOSTILE = {
+    "chunk gone": lambda f: f.pop("x/c/0/0/0/0/0"),
+    "chunk elsewhere": lambda f: f.update({"x/c/9/0/0/0/0": f.pop("x/c/0/0/0/0/0")}),
+    "chunk short": lambda f: f.update({"x/c/0/0/0/0/0": f["x/c/0/0/0/0/0"][:-8]}),
+    "chunk flipped": lambda f: f.update({"x/c/0/0/0/0/0": b"\x01" + f["x/c/0/0/0/0/0"][1:]}),
+    "no series": lambda f: [f.pop(name) for name in list(f) if name.startswith("series")],
+    "no group": lambda f: f.pop("zarr.json"),
+    "group is a list": lambda f: f.update({"zarr.json": b"[]"}),
+    "group is no JSON": lambda f: f.update({"zarr.json": b"{" * 1000}),
+    "group is deep": lambda f: f.update({"zarr.json": b'{"a":' * 100_000}),
+    "header of 2 MiB": lambda f: f.update({"x/zarr.json": f["x/zarr.json"] + b" " * 2**21}),
+    "giant shape": edit("x/zarr.json", lambda d: d.update(shape=[2**50, 2, 2, 4, 2])),
+    "giant chunk": edit(
+        "x/zarr.json", lambda d: d["chunk_grid"]["configuration"].update(chunk_shape=[2**50, 2, 2, 4, 2])
+    ),
+    "negative shape": edit("x/zarr.json", lambda d: d.update(shape=[-3, 2, 2, 4, 2])),
+    "tiny chunks": edit("x/zarr.json", lambda d: d["chunk_grid"]["configuration"].update(chunk_shape=[1, 1, 1, 1, 1])),
+    "flat shape": edit("x/zarr.json", lambda d: d.update(shape=[96])),
+    "other dtype": edit("x/zarr.json", lambda d: d.update(data_type="int64")),
+    "unknown dtype": edit("x/zarr.json", lambda d: d.update(data_type="evil")),
+    "other codec": edit("x/zarr.json", lambda d: d["codecs"].append({"name": "zstd", "configuration": {}})),
+    "unknown codec": edit("x/zarr.json", lambda d: d["codecs"].append({"name": "pickle"})),
+    "no codecs": edit("x/zarr.json", lambda d: d.pop("codecs")),
+    "x is a group": lambda f: f.update({"x/zarr.json": f["zarr.json"]}),
+    "format": attribute("format", "other"),
+    "space of another size": attribute("space", {"kind": "links", "lattice": [4, 4], "group": "U1", "components": 2}),
+    "space of another group": attribute("space", {"kind": "links", "lattice": [4, 2], "group": "SU3", "components": 2}),
+    "space unknown": attribute("space", {"kind": "knots", "lattice": [4, 2], "group": "U1", "components": 2}),
+    "space group unknown": attribute(
+        "space", {"kind": "links", "lattice": [4, 2], "group": "__import__", "components": 2}
+    ),
+    "space negative": attribute("space", {"kind": "links", "lattice": [-4, 2], "group": "U1", "components": 2}),
+    "space is text": attribute("space", "links"),
+    "space of no group": attribute("space", {"kind": "links", "lattice": [4, 2], "group": 3, "components": 2}),
+    "series unnamed": attribute("series", []),
+    "series too many": attribute("series", ["S", "T"]),
+    "series of numbers": attribute("series", [1]),
+    "series without S": attribute("series", ["T"]),
+    "weighted without weights": attribute("weighted", True),
+    "weighted is text": attribute("weighted", "no"),
+    "provenance is text": attribute("provenance", "me"),
+    "every is text": attribute("provenance", {"every": "x"}),
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_content_with_right_hashes_is_refused(saved, change):
+    rewritten(saved, change)
+    refused(saved, "holds no readable ensemble")
+
+
+def test_nan_in_a_file_is_refused(saved):
+    def change(files):
+        import google_crc32c
+
+        data = bytearray(files["x/c/0/0/0/0/0"][:-4])
+        data[:8] = np.array([math.nan]).tobytes()
+        files["x/c/0/0/0/0/0"] = bytes(data) + google_crc32c.value(bytes(data)).to_bytes(4, "little")
+
+    rewritten(saved, change)
+    refused(saved, "x has 1 NaN or infinite of 96")
+
+
+def test_no_ensemble_at_all_is_said(tmp_path):
+    refused(tmp_path, "holds no commit")
+    refused(tmp_path / "none", "holds no commit")
+    Path(tmp_path / "file").write_text("x")
+    refused(tmp_path / "file", "holds no commit")
+    with pytest.raises(EnsembleError, match="called commit-000001"):
+        Ensemble.load(tmp_path, "../../etc")
