@@ -13,12 +13,12 @@ from flowkit.patterns import Loop, Stripes
 from flowkit.priors import Draw, FreeField, Haar, Prior
 from flowkit.space import Space
 from flowkit.transforms import (
-    AffineMap,
     Chain,
     CheckerboardCoupling,
     CircleSpline,
     DistributionConverter,
     GaugeCoupling,
+    RealSpline,
     Transform,
 )
 
@@ -141,15 +141,19 @@ def _sublattice_layers(space: Space, bins: int, hidden: Sequence[int]) -> list[T
     return layers
 
 
-def scalar_flow(space: Space, layers: int = 6, hidden: Sequence[int] = (16, 16), kernel: int = 3) -> Flow:
-    """A flow for scalar fields: a free field of learned mass, Z2-equivariant checkerboard couplings that move each
-    parity in turn, and a symmetric distribution converter.
+def scalar_flow(space: Space, layers: int = 4, bins: int = 6, hidden: Sequence[int] = (24,)) -> Flow:
+    """A flow for scalar fields: a free field of learned mass, checkerboard couplings that move each parity in turn by
+    splines of the real line, and a symmetric distribution converter. A coupling's network looks once, at the frozen
+    sites within two steps, and then thinks at each active site.
 
+    layers    number of couplings
+    bins      of their splines
+    hidden    channels of the networks' hidden layers
     Raises    ValueError for links or odd lattice sides
     """
+    kernels = (5, *[1] * len(hidden))
     couplings: list[Transform] = [
-        CheckerboardCoupling(space, k % 2, AffineMap(), hidden, kernel, z2=True) for k in range(layers)
+        CheckerboardCoupling(space, k % 2, RealSpline(bins), hidden, kernels) for k in range(layers)
     ]
-    return Flow(
-        FreeField(space, 1.0, learned=True), Chain(*couplings, DistributionConverter(space, 16, symmetric=True))
-    )
+    converter = DistributionConverter(space, 16, symmetric=True)
+    return Flow(FreeField(space, 1.0, learned=True), Chain(*couplings, converter))

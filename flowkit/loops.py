@@ -108,22 +108,21 @@ def clover(space: Space, U: Tensor, mu: int, nu: int) -> Tensor:
     their mean, [batch, 1, *lattice, N, N].
     """
     G = space.group
-    total = None
     # The four leaves: the plaquette at x in the planes (mu, nu), (nu, -mu), (-mu, -nu), (-nu, mu).
     a, b = link(U, mu), link(U, nu)
     a_back, b_back = G.inverse(shift(a, mu, -1)), G.inverse(shift(b, nu, -1))
     steps = [(a, mu, 1), (b, nu, 1), (a_back, mu, -1), (b_back, nu, -1)]
+    total = torch.zeros_like(a)
     for k in range(4):
-        leaf, place = None, []
-        for offset in range(4):
+        leaf, axis, sign = steps[k]
+        place = [(axis, sign)]
+        for offset in range(1, 4):
             step, axis, sign = steps[(k + offset) % 4]
-            here = step
             for moved_axis, moved_sign in place:
-                here = shift(here, moved_axis, moved_sign)
-            leaf = here if leaf is None else G.compose(leaf, here)
+                step = shift(step, moved_axis, moved_sign)
+            leaf = G.compose(leaf, step)
             place.append((axis, sign))
-        total = leaf if total is None else total + leaf
-    assert total is not None
+        total = total + leaf
     anti = (total - total.mH) / 8
     return anti - torch.diag_embed(anti.diagonal(dim1=-2, dim2=-1).mean(-1, keepdim=True).expand(*anti.shape[:-1]))
 

@@ -12,7 +12,7 @@ from flowkit.actions import Action
 
 
 class Schedule(ABC):
-    """factor(step, total, loss) in (0, 1], dimensionless: step counts from 0, total is where training is to end, loss
+    """factor(step, total, loss) in [0, 1], dimensionless: step counts from 0, total is where training is to end, loss
     is the newest that is known, NaN at the start.
     """
 
@@ -25,7 +25,18 @@ class Schedule(ABC):
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up a state that `state` gave."""
+        """Take up a state that `state` gave.
+
+        Raises    ValueError for the state of another schedule
+        """
+        if set(state) != set(self.state()):
+            mine, came = (", ".join(sorted(s)) or "nothing" for s in (self.state(), state))
+            raise ValueError(f"{type(self).__name__} keeps {mine}; got the state of another schedule, {came}")
+
+    @classmethod
+    def example(cls) -> "Schedule":
+        """A small instance for the contract checks."""
+        raise TypeError(f"{cls.__name__} gives no example() for the contract checks.")
 
 
 def _warm(step: int, warmup: int) -> float:
@@ -42,6 +53,10 @@ class Constant(Schedule):
 
     def factor(self, step: int, total: int, loss: float) -> float:
         return _warm(step, self.warmup)
+
+    @classmethod
+    def example(cls) -> "Constant":
+        return Constant(warmup=3)
 
 
 class Cosine(Schedule):
@@ -61,6 +76,10 @@ class Cosine(Schedule):
         part = min(1.0, step / max(1, self.steps or total))
         return _warm(step, self.warmup) * (self.final + (1 - self.final) * (1 + math.cos(math.pi * part)) / 2)
 
+    @classmethod
+    def example(cls) -> "Cosine":
+        return Cosine(warmup=2, final=0.1)
+
 
 class Steps(Schedule):
     """gamma^k after k of the milestones have passed."""
@@ -72,6 +91,10 @@ class Steps(Schedule):
 
     def factor(self, step: int, total: int, loss: float) -> float:
         return float(self.gamma ** sum(step >= milestone for milestone in self.milestones))
+
+    @classmethod
+    def example(cls) -> "Steps":
+        return Steps((5, 9), gamma=0.5)
 
 
 class Plateau(Schedule):
@@ -105,7 +128,12 @@ class Plateau(Schedule):
         return dict(self._state)
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self._state = {**self._state, **state}
+        super().load_state(state)
+        self._state = dict(state)
+
+    @classmethod
+    def example(cls) -> "Plateau":
+        return Plateau(patience=3, smooth=0.5)
 
 
 class Anneal:

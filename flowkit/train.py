@@ -339,7 +339,7 @@ class Trainer:
                 where = ", ".join(dict.fromkeys(name.rpartition(".")[0] or name for name in bad)) or "no parameter yet"
                 self.step = step  # the history ends with the last good step
                 raise TrainingError(
-                    f"Training stopped at step {step}: the loss is {loss:.4g} and the gradient is not finite in {where}. "
+                    f"Training stopped at step {step}: the loss is {loss:.4g}, the gradient not finite in {where}. "
                     "The weights of the step before and every checkpoint are kept; try a smaller lr or clip."
                 )
             at_target = self.anneal is None or step >= self.anneal.steps

@@ -167,6 +167,16 @@ class Pullback(Action):
         x, logdet = self.transform(z)
         return self.action(x) - logdet
 
+    def on(self, space: Space) -> Action:
+        """The same action and transform on another lattice.
+
+        Raises    ValueError where the transform is a plain function, which knows no other lattice
+        """
+        move = getattr(self.transform, "on", None)
+        if move is None:
+            raise ValueError(f"{self!r} cannot move to {space}: its transform has no on().")
+        return Pullback(self.action.on(space), move(space))
+
     def __repr__(self) -> str:
         return f"{self.action!r} pulled back by {type(self.transform).__name__}"
 

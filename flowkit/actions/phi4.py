@@ -13,6 +13,7 @@ Phi4 and Phi4Hopping fix the normalisation of the field in different ways, so th
 """
 
 import math
+from abc import abstractmethod
 
 from torch import Tensor
 
@@ -40,14 +41,14 @@ class ScalarAction(Action):
             raise ValueError(f"{type(self).__name__} needs lam >= 0; got {couplings['lam']}.")
 
     @property
+    @abstractmethod
     def coefficients(self) -> tuple[float, float, float, float]:
         """(h, a, g, c) of the common form."""
-        raise TypeError(f"{type(self).__name__} does not name its coefficients.")
 
     @classmethod
+    @abstractmethod
     def from_coefficients(cls, space: Space, h: float, a: float, g: float) -> tuple["ScalarAction", float]:
         """The action of this class that equals the common form up to a constant, and the field's factor s."""
-        raise TypeError(f"{cls.__name__} cannot be made from coefficients.")
 
     def __call__(self, x: Tensor) -> Tensor:
         h, a, g, c = self.coefficients

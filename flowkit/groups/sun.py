@@ -57,7 +57,7 @@ class SUN(Group):
     def algebra(self, w: Tensor) -> Tensor:
         """The Hermitian matrix w^a T_a, [..., N^2 - 1] -> [..., N, N]."""
         t = self.generators(w)
-        return (w.to(t.dtype) @ t.flatten(1)).unflatten(-1, (self.n, self.n))
+        return (w.to(t.dtype) @ t.flatten(1)).view(*w.shape[:-1], self.n, self.n)
 
     def coordinates(self, h: Tensor) -> Tensor:
         """w^a = 2 Re Tr(T_a h), the coordinates of the traceless Hermitian part of h, [..., N^2 - 1]."""
@@ -67,8 +67,10 @@ class SUN(Group):
         if self.n == 2:  # closed form: exp(i w.sigma/2) = cos(|w|/2) + i sin(|w|/2) w.sigma/|w|
             half = torch.linalg.vector_norm(w, dim=-1, keepdim=True)[..., None] / 2
             eye = torch.eye(2, dtype=self.field_dtype(w.dtype), device=w.device)
-            return half.cos() * eye + 1j * torch.sinc(half / math.pi) * self.algebra(w)
-        return torch.linalg.matrix_exp(1j * self.algebra(w))
+            element: Tensor = half.cos() * eye + 1j * torch.sinc(half / math.pi) * self.algebra(w)
+            return element
+        element = torch.linalg.matrix_exp(1j * self.algebra(w))
+        return element
 
     def log(self, g: Tensor) -> Tensor:
         phases, vectors = torch.linalg.eig(g)
@@ -115,6 +117,10 @@ class SUN(Group):
 
     def trace(self, x: Tensor) -> Tensor:
         return x.diagonal(dim1=-2, dim2=-1).real.sum(-1) / self.n
+
+    @classmethod
+    def example(cls) -> "SUN":
+        return SUN(3)
 
     def __repr__(self) -> str:
         return f"SUN({self.n})"

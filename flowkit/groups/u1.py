@@ -18,7 +18,7 @@ class U1(Group):
     complex = False
 
     def wrap(self, x: Tensor) -> Tensor:
-        """The angle in [-pi, pi) that equals x modulo 2 pi.
+        """The angle in [-pi, pi) that equals x modulo 2 pi, up to the rounding of x.
 
         theta - 2 pi round(theta / 2 pi) costs a third of torch.remainder, and its gradient is 1.
         """
@@ -56,3 +56,7 @@ class U1(Group):
 
     def trace(self, x: Tensor) -> Tensor:
         return x.cos()
+
+    @classmethod
+    def example(cls) -> "U1":
+        return U1()

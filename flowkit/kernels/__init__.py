@@ -28,6 +28,11 @@ def set_compile(on: bool) -> bool:
     return bool(before)
 
 
+def compiling() -> bool:
+    """Whether kernels are to be compiled."""
+    return bool(_state["on"])
+
+
 @functools.cache
 def _compiler_found() -> bool:
     names = [os.environ.get("CXX", ""), "g++", "clang++", "c++"]

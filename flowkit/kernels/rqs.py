@@ -78,9 +78,9 @@ def _table(z: Tensor, params: Tensor, bins: int, circular: bool, inverse: bool) 
     raw = torch.cat([params[2 * bins :], params[2 * bins : 2 * bins + 1]]) if circular else params[2 * bins :]
     x, y = w.cumsum(0), h.cumsum(0)
     k = torch.bucketize(z.detach(), (y if inverse else x)[:-1].detach(), right=True)
-    columns = torch.stack([x - w, y - h, w, h, raw[:-1], raw[1:]])[:, k]
-    d0, d1 = MIN_SLOPE + F.softplus(columns[4] + _UNIT), MIN_SLOPE + F.softplus(columns[5] + _UNIT)
-    return _Bin(*columns, d0, d1)
+    x0, y0, width, height, raw0, raw1 = torch.stack([x - w, y - h, w, h, raw[:-1], raw[1:]])[:, k]
+    d0, d1 = MIN_SLOPE + F.softplus(raw0 + _UNIT), MIN_SLOPE + F.softplus(raw1 + _UNIT)
+    return _Bin(x0, y0, width, height, raw0, raw1, d0, d1)
 
 
 def _evaluate(x: Tensor, b: _Bin) -> tuple[Tensor, Tensor]:
@@ -174,7 +174,7 @@ def _vjp(
 
 def _choose(kernel: Callable[..., tuple[Tensor, Tensor]], bins: int) -> Callable[..., tuple[Tensor, Tensor]]:
     """The compiled kernel for few bins. Unrolled code of many takes minutes to compile: 16 bins did not end in five."""
-    return kernel if bins <= MOST_COMPILED else kernel.__wrapped__  # type: ignore[attr-defined, no-any-return]
+    return kernel if bins <= MOST_COMPILED else kernel.__wrapped__  # type: ignore[attr-defined]
 
 
 class _Spline(torch.autograd.Function):
@@ -187,7 +187,7 @@ class _Spline(torch.autograd.Function):
         return out, logderiv
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, params = ctx.saved_tensors
         g_z, g_params = _choose(_vjp, ctx.options[0])(
@@ -205,7 +205,7 @@ def rqs_forward(x: Tensor, params: Tensor, bins: int, circular: bool) -> tuple[T
     """
     if params.dim() == 1:
         return _evaluate(x, _table(x, params, bins, circular, False))
-    y, logderiv = _Spline.apply(x, params, bins, circular, False)
+    y, logderiv = _Spline.apply(x, params, bins, circular, False)  # type: ignore[no-untyped-call]
     return y, logderiv
 
 
@@ -213,5 +213,5 @@ def rqs_inverse(y: Tensor, params: Tensor, bins: int, circular: bool) -> tuple[T
     """x(y) and log dx/dy, the inverse of `rqs_forward`."""
     if params.dim() == 1:
         return _solve(y, _table(y, params, bins, circular, True))
-    x, logderiv = _Spline.apply(y, params, bins, circular, True)
+    x, logderiv = _Spline.apply(y, params, bins, circular, True)  # type: ignore[no-untyped-call]
     return x, logderiv

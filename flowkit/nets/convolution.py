@@ -1,8 +1,8 @@
 """Periodic convolutions from chosen sites to chosen sites of a lattice, in any dimension.
 
 A coupling needs its network on the active sites alone, and feeds it from frozen sites alone. So a convolution here
-is a gather of the taps of each wanted site and one matrix product, with the batch as the last axis so that a gather
-copies whole rows. Each layer computes just the sites that the layers after it read.
+reads listed sites and writes listed sites, with the batch as the last axis, so that every read is a whole row. Each
+layer computes just the sites that the layers after it read.
 """
 
 import itertools
@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from flowkit.kernels.convolution import site_convolution, site_weight_gradient
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
@@ -39,38 +41,26 @@ def neighbours(sites: Tensor, lattice: Sequence[int], kernel: int) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """out[:, j] = bias + W sum over taps t of x[:, index[t, j]], its gradients again gathers and products."""
+    """out[:, j] = bias + W sum over taps t of x[:, index[t, j]], with its gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor, inverse: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight, index, inverse)
-        return _product(x, weight, bias, index)
+        return site_convolution(x, weight, bias, index)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = gradients
         x, weight, index, inverse = ctx.saved_tensors
         grad_x = grad_w = grad_b = None
         if ctx.needs_input_grad[0]:
-            grad_x = _product(grad, weight.transpose(0, 1), None, inverse)
+            grad_x = site_convolution(grad, weight.transpose(0, 1), None, inverse)
         if ctx.needs_input_grad[1]:
-            grad_w = (grad.flatten(1) @ _columns(x, index).T).view_as(weight)
+            grad_w = site_weight_gradient(x, grad, index)
         if ctx.needs_input_grad[2]:
             grad_b = grad.sum((1, 2))
         return grad_x, grad_w, grad_b, None, None
-
-
-def _columns(x: Tensor, index: Tensor) -> Tensor:
-    """[channels, sites, batch] -> [channels * taps, wanted * batch]; index = sites reads a row of zeros."""
-    taps, wanted = index.shape
-    padded = torch.cat([x, x.new_zeros(x.shape[0], 1, x.shape[2])], 1)
-    return padded.index_select(1, index.flatten()).view(x.shape[0] * taps, wanted * x.shape[2])
-
-
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor) -> Tensor:
-    flat, columns = weight.reshape(weight.shape[0], -1), _columns(x, index)
-    out = flat @ columns if bias is None else torch.addmm(bias[:, None], flat, columns)
-    return out.view(weight.shape[0], index.shape[1], x.shape[2])
 
 
 class SiteConv(nn.Module):
@@ -113,7 +103,7 @@ class SiteConv(nn.Module):
             flat, weight = x.flatten(1), self.weight[:, :, 0]
             product = weight @ flat if self.bias is None else torch.addmm(self.bias[:, None], weight, flat)
             return product.view(-1, *x.shape[1:])
-        out: Tensor = _Gather.apply(x, self.weight, self.bias, self.index, self.inverse)
+        out: Tensor = _Gather.apply(x, self.weight, self.bias, self.index, self.inverse)  # type: ignore[no-untyped-call]
         return out
 
 
@@ -123,6 +113,7 @@ class ConvNet(nn.Module):
     sources   for each input tensor its number of channels and its sites; their first convolutions are summed
     outputs   the sites that are wanted
     hidden    channels of the hidden layers; () makes one linear convolution
+    kernel    side of every kernel, or one for each layer: (5, 1, 1) looks once and then thinks at each site
     odd       no biases and an odd activation, so that net(-x) = -net(x)
     Field     a list of [channels, len(sites), batch] -> [out_channels, len(outputs), batch]
     Raises    ValueError for an unknown activation, or an even one where `odd` is asked
@@ -135,25 +126,28 @@ class ConvNet(nn.Module):
         outputs: Tensor,
         out_channels: int,
         hidden: Sequence[int] = (8, 8),
-        kernel: int = 3,
+        kernel: int | Sequence[int] = 3,
         activation: str = "silu",
         odd: bool = False,
     ):
         super().__init__()
+        kernels = [kernel] * (len(hidden) + 1) if isinstance(kernel, int) else list(kernel)
+        if len(kernels) != len(hidden) + 1:
+            raise ValueError(f"A network of {len(hidden)} hidden layers needs {len(hidden) + 1} kernels; got {kernel}.")
         if activation not in ACTIVATIONS:
             raise ValueError(f"An activation is one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
         if odd and activation != "tanh":
             raise ValueError(f"An odd network needs the activation 'tanh'; got {activation!r}.")
         sizes = [*hidden, out_channels]
         wanted = [outputs]
-        for _ in hidden:
-            wanted.insert(0, torch.unique(neighbours(wanted[0], lattice, kernel)))
+        for side in reversed(kernels[1:]):
+            wanted.insert(0, torch.unique(neighbours(wanted[0], lattice, side)))
         self.first = nn.ModuleList(
-            SiteConv(lattice, (channels, sizes[0]), kernel, sites, wanted[0], bias=not odd and i == 0)
+            SiteConv(lattice, (channels, sizes[0]), kernels[0], sites, wanted[0], bias=not odd and i == 0)
             for i, (channels, sites) in enumerate(sources)
         )
         self.rest = nn.ModuleList(
-            SiteConv(lattice, (sizes[i], sizes[i + 1]), kernel, wanted[i], wanted[i + 1], bias=not odd)
+            SiteConv(lattice, (sizes[i], sizes[i + 1]), kernels[i + 1], wanted[i], wanted[i + 1], bias=not odd)
             for i in range(len(hidden))
         )
         self.activation = ACTIVATIONS[activation]()

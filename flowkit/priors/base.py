@@ -1,6 +1,6 @@
 """What a prior is."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -18,7 +18,7 @@ class Draw(NamedTuple):
     """log q(x), [n], with respect to Haar measure on links and Lebesgue measure on sites."""
 
 
-class Prior(nn.Module):
+class Prior(nn.Module, ABC):
     """A distribution r(x) on a space: `sample(n, rng)` and `log_prob(x)`, both differentiable in its parameters.
 
     `normalised` says whether log_prob integrates to 1; where it does not, log q is refused downstream.

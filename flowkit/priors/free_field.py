@@ -36,7 +36,7 @@ class FreeField(Prior):
     @property
     def m2(self) -> float:
         """Mass squared, dimensionless."""
-        return float(self.log_m2.exp())
+        return float(self.log_m2.detach().exp())
 
     def kernel(self) -> Tensor:
         """K(p) = 2 (p^2 + m2) / s^2, [*lattice]: the inverse of the two-point function."""
@@ -44,7 +44,8 @@ class FreeField(Prior):
 
     def _multiply(self, x: Tensor, spectrum: Tensor) -> Tensor:
         axes = tuple(range(2, 2 + self.space.ndim))
-        return torch.fft.ifftn(torch.fft.fftn(x, dim=axes) * spectrum, dim=axes).real
+        product: Tensor = torch.fft.ifftn(torch.fft.fftn(x, dim=axes) * spectrum, dim=axes).real
+        return product
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         z = torch.randn(n, *self.space.shape, generator=rng, dtype=self.dtype, device=self.device)

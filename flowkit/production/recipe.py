@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FiniteFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 import flowkit as fk
 from flowkit.production.figures import plus_minus, table
@@ -32,6 +41,7 @@ class Recipe(BaseModel):
     lattice: Lattice = (8, 8)
     steps: PositiveInt = 1000
     batch: PositiveInt = 256
+    lr: PositiveFloat = 5e-3
     chains: PositiveInt = 16
     draws: PositiveInt = 1024
     seed: NonNegativeInt = 1
@@ -115,7 +125,14 @@ def execute(recipe: Recipe, folder: Path, device: str, say: Callable[[str], None
     action, flow = recipe.action(), recipe.flow().to(where)
     _claim(recipe, folder)
     say(f"{action!r} on {where}; {describe()}")
-    trainer = fk.Trainer(flow, action, batch=recipe.batch, seed=recipe.seed)
+    trainer = fk.Trainer(
+        flow,
+        action,
+        batch=recipe.batch,
+        lr=recipe.lr,
+        schedule=fk.schedules.Cosine(warmup=min(50, recipe.steps // 10), steps=recipe.steps),
+        seed=recipe.seed,
+    )
     if not _train(trainer, recipe.steps, folder / "checkpoint", say):
         return False
     saved = folder / "ensemble.zarr"
@@ -186,12 +203,11 @@ def _train(trainer: fk.Trainer, steps: int, path: Path, say: Callable[[str], Non
     if _committed(path):
         trainer.load(path)
         say(f"Continues at step {trainer.step} of {steps}.")
-    while trainer.step < steps:
-        trainer.fit(min(max(1, steps // 10), steps - trainer.step))
-        trainer.save(path)
-        if trainer.status == "stopped":
-            say(f"Stopped at step {trainer.step} of {steps}, saved in {path}; the same command continues there.")
-            return False
+    if trainer.step < steps:
+        trainer.fit(steps - trainer.step, checkpoint=path, every=max(1, steps // 10))
+    if trainer.status == "stopped" and trainer.step < steps:
+        say(f"Stopped at step {trainer.step} of {steps}, saved in {path}; the same command continues there.")
+        return False
     return True
 
 

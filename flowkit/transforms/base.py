@@ -1,13 +1,13 @@
 """What a transform is, and how transforms follow one another."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
 from flowkit.space import Space
 
 
-class Transform(nn.Module):
+class Transform(nn.Module, ABC):
     """An invertible map of fields, forward from the prior to the theory.
 
     forward(x) and inverse(y) return (field, logdet [batch]), logdet of the map just applied.
@@ -34,13 +34,15 @@ class Transform(nn.Module):
 
         Raises    ValueError where a weight depends on the volume
         """
+        parameter = next(self.parameters(), None)
         other = self.rebuild(space)
+        if parameter is not None:  # before the weights come, or float64 ones would be rounded on the way
+            other = other.to(parameter)
         try:
             other.load_state_dict(self.state_dict())
         except RuntimeError as error:
             raise ValueError(f"The weights of {type(self).__name__} on {self.space} do not fit {space}.") from error
-        parameter = next(self.parameters(), None)
-        return other if parameter is None else other.to(parameter)
+        return other
 
     @classmethod
     def example(cls) -> "Transform":

@@ -36,7 +36,7 @@ class CheckerboardCoupling(Transform):
         moves: int,
         map: PointwiseMap | None = None,
         hidden: Sequence[int] = (8, 8),
-        kernel: int = 3,
+        kernel: int | Sequence[int] = 3,
         activation: str = "silu",
         final: str = "linear",
         z2: bool = False,
@@ -67,8 +67,9 @@ class CheckerboardCoupling(Transform):
         self.scale = None
         if z2:
             assert self.net.last_reads is not None
+            kernels = kernel if isinstance(kernel, int) else kernel[-1]
             squares = [(self.hidden[-1], self.net.last_reads)]
-            self.scale = ConvNet(space.lattice, squares, active, components, (), kernel).shrink(start)
+            self.scale = ConvNet(space.lattice, squares, active, components, (), kernels).shrink(start)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[batch, components, *lattice] -> active and frozen parts, each [components, sites, batch]."""

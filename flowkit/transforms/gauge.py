@@ -45,7 +45,7 @@ class GaugeCoupling(Transform):
         loops: Sequence[Loop],
         map: PointwiseMap | None = None,
         hidden: Sequence[int] = (8, 8),
-        kernel: int = 3,
+        kernel: int | Sequence[int] = 3,
         activation: str = "silu",
         context: str = "both",
         around: Sequence[Loop] = (),
@@ -115,7 +115,7 @@ class GaugeCoupling(Transform):
     def _angles(self, theta: Tensor) -> list[Tensor]:
         """The angle of every loop of the table, not wrapped, each [base sites, batch]; theta [links, batch]."""
         rows = theta.index_select(0, self.loop_index.flatten()).view(*self.loop_index.shape, theta.shape[1])
-        return list((rows * self.loop_sign).sum(0).split(self.sizes))
+        return list(torch.split((rows * self.loop_sign).sum(0), self.sizes))
 
     def _params(self, angles: list[Tensor]) -> Tensor:
         """[loops, map.count, active sites, batch]."""

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowkit.kernels.rqs import rqs_forward, rqs_inverse
+from flowkit.kernels.tangent import mixture, tangent_forward
 
 
 class PointwiseMap(ABC):
@@ -27,6 +28,11 @@ class PointwiseMap(ABC):
     @abstractmethod
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """(x, log|dx/dy|), both of the shape of y."""
+
+    @classmethod
+    def example(cls) -> "PointwiseMap":
+        """A small instance for the contract checks."""
+        raise TypeError(f"{cls.__name__} gives no example() for the contract checks.")
 
 
 def _bins(bins: int) -> int:
@@ -48,6 +54,10 @@ class AffineMap(PointwiseMap):
         s, t = params
         return (y - t) * (-s).exp(), -s
 
+    @classmethod
+    def example(cls) -> "AffineMap":
+        return AffineMap()
+
 
 class IntervalSpline(PointwiseMap):
     """A rational-quadratic spline from [0, 1] to [0, 1], free slopes at both ends; 1906.04032."""
@@ -61,6 +71,10 @@ class IntervalSpline(PointwiseMap):
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         return rqs_inverse(y, params, self.bins, False)
+
+    @classmethod
+    def example(cls) -> "IntervalSpline":
+        return IntervalSpline(bins=5)
 
 
 class RealSpline(PointwiseMap):
@@ -97,6 +111,10 @@ class RealSpline(PointwiseMap):
         u = u + (v - inside) / torch.where(v < 0, low, high)
         return (u - 0.5) * (2 * self.reach), logderiv - s
 
+    @classmethod
+    def example(cls) -> "RealSpline":
+        return RealSpline(bins=4, reach=2.0)
+
 
 class CircleSpline(PointwiseMap):
     """A rational-quadratic spline of the circle with a learned bias: angles in [-pi, pi) to angles, smooth across
@@ -118,6 +136,10 @@ class CircleSpline(PointwiseMap):
         u, logderiv = rqs_inverse(v, params[:-1], self.bins, True)
         return _wrap((u - 0.5) * (2 * math.pi)), logderiv
 
+    @classmethod
+    def example(cls) -> "CircleSpline":
+        return CircleSpline(bins=5)
+
 
 class TangentMixture(PointwiseMap):
     """y = mean_k 2 atan(e^{s_k} tan(x/2)) + t, the non-compact projection of 2002.02428, mixed as in 2101.08176.
@@ -134,17 +156,8 @@ class TangentMixture(PointwiseMap):
         self.components = components
         self.count = components + 1
 
-    @staticmethod
-    def _mixture(x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        half = x / 2
-        cos, sin = half.cos(), half.sin()
-        y = (2 * torch.atan2(s.exp() * sin, cos)).mean(0)  # atan2 stays accurate where tan overflows
-        slope = (1 / ((-s).exp() * cos**2 + s.exp() * sin**2)).mean(0)
-        return y, slope
-
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        y, slope = self._mixture(x, params[:-1])
-        return _wrap(y + params[-1]), slope.log()
+        return tangent_forward(x, params)
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         s, target = params[:-1], _wrap(y - params[-1])
@@ -152,12 +165,16 @@ class TangentMixture(PointwiseMap):
             low, high = torch.full_like(y, -math.pi), torch.full_like(y, math.pi)
             for _ in range(60 if y.dtype == torch.float64 else 30):
                 middle = (low + high) / 2
-                below = self._mixture(middle, s)[0] < target
+                below = mixture(middle, s)[0] < target
                 low, high = torch.where(below, middle, low), torch.where(below, high, middle)
             x = (low + high) / 2
-        value, slope = self._mixture(x, s)
+        value, slope = mixture(x, s)
         x = x - (value - target) / slope.detach()  # one Newton step: value unchanged, gradients with respect to s and y
-        return _wrap(x), -self._mixture(x, s)[1].log()
+        return _wrap(x), -mixture(x, s)[1].log()
+
+    @classmethod
+    def example(cls) -> "TangentMixture":
+        return TangentMixture(components=3)
 
 
 def _wrap(x: Tensor) -> Tensor:

@@ -1,0 +1,72 @@
+"""Convolutions from listed sites to listed sites, batch last, and their gradients.
+
+out[o, j, b] = bias[o] + sum_{c,t} weight[o, c, t] x[c, index[t, j], b], where index = sites reads zero.
+
+On a CPU by a C kernel that holds a tile of the output in registers; elsewhere, or without a compiler, as a gather and
+one matrix product.
+"""
+
+import ctypes
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .native import REALS, library
+
+_TILE = 8  # OUT of site_convolution.c
+
+
+def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor) -> Tensor:
+    """The convolution, [outputs, wanted sites, batch].
+
+    x         [channels, sites, batch]
+    weight    [outputs, channels, taps]
+    bias      [outputs] or None
+    index     [taps, wanted sites], int64
+    """
+    outputs, channels, taps = weight.shape
+    wanted, batch = index.shape[1], x.shape[2]
+    kernel = _kernel("forward", x)
+    if kernel is None:
+        columns = _columns(x, index)
+        flat = weight.reshape(outputs, -1)
+        product = flat @ columns if bias is None else torch.addmm(bias[:, None], flat, columns)
+        return product.view(outputs, wanted, batch)
+    padded = -(-outputs // _TILE) * _TILE
+    x, index = x.contiguous(), index.contiguous()
+    lanes = F.pad(weight.permute(1, 2, 0), (0, padded - outputs)).contiguous()
+    out = x.new_empty(outputs, wanted, batch)
+    pointers = [_pointer(t) for t in (x, lanes, bias, index, out)]
+    sizes = [ctypes.c_int64(n) for n in (channels, taps, outputs, padded, x.shape[1], wanted, batch)]
+    kernel(*pointers, *sizes)
+    return out
+
+
+def site_weight_gradient(x: Tensor, grad: Tensor, index: Tensor) -> Tensor:
+    """The gradient with respect to the weight, [outputs, channels, taps], for a gradient [outputs, wanted, batch]."""
+    taps, wanted = index.shape
+    outputs, channels, batch = len(grad), len(x), x.shape[2]
+    kernel = _kernel("weight", x)
+    if kernel is None:
+        return (grad.flatten(1) @ _columns(x, index).T).view(outputs, channels, taps)
+    x, grad, index = x.contiguous(), grad.contiguous(), index.contiguous()
+    out = x.new_empty(outputs, channels, taps)
+    sizes = [ctypes.c_int64(n) for n in (channels, taps, outputs, x.shape[1], wanted, batch)]
+    kernel(*[_pointer(t) for t in (x, grad, index, out)], *sizes)
+    return out
+
+
+def _kernel(name: str, x: Tensor) -> "ctypes._NamedFuncPointer | None":
+    loaded = library("site_convolution") if x.device.type == "cpu" and x.dtype in REALS else None
+    return None if loaded is None else getattr(loaded, f"{name}_{REALS[x.dtype]}")
+
+
+def _pointer(t: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if t is None else t.data_ptr())
+
+
+def _columns(x: Tensor, index: Tensor) -> Tensor:
+    """[channels, sites, batch] -> [channels * taps, wanted * batch]."""
+    padded = torch.cat([x, x.new_zeros(x.shape[0], 1, x.shape[2])], 1)
+    return padded.index_select(1, index.flatten()).view(-1, index.shape[1] * x.shape[2])

@@ -1,0 +1,232 @@
+"""Actions: known values, conversions, exact numbers, composition, what is refused."""
+
+import math
+
+import pytest
+import torch
+
+import flowkit as fk
+from flowkit import exact, testing
+from flowkit.actions import ScalarAction, as_double_well
+
+F64 = torch.float64
+SCALARS = [fk.Phi4, fk.Phi4Hopping, fk.Phi4Kappa]
+
+
+def rough(space, n=3, seed=1):
+    return testing.fields(space, n, testing.seeded(seed))
+
+
+@pytest.mark.parametrize(
+    "action",
+    [fk.Wilson(fk.links(sides, group), beta=1.7)
+     for sides in ((4, 3), (2, 3, 4), (2, 3, 2, 2)) for group in (fk.U1(), fk.SUN(2), fk.SUN(3))],
+    ids=str,
+)  # fmt: skip
+def test_wilson_in_every_dimension(action):
+    testing.check_action(action, ["gauge", "translation"])
+
+
+@pytest.mark.parametrize("kind", SCALARS)
+@pytest.mark.parametrize("space", [fk.sites((5,)), fk.sites((2, 3, 4)), fk.sites((4, 3), components=2)], ids=str)
+def test_scalars_in_every_dimension(kind, space):
+    testing.check_action(kind.example().on(space), ["z2", "translation"])
+
+
+def test_known_values():
+    """Numbers worked out by hand."""
+    for n in (2, 3):
+        space = fk.links((2, 3, 4), fk.SUN(n))
+        cold = space.cold(1, like=torch.empty(0, dtype=F64))
+        assert fk.Wilson(space, beta=2.0)(cold) == pytest.approx(-2.0 * 3 * 24)
+    space = fk.links((4, 3), fk.U1())
+    U = space.cold(1, like=torch.empty(0, dtype=F64))
+    U[0, 0, 1, 1] = math.pi / 3  # two plaquettes have cosine 1/2
+    assert fk.Wilson(space, beta=2.0)(U) == pytest.approx(-2.0 * (10 + 1))
+    # phi = 1 everywhere but 2 at one site of a 3x4 lattice: four links differ by 1
+    x = torch.ones(1, 1, 3, 4, dtype=F64)
+    x[0, 0, 1, 2] = 2
+    space = fk.sites((3, 4))
+    assert fk.Phi4(space, m2=0.5, lam=0.1)(x) == pytest.approx(4 + 0.5 * (11 + 4) + 0.1 * (11 + 16))
+    hopping = -0.3 * (24 - 4 + 4 * 2) + 11 + 4 + 0.1 * 9
+    assert fk.Phi4Hopping(space, beta=0.3, lam=0.1)(x) == pytest.approx(hopping)
+    kappa = 0.8 / 2 * 4 + 0.6 / 2 * 15 + 0.1 * 27
+    assert fk.Phi4Kappa(space, kappa=0.8, m_sq=0.6, lam=0.1)(x) == pytest.approx(kappa)
+    # diag(i, -i, 1): Re Tr U = 1 and Re Tr U^2 = -1
+    one = fk.links((1,), fk.SUN(3))
+    U = torch.diag(torch.tensor([1j, -1j, 1.0], dtype=torch.complex128)).view(1, 1, 1, 3, 3)
+    assert fk.MatrixModel(one, beta=6.0, coefficients=(1.0, 0.5))(U) == pytest.approx(-6 / 3 * (1 - 0.5))
+
+
+def test_normflows_lattice_formula():
+    """S = sum_x [ kappa/2 (sum_mu (phi_{x+mu} - phi_x)^2) + m_sq/2 phi^2 + lambd phi^4 ], as that package writes it:
+    with the potential (kappa d + m_sq/2) phi^2 + lambd phi^4 and the hopping kappa phi_x phi_{x+mu}.
+    """
+    space, kappa, m_sq, lambd = fk.sites((4, 3, 2)), 0.7, -1.2, 0.5
+    x = rough(space)
+    total = (m_sq / 2 + kappa * 3) * x**2 + lambd * x**4
+    for mu in range(3):
+        total = total - kappa * x * torch.roll(x, 1, dims=2 + mu)
+    assert (fk.Phi4Kappa(space, kappa, m_sq, lambd)(x) - total.flatten(1).sum(1)).abs().max() < 1e-11
+
+
+@pytest.mark.parametrize("one", SCALARS)
+@pytest.mark.parametrize("other", SCALARS)
+def test_conversions(one, other):
+    """S_other(s phi) - S(phi) is the same for every field, and going back gives the first couplings."""
+    action = one.example()
+    converted, s = action.convert(other)
+    assert isinstance(converted, other)
+    x = rough(action.space, 6)
+    difference = converted(s * x) - action(x)
+    assert difference.std() < 1e-12 * x.numel()
+    again, back = converted.convert(one)
+    if one is not fk.Phi4Kappa or other is fk.Phi4Kappa:  # three numbers cannot come back from two
+        assert s * back == pytest.approx(1)
+        assert again.parameters == pytest.approx(action.parameters)
+
+
+def test_a_known_conversion():
+    """At lam = 0 Phi4Hopping(beta, 0) is Phi4 with m2 = 2 (1/beta - d), phi rescaled by sqrt(beta / 2)."""
+    free, s = fk.Phi4Hopping(fk.sites((4, 6)), beta=0.4, lam=0.0).convert(fk.Phi4)
+    assert free.parameters == pytest.approx({"m2": 2 / 0.4 - 4, "lam": 0.0})
+    assert s == pytest.approx(math.sqrt(0.2))
+
+
+def test_conversions_that_cannot_be():
+    space = fk.sites((4, 6))
+    with pytest.raises(ValueError, match="Phi4 needs a positive hopping term"):
+        fk.Phi4Hopping(space, beta=-0.5, lam=0.1).convert(fk.Phi4)
+    with pytest.raises(ValueError, match="Phi4Hopping needs lam > 0 or a positive phi\\^2 term"):
+        fk.Phi4(space, m2=-5.0, lam=0.0).convert(fk.Phi4Hopping)
+    assert fk.Phi4Hopping(space, beta=-0.5, lam=0.1).exact("phi_squared") is None
+
+
+FREE = [
+    fk.Phi4(fk.sites((4, 3)), m2=0.6, lam=0.0),
+    fk.Phi4Hopping(fk.sites((4, 3), components=2), beta=0.3, lam=0.0),
+    fk.Phi4Kappa(fk.sites((3, 2, 2)), kappa=0.9, m_sq=0.7, lam=0.0),
+]
+
+
+@pytest.mark.parametrize("action", FREE, ids=str)
+def test_free_theories_against_their_matrix(action):
+    """S = x M x / 2, so that ln Z = -1/2 ln det(M / 2 pi) and <phi^2> = Tr M^-1 / V, with no formula in p."""
+    x = torch.zeros(action.space.shape, dtype=F64)
+    M = torch.autograd.functional.hessian(lambda x: action(x[None])[0], x).reshape(action.space.dof, -1)
+    assert action.log_z() == pytest.approx(-0.5 * float(torch.linalg.slogdet(M / (2 * math.pi))[1]))
+    inverse = torch.linalg.inv(M)
+    assert action.exact("phi_squared") == pytest.approx(float(inverse.diagonal().mean()))
+    assert action.exact("susceptibility") == pytest.approx(float(inverse.sum()) / action.space.dof)
+    assert action.exact("magnetization") == 0
+    assert action.exact("plaquette") is None
+
+
+def test_interacting_theories_claim_nothing():
+    for kind in SCALARS:
+        assert kind.example().log_z() is None
+        assert kind.example().exact("phi_squared") is None
+
+
+def test_exact_hooks_of_wilson():
+    space = fk.links((4, 6), fk.U1())
+    action = fk.Wilson(space, beta=2.0)
+    assert action.exact("plaquette") == exact.u1_plaquette(2.0, 24)
+    assert action.exact(fk.wilson_loop(2, 3).name) == exact.u1_wilson_loop(2.0, 6, 24)
+    assert action.exact("charge_squared") == exact.u1_charge_squared(2.0, 24)
+    assert action.exact("topological_charge") == 0
+    assert action.log_z() == exact.u1_log_z(2.0, 24)
+    assert action.exact(fk.wilson_loop(4, 1).name) is None  # it winds
+    assert action.exact("polyakov_0") is None
+    su2 = fk.Wilson(fk.links((4, 6), fk.SUN(2)), beta=2.0)
+    assert su2.exact("plaquette") == exact.sun_plaquette(2, 2.0, 24)
+    assert su2.exact("charge_squared") is None
+    four = fk.Wilson(fk.links((2, 2, 2, 2), fk.SUN(2)), beta=2.0)
+    assert four.exact("plaquette") is None
+    assert four.log_z() is None
+
+
+@pytest.mark.parametrize("action", [
+    fk.Wilson(fk.links((2, 1), fk.U1()), 0.8), fk.Wilson(fk.links((2, 2), fk.U1()), 0.8),
+    fk.Wilson(fk.links((2, 2), fk.SUN(2)), 0.8), fk.Wilson(fk.links((1, 2), fk.SUN(3)), 1.0),
+    fk.MatrixModel(fk.links((1, 2), fk.SUN(3)), 1.1),
+], ids=str)  # fmt: skip
+def test_log_z_by_haar_integration(action):
+    """Z = E_Haar[exp(-S)], and <O> = E[O exp(-S)] / Z, also on lattices so small that loops wind."""
+    U = action.space.haar(40_000, testing.seeded(4), F64)
+    w = (-action(U)).exp()
+    for came, expected in [(w, action.log_z())]:
+        pull = (came.mean() - math.exp(expected)) / (came.std() / 200)
+        assert abs(float(pull)) < 4, f"ln Z is {float(came.mean().log()):.4f}, {expected:.4f} was claimed"
+    for obs in (fk.plaquette, fk.trace, fk.wilson_loop(1, 2)):
+        known = action.exact(obs.name)
+        if known is not None:
+            excess = w * (obs(action.space, U) - known)
+            assert abs(float(excess.mean() / (excess.std() / 200))) < 4, obs
+
+
+def test_sums_and_multiples():
+    space = fk.sites((4, 2))
+    a, b, x = fk.Phi4(space, -1.0, 1.0), fk.Phi4(space, 0.5, 0.3), rough(space)
+    S = 2.0 * (a + b) * 0.5
+    assert (S(x) - a(x) - b(x)).abs().max() < 1e-12
+    assert (S.force(x) - a.force(x) - b.force(x)).abs().max() < 1e-12
+    assert "Phi4(" in repr(S)
+    with pytest.raises(TypeError):
+        _ = a + 1.0
+    with pytest.raises(TypeError):
+        _ = a * b
+    with pytest.raises(ValueError, match="An action is multiplied by a finite number; got nan"):
+        _ = math.nan * a
+    with pytest.raises(ValueError, match="Actions of one space can be added"):
+        _ = a + fk.Phi4(fk.sites((2, 4)), 0.5, 0.3)
+
+
+def test_pullback_is_the_same_physics():
+    """E[O(x)] under exp(-S) equals E[O(f(z))] under exp(-S'): here of one variable, by quadrature."""
+    action = as_double_well(m_sq=-2.0, lam=0.3)
+    converter = testing.randomised(fk.DistributionConverter(action.space, bins=6), testing.seeded(2), 0.5)
+    z = torch.linspace(-9, 9, 40_001, dtype=F64).view(-1, 1, 1)
+    step = float(z[1] - z[0])
+    pulled = action.pullback(converter)
+    with torch.no_grad():
+        original, moved = (-action(z)).exp().sum() * step, (-pulled(z)).exp().sum() * step
+    assert moved == pytest.approx(float(original), rel=1e-6)
+    assert original == pytest.approx(math.exp(exact.one_site_moments(-1.0, 0.3).log_z), rel=1e-6)
+    assert pulled.on(fk.sites((3,)))(torch.zeros(2, 1, 3, dtype=F64)).shape == (2,)
+    with pytest.raises(ValueError, match=r"cannot move to Sites 1 component\(s\) on 2x4: its transform has no on"):
+        type(pulled).example().on(fk.sites((2, 4)))
+
+
+def test_changes():
+    action = fk.Phi4.example()
+    assert action.at(m2=1.0).parameters == {"m2": 1.0, "lam": action.lam}
+    with pytest.raises(ValueError, match="Phi4 has the couplings m2, lam; got mass"):
+        action.at(mass=1.0)
+    assert repr(fk.Wilson(fk.links((4, 6), fk.U1()), beta=2)) == "Wilson(Links U1 on 4x6; beta=2.0)"
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: fk.Wilson(fk.sites((4, 4)), 1.0), "Wilson lives on links in two or more dimensions"),
+    (lambda: fk.Wilson(fk.links((4,), fk.U1()), 1.0), "Wilson lives on links in two or more dimensions"),
+    (lambda: fk.Wilson(fk.links((4, 4), fk.U1()), -1.0), "Wilson needs beta >= 0; got -1.0"),
+    (lambda: fk.Wilson(fk.links((4, 4), fk.U1()), math.nan), "Wilson needs beta >= 0; got nan"),
+    (lambda: fk.Wilson((4, 4), 1.0), "Wilson needs a space"),
+    (lambda: fk.Phi4(fk.links((4, 4), fk.U1()), 1.0, 1.0), "Phi4 lives on sites"),
+    (lambda: fk.Phi4(fk.sites((4, 4)), 1.0, -1.0), "Phi4 needs lam >= 0; got -1.0"),
+    (lambda: fk.Phi4(fk.sites((4, 4)), math.inf, 1.0), "Phi4 needs a finite number m2; got inf"),
+    (lambda: fk.Phi4(fk.sites((4, 4)), "1", 1.0), "Phi4 needs a finite number m2; got '1'"),
+    (lambda: fk.MatrixModel(fk.links((1,), fk.U1()), 1.0), r"MatrixModel needs links of SU\(N\)"),
+    (lambda: fk.MatrixModel(fk.links((1,), fk.SUN(2)), math.nan), "MatrixModel needs a finite beta"),
+    (lambda: fk.MatrixModel(fk.links((1,), fk.SUN(2)), 1.0, ()), "MatrixModel needs finite coefficients"),
+])  # fmt: skip
+def test_bad_input(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
+def test_unknown_keywords_raise():
+    with pytest.raises(TypeError, match="mass"):
+        fk.Phi4(fk.sites((4, 4)), m2=1.0, lam=1.0, mass=2.0)
+    with pytest.raises(TypeError, match="abstract"):
+        ScalarAction(fk.sites((4, 4)), m2=1.0, lam=1.0)

@@ -1,0 +1,117 @@
+"""Every concrete class of a kind that has a contract keeps it, on the example that the class gives."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import flowkit
+from flowkit import testing
+from flowkit.actions import Action, ScalarAction
+from flowkit.groups import Group
+from flowkit.priors import Prior
+from flowkit.samplers import Sampler
+from flowkit.schedules import Schedule
+from flowkit.transforms import PointwiseMap, Transform
+
+panels = pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
+
+# What a class claims beyond the contract of all.
+SYMMETRIES = {"Wilson": ["gauge", "translation"], "MatrixModel": ["gauge"], "Sum": ["z2", "translation"],
+              "Multiple": ["z2", "translation"], "Pullback": ["z2", "translation"]}  # fmt: skip
+
+
+def check_action(action: Action) -> None:
+    scalar = ["z2", "translation"] if isinstance(action, ScalarAction) else []
+    name = type(action).__name__
+    testing.check_action(action, SYMMETRIES.get(name, scalar), moves=name != "Pullback")
+
+
+def check_transform(transform: Transform) -> None:
+    # A bigger lattice has momenta between those of the smaller one: the log-gain of a spectrum is no sum over sites.
+    testing.check_transform(transform, local=type(transform).__name__ != "FourierScale")
+
+
+CHECKS = {
+    Group: testing.check_group,
+    Action: check_action,
+    Prior: testing.check_prior,
+    Transform: check_transform,
+    PointwiseMap: testing.check_pointwise,
+    Sampler: testing.check_sampler,
+    Schedule: testing.check_schedule,
+    panels.Panel: testing.check_panel,
+}
+
+
+def training_panel():
+    """A panel imports no physics, so that the trainer of its example is made here."""
+    from flowkit.flow import Flow
+    from flowkit.train import Trainer
+
+    flow = Flow.example()
+    trainer = Trainer(flow, flowkit.Phi4(flow.space, m2=1.0, lam=0.5), batch=8)
+    trainer.fit(3, progress=False)
+    return panels.Training(trainer)
+
+
+EXAMPLES = {"Training": training_panel}
+
+
+def import_all() -> None:
+    for module in pkgutil.walk_packages(flowkit.__path__, "flowkit."):
+        if "_notebooks" not in module.name and not module.name.startswith("flowkit.panels.frontend"):
+            importlib.import_module(module.name)
+
+
+def concrete(base: type) -> list[type]:
+    """The library's classes of a kind; the programs of `production` may hold others for their own use."""
+    found, waiting = [], [base]
+    while waiting:
+        for kind in waiting.pop().__subclasses__():
+            waiting.append(kind)
+            ours = kind.__module__.startswith("flowkit.") and not kind.__module__.startswith("flowkit.production")
+            if ours and not inspect.isabstract(kind) and kind not in found:
+                found.append(kind)
+    return sorted(found, key=lambda kind: kind.__name__)
+
+
+def example_of(kind: type):
+    if kind.__name__ in EXAMPLES:
+        return EXAMPLES[kind.__name__]()
+    return kind.example()  # a class that gives none raises TypeError with its name
+
+
+import_all()
+CLASSES = [(base, kind) for base in CHECKS for kind in concrete(base)]
+
+
+@pytest.mark.parametrize(("base", "kind"), CLASSES, ids=[f"{b.__name__}-{k.__name__}" for b, k in CLASSES])
+def test_contract(base, kind):
+    example = example_of(kind)
+    assert type(example) is kind, f"{kind.__name__}.example() gives a {type(example).__name__}."
+    CHECKS[base](example)
+
+
+@pytest.mark.parametrize("base", CHECKS, ids=lambda base: base.__name__)
+def test_every_base_class_is_abstract_and_has_subclasses(base):
+    assert inspect.isabstract(base)
+    assert concrete(base)
+
+
+def test_unequal_sides():
+    """Swapped axes must show."""
+    for base, kind in CLASSES:
+        space = getattr(example_of(kind), "space", None) if base in (Action, Prior, Transform) else None
+        if space is not None and space.volume > 1:
+            assert len(set(space.lattice)) > 1, f"{kind.__name__}.example() lives on {space}."
+
+
+def test_a_class_without_example_fails_by_name():
+    class Forgetful(Schedule):
+        def factor(self, step, total, loss):
+            return 1.0
+
+    with pytest.raises(TypeError, match="Forgetful gives no example"):
+        example_of(Forgetful)

@@ -1,0 +1,364 @@
+"""Hot arithmetic and the networks on it: splines, tangents, convolutions; their gradients; compiled equals eager."""
+
+import itertools
+import logging
+import math
+import shutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from flowkit import kernels, testing
+from flowkit.kernels import rqs
+from flowkit.kernels.convolution import site_convolution, site_weight_gradient
+from flowkit.kernels.rqs import rqs_forward, rqs_inverse
+from flowkit.kernels.tangent import mixture, tangent_forward
+from flowkit.nets import ConvNet, SiteConv
+
+F64 = torch.float64
+SHAPES = {"own": (6, 4), "shared": ()}  # parameters for each number, or one set for all
+
+
+@pytest.fixture
+def compiler():
+    if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
+        pytest.skip("no C++ compiler is installed")
+    before = kernels.set_compile(True)
+    yield
+    kernels.set_compile(before)
+
+
+def spline(bins, circular, shape=(6, 4), seed=1, scale=1.0, dtype=F64):
+    """Random numbers in [0, 1], with both ends among them, and random parameters."""
+    rng = testing.seeded(seed)
+    x = torch.rand(6, 4, generator=rng, dtype=dtype)
+    x[0, 0], x[1, 1] = 0, 1
+    count = 3 * bins + (0 if circular else 1)
+    return x, scale * torch.randn(count, *shape, generator=rng, dtype=dtype)
+
+
+def check_spline_gradients(bins=3, circular=False, shape=(3, 2), function=rqs_forward):
+    """Against central differences, for the value and the logarithm of the slope at once."""
+    _, params = spline(bins, circular, shape)
+    x = torch.rand(3, 2, generator=testing.seeded(2), dtype=F64) * 0.9 + 0.05
+    inputs = x.requires_grad_(), params.requires_grad_()
+    found = torch.autograd.gradcheck(lambda x, p: function(x, p, bins, circular), inputs, raise_exception=False)
+    assert found, f"{function.__name__}, {bins} bins, circular {circular}: the gradients are wrong"
+
+
+@pytest.mark.parametrize("function", [rqs_forward, rqs_inverse])
+@pytest.mark.parametrize("circular", [False, True])
+@pytest.mark.parametrize("shape", [(3, 2), ()], ids=SHAPES)
+@pytest.mark.parametrize("bins", [2, 3, 5])
+def test_spline_gradients(bins, circular, shape, function):
+    check_spline_gradients(bins, circular, shape, function)
+
+
+@pytest.mark.parametrize("bins", range(2, 17))
+@pytest.mark.parametrize("circular", [False, True])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_splines(bins, circular, shape):
+    """Identity at zero parameters, ends fixed, monotone, log-slope, round trip."""
+    x, params = spline(bins, circular, shape)
+    for function in (rqs_forward, rqs_inverse):
+        y, logs = function(x, torch.zeros_like(params), bins, circular)
+        assert (y - x).abs().max() < 1e-14
+        assert logs.abs().max() < 1e-13
+    y, logs = rqs_forward(x.requires_grad_(), params, bins, circular)
+    assert abs(float(y[0, 0].detach())) < 1e-15
+    assert abs(float(y[1, 1].detach()) - 1) < 1e-12
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    assert (slope > 0).all()
+    assert (slope.log() - logs).abs().max() < 1e-9
+    back, minus = rqs_inverse(y.detach(), params, bins, circular)
+    assert (back - x).abs().max() < 1e-9
+    assert (minus + logs).abs().max() < 1e-8
+
+
+@pytest.mark.parametrize("circular", [False, True])
+def test_a_spline_is_smooth_and_rising(circular):
+    """On a fine grid: values rise, and neither they nor the slope jump at the knots."""
+    x = torch.linspace(0, 1, 20_001, dtype=F64)
+    _, params = spline(6, circular, ())
+    for p in (params, params[:, None].expand(-1, len(x))):
+        y, logs = rqs_forward(x, p, 6, circular)
+        assert (y.diff() > 0).all()
+        assert (y.diff() / x.diff() / logs.exp()[1:] - 1).abs().max() < 1e-2
+        assert logs.diff().abs().max() < 1e-2
+        if circular:
+            assert logs[0] == pytest.approx(float(logs[-1]))
+
+
+def test_shared_parameters_give_what_own_ones_give():
+    for bins, circular, function in itertools.product((2, 5, 16), (False, True), (rqs_forward, rqs_inverse)):
+        x, params = spline(bins, circular, ())
+        one, own = function(x, params, bins, circular), function(
+            x, params[:, None, None].expand(-1, 6, 4).contiguous(), bins, circular
+        )  # fmt: skip
+        assert (one[0] - own[0]).abs().max() < 1e-13
+        assert (one[1] - own[1]).abs().max() < 1e-11
+
+
+def test_splines_in_float32():
+    for circular in (False, True):
+        x, params = spline(8, circular, scale=0.7)
+        y, logs = rqs_forward(x.float(), params.float(), 8, circular)
+        exact, exact_logs = rqs_forward(x, params, 8, circular)
+        assert y.dtype == logs.dtype == torch.float32
+        assert (y - exact).abs().max() < 1e-5
+        assert (logs - exact_logs).abs().max() < 1e-3
+        back, _ = rqs_inverse(y, params.float(), 8, circular)
+        assert (back - x).abs().max() < 1e-4
+
+
+def test_extreme_parameters_stay_finite():
+    """Bins and slopes have a floor, so that no parameter makes a bin empty or a spline flat."""
+    x, params = spline(5, False)
+    for scale in (30.0, -30.0, 1e4):
+        y, logs = rqs_forward(x, scale * params, 5, False)
+        assert y.isfinite().all()
+        assert logs.isfinite().all()
+        assert (y >= 0).all()
+        assert (y <= 1 + 1e-12).all()
+
+
+def test_the_tangent_map():
+    """tan(y/2) = e^s tan(x/2) for one component; its log-slope and gradients."""
+    rng = testing.seeded()
+    x = (2 * torch.rand(5, 3, generator=rng, dtype=F64) - 1) * math.pi
+    params = torch.randn(2, 5, 3, generator=rng, dtype=F64)
+    params[1] = 0
+    y, logs = tangent_forward(x, params)
+    assert ((y / 2).tan() - params[0].exp() * (x / 2).tan()).abs().max() < 1e-10
+    inputs = x.requires_grad_(), params.requires_grad_()
+    assert torch.autograd.gradcheck(tangent_forward, inputs)
+    (slope,) = torch.autograd.grad(tangent_forward(x, params)[0].sum(), x)
+    assert (slope.log() - logs).abs().max() < 1e-10
+
+
+def test_the_tangent_map_at_its_seam_in_float32():
+    ends = torch.tensor([-math.pi, math.nextafter(math.pi, 0)], dtype=torch.float32)
+    y, slope = mixture(ends, torch.randn(3, 2, generator=testing.seeded()))
+    assert (y.abs() - math.pi).abs().max() < 1e-5
+    assert slope.isfinite().all()
+
+
+# ---------------------------------------------------------------- convolutions
+
+
+def everywhere(lattice):
+    return torch.arange(math.prod(lattice))
+
+
+@pytest.mark.parametrize("lattice", [(5,), (4, 6), (3, 4, 5), (2, 4)])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_convolution_on_all_sites_is_that_of_torch(lattice, kernel):
+    ndim, all_sites = len(lattice), everywhere(lattice)
+    ours = SiteConv(lattice, (2, 3), kernel, all_sites, all_sites).double()
+    kind = [torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d][ndim - 1]
+    theirs = kind(2, 3, kernel, padding=kernel // 2, padding_mode="circular").double()
+    with torch.no_grad():
+        theirs.weight.copy_(ours.weight.view_as(theirs.weight))
+        theirs.bias.copy_(ours.bias)
+    x = torch.randn(7, 2, *lattice, generator=testing.seeded(), dtype=F64)
+    came = ours(x.flatten(2).permute(1, 2, 0)).permute(2, 0, 1).view(7, 3, *lattice)
+    assert (came - theirs(x)).abs().max() < 1e-13
+
+
+def slow_convolution(x, weight, bias, lattice, kernel):
+    """out[o](s) = b[o] + sum_{c,d} W[o, c, d] x[c](s + d), tap after tap, x [channels, *lattice, batch]."""
+    offsets = itertools.product(range(-(kernel // 2), kernel // 2 + 1), repeat=len(lattice))
+    axes = tuple(range(1, 1 + len(lattice)))
+    rolled = [torch.roll(x, [-d for d in offset], axes) for offset in offsets]
+    return sum(torch.einsum("oc,c...->o...", weight[:, :, t], r) for t, r in enumerate(rolled)) + bias.view(
+        -1, *[1] * (len(lattice) + 1)
+    )
+
+
+def check_convolution_4d():
+    lattice, kernel = (2, 3, 4, 3), 3
+    ours = SiteConv(lattice, (2, 3), kernel, everywhere(lattice), everywhere(lattice)).double()
+    x = torch.randn(2, *lattice, 2, generator=testing.seeded(), dtype=F64)
+    slow = slow_convolution(x, ours.weight, ours.bias, lattice, kernel)
+    assert (ours(x.flatten(1, 4)).view_as(slow) - slow).abs().max() < 1e-12
+
+
+def test_convolution_in_four_dimensions():
+    check_convolution_4d()
+
+
+def some(lattice, part, seed):
+    """Some sites of a lattice, in no order."""
+    sites = torch.randperm(math.prod(lattice), generator=testing.seeded(seed))
+    return sites[: int(part * len(sites))]
+
+
+@pytest.mark.parametrize("lattice", [(4, 6), (3, 4, 5)])
+def test_chosen_sites_give_what_all_sites_give(lattice):
+    """Inputs that are not read count as zero, outputs that are not wanted are left out; gradients agree too."""
+    inputs, outputs = some(lattice, 0.5, 1), some(lattice, 0.4, 2)
+    chosen = SiteConv(lattice, (2, 3), 3, inputs, outputs).double()
+    whole = SiteConv(lattice, (2, 3), 3, everywhere(lattice), everywhere(lattice)).double()
+    whole.load_state_dict(chosen.state_dict())
+    x = torch.randn(2, len(inputs), 5, generator=testing.seeded(), dtype=F64, requires_grad=True)
+    padded = torch.zeros(2, math.prod(lattice), 5, dtype=F64).index_copy(1, inputs, x)
+    a, b = chosen(x), whole(padded).index_select(1, outputs)
+    assert (a - b).abs().max() < 1e-13
+    weight = torch.randn(a.shape, generator=testing.seeded(3), dtype=F64)
+    one = torch.autograd.grad((a * weight).sum(), [x, *chosen.parameters()])
+    other = torch.autograd.grad((b * weight).sum(), [x, *whole.parameters()])
+    for p, q in zip(one, other, strict=True):
+        assert (p - q).abs().max() < 1e-12
+
+
+def test_gradients_of_a_convolution():
+    conv = SiteConv((4, 2), (2, 3), 3, some((4, 2), 0.7, 1), some((4, 2), 0.6, 2)).double()
+    x = torch.randn(2, conv.inverse.shape[1], 3, generator=testing.seeded(), dtype=F64, requires_grad=True)
+
+    def out(x, weight, bias):
+        return torch.func.functional_call(conv, {"weight": weight, "bias": bias}, (x,))
+
+    assert torch.autograd.gradcheck(out, (x, conv.weight, conv.bias))
+
+
+def network(lattice, hidden=(5, 4), kernel=3, odd=False, part=0.5, **options):
+    sources = [(2, some(lattice, part, 1)), (1, some(lattice, part, 3))]
+    outputs = some(lattice, 0.3, 2)
+    net = ConvNet(lattice, sources, outputs, 3, hidden, kernel, odd=odd, **options).double()
+    inputs = [torch.randn(c, len(s), 4, generator=testing.seeded(c), dtype=F64) for c, s in sources]
+    return net, inputs, sources, outputs
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (5, 4, 6)])
+@pytest.mark.parametrize("kernel", [3, "own"])
+def test_a_pruned_network_equals_the_full_one(hidden, kernel):
+    """Hidden layers on the sites that are read downstream alone, against all sites at every layer."""
+    lattice = (8, 6)
+    kernel = [3, 5, 1, 3][: len(hidden) + 1] if kernel == "own" else kernel
+    net, inputs, sources, outputs = network(lattice, hidden, kernel)
+    full = ConvNet(lattice, sources, everywhere(lattice), 3, hidden, kernel).double()
+    full.load_state_dict(net.state_dict())
+    assert (net(inputs) - full(inputs).index_select(1, outputs)).abs().max() < 1e-13
+    assert net(inputs).shape == (3, len(outputs), 4)
+
+
+def test_an_odd_network_is_odd():
+    net, inputs, *_ = network((6, 4), odd=True, activation="tanh")
+    out = net(inputs)
+    assert out.abs().max() > 1e-2
+    assert (net([-x for x in inputs]) + out).abs().max() < 1e-14
+    plain, *_ = network((6, 4))
+    assert (plain([-x for x in inputs]) + plain(inputs)).abs().max() > 1e-3
+
+
+def test_a_network_sees_no_further_than_its_kernels():
+    lattice, sites = (16, 2), everywhere((16, 2))
+    net = ConvNet(lattice, [(1, sites)], torch.tensor([0]), 1, (4,), 3).double()
+    x = torch.randn(1, 32, 1, generator=testing.seeded(), dtype=F64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(net([x]).sum(), x)
+    rows = gradient.view(16, 2).abs().sum(1).nonzero()[:, 0].tolist()
+    assert rows == [0, 1, 2, 14, 15]
+
+
+def test_shrinking_scales_the_output_alone():
+    net, inputs, *_ = network((6, 4))
+    before = net(inputs)
+    assert (net.shrink(0.5)(inputs) - before / 2).abs().max() < 1e-14
+    assert (net.shrink(0.0)(inputs) == 0).all()
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"kernel": 2}, "A convolution needs an odd kernel; got 2"),
+    ({"kernel": (3, 3)}, "A network of 2 hidden layers needs 3 kernels"),
+    ({"activation": "relu6"}, "An activation is one of silu, tanh, .*; got 'relu6'"),
+    ({"odd": True, "activation": "silu"}, "An odd network needs the activation 'tanh'; got 'silu'"),
+])  # fmt: skip
+def test_bad_networks(options, message):
+    with pytest.raises(ValueError, match=message):
+        network((6, 4), **options)
+
+
+# ---------------------------------------------------------------- compilation
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_native_convolution_equals_the_gather(compiler, dtype):
+    """Also where outputs, sites and batch fill no whole tile, and where rows are not contiguous."""
+    eps = torch.finfo(dtype).eps
+    for channels, outputs, batch in ((1, 1, 1), (2, 3, 7), (5, 9, 33), (3, 16, 64)):
+        rng = testing.seeded(channels)
+        index = torch.randint(0, 13, (9, 11), generator=rng)  # 12 sites, and 12 reads zero
+        x = torch.randn(batch, channels, 12, generator=rng, dtype=dtype).permute(1, 2, 0)
+        weight = torch.randn(outputs, channels, 9, generator=rng, dtype=dtype)
+        bias, grad = (torch.randn(s, generator=rng, dtype=dtype) for s in ((outputs,), (outputs, 11, batch)))
+        came = [site_convolution(x, weight, bias, index), site_convolution(x, weight, None, index),
+                site_weight_gradient(x, grad, index)]  # fmt: skip
+        kernels.set_compile(False)
+        expected = [site_convolution(x, weight, bias, index), site_convolution(x, weight, None, index),
+                    site_weight_gradient(x, grad, index)]  # fmt: skip
+        kernels.set_compile(True)
+        for a, b in zip(came, expected, strict=True):
+            assert (a - b).abs().max() <= 300 * eps * (1 + b.abs().max())
+
+
+@pytest.mark.slow
+def test_compiled_splines_equal_eager_ones(compiler):
+    """Values and gradients, forward and inverse, and a second shape without a second wait. Takes about a minute."""
+    for size in (64, 100):
+        for circular, function in itertools.product((False, True), (rqs_forward, rqs_inverse)):
+            results = []
+            for on in (True, False):
+                kernels.set_compile(on)
+                rng = testing.seeded()
+                x = torch.rand(size, 3, generator=rng, dtype=F64, requires_grad=True)
+                p = torch.randn(24 + (not circular), size, 3, generator=rng, dtype=F64, requires_grad=True)
+                out = function(x, p, 8, circular)
+                results.append([*out, *torch.autograd.grad(out[0].sin().sum() + out[1].square().sum(), (x, p))])
+            for a, b in zip(*results, strict=True):
+                assert (a - b).abs().max() < 1e-9 * (1 + b.abs().max())
+
+
+def test_many_bins_run_eagerly():
+    """Unrolled code of many bins takes minutes to compile."""
+    assert rqs._choose(rqs._forward, rqs.MOST_COMPILED) is rqs._forward
+    assert rqs._choose(rqs._forward, rqs.MOST_COMPILED + 1) is rqs._forward.__wrapped__
+
+
+def test_without_a_compiler_the_same_code_runs(monkeypatch, caplog):
+    """A compilation that fails is reported once, and physics goes on."""
+    calls = []
+
+    class BrokenError(Exception):
+        __module__ = "torch._inductor.exc"
+
+    def refuse(function, **options):
+        def run(*args):
+            calls.append(function)
+            raise BrokenError("no toolchain")
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    monkeypatch.setattr(kernels, "_compiler_found", lambda: True)
+    before = kernels.set_compile(True)
+    try:
+        double = kernels.compiled(lambda x: 2 * x)
+        with caplog.at_level(logging.WARNING):
+            assert [double(3), double(4)] == [6, 8]
+        assert len(calls) == 1
+        assert "runs eagerly: compilation failed (BrokenError)" in caplog.text
+    finally:
+        kernels.set_compile(before)
+
+
+def test_an_error_of_the_caller_is_not_swallowed():
+    double = kernels.compiled(lambda x: x.no_such_method())
+    with pytest.raises(AttributeError):
+        double(torch.zeros(1))
+
+
+def test_activations_against_torch():
+    net, inputs, *_ = network((4, 4), hidden=(3,), activation="gelu")
+    h = net.first[0](inputs[0]) + net.first[1](inputs[1])
+    assert (net.head(F.gelu(h)) - net(inputs)).abs().max() < 1e-14

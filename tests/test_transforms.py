@@ -1,0 +1,356 @@
+"""Transforms: the contract in many configurations, what moves and what may be looked at, symmetries, refusals."""
+
+import pytest
+import torch
+
+import flowkit as fk
+from flowkit import testing
+from flowkit.patterns import Loop, Stripes
+from flowkit.transforms import AffineMap, CircleSpline, GaugeCoupling, IntervalSpline, RealSpline, TangentMixture
+
+F64 = torch.float64
+SITES = fk.sites((4, 6))
+LINKS = fk.links((4, 6), fk.U1())
+CHECKER = {
+    "affine": {}, "one hidden layer": {"hidden": (5,)}, "linear": {"hidden": ()}, "tanh": {"final": "tanh"},
+    "z2": {"z2": True}, "z2 and tanh": {"z2": True, "final": "tanh"}, "spline": {"map": RealSpline(4)},
+    "one look": {"kernel": (5, 1, 1)}, "wide": {"kernel": 5, "activation": "gelu"},
+}  # fmt: skip
+GAUGE = {
+    "both sides, all context": (Stripes(0, (1, 3), (0, 1)), [Loop(1), Loop(1, below=True)], {}),
+    "plaquettes": (Stripes(1, (4, 1), (2, 0)), [Loop(0)], {"context": "plaquettes"}),
+    "local": (Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)], {"context": "local"}),
+    "tangents": (Stripes(0, (1, 3), (0, 2)), [Loop(1)], {"map": TangentMixture(2)}),
+    "rectangles": (Stripes(0, (2, 6), (1, 3)), [Loop(1, 2, 3)],
+                   {"context": "local", "around": [Loop(1, 2, 3, below=True)]}),
+    "one look": (Stripes(0, (1, 3), (0, 1)), [Loop(1)], {"kernel": (3, 1, 1)}),
+}  # fmt: skip
+
+
+def checker(name, space=SITES, moves=0):
+    return fk.CheckerboardCoupling(space, moves, start=1.0, **CHECKER[name])
+
+
+def gauge(name, space=LINKS):
+    pattern, active, options = GAUGE[name]
+    return GaugeCoupling(space, pattern, active, **{"map": CircleSpline(4), "start": 1.0, **options})
+
+
+@pytest.mark.parametrize("name", CHECKER)
+def test_checkerboard_contract(name):
+    testing.check_transform(checker(name))
+
+
+@pytest.mark.parametrize("name", GAUGE)
+def test_gauge_contract(name):
+    testing.check_transform(gauge(name))
+
+
+@pytest.mark.parametrize("space", [fk.sites((4,)), fk.sites((2, 4, 2)), fk.sites((2, 4), components=2)], ids=str)
+def test_checkerboard_in_every_dimension(space):
+    testing.check_transform(checker("spline", space, moves=1))
+    testing.check_transform(checker("z2", space))
+
+
+@pytest.mark.parametrize("space", [fk.links((2, 4, 2), fk.U1()), fk.links((2, 2, 2, 4), fk.U1())], ids=str)
+def test_gauge_coupling_in_every_dimension(space):
+    mu = space.ndim - 2
+    periods = tuple(1 if nu == mu else 2 for nu in range(space.ndim))
+    loops = [Loop(nu, below=b) for nu in range(space.ndim) if nu != mu for b in (False, True)]
+    coupling = GaugeCoupling(space, Stripes(mu, periods, (0,) * space.ndim), loops, CircleSpline(3), hidden=(4,))
+    testing.check_transform(coupling)
+    testing.check_equivariance(coupling, testing.symmetry(space, "gauge", testing.seeded(5)))
+
+
+OTHERS = {
+    "real spline": fk.Spline(SITES, bins=4, domain="real", reach=1.5),
+    "circle spline": fk.Spline(LINKS, bins=2, domain="circle"),
+    "converter": fk.DistributionConverter(SITES, bins=5),
+    "odd converter": fk.DistributionConverter(SITES, bins=5, symmetric=True),
+    "affine": fk.Affine(SITES),
+    "odd affine": fk.Affine(SITES, shift=False),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_contracts(name):
+    testing.check_transform(OTHERS[name])
+
+
+def test_interval_spline_contract():
+    spline = fk.Spline(SITES, bins=6, domain="interval")
+    testing.check_transform(spline, x=torch.rand(4, *SITES.shape, generator=testing.seeded(), dtype=F64))
+
+
+def test_fourier_contract():
+    for space in (fk.sites((5,)), fk.sites((2, 3, 4)), fk.sites((4, 3), components=2)):
+        testing.check_transform(fk.FourierScale(space, order=2), local=False)
+
+
+@pytest.mark.parametrize("pointwise", [AffineMap(), IntervalSpline(2), RealSpline(3, 0.5), CircleSpline(16),
+                                       TangentMixture(1), TangentMixture(4)], ids=lambda m: type(m).__name__)  # fmt: skip
+def test_pointwise_contract(pointwise):
+    testing.check_pointwise(pointwise)
+
+
+# ---------------------------------------------------------------- what moves, and what is looked at
+
+
+def check_moves_one_parity(coupling):
+    """Sites of the other parity stay, bit for bit, and all of its own move."""
+    space, f = coupling.space, testing.randomised(coupling, testing.seeded(7))
+    x = testing.fields(space, 3, testing.seeded())
+    moved = (f(x)[0] != x).flatten(2)
+    colour = parity(space.lattice)
+    assert not moved[:, :, colour != coupling.moves].any(), "frozen sites moved"
+    assert moved[:, :, colour == coupling.moves].all(), "active sites stayed"
+
+
+def parity(lattice):
+    grids = torch.meshgrid(*[torch.arange(n) for n in lattice], indexing="ij")
+    return sum(grids).flatten() % 2
+
+
+@pytest.mark.parametrize("moves", [0, 1])
+@pytest.mark.parametrize("name", CHECKER)
+def test_a_checkerboard_moves_one_parity(name, moves):
+    check_moves_one_parity(checker(name, moves=moves))
+
+
+def check_context_is_frozen(coupling):
+    """The network's parameters do not change when active links do, and they do when any loop it sees does."""
+    space, f = coupling.space, testing.randomised(coupling, testing.seeded(7))
+    x = testing.fields(space, 3, testing.seeded())
+    sites = coupling.pattern.sites(space.lattice)
+
+    def params(x):
+        return f._params(f._angles(x.flatten(1).T.contiguous())[len(f.loops) :])
+
+    other = x.flatten(2).clone()
+    other[:, coupling.pattern.mu, sites] = testing.fields(space, 3, testing.seeded(2)).flatten(2)[:, 0, sites]
+    off = (params(other.view_as(x)) - params(x)).abs().max()
+    assert off < 1e-12, f"the context saw active links: its parameters moved by {off:.2g}"
+    assert (params(testing.fields(space, 3, testing.seeded(3))) - params(x)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", GAUGE)
+def test_the_context_is_frozen(name):
+    check_context_is_frozen(gauge(name))
+
+
+def check_gauge_coupling_moves_its_links(coupling):
+    f = testing.randomised(coupling, testing.seeded(7))
+    x = testing.fields(coupling.space, 3, testing.seeded())
+    moved = (f(x)[0] != x).flatten(2)
+    active = torch.zeros_like(moved)
+    active[:, coupling.pattern.mu, coupling.pattern.sites(coupling.space.lattice)] = True
+    assert not (moved & ~active).any(), "frozen links moved"
+    assert (moved | ~active).all(), "active links stayed"
+
+
+@pytest.mark.parametrize("name", GAUGE)
+def test_a_gauge_coupling_moves_its_links(name):
+    check_gauge_coupling_moves_its_links(gauge(name))
+
+
+def check_several_updates():
+    """One link, two loops in turn: exactly the composition of two single updates with the same network outputs."""
+    coupling = testing.randomised(gauge("local"), testing.seeded(7))
+    x = testing.fields(LINKS, 2, testing.seeded())
+    angles = coupling._angles(x.flatten(1).T.contiguous())
+    params = coupling._params(angles[2:])
+    sites, wrap = coupling.pattern.sites(LINKS.lattice), fk.U1().wrap
+    y, total = x.clone(), torch.zeros(2, dtype=F64)
+    for k, loop in enumerate(coupling.loops):
+        plaquette = plaquettes(y)
+        if loop.below:  # the one on the other side of the link, and the other way round
+            plaquette = -torch.roll(plaquette, 1, 2)
+        W = plaquette.flatten(1)[:, sites].T
+        new, logs = coupling.map.forward(wrap(W), params[k])
+        flat = y.flatten(2).clone()
+        flat[:, 0, sites] = wrap(flat[:, 0, sites] + (new - wrap(W)).T)
+        y, total = flat.view_as(x), total + logs.sum(0)
+    came, logdet = coupling(x)
+    assert wrap(came - y).abs().max() < 1e-12, "the field is not that of one update after the other"
+    assert (logdet - total).abs().max() < 1e-11, "logdet is not the sum over the updates"
+
+
+def plaquettes(x):
+    a, b = x[:, 0], x[:, 1]
+    return a + torch.roll(b, -1, 1) - torch.roll(a, -1, 2) - b
+
+
+def test_several_updates_of_one_link():
+    check_several_updates()
+
+
+# ---------------------------------------------------------------- symmetries
+
+
+@pytest.mark.parametrize("name", GAUGE)
+def test_gauge_equivariance(name):
+    testing.check_equivariance(gauge(name), testing.symmetry(LINKS, "gauge", testing.seeded(5)))
+
+
+@pytest.mark.parametrize("name", GAUGE)
+def test_translations_by_the_period(name):
+    coupling = gauge(name)
+    testing.check_equivariance(coupling, lambda x: testing.translate(x, coupling.pattern.periods))
+
+
+@pytest.mark.parametrize("name", CHECKER)
+@pytest.mark.parametrize("steps", [(1, 1), (0, 2), (1, 3)])
+def test_translations_of_a_checkerboard(name, steps):
+    testing.check_equivariance(checker(name), lambda x: testing.translate(x, steps))
+
+
+ODD = [checker("z2"), checker("z2 and tanh", moves=1), OTHERS["odd converter"], OTHERS["odd affine"],
+       fk.FourierScale.example()]  # fmt: skip
+
+
+@pytest.mark.parametrize("transform", ODD, ids=lambda t: type(t).__name__)
+def test_z2(transform):
+    testing.check_equivariance(transform, lambda x: -x)
+
+
+def test_what_is_not_odd_is_found():
+    with pytest.raises(AssertionError, match=r"f\(g x\) = g f\(x\): off by"):
+        testing.check_equivariance(checker("affine"), lambda x: -x)
+
+
+# ---------------------------------------------------------------- single transforms
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_tails_of_the_converter_are_straight(symmetric):
+    """Far out y - x tends to a constant; round trips and log-slopes stay good, also where sigmoid is 1 to rounding."""
+    f = fk.DistributionConverter(fk.sites((1,)), bins=6, symmetric=symmetric)
+    f = testing.randomised(f, testing.seeded(), 0.8)
+    for sign in (-1, 1):
+        x = sign * torch.tensor([20.0, 30.0, 50.0, 80.0, 200.0, 600.0], dtype=F64).view(-1, 1, 1)
+        with torch.no_grad():
+            y, logdet = f(x)
+            assert (y - x).std() < 1e-6
+            assert logdet.abs().max() < 1e-6
+            assert (f.inverse(y)[0] - x).abs().max() < 1e-6
+
+
+def test_the_odd_converter_is_smooth_at_zero():
+    f = testing.randomised(fk.DistributionConverter(fk.sites((1,)), 6, symmetric=True), testing.seeded(), 0.8)
+    x = torch.tensor([-1e-7, -1e-12, 0.0, 1e-12, 1e-7], dtype=F64).view(-1, 1, 1)
+    y, logdet = f(x)
+    assert y[2] == 0
+    assert (logdet - logdet[2]).abs().max() < 1e-5
+    assert ((y - x * logdet[2].exp()).abs() < 1e-13).all()
+
+
+def test_real_splines_go_on_as_straight_lines():
+    spline = RealSpline(5, reach=2.0)
+    params = torch.randn(spline.count, generator=testing.seeded(), dtype=F64)
+    x = torch.tensor([-2.0 - 1e-9, -2.0 + 1e-9, 2.0 - 1e-9, 2.0 + 1e-9, 50.0, 51.0, -50.0, -51.0], dtype=F64)
+    y, logs = spline.forward(x, params)
+    assert (logs[0] - logs[1]).abs() < 1e-6
+    assert (logs[2] - logs[3]).abs() < 1e-6
+    assert y[5] - y[4] == pytest.approx(float(logs[3].exp()), rel=1e-6)
+    assert y[6] - y[7] == pytest.approx(float(logs[0].exp()), rel=1e-6)
+    back, minus = spline.inverse(y, params)
+    assert (back - x).abs().max() < 1e-9
+    assert (minus + logs).abs().max() < 1e-7
+
+
+def test_a_fresh_coupling_is_the_identity_where_asked():
+    for f in (fk.CheckerboardCoupling(SITES, 0, start=0.0), fk.CheckerboardCoupling(SITES, 0, RealSpline(4), start=0.0),
+              GaugeCoupling(LINKS, *GAUGE["local"][:2], context="local", start=0.0)):  # fmt: skip
+        x = testing.fields(f.space, 3, testing.seeded())
+        y, logdet = f.double()(x)
+        assert (y - x).abs().max() < 1e-12
+        assert logdet.abs().max() < 1e-11
+
+
+def test_the_tangent_inverse_has_gradients():
+    """With respect to the angle and the parameters, by the implicit function theorem; against differences."""
+    rng = testing.seeded()
+    y = (2 * torch.rand(4, 3, generator=rng, dtype=F64) - 1) * 3
+    params = 0.5 * torch.randn(3, 4, 3, generator=rng, dtype=F64)
+    f = TangentMixture(2)
+    assert torch.autograd.gradcheck(f.inverse, (y.requires_grad_(), params.requires_grad_()))
+
+
+def test_fourier_scale_makes_its_spectrum():
+    """White noise becomes a field with <|y(p)|^2> / V = 1 / (p^2 + m2)."""
+    space, m2 = fk.sites((4, 6)), 0.7
+    x = torch.zeros(1, *space.shape, dtype=F64)
+    x[0, 0, 0, 0] = 1
+    y, logdet = fk.FourierScale(space, m2=m2, order=0).double()(x)
+    gain = torch.fft.fftn(y[0, 0], dim=(0, 1)).real.detach()
+    assert (gain**2).numpy() == pytest.approx(2 * fk.exact.free_propagator((4, 6), m2), rel=1e-5)
+    assert float(logdet.detach()) == pytest.approx(float(gain.log().sum()))
+
+
+def check_chain():
+    """forward of a chain is one step after the other, and logdet the sum; inverse the steps backwards."""
+    parts = [testing.randomised(t, testing.seeded(k)) for k, t in enumerate([fk.Affine(SITES), OTHERS["converter"],
+                                                                           checker("affine")])]  # fmt: skip
+    chain, x = fk.Chain(*parts), testing.fields(SITES, 2, testing.seeded())
+    y, total = x, 0
+    for part in parts:
+        y, logdet = part(y)
+        total = total + logdet
+    came, came_total = chain(x)
+    assert (came - y).abs().max() < 1e-14
+    assert (came_total - total).abs().max() < 1e-12
+    back, minus = chain.inverse(y)
+    assert (back - x).abs().max() < 1e-9, "the inverse of a chain is not its inverse"
+    assert (minus + total).abs().max() < 1e-9
+
+
+def test_chain():
+    check_chain()
+
+
+def test_on_keeps_float64_weights_bit_for_bit():
+    f = testing.randomised(checker("affine"), testing.seeded())
+    for key, value in f.on(fk.sites((8, 2))).state_dict().items():
+        assert torch.equal(value, f.state_dict()[key])
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: fk.CheckerboardCoupling(fk.sites((4, 5)), 0), "A checkerboard needs even lattice sides; got 4x5"),
+    (lambda: fk.CheckerboardCoupling(LINKS, 0), "CheckerboardCoupling needs sites"),
+    (lambda: fk.CheckerboardCoupling(SITES, 2), "moves the sites of parity 0 or 1; got 2"),
+    (lambda: fk.CheckerboardCoupling(SITES, 0, CircleSpline(4)), "needs sites and a map of real numbers"),
+    (lambda: fk.CheckerboardCoupling(SITES, 0, final="relu"), "ends in 'linear' or 'tanh'; got 'relu'"),
+    (lambda: fk.CheckerboardCoupling(SITES, 0, RealSpline(4), z2=True), "Z2-equivariant coupling needs an AffineMap"),
+    (lambda: fk.CheckerboardCoupling(SITES, 0, hidden=(), z2=True), "Z2-equivariant coupling needs an AffineMap"),
+    (lambda: checker("affine").on(fk.sites((4, 5))), "A checkerboard needs even lattice sides"),
+    (lambda: GaugeCoupling(SITES, *GAUGE["local"][:2]), "GaugeCoupling needs links of U1"),
+    (lambda: GaugeCoupling(fk.links((4, 6), fk.SUN(2)), *GAUGE["local"][:2]), "GaugeCoupling needs links of U1"),
+    (lambda: GaugeCoupling(LINKS, *GAUGE["local"][:2], map=AffineMap()), "GaugeCoupling needs links of U1 and a map"),
+    (lambda: GaugeCoupling(LINKS, *GAUGE["local"][:2], context="all"), "context is 'plaquettes', 'local' or 'both'"),
+    (lambda: GaugeCoupling(LINKS, GAUGE["local"][0], []), "needs at least one active loop; got none"),
+    (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 4), (0, 0)), [Loop(1)]), r"periods \(1, 4\).*sides they divide"),
+    (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), [Loop(1, t=2)]), "holds more than one active link"),
+    (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), [Loop(1)], context="plaquettes"), "leaves no frozen"),
+    (lambda: gauge("rectangles").on(fk.links((4, 4), fk.U1())), "sides they divide; got 4x4"),
+    (lambda: fk.Spline(SITES, domain="sphere"), "Spline has the domains real, interval, circle; got 'sphere'"),
+    (lambda: fk.Spline(SITES, domain="circle"), "'circle' belongs to links of U1"),
+    (lambda: fk.Spline(LINKS, domain="real"), "'circle' belongs to links of U1"),
+    (lambda: fk.Spline(fk.links((4, 6), fk.SUN(2)), domain="circle"), "'circle' belongs to links of U1"),
+    (lambda: fk.Spline(SITES, bins=1), "A spline needs bins >= 2; got 1"),
+    (lambda: fk.Spline(SITES, reach=-1.0), "RealSpline needs reach > 0; got -1.0"),
+    (lambda: fk.DistributionConverter(LINKS), "DistributionConverter lives on sites"),
+    (lambda: fk.DistributionConverter(SITES, bins=1.5), "A spline needs bins >= 2; got 1.5"),
+    (lambda: fk.Affine(LINKS), "Affine lives on sites"),
+    (lambda: fk.FourierScale(SITES, m2=-1.0), "FourierScale needs sites, m2 > 0 and order >= 0"),
+    (lambda: fk.Chain(), "Chain needs transforms of one space"),
+    (lambda: fk.Chain(fk.Affine(SITES), fk.Affine(fk.sites((6, 4)))), "Chain needs transforms of one space; got .*6x4"),
+    (lambda: TangentMixture(0), "TangentMixture needs components >= 1; got 0"),
+])  # fmt: skip
+def test_bad_input(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_unknown_keywords_raise():
+    with pytest.raises(TypeError, match="layers"):
+        fk.CheckerboardCoupling(SITES, 0, layers=3)
