@@ -64,12 +64,16 @@ def fields(space: Space, n: int, rng: torch.Generator, dtype: torch.dtype = torc
     return torch.randn(n, *space.shape, generator=rng, dtype=dtype)
 
 
-def randomised(module: M, rng: torch.Generator, scale: float = 0.1) -> M:
-    """A copy in float64 whose parameters are moved by scale * N(0, 1): a fresh one is often near the identity."""
+def randomised(module: M, rng: torch.Generator, scale: float = 0.3) -> M:
+    """A copy in float64 whose parameters are moved by scale * N(0, 1), weights by that over the root of their number of
+    inputs: a fresh one is often near the identity.
+    """
     other = copy.deepcopy(module).double()
     with torch.no_grad():
         for parameter in other.parameters():
-            parameter.add_(scale * torch.randn(parameter.shape, generator=rng, dtype=parameter.dtype))
+            inputs = parameter[0].numel() if parameter.dim() > 1 else 1
+            noise = torch.randn(parameter.shape, generator=rng, dtype=parameter.dtype)
+            parameter.add_(scale / math.sqrt(inputs) * noise)
     return other
 
 
@@ -81,7 +85,8 @@ def difference(group: Group, a: Tensor, b: Tensor) -> Tensor:
 def require_same_field(group: Group, came: Tensor, expected: Tensor, what: str, tolerance: float = TIGHT) -> None:
     """The two fields are equal as group elements."""
     require(came.shape == expected.shape, f"{what}: expected shape {list(expected.shape)}; got {list(came.shape)}.")
-    off = difference(group, came.detach(), expected.detach())
+    came, expected = came.detach(), expected.detach()
+    off = difference(group, came, expected)
     require_close(off, torch.zeros_like(off), what, tolerance * (1 + float(expected.abs().max())))
 
 

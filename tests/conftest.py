@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-# Before any test imports flowkit. Compiling takes longer than most tests; those of the kernels call set_compile(True).
-os.environ.setdefault("FLOWKIT_COMPILE", "0")
+# Before any test imports flowkit. torch.compile takes longer than most tests; those of the kernels call set_compile.
+os.environ.setdefault("FLOWKIT_COMPILE", "c")
 
 # Fixed examples, and no time limit on one: machines differ.
 settings.register_profile("flowkit", derandomize=True, deadline=None)

@@ -84,8 +84,8 @@ def test_a_spline_is_smooth_and_rising(circular):
     for p in (params, params[:, None].expand(-1, len(x))):
         y, logs = rqs_forward(x, p, 6, circular)
         assert (y.diff() > 0).all()
-        assert (y.diff() / x.diff() / logs.exp()[1:] - 1).abs().max() < 1e-2
-        assert logs.diff().abs().max() < 1e-2
+        assert (y.diff() / x.diff() / logs.exp()[1:] - 1).abs().max() < 2e-2
+        assert logs.diff().abs().max() < 5e-2
         if circular:
             assert logs[0] == pytest.approx(float(logs[-1]))
 

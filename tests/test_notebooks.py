@@ -1,6 +1,7 @@
 """Every notebook runs at quick size, prints what it has stored, asserts physics, and keeps the shape of a lesson.
 
-After a change, `python tests/test_notebooks.py notebooks/NAME.ipynb ...` runs notebooks at quick size and stores the outputs.
+After a change, `python tests/test_notebooks.py notebooks/NAME.ipynb ...` runs notebooks at quick size and stores the
+outputs.
 """
 
 import ast

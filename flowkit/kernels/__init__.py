@@ -1,8 +1,9 @@
 """Hot arithmetic, one file each, on plain tensors.
 
-Kernels are compiled on first use where a compiler is found (a C++ compiler for the CPU, Triton for a GPU), and run
-eagerly with the same results where it is not. FLOWKIT_COMPILE=0 in the environment, or `set_compile(False)`, keeps
-everything eager.
+Kernels are compiled on first use where a compiler is found, by torch.compile (C++ for the CPU, Triton for a GPU) or,
+where that is slow, from C source of our own; without one they run through torch with the same results. FLOWKIT_COMPILE
+in the environment says how much: 1 everything (the default), c the C sources alone (a second, where torch.compile takes
+half a minute), 0 nothing. `set_compile` says it later.
 """
 
 import functools
@@ -11,26 +12,32 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 
 P = ParamSpec("P")
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
-_state: dict[str, Any] = {"on": os.environ.get("FLOWKIT_COMPILE", "1") != "0"}
+_state = {"level": os.environ.get("FLOWKIT_COMPILE", "1")}
+LEVELS = ("0", "c", "1")
 _lock = threading.RLock()
 
 
-def set_compile(on: bool) -> bool:
-    """Compile kernels (True) or run them eagerly (False); returns the previous choice."""
-    before, _state["on"] = _state["on"], bool(on)
-    return bool(before)
+def set_compile(level: str) -> str:
+    """How much is compiled: "1", "c" or "0", as FLOWKIT_COMPILE says; returns the previous choice.
+
+    Raises    ValueError for anything else
+    """
+    if level not in LEVELS:
+        raise ValueError(f"Compilation is '0', 'c' or '1'; got {level!r}.")
+    before, _state["level"] = _state["level"], level
+    return before
 
 
-def compiling() -> bool:
-    """Whether kernels are to be compiled."""
-    return bool(_state["on"])
+def compiling() -> str:
+    """How much is to be compiled: "1", "c" or "0"."""
+    return _state["level"]
 
 
 @functools.cache
@@ -45,7 +52,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not _state["on"] or not _compiler_found():
+        if compiling() != "1" or not _compiler_found():
             return function(*args, **kwargs)
         if not fast:
             with _lock:

@@ -9,12 +9,9 @@ one matrix product.
 import ctypes
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .native import REALS, library
-
-_TILE = 8  # OUT of site_convolution.c
 
 
 def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor) -> Tensor:
@@ -33,12 +30,13 @@ def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tens
         flat = weight.reshape(outputs, -1)
         product = flat @ columns if bias is None else torch.addmm(bias[:, None], flat, columns)
         return product.view(outputs, wanted, batch)
-    padded = -(-outputs // _TILE) * _TILE
     x, index = x.contiguous(), index.contiguous()
-    lanes = F.pad(weight.permute(1, 2, 0), (0, padded - outputs)).contiguous()
+    if weight.stride(2) != 1:
+        weight = weight.contiguous()
     out = x.new_empty(outputs, wanted, batch)
-    pointers = [_pointer(t) for t in (x, lanes, bias, index, out)]
-    sizes = [ctypes.c_int64(n) for n in (channels, taps, outputs, padded, x.shape[1], wanted, batch)]
+    pointers = [_pointer(t) for t in (x, weight, bias, index, out)]
+    strides = weight.stride()[:2]
+    sizes = [ctypes.c_int64(n) for n in (channels, taps, outputs, *strides, x.shape[1], wanted, batch)]
     kernel(*pointers, *sizes)
     return out
 

@@ -24,7 +24,7 @@ REALS = {torch.float32: "float", torch.float64: "double"}
 
 def library(name: str) -> ctypes.CDLL | None:
     """The kernels of `name`.c as a loaded library, or None where they cannot be had."""
-    return _library(name) if compiling() else None
+    return _library(name) if compiling() != "0" else None
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 /* Convolutions from sites to sites, batch last: the loops behind convolution.py, compiled for REAL = float and double.
 
-   out[o][j][b] = bias[o] + sum_{c,t} weight[c][t][o] x[c][index[t][j]][b],   index = sites_in reads zero
+   out[o][j][b] = bias[o] + sum_{c,t} weight[o][c][t] x[c][index[t][j]][b],   index = sites_in reads zero
 
    A tile of OUT outputs and two vectors of the batch stays in registers while c and t run. */
 #include <stdint.h>
@@ -18,10 +18,18 @@ typedef struct {
     const REAL *x, *weight, *bias;
     const int64_t *index;
     REAL *out;
-    int64_t channels, taps, outputs, padded, sites_in, sites_out, batch;
+    int64_t channels, taps, outputs, stride_o, stride_c, sites_in, sites_out, batch;
 } JOIN(Job_, REAL);
 
+/* Rows of the weight for OUT outputs from o on; those past the last repeat it, and are not stored. */
+static inline void JOIN(rows_, REAL)(const JOIN(Job_, REAL) * job, int64_t o, const REAL *row[OUT]) {
+    for (int k = 0; k < OUT; k++)
+        row[k] = job->weight + (o + k < job->outputs ? o + k : job->outputs - 1) * job->stride_o;
+}
+
 static void JOIN(tile_, REAL)(const JOIN(Job_, REAL) * job, int64_t j, int64_t b, int64_t o) {
+    const REAL *row[OUT];
+    JOIN(rows_, REAL)(job, o, row);
     VECTOR sum[OUT][2];
 #pragma GCC unroll 8
     for (int k = 0; k < OUT; k++) {
@@ -33,12 +41,12 @@ static void JOIN(tile_, REAL)(const JOIN(Job_, REAL) * job, int64_t j, int64_t b
         if (site == job->sites_in) continue;
         for (int64_t c = 0; c < job->channels; c++) {
             const REAL *from = job->x + (c * job->sites_in + site) * job->batch + b;
-            const REAL *w = job->weight + (c * job->taps + t) * job->padded + o;
+            const int64_t at = c * job->stride_c + t;
             const VECTOR first = *(const VECTOR *)from, second = *(const VECTOR *)(from + WIDE);
 #pragma GCC unroll 8
             for (int k = 0; k < OUT; k++) {
-                sum[k][0] += w[k] * first;
-                sum[k][1] += w[k] * second;
+                sum[k][0] += row[k][at] * first;
+                sum[k][1] += row[k][at] * second;
             }
         }
     }
@@ -53,6 +61,8 @@ static void JOIN(tile_, REAL)(const JOIN(Job_, REAL) * job, int64_t j, int64_t b
 
 /* The rest of the batch, one number at a time. */
 static void JOIN(rest_, REAL)(const JOIN(Job_, REAL) * job, int64_t j, int64_t b, int64_t o) {
+    const REAL *row[OUT];
+    JOIN(rows_, REAL)(job, o, row);
     for (; b < job->batch; b++) {
         REAL sum[OUT];
         for (int k = 0; k < OUT; k++) sum[k] = job->bias && o + k < job->outputs ? job->bias[o + k] : 0;
@@ -61,8 +71,7 @@ static void JOIN(rest_, REAL)(const JOIN(Job_, REAL) * job, int64_t j, int64_t b
             if (site == job->sites_in) continue;
             for (int64_t c = 0; c < job->channels; c++) {
                 const REAL from = job->x[(c * job->sites_in + site) * job->batch + b];
-                const REAL *w = job->weight + (c * job->taps + t) * job->padded + o;
-                for (int k = 0; k < OUT; k++) sum[k] += w[k] * from;
+                for (int k = 0; k < OUT; k++) sum[k] += row[k][c * job->stride_c + t] * from;
             }
         }
         for (int k = 0; k < OUT && o + k < job->outputs; k++)
@@ -70,12 +79,12 @@ static void JOIN(rest_, REAL)(const JOIN(Job_, REAL) * job, int64_t j, int64_t b
     }
 }
 
-/* weight is padded to [channels][taps][padded], padded a multiple of OUT. */
+/* weight[o * stride_o + c * stride_c + t] */
 void JOIN(forward_, REAL)(const REAL *x, const REAL *weight, const REAL *bias, const int64_t *index, REAL *out,
-                          int64_t channels, int64_t taps, int64_t outputs, int64_t padded, int64_t sites_in,
-                          int64_t sites_out, int64_t batch) {
-    const JOIN(Job_, REAL) job = {x,       weight, bias,     index,     out,  channels, taps,
-                                  outputs, padded, sites_in, sites_out, batch};
+                          int64_t channels, int64_t taps, int64_t outputs, int64_t stride_o, int64_t stride_c,
+                          int64_t sites_in, int64_t sites_out, int64_t batch) {
+    const JOIN(Job_, REAL) job = {x,        weight,   bias,     index,     out,  channels, taps, outputs,
+                                  stride_o, stride_c, sites_in, sites_out, batch};
 #pragma omp parallel for if (sites_out * batch * taps * channels > 65536)
     for (int64_t j = 0; j < sites_out; j++)
         for (int64_t o = 0; o < outputs; o += OUT) {
@@ -125,8 +134,7 @@ static void JOIN(gradient_tile_, REAL)(const JOIN(Job_, REAL) * job, const REAL 
 /* grad[o][c][t] = sum_{j,b} g[o][j][b] x[c][index[t][j]][b] */
 void JOIN(weight_, REAL)(const REAL *x, const REAL *g, const int64_t *index, REAL *grad, int64_t channels,
                          int64_t taps, int64_t outputs, int64_t sites_in, int64_t sites_out, int64_t batch) {
-    const JOIN(Job_, REAL) job = {x,       0, 0,        index,     grad, channels, taps,
-                                  outputs, 0, sites_in, sites_out, batch};
+    const JOIN(Job_, REAL) job = {x, 0, 0, index, grad, channels, taps, outputs, 0, 0, sites_in, sites_out, batch};
 #pragma omp parallel for collapse(2) if (sites_out * batch * taps * channels > 65536)
     for (int64_t t = 0; t < taps; t++)
         for (int64_t c = 0; c < channels; c += 2)

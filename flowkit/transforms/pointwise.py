@@ -157,9 +157,10 @@ class TangentMixture(PointwiseMap):
         self.count = components + 1
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        return tangent_forward(x, params)
+        return tangent_forward(x, _own(params, x))
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        params = _own(params, y)
         s, target = params[:-1], _wrap(y - params[-1])
         with torch.no_grad():
             low, high = torch.full_like(y, -math.pi), torch.full_like(y, math.pi)
@@ -175,6 +176,11 @@ class TangentMixture(PointwiseMap):
     @classmethod
     def example(cls) -> "TangentMixture":
         return TangentMixture(components=3)
+
+
+def _own(params: Tensor, x: Tensor) -> Tensor:
+    """Parameters that all numbers share, with axes of size 1 for those of x; others as they are."""
+    return params.view(-1, *[1] * x.dim()) if params.dim() == 1 else params
 
 
 def _wrap(x: Tensor) -> Tensor:
