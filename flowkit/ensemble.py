@@ -147,7 +147,8 @@ class Ensemble:
             raise EnsembleError("log w needs the configurations, and this ensemble kept none; run with keep=True.")
         if flow.space != self.space:
             raise ValueError(f"The flow lives on {flow.space}, this ensemble on {self.space}.")
-        logq = torch.cat([flow.log_prob(piece.to(flow.device)).cpu() for piece in self._pieces()])
+        dtype = self.space.group.field_dtype(flow.dtype)
+        logq = torch.cat([flow.log_prob(piece.to(flow.device, dtype)).cpu() for piece in self._pieces()])
         logw = -self.series["S"] - logq.double().view(len(self), self.chains)
         _finite("logw", logw)
         return logw

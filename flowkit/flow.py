@@ -28,15 +28,26 @@ class Flow(Prior):
 
     prior     r, any Prior (another Flow too)
     transform f, forward from the prior to the theory
-    Raises    ValueError where prior and transform live on different spaces
+    Raises    TypeError for other ingredients; ValueError where prior and transform live on different spaces
     """
 
     def __init__(self, prior: Prior, transform: Transform):
+        if not isinstance(prior, Prior) or not isinstance(transform, Transform):
+            names = f"{type(prior).__name__} and {type(transform).__name__}"
+            raise TypeError(f"A flow needs a prior, then a transform; got {names}.")
         if prior.space != transform.space:
             raise ValueError(f"A flow needs prior and transform of one space; got {prior.space} and {transform.space}.")
         super().__init__(prior.space)
         self.prior, self.transform = prior, transform
         self.normalised = prior.normalised
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.prior.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.prior.device
 
     def draw(self, n: int, rng: torch.Generator) -> Draw:
         """n independent fields and log q, [n, *space.shape] and [n]."""
@@ -48,6 +59,15 @@ class Flow(Prior):
         return self.draw(n, rng).x
 
     def log_prob(self, x: Tensor) -> Tensor:
+        """log q(x), [batch].
+
+        Raises    ValueError for fields of another shape, dtype or device
+        """
+        if self.space.check(x).real.dtype != self.dtype or x.device != self.device:
+            raise ValueError(
+                f"This flow computes in {self.dtype} on {self.device}; got {x.dtype} fields on {x.device}. "
+                "Move one of them with .to()."
+            )
         z, logdet = self.transform.inverse(x)
         return self.prior.log_prob(z) + logdet
 

@@ -80,7 +80,11 @@ def staple_list(space: Space, U: Tensor, mu: int) -> list[Tensor]:
 def polyakov(space: Space, U: Tensor, mu: int) -> Tensor:
     """The product of links around the lattice in direction mu, one for each transverse site,
     [batch, 1, *lattice, *matrix] with side 1 in direction mu.
+
+    Raises    ValueError for a direction that the lattice does not have
     """
+    if not 0 <= mu < space.ndim:
+        raise ValueError(f"{space} has the directions 0 to {space.ndim - 1}; got a Polyakov loop in {mu}.")
     return line(space, U, mu, space.lattice[mu]).narrow(2 + mu, 0, 1)
 
 

@@ -18,9 +18,16 @@ class Observable:
     label: str
     function: Callable[[Space, Tensor], Tensor]
     unit: str = "dimensionless"
+    kind: str | None = None
+    """"sites" or "links" where it is defined on such fields alone."""
 
     def __call__(self, space: Space, x: Tensor) -> Tensor:
-        """The value on each field, [batch]."""
+        """The value on each field, [batch].
+
+        Raises    ValueError for fields of another shape, or of a kind it is not defined on
+        """
+        if self.kind not in (None, space.kind):
+            raise ValueError(f"The observable {self.name} is measured on {self.kind}; got {space}.")
         return self.function(space, space.check(x))
 
     def __repr__(self) -> str:
@@ -38,14 +45,17 @@ def _charge(space: Space, x: Tensor) -> Tensor:
 
 
 plaquette = Observable(
-    "plaquette", "plaquette Re Tr P / N", lambda space, x: _mean(space.group.trace(loops.plaquettes(space, x)))
+    "plaquette",
+    "plaquette Re Tr P / N",
+    lambda space, x: _mean(space.group.trace(loops.plaquettes(space, x))),
+    kind="links",
 )
-trace = Observable("trace", "Re Tr U / N", lambda space, x: _mean(space.group.trace(x)))
-topological_charge = Observable("topological_charge", "topological charge Q", _charge)
-charge_squared = Observable("charge_squared", "Q²", lambda space, x: _charge(space, x) ** 2)
-magnetization = Observable("magnetization", "magnetization φ̄", lambda space, x: _mean(x))
-phi_squared = Observable("phi_squared", "φ²", lambda space, x: _mean(x * x))
-susceptibility = Observable("susceptibility", "(Σφ)² / V", lambda space, x: space.dof * _mean(x) ** 2)
+trace = Observable("trace", "Re Tr U / N", lambda space, x: _mean(space.group.trace(x)), kind="links")
+topological_charge = Observable("topological_charge", "topological charge Q", _charge, kind="links")
+charge_squared = Observable("charge_squared", "Q²", lambda space, x: _charge(space, x) ** 2, kind="links")
+magnetization = Observable("magnetization", "magnetization φ̄", lambda space, x: _mean(x), kind="sites")
+phi_squared = Observable("phi_squared", "φ²", lambda space, x: _mean(x * x), kind="sites")
+susceptibility = Observable("susceptibility", "(Σφ)² / V", lambda space, x: space.dof * _mean(x) ** 2, kind="sites")
 
 
 def wilson_loop(r: int, t: int) -> Observable:
@@ -55,7 +65,7 @@ def wilson_loop(r: int, t: int) -> Observable:
         values = [_mean(space.group.trace(loops.rectangle(space, x, mu, nu, r, t))) for mu, nu in space.planes]
         return sum(values[1:], values[0]) / len(values)
 
-    return Observable(f"wilson_loop_{r}x{t}", f"Wilson loop {r}×{t}", measure)
+    return Observable(f"wilson_loop_{r}x{t}", f"Wilson loop {r}×{t}", measure, kind="links")
 
 
 def polyakov(mu: int) -> Observable:
@@ -64,4 +74,5 @@ def polyakov(mu: int) -> Observable:
         f"polyakov_{mu}",
         f"Polyakov loop, direction {mu}",
         lambda space, x: _mean(space.group.trace(loops.polyakov(space, x, mu))),
+        kind="links",
     )

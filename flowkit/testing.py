@@ -142,6 +142,10 @@ def check_group(group: Group, dtype: torch.dtype = torch.float64) -> None:
     h = group.haar((2, 3), rng, dtype)
     require(h.shape == a.shape and h.dtype == a.dtype, f"{group}: haar gave {list(h.shape)} of {h.dtype}.")
     require((group.defect(h) <= 50 * eps).all(), f"{group}: haar leaves the group by {group.defect(h).max():.2g}.")
+    product = h
+    for _ in range(5):
+        product = group.compose(product, h)
+    require((group.defect(product) <= 50 * eps).all(), f"{group}: products leave the group.")
     same(group, group.exp(group.log(h)), h, f"{group}: exp(log(g))", tolerance)
     require_close(group.trace(one), torch.ones(2, 3, dtype=dtype), f"{group}: trace of the identity", tolerance)
     again = group.haar((2, 3), seeded(5), dtype)

@@ -140,10 +140,13 @@ class GradientStep(TrainingStep):
         return tensors, {}
 
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        wanted = {"step", "exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if self.amsgrad else [])}
         for name, parameter in zip(self.names, self.parameters, strict=True):
             # Of the parameter's own dtype and device, as Adam makes them; its step counter stays float32.
             mine = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
             mine = {key: t for key, t in mine.items() if "." not in key}
+            if set(mine) not in (set(), wanted):  # none: no step was made yet
+                raise ValueError(f"Adam keeps {', '.join(sorted(wanted))} of {name}; got {', '.join(sorted(mine))}")
             self.optimizer.state[parameter] = {key: t.clone().to(parameter.device) for key, t in mine.items()}
 
 
@@ -158,7 +161,8 @@ class Trainer:
     anneal      moves one coupling to its value in the action
     seed        of the draws; the same seed gives the same run
     callbacks   called as f(trainer) after every recorded step; one that fails is dropped, and `error` says so
-    Raises      ValueError where flow and action live on different spaces, or an option does not fit
+    Raises      TypeError if `flow` is no Prior; ValueError where flow and action live on different spaces, or an
+                option does not fit
     """
 
     def __init__(
@@ -178,6 +182,9 @@ class Trainer:
         seed: int = 1,
         callbacks: Sequence[Callable[["Trainer"], None]] = (),
     ):
+        if not isinstance(flow, Prior) or not isinstance(action, Action):
+            names = f"{type(flow).__name__} and {type(action).__name__}"
+            raise TypeError(f"Trainer needs a flow (any Prior), then an action; got {names}.")
         if flow.space != action.space:
             raise ValueError(f"A flow trains towards an action of its space; got {flow.space} and {action.space}.")
         if not isinstance(batch, int) or batch < 2:
@@ -185,8 +192,11 @@ class Trainer:
         if anneal is not None and anneal.coupling not in action.parameters:
             has = ", ".join(action.parameters) or "none"
             raise ValueError(f"Anneal names a coupling of the action ({has}); got {anneal.coupling!r}.")
+        usual = GradientStep(loss, lr, clip=clip, amsgrad=amsgrad, weight_decay=weight_decay)
+        if step is not None and vars(usual) != vars(GradientStep()):
+            raise ValueError("loss, lr, clip, amsgrad and weight_decay belong to GradientStep; give them to the step.")
         self.flow, self.action, self.batch = flow, action, batch
-        self.training_step = step or GradientStep(loss, lr, clip=clip, amsgrad=amsgrad, weight_decay=weight_decay)
+        self.training_step = step or usual
         self.training_step.prepare(flow)
         self.schedule, self.anneal = schedule or Constant(), anneal
         self.rng = torch.Generator(flow.device).manual_seed(seed)
@@ -199,6 +209,7 @@ class Trainer:
         self._failure: BaseException | None = None
         self._go, self._stop = threading.Event(), threading.Event()
         self._go.set()
+        self._whole = threading.RLock()  # held while a step changes weights, optimiser and history
         self._pending: list[tuple[int, float, float, Tensor, Tensor]] = []
         self._clock = 0.0
 
@@ -286,11 +297,13 @@ class Trainer:
         try:
             while self.step < self.total and not self._stop.is_set():
                 if not self._go.is_set():
-                    self._flush()
+                    with self._whole:
+                        self._flush()
                     self._go.wait()
                     self._clock = time.perf_counter()
                     continue
-                self._one()
+                with self._whole:
+                    self._one()
                 if checkpoint is not None and self.step % every == 0 and self.step < self.total:
                     self._flush()
                     self.save(checkpoint)
@@ -309,7 +322,7 @@ class Trainer:
         logw = report.logw
         ess = (2 * torch.logsumexp(logw, 0) - torch.logsumexp(2 * logw, 0)).exp() / len(logw)
         accept = (logw.roll(1) - logw).clamp(max=0).exp().mean()
-        row = torch.stack([report.loss, ess, accept, torch.linalg.vector_norm(report.norms)])
+        row = torch.stack([report.loss, ess, accept, torch.linalg.vector_norm(report.norms), -logw.mean()])
         beta = float(action.parameters.get(self.anneal.coupling if self.anneal else "beta", math.nan))
         self._pending.append((self.step, self.training_step.learning_rate(factor), beta, row, report.norms))
         self.step += 1
@@ -329,7 +342,7 @@ class Trainer:
         now = time.perf_counter()
         rate = self.batch * len(pending) / max(now - self._clock, 1e-9)
         self._clock = now
-        for (step, lr, beta, _, norms), (loss, ess, accept, norm) in zip(pending, rows, strict=True):
+        for (step, lr, beta, _, norms), (loss, ess, accept, norm, excess) in zip(pending, rows, strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 bad = [
                     name
@@ -343,7 +356,7 @@ class Trainer:
                     "The weights of the step before and every checkpoint are kept; try a smaller lr or clip."
                 )
             at_target = self.anneal is None or step >= self.anneal.steps
-            kl = loss + self._log_z if self._log_z is not None and at_target else math.nan
+            kl = excess + self._log_z if self._log_z is not None and at_target else math.nan
             self.history.append(
                 step=step,
                 loss=loss,
@@ -373,6 +386,12 @@ class Trainer:
         """
         if threading.current_thread() is not self._thread and self.status in ("running", "stopping"):
             raise RuntimeError("A running trainer saves with start(checkpoint=...); pause or stop it to save by hand.")
+        with self._whole:  # a pause lets the step under way end
+            self._flush()
+            return files.save(path, *self._contents())
+
+    def _contents(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and plain data of a checkpoint."""
         tensors = {f"flow.{name}": value for name, value in self.flow.state_dict().items()}
         step_tensors, step_meta = self.training_step.state()
         tensors |= {f"step.{name}": value for name, value in step_tensors.items()}
@@ -389,7 +408,7 @@ class Trainer:
             "action": repr(self.action),
             "space": self.flow.space.describe(),
         }
-        return files.save(path, tensors, meta)
+        return tensors, meta
 
     def load(self, path: PathLike) -> "Trainer":
         """Take up a run that `save` wrote; on the CPU with as many threads the rest equals the unbroken run bit for
@@ -402,9 +421,9 @@ class Trainer:
         tensors, meta = files.load(path)
         flow_state = {k.removeprefix("flow."): t for k, t in tensors.items() if k.startswith("flow.")}
         mine = self.flow.state_dict()
-        if {k: t.shape for k, t in flow_state.items()} != {k: t.shape for k, t in mine.items()}:
+        if {k: (t.shape, t.dtype) for k, t in flow_state.items()} != {k: (t.shape, t.dtype) for k, t in mine.items()}:
             raise files.CheckpointError(
-                f"{path} holds the weights of another flow: names or shapes differ from this one's."
+                f"{path} holds the weights of another flow: names, shapes or dtypes differ from this one's."
             )
         if meta.get("action") != repr(self.action):
             raise files.CheckpointError(
@@ -416,17 +435,23 @@ class Trainer:
                 f"{type(self.training_step).__name__} and {self.batch}."
             )
         history = {k.removeprefix("history."): t.numpy() for k, t in tensors.items() if k.startswith("history.")}
-        before = copy.deepcopy(mine)
+        step_tensors = {k.removeprefix("step."): t for k, t in tensors.items() if k.startswith("step.")}
+        before = copy.deepcopy(mine), self.training_step.state(), self.rng.get_state(), self.schedule.state()
         try:
-            self.flow.load_state_dict(flow_state)
-            step_tensors = {k.removeprefix("step."): t for k, t in tensors.items() if k.startswith("step.")}
-            self.training_step.load_state(step_tensors, meta["step_meta"])
-            self.rng.set_state(tensors["rng"])
-            self.schedule.load_state(meta["schedule"])
-            self.history = History.from_arrays(COLUMNS, history)
-            self.step, self.total = int(meta["step"]), int(meta["total"])
+            rows = History.from_arrays(COLUMNS, history)
+            step, total = int(meta["step"]), int(meta["total"])
+            self._take_up(flow_state, (step_tensors, meta["step_meta"]), tensors["rng"], meta["schedule"])
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
-            self.flow.load_state_dict(before)
+            self._take_up(*before)
             raise files.CheckpointError(f"{path} is no checkpoint of this trainer: {error}.") from error
+        self.history, self.step, self.total = rows, step, total
         self.status, self.error, self._pending = "stopped", None, []
         return self
+
+    def _take_up(
+        self, flow: dict[str, Tensor], step: tuple[dict[str, Tensor], dict[str, Any]], rng: Tensor, schedule: Any
+    ) -> None:
+        self.flow.load_state_dict(flow)
+        self.training_step.load_state(*step)
+        self.rng.set_state(rng)
+        self.schedule.load_state(schedule)

@@ -29,7 +29,7 @@ def check_haar(group, n=20_000):
     expected = {"real": (trace.real, 0.0), "|Tr|^2": (trace.abs() ** 2, 1.0),
                 "(Re Tr)^2": (trace.real**2, 1.0 if group.n == 2 else 0.5),
                 "|U_00|^2": (U[:, 0, 0].abs() ** 2, 1 / group.n),
-                "Re U_01": (U[:, 0, 1].real, 0.0)}  # fmt: skip
+                "Re U_00": (U[:, 0, 0].real, 0.0), "Re U_01": (U[:, 0, 1].real, 0.0)}  # fmt: skip
     # |U_00|^4 has the mean 2 / N(N+1): Haar, and not any law that is symmetric under phases alone.
     expected["|U_00|^4"] = (U[:, 0, 0].abs() ** 4, 2 / (group.n * (group.n + 1)))
     expected["Re U_11"] = (U[:, 1, 1].real, 0.0)

@@ -24,7 +24,7 @@ SHAPES = {"own": (6, 4), "shared": ()}  # parameters for each number, or one set
 def compiler():
     if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
         pytest.skip("no C++ compiler is installed")
-    before = kernels.set_compile(True)
+    before = kernels.set_compile("1")
     yield
     kernels.set_compile(before)
 
@@ -292,12 +292,12 @@ def test_the_native_convolution_equals_the_gather(compiler, dtype):
         x = torch.randn(batch, channels, 12, generator=rng, dtype=dtype).permute(1, 2, 0)
         weight = torch.randn(outputs, channels, 9, generator=rng, dtype=dtype)
         bias, grad = (torch.randn(s, generator=rng, dtype=dtype) for s in ((outputs,), (outputs, 11, batch)))
+        kernels.set_compile("c")
         came = [site_convolution(x, weight, bias, index), site_convolution(x, weight, None, index),
                 site_weight_gradient(x, grad, index)]  # fmt: skip
-        kernels.set_compile(False)
+        kernels.set_compile("0")
         expected = [site_convolution(x, weight, bias, index), site_convolution(x, weight, None, index),
                     site_weight_gradient(x, grad, index)]  # fmt: skip
-        kernels.set_compile(True)
         for a, b in zip(came, expected, strict=True):
             assert (a - b).abs().max() <= 300 * eps * (1 + b.abs().max())
 
@@ -308,8 +308,8 @@ def test_compiled_splines_equal_eager_ones(compiler):
     for size in (64, 100):
         for circular, function in itertools.product((False, True), (rqs_forward, rqs_inverse)):
             results = []
-            for on in (True, False):
-                kernels.set_compile(on)
+            for level in ("1", "0"):
+                kernels.set_compile(level)
                 rng = testing.seeded()
                 x = torch.rand(size, 3, generator=rng, dtype=F64, requires_grad=True)
                 p = torch.randn(24 + (not circular), size, 3, generator=rng, dtype=F64, requires_grad=True)
@@ -317,6 +317,14 @@ def test_compiled_splines_equal_eager_ones(compiler):
                 results.append([*out, *torch.autograd.grad(out[0].sin().sum() + out[1].square().sum(), (x, p))])
             for a, b in zip(*results, strict=True):
                 assert (a - b).abs().max() < 1e-9 * (1 + b.abs().max())
+
+
+def test_levels_of_compilation():
+    before = kernels.set_compile("c")
+    assert kernels.compiling() == "c"
+    assert kernels.set_compile(before) == "c"
+    with pytest.raises(ValueError, match="Compilation is '0', 'c' or '1'; got True"):
+        kernels.set_compile(True)
 
 
 def test_many_bins_run_eagerly():
@@ -341,7 +349,7 @@ def test_without_a_compiler_the_same_code_runs(monkeypatch, caplog):
 
     monkeypatch.setattr(torch, "compile", refuse)
     monkeypatch.setattr(kernels, "_compiler_found", lambda: True)
-    before = kernels.set_compile(True)
+    before = kernels.set_compile("1")
     try:
         double = kernels.compiled(lambda x: 2 * x)
         with caplog.at_level(logging.WARNING):

@@ -27,7 +27,10 @@ class Action(ABC):
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
-        """S of each field of the batch, [batch]."""
+        """S of each field of the batch, [batch].
+
+        Raises    TypeError or ValueError, as `Space.check`, for fields of another space
+        """
 
     def force(self, x: Tensor) -> Tensor:
         """F = -dS(exp(w) x)/dw at w = 0 in algebra coordinates, [batch, *space.algebra_shape]."""
@@ -156,6 +159,7 @@ class Multiple(Action):
 class Pullback(Action):
     """S'(z) = S(f(z)) - log|det df/dz|, x = f(z): the theory in the coordinates of the prior.
 
+    A chain of it holds z: an observable of the theory is measured on f(z), `transform(z)[0]`, and not on z.
     HMC on it is field-transformation HMC (Luescher, 0907.5491; 2112.01586).
     """
 

@@ -33,7 +33,7 @@ class MatrixModel(Action):
         self.beta, self.coefficients = float(beta), tuple(float(a) for a in coefficients)
 
     def __call__(self, x: Tensor) -> Tensor:
-        power, total = x, self.coefficients[0] * self.space.group.trace(x)
+        power, total = self.space.check(x), self.coefficients[0] * self.space.group.trace(x)
         for a in self.coefficients[1:]:
             power = power @ x
             total = total + a * self.space.group.trace(power)

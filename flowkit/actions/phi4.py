@@ -52,7 +52,7 @@ class ScalarAction(Action):
 
     def __call__(self, x: Tensor) -> Tensor:
         h, a, g, c = self.coefficients
-        neighbours = shift(x, 0)
+        neighbours = shift(self.space.check(x), 0)
         for mu in range(1, self.space.ndim):
             neighbours = neighbours + shift(x, mu)
         square = x * x

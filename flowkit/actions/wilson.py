@@ -35,6 +35,7 @@ class Wilson(Action):
 
     def __call__(self, x: Tensor) -> Tensor:
         space = self.space
+        space.check(x)
         total = torch.zeros(len(x), dtype=x.real.dtype, device=x.device)
         for mu, nu in space.planes:
             if isinstance(space.group, U1):  # the cosine needs no wrapping
@@ -51,7 +52,8 @@ class Wilson(Action):
             return self._force_u1(x)
         forces = []
         for mu in range(space.ndim):
-            total = sum(loops.staple_list(space, x, mu)[1:], loops.staple_list(space, x, mu)[0])
+            staples = loops.staple_list(space, x, mu)
+            total = sum(staples[1:], staples[0])
             assert isinstance(space.group, SUN)
             # dS/dw^a = (beta/N) Im Tr(T_a V sum S^dagger)
             forces.append(space.group.coordinates(1j * (loops.link(x, mu) @ total.mH)))

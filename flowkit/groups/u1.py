@@ -18,9 +18,9 @@ class U1(Group):
     complex = False
 
     def wrap(self, x: Tensor) -> Tensor:
-        """The angle in [-pi, pi) that equals x modulo 2 pi, up to the rounding of x.
+        """The angle in [-pi, pi) that equals x modulo 2 pi, with gradient 1.
 
-        theta - 2 pi round(theta / 2 pi) costs a third of torch.remainder, and its gradient is 1.
+        Angles inside (-pi, pi) come back bit for bit, which torch.remainder(x + pi, 2 pi) - pi does not do.
         """
         y = x - (2 * math.pi) * torch.round(x / (2 * math.pi)).detach()
         return torch.where(y >= math.pi, y - 2 * math.pi, y)

@@ -21,7 +21,10 @@ def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tens
     weight    [outputs, channels, taps]
     bias      [outputs] or None
     index     [taps, wanted sites], int64
+    Raises    ValueError where x and the weight differ in dtype: the C kernel reads both as x's
     """
+    if x.dtype != weight.dtype:
+        raise ValueError(f"A convolution has one dtype; got a field of {x.dtype} and weights of {weight.dtype}.")
     outputs, channels, taps = weight.shape
     wanted, batch = index.shape[1], x.shape[2]
     kernel = _kernel("forward", x)

@@ -48,7 +48,10 @@ class Prior(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
-        """log r(x), [batch]."""
+        """log r(x), [batch].
+
+        Raises    TypeError or ValueError, as `Space.check`, for fields of another space
+        """
 
     @abstractmethod
     def on(self, space: Space) -> "Prior":

@@ -53,7 +53,7 @@ class FreeField(Prior):
 
     def log_prob(self, x: Tensor) -> Tensor:
         kernel = self.kernel()
-        quadratic = (x * self._multiply(x, kernel)).flatten(1).sum(1)
+        quadratic = (self.space.check(x) * self._multiply(x, kernel)).flatten(1).sum(1)
         log_norm = kernel.log().sum() - self.space.volume * math.log(2 * math.pi)
         return (self.space.components * log_norm - quadratic) / 2
 

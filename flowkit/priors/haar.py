@@ -24,7 +24,7 @@ class Haar(Prior):
         return self.space.haar(n, rng, self.dtype).to(self.device)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return torch.zeros(len(x), dtype=x.real.dtype, device=x.device)
+        return torch.zeros(len(self.space.check(x)), dtype=x.real.dtype, device=x.device)
 
     def on(self, space: Space) -> "Haar":
         return Haar(space).to(self.anchor)

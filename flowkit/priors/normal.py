@@ -29,7 +29,7 @@ class Normal(Prior):
         return self.sigma * z
 
     def log_prob(self, x: Tensor) -> Tensor:
-        square = (x / self.sigma).square().flatten(1).sum(1)
+        square = (self.space.check(x) / self.sigma).square().flatten(1).sum(1)
         return -square / 2 - self.space.dof * math.log(self.sigma * math.sqrt(2 * math.pi))
 
     def on(self, space: Space) -> "Normal":

@@ -73,7 +73,7 @@ class CheckerboardCoupling(Transform):
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[batch, components, *lattice] -> active and frozen parts, each [components, sites, batch]."""
-        flat = x.flatten(2).permute(1, 2, 0)
+        flat = self.space.check(x).flatten(2).permute(1, 2, 0)
         return flat.index_select(1, self.active), flat.index_select(1, self.frozen)
 
     def _join(self, active: Tensor, x: Tensor) -> Tensor:

@@ -130,7 +130,7 @@ class GaugeCoupling(Transform):
 
     def _update(self, x: Tensor, forward: bool) -> tuple[Tensor, Tensor]:
         wrap = U1().wrap
-        theta = x.flatten(1).T.contiguous()
+        theta = self.space.check(x).flatten(1).T.contiguous()
         angles = self._angles(theta)
         count = len(self.loops)
         params = self._params(angles[count:])

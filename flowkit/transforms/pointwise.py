@@ -11,8 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flowkit.groups import U1
 from flowkit.kernels.rqs import rqs_forward, rqs_inverse
 from flowkit.kernels.tangent import mixture, tangent_forward
+
+_wrap = U1().wrap
 
 
 class PointwiseMap(ABC):
@@ -181,8 +184,3 @@ class TangentMixture(PointwiseMap):
 def _own(params: Tensor, x: Tensor) -> Tensor:
     """Parameters that all numbers share, with axes of size 1 for those of x; others as they are."""
     return params.view(-1, *[1] * x.dim()) if params.dim() == 1 else params
-
-
-def _wrap(x: Tensor) -> Tensor:
-    y = x - (2 * math.pi) * torch.round(x / (2 * math.pi)).detach()
-    return torch.where(y >= math.pi, y - 2 * math.pi, y)

@@ -1,0 +1,103 @@
+"""Fields and ingredients of the wrong kind are refused where they come in, and never computed with."""
+
+import pytest
+import torch
+
+import flowkit as fk
+from flowkit.checkpoint import CheckpointError
+from flowkit.kernels.convolution import site_convolution
+
+F64 = torch.float64
+SITES, LINKS, SU2 = fk.sites((4, 6)), fk.links((4, 6), fk.U1()), fk.links((4, 6), fk.SUN(2))
+PHI4, WILSON = fk.Phi4(SITES, m2=1.0, lam=0.5), fk.Wilson(LINKS, beta=2.0)
+
+
+def entries():
+    """Everything that takes a field, with the space it takes it from."""
+    torch.manual_seed(1)
+    scalar, gauge = fk.scalar_flow(SITES, layers=2), fk.gauge_flow(LINKS)
+    return {
+        "Phi4": (PHI4, SITES), "Wilson": (WILSON, LINKS), "MatrixModel": (fk.MatrixModel(SU2, 1.0), SU2),
+        "Sum": (PHI4 + 2.0 * PHI4, SITES), "Pullback": (scalar.pullback(PHI4), SITES),
+        "Normal": (fk.Normal(SITES).log_prob, SITES), "FreeField": (fk.FreeField(SITES).log_prob, SITES),
+        "Haar": (fk.Haar(SU2).log_prob, SU2),
+        "scalar flow": (scalar.log_prob, SITES), "gauge flow": (gauge.log_prob, LINKS),
+        "checkerboard": (scalar.transform, SITES), "checkerboard, inverse": (scalar.transform.inverse, SITES),
+        "gauge coupling": (gauge.transform, LINKS), "gauge coupling, inverse": (gauge.transform.inverse, LINKS),
+        "phi_squared": (lambda x: fk.phi_squared(SITES, x), SITES),
+        "plaquette": (lambda x: fk.plaquette(LINKS, x), LINKS),
+        "HMC": (fk.HMC(PHI4).init, SITES),
+        "independence Metropolis": (fk.IndependenceMetropolis(gauge, WILSON).init, LINKS),
+    }  # fmt: skip
+
+
+ENTRIES = entries()
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_fields_of_another_lattice_are_refused(name):
+    call, space = ENTRIES[name]
+    other = space.on((4, 8)).cold(2, like=torch.empty(0))
+    with pytest.raises(ValueError, match=r"on 4x6 holds fields \[batch, .*4, 6.*\]; got \[2, .*4, 8"):
+        call(other)
+    with pytest.raises(ValueError, match="holds fields"):
+        call(other[0])
+    call(space.cold(2, like=torch.empty(0)))  # and its own are not
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_fields_of_another_kind_of_number_are_refused(name):
+    call, space = ENTRIES[name]
+    field = space.cold(2, like=torch.empty(0))
+    with pytest.raises(ValueError, match="floating-point|complex"):
+        call(field.real.long() if field.is_complex() else field.long())
+    with pytest.raises(TypeError, match="expects a torch tensor; got list"):
+        call(field.tolist())
+
+
+@pytest.mark.parametrize("name", ["scalar flow", "gauge flow", "independence Metropolis"])
+def test_a_flow_refuses_another_precision_and_another_device(name):
+    call, space = ENTRIES[name]
+    with pytest.raises(ValueError, match=r"computes in torch.float32 on cpu; got torch.float64 fields on cpu"):
+        call(space.cold(2, like=torch.empty(0, dtype=F64)))
+    if "flow" in name:
+        with pytest.raises(ValueError, match=r"computes in torch.float32 on cpu; got torch.float32 fields on meta"):
+            call(space.cold(2, like=torch.empty(0, device="meta")))
+
+
+def test_a_convolution_refuses_two_precisions():
+    """Its C kernel would read the numbers of one as those of the other."""
+    index = torch.zeros(1, 3, dtype=torch.long)
+    with pytest.raises(ValueError, match=r"one dtype; got a field of torch.float64 and weights of torch.float32"):
+        site_convolution(torch.zeros(2, 3, 4, dtype=F64), torch.zeros(1, 2, 1), None, index)
+
+
+def test_log_weights_of_an_ensemble_in_another_precision():
+    """logw_under moves the fields of an ensemble to the precision of the flow."""
+    ensemble = fk.run(fk.HMC(PHI4), 3, chains=2, rng=1)
+    flow = fk.scalar_flow(SITES, layers=2)
+    single, double = ensemble.logw_under(flow), ensemble.logw_under(flow.double())
+    assert (single - double).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: fk.plaquette(SITES, torch.zeros(1, 1, 4, 6)), "plaquette is measured on links; got Sites"),
+    (lambda: fk.phi_squared(LINKS, torch.zeros(1, 2, 4, 6)), "phi_squared is measured on sites; got Links U1"),
+    (lambda: fk.polyakov(2)(LINKS, torch.zeros(1, 2, 4, 6)), "has the directions 0 to 1; got a Polyakov loop in 2"),
+    (lambda: fk.Trainer(WILSON, fk.Haar(LINKS)), "needs a flow .any Prior., then an action; got Wilson and Haar"),
+    (lambda: fk.Flow(fk.Affine(SITES), fk.Normal(SITES)), "needs a prior, then a transform; got Affine and Normal"),
+])  # fmt: skip
+def test_ingredients_of_the_wrong_kind(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
+def test_a_checkpoint_of_another_precision_is_refused(tmp_path):
+    """Taken up, it would be rounded in silence, and the rest of the run would not equal the unbroken one."""
+
+    def trainer(dtype):
+        return fk.Trainer(fk.Flow(fk.Normal(SITES), fk.Affine(SITES)).to(dtype), PHI4, batch=4)
+
+    trainer(F64).fit(1, progress=False).save(tmp_path / "run")
+    with pytest.raises(CheckpointError, match="names, shapes or dtypes differ"):
+        trainer(torch.float32).load(tmp_path / "run")

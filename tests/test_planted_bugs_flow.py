@@ -1,0 +1,254 @@
+"""The checks of groups, loops, priors, transforms and losses have teeth: each planted bug makes one fail."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_flow import THEORIES, check_density, check_weights
+from test_groups import check_haar
+from test_kernels import check_convolution_4d, check_spline_gradients
+from test_loops import check_charge_is_whole
+from test_losses import check_no_noise_at_the_target, check_path_gradient_mean
+from test_priors import check_free_field_norm
+from test_transforms import (
+    LINKS,
+    SITES,
+    check_chain,
+    check_context_is_frozen,
+    check_gauge_coupling_moves_its_links,
+    check_moves_one_parity,
+    check_several_updates,
+    checker,
+    gauge,
+)
+from torch import nn
+
+import flowkit as fk
+from flowkit import loops, losses, nets, patterns, testing
+from flowkit.groups import SUN, U1
+from flowkit.kernels import rqs
+from flowkit.losses import Loss
+from flowkit.priors import Draw, FreeField
+from flowkit.transforms import (
+    AffineMap,
+    Chain,
+    CheckerboardCoupling,
+    GaugeCoupling,
+    Transform,
+    coupling,
+    gauge as gauges,
+)
+from flowkit.transforms.pointwise import CircleSpline
+
+# ---------------------------------------------------------------- checks, each with all that it needs
+
+
+def checkerboard():
+    testing.check_transform(checker("affine"))
+
+
+def links(name="local"):
+    testing.check_transform(gauge(name))
+
+
+def gauge_equivariance(name="both sides, all context"):
+    testing.check_equivariance(gauge(name), testing.symmetry(LINKS, "gauge", testing.seeded(5)))
+
+
+def loops_are_invariant():
+    testing.check_action(fk.Wilson(fk.links((4, 3), SUN(2)), 1.0), ["gauge"])
+
+
+def converter():
+    testing.check_transform(fk.DistributionConverter(SITES, bins=5))
+
+
+def z2():
+    testing.check_equivariance(checker("z2"), lambda x: -x)
+
+
+# ---------------------------------------------------------------- bugs
+
+_affine, _frozen, _register = AffineMap.forward, gauges.frozen_plaquettes, nn.Module.register_buffer
+_steps, _kernel, _log_prob = patterns.Loop.steps, FreeField.kernel, FreeField.log_prob
+_vjp, _path, _checker_forward = rqs._vjp, losses.path_gradient, CheckerboardCoupling.forward
+_parity, _neighbours = coupling.parity, nets.convolution.neighbours
+_circle, _wilson = CircleSpline.forward, fk.Wilson.force
+
+
+def first_update_alone(self, x, forward):
+    """The logdet of the first of several updates, and the field of all."""
+    y, logdet = gauge_update(self, x, forward)
+    first = GaugeCoupling(self.space, self.pattern, self.loops[:1], self.map, context=self.context).double()
+    angles = self._angles(x.flatten(1).T.contiguous())
+    logs = first.map.forward(self.space.group.wrap(angles[0]), self._params(angles[len(self.loops) :])[0])[1]
+    return y, logs.sum(0) if forward else logdet
+
+
+gauge_update = GaugeCoupling._update
+
+
+def updates_in_one_order(self, x, forward):
+    """The inverse goes through the updates in the order of the forward map."""
+    if forward:
+        return gauge_update(self, x, forward)
+    wrap, theta = U1().wrap, x.flatten(1).T.contiguous()
+    angles = self._angles(theta)
+    params, moved, logdet = self._params(angles[len(self.loops) :]), 0.0, 0.0
+    for k in range(len(self.loops)):
+        before = wrap(angles[k] + moved)
+        after, logs = self.map.inverse(before, params[k])
+        moved, logdet = moved + (after - before), logdet + logs.sum(0)
+    link = wrap(theta.index_select(0, self.active) + moved)
+    return x.flatten(1).index_copy(1, self.active, link.T).view_as(x), logdet
+
+
+def shifted_active(self, name, tensor, persistent=True):
+    """The links next to those whose loops are read."""
+    _register(self, name, tensor + 1 if name == "active" else tensor, persistent)
+
+
+def every_plaquette(space, pattern):
+    return {plane: torch.arange(space.volume) for plane in space.planes}
+
+
+def no_signs(self, mu, ndim):
+    return [(direction, offset, 1) for direction, offset, _ in _steps(self, mu, ndim)]
+
+
+def no_inverse(space, U, mu, nu, r=1, t=1):
+    G = space.group
+    a, b = loops.line(space, U, mu, r), loops.line(space, U, nu, t)
+    there = G.compose(a, torch.roll(b, -r, 2 + mu))
+    return G.compose(there, G.compose(b, torch.roll(a, -t, 2 + nu)))
+
+
+def qr_alone(self, shape, rng, dtype=None):
+    z = torch.randn(*shape, self.n, self.n, generator=rng, dtype=self.field_dtype(dtype))
+    return self._unit_determinant(torch.linalg.qr(z)[0])
+
+
+def without_two_pi(self, x):
+    return _log_prob(self, x) + self.space.dof * 0.5
+
+
+def half_of_one_slope(*args):
+    g_x, g_params = _vjp(*args)
+    return g_x, torch.cat([g_params[:-1], g_params[-1:] / 2])
+
+
+def missing_corner(*args):
+    """The bins left of the number forgotten: their corners move too."""
+    g_x, g_params = _vjp(*args)
+    return g_x, g_params + 1e-3 * g_params[:1]
+
+
+def minus_the_path(flow, action, n, rng):
+    value, logw = _path(flow, action, n, rng)
+    return Loss(2 * value.detach() - value, logw)
+
+
+def explicit_part_too(flow, action, n, rng):
+    """Through the density as well: reverse KL under another name."""
+    return losses.reverse_kl(flow, action, n, rng)
+
+
+def forward_order(self, y):
+    total = 0.0
+    for i in range(len(self.steps)):
+        y, logdet = self._step(i).inverse(y)
+        total = total + logdet
+    return y, total
+
+
+def mean_over_the_batch(self, x):
+    y, logdet = _checker_forward(self, x)
+    return y, logdet.mean().expand(len(x))
+
+
+def density_without_logdet(self, n, rng):
+    z, logr = self.prior.draw(n, rng)
+    return Draw(self.transform(z)[0], logr)
+
+
+def density_with_the_other_sign(self, n, rng):
+    z, logr = self.prior.draw(n, rng)
+    x, logdet = self.transform(z)
+    return Draw(x, logr + logdet)
+
+
+def fresh_weights(self, space):
+    return self.rebuild(space).double()
+
+
+def turned_stencil(sites, lattice, kernel):
+    return _neighbours(sites, lattice, kernel).flip(0)
+
+
+def squared_slope(self, x, params):
+    y, logderiv = _circle(self, x, params)
+    return y, 2 * logderiv
+
+
+BUGS = {
+    "wrong sign of a coupling's logdet": (
+        checkerboard, AffineMap, "forward", lambda self, x, p: (_affine(self, x, p)[0], -p[0])),
+    "a missing logdet of a coupling": (
+        checkerboard, AffineMap, "forward", lambda self, x, p: (_affine(self, x, p)[0], 0 * p[0])),
+    "logdet averaged over the batch": (checkerboard, CheckerboardCoupling, "forward", mean_over_the_batch),
+    "logdet of the second update missing": (check_several_updates, GaugeCoupling, "_update", first_update_alone),
+    "logdet of the second update missing, by autograd": (links, GaugeCoupling, "_update", first_update_alone),
+    "updates undone in the wrong order": (links, GaugeCoupling, "_update", updates_in_one_order),
+    "log slope of a circle spline doubled": (links, CircleSpline, "forward", squared_slope),
+    "active sites off by one": (
+        lambda: check_moves_one_parity(checker("affine")), coupling, "parity", lambda s: _parity(s).roll(1)),
+    "parities swapped": (
+        lambda: check_moves_one_parity(checker("affine")), coupling, "parity", lambda s: 1 - _parity(s)),
+    "active links off by one": (links, GaugeCoupling, "register_buffer", shifted_active),
+    "active links off by one, by those that move": (
+        lambda: check_gauge_coupling_moves_its_links(gauge("local")), GaugeCoupling, "register_buffer", shifted_active),
+    "conditioning on active loops": (
+        lambda: check_context_is_frozen(gauge("both sides, all context")), gauges, "frozen_plaquettes",
+        every_plaquette),
+    "conditioning on active loops, by the round trip": (
+        lambda: links("both sides, all context"), gauges, "frozen_plaquettes", every_plaquette),
+    "missing wrap": (lambda: testing.check_group(U1()), U1, "wrap", lambda self, x: x),
+    "missing wrap, by the charge": (check_charge_is_whole, U1, "wrap", lambda self, x: x),
+    "signs forgotten in a loop": (gauge_equivariance, patterns.Loop, "steps", no_signs),
+    "an inverse forgotten in a loop": (loops_are_invariant, loops, "rectangle", no_inverse),
+    "a force without its 1/N": (loops_are_invariant, fk.Wilson, "force", lambda self, x: 2 * _wilson(self, x)),
+    "Haar by QR without its phases, SU(2)": (lambda: check_haar(SUN(2)), SUN, "haar", qr_alone),
+    "Haar by QR without its phases, SU(3)": (lambda: check_haar(SUN(3)), SUN, "haar", qr_alone),
+    "kernel of the free field without its 2": (
+        check_free_field_norm, FreeField, "kernel", lambda self: _kernel(self) / 2),
+    "norm of the free field wrong": (
+        lambda: testing.check_prior(FreeField.example()), FreeField, "log_prob", without_two_pi),
+    "tails of the converter without their Jacobian": (converter, F, "logsigmoid", torch.zeros_like),
+    "path gradient of the wrong sign": (check_path_gradient_mean, losses, "path_gradient", minus_the_path),
+    "path gradient through the density too": (
+        check_no_noise_at_the_target, losses, "path_gradient", explicit_part_too),
+    "a spline's slope gradient halved": (check_spline_gradients, rqs, "_vjp", half_of_one_slope),
+    "a spline's corners forgotten": (check_spline_gradients, rqs, "_vjp", missing_corner),
+    "inverse order of a chain": (check_chain, Chain, "inverse", forward_order),
+    "a kernel turned round": (check_convolution_4d, nets.convolution, "neighbours", turned_stencil),
+    "an even activation in an odd network": (z2, nets.convolution.ACTIVATIONS, "tanh", nn.SiLU),
+    "draws whose density lacks the logdet": (lambda: check_density("scalar"), fk.Flow, "draw", density_without_logdet),
+    "draws whose density has the wrong sign, by E[w] = Z": (
+        lambda: check_weights("free", THEORIES["free"]), fk.Flow, "draw", density_with_the_other_sign),
+    "weights forgotten on another lattice": (checkerboard, Transform, "on", fresh_weights),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_is_found(name, monkeypatch):
+    check, place, attribute, bug = BUGS[name]
+    check()
+    if isinstance(place, dict):
+        monkeypatch.setitem(place, attribute, bug)
+    else:
+        monkeypatch.setattr(place, attribute, bug)
+    with pytest.raises(AssertionError):
+        check()
+
+
+def test_there_are_enough_bugs():
+    assert len(BUGS) >= 12
