@@ -3,6 +3,7 @@
 Lattice axis nu is tensor axis 2 + nu of every field, behind the batch and the component axis.
 """
 
+import functools
 import math
 
 import torch
@@ -44,14 +45,22 @@ def parity(lattice: tuple[int, ...]) -> Tensor:
 
 
 def momentum_squared(lattice: tuple[int, ...], like: Tensor) -> Tensor:
-    """Lattice momenta p^2 = sum_mu 4 sin^2(p_mu / 2) with p_mu = 2 pi k / L_mu, [*lattice], dimensionless."""
-    total = torch.zeros(lattice, dtype=like.dtype, device=like.device)
+    """Lattice momenta p^2 = sum_mu 4 sin^2(p_mu / 2) with p_mu = 2 pi k / L_mu, [*lattice], dimensionless.
+
+    In the dtype and on the device of `like`, rounded once from double precision; not to be changed in place.
+    """
+    return _momentum_squared(lattice, like.dtype, like.device)
+
+
+@functools.lru_cache(maxsize=64)
+def _momentum_squared(lattice: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    total = torch.zeros(lattice, dtype=torch.float64)
     for axis, size in enumerate(lattice):
-        p = 2 * math.pi * torch.arange(size, dtype=like.dtype, device=like.device) / size
+        p = 2 * math.pi * torch.arange(size, dtype=torch.float64) / size
         view = [1] * len(lattice)
         view[axis] = size
         total = total + (4 * torch.sin(p / 2) ** 2).view(view)
-    return total
+    return total.to(dtype=dtype, device=device)
 
 
 def format_lattice(lattice: tuple[int, ...]) -> str:

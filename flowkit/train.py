@@ -207,8 +207,9 @@ class Trainer:
         self._log_z = action.log_z()
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
-        self._go, self._stop = threading.Event(), threading.Event()
+        self._go, self._stop, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._go.set()
+        self._ended.set()  # is_alive() would not do: Python 3.11 takes a thread for dead when its join() is interrupted
         self._whole = threading.RLock()  # held while a step changes weights, optimiser and history
         self._pending: list[tuple[int, float, float, Tensor, Tensor]] = []
         self._clock = 0.0
@@ -220,12 +221,13 @@ class Trainer:
 
         Raises    RuntimeError while a run goes on; ValueError for steps or every below 1
         """
-        if self._thread is not None and self._thread.is_alive():
+        if not self._ended.is_set():
             raise RuntimeError(f"This trainer is {self.status} at step {self.step}; stop it or wait for its end first.")
         if steps < 1 or every < 1:
             raise ValueError(f"Training needs steps >= 1 and every >= 1; got {steps} and {every}.")
         self.total, self.error, self._failure = self.step + steps, None, None
         self._stop.clear()
+        self._ended.clear()
         self._go.set()
         self.status = "running"
         self._thread = threading.Thread(target=self._run, args=(checkpoint, every), name="flowkit-trainer", daemon=True)
@@ -257,14 +259,12 @@ class Trainer:
         Raises    TrainingError where the run failed
         """
         end = math.inf if timeout is None else time.monotonic() + timeout
-        thread = self._thread
         try:
-            while thread is not None and thread.is_alive() and time.monotonic() < end:
-                thread.join(min(0.1, max(0.0, end - time.monotonic())))
+            while not self._ended.wait(min(0.1, max(0.0, end - time.monotonic()))) and time.monotonic() < end:
+                pass
         except KeyboardInterrupt:
             self.stop()
-            if thread is not None:
-                thread.join()
+            self._ended.wait()
         if self._failure is not None:
             raise TrainingError(self.error or "Training failed.") from self._failure
         return self
@@ -277,18 +277,15 @@ class Trainer:
 
         first = self.step
         self.start(steps, checkpoint=checkpoint, every=every)
-        thread = self._thread
-        assert thread is not None
         with tqdm(total=steps, disable=not progress, unit="step") as bar:
             try:
-                while thread.is_alive():
-                    thread.join(0.2)
+                while not self._ended.wait(0.2):
                     bar.update(self.step - first - bar.n)
                     if len(self.history):  # the newest numbers beside the bar
                         bar.set_postfix(loss=f"{self.history.last('loss'):.4g}", ess=f"{self.history.last('ess'):.3f}")
             except KeyboardInterrupt:
                 self.stop()
-                thread.join()
+                self._ended.wait()
             bar.update(self.step - first - bar.n)
         return self.wait()
 
@@ -314,6 +311,8 @@ class Trainer:
         except BaseException as error:
             self.error = str(error) if isinstance(error, TrainingError) else f"{type(error).__name__}: {error}"
             self._failure, self.status = error, "failed"
+        finally:
+            self._ended.set()
 
     def _one(self) -> None:
         action = self.anneal.action(self.action, self.step) if self.anneal else self.action
@@ -353,7 +352,7 @@ class Trainer:
                 self.step = step  # the history ends with the last good step
                 raise TrainingError(
                     f"Training stopped at step {step}: the loss is {loss:.4g}, the gradient not finite in {where}. "
-                    "The weights of the step before and every checkpoint are kept; try a smaller lr or clip."
+                    "The weights are finite and every checkpoint is kept; try a smaller lr or clip."
                 )
             at_target = self.anneal is None or step >= self.anneal.steps
             kl = excess + self._log_z if self._log_z is not None and at_target else math.nan
@@ -416,7 +415,7 @@ class Trainer:
 
         Raises    flowkit.checkpoint.CheckpointError where the files are damaged or belong to another flow or action
         """
-        if self._thread is not None and self._thread.is_alive():
+        if not self._ended.is_set():
             raise RuntimeError(f"This trainer is {self.status}; stop it before it loads a checkpoint.")
         tensors, meta = files.load(path)
         flow_state = {k.removeprefix("flow."): t for k, t in tensors.items() if k.startswith("flow.")}

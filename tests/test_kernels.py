@@ -302,11 +302,23 @@ def test_the_native_convolution_equals_the_gather(compiler, dtype):
             assert (a - b).abs().max() <= 300 * eps * (1 + b.abs().max())
 
 
+@pytest.mark.parametrize("dtypes", [(torch.float32, torch.float64), (torch.float64, torch.float32)])
+def test_precisions_do_not_mix(compiler, dtypes):
+    """A kernel in C takes addresses: weights of another precision would be read as other numbers."""
+    index = torch.zeros(1, 3, dtype=torch.long)
+    for level in ("0", "c"):
+        kernels.set_compile(level)
+        with pytest.raises((RuntimeError, TypeError, ValueError)):
+            site_convolution(torch.ones(1, 4, 5, dtype=dtypes[0]), torch.ones(2, 1, 1, dtype=dtypes[1]), None, index)
+        with pytest.raises((RuntimeError, TypeError, ValueError)):
+            site_weight_gradient(torch.ones(1, 4, 5, dtype=dtypes[0]), torch.ones(2, 3, 5, dtype=dtypes[1]), index)
+
+
 @pytest.mark.slow
 def test_compiled_splines_equal_eager_ones(compiler):
     """Values and gradients, forward and inverse, and a second shape without a second wait. Takes about a minute."""
     for size in (64, 100):
-        for circular, function in itertools.product((False, True), (rqs_forward, rqs_inverse)):
+        for circular, function in ((True, rqs_forward), (True, rqs_inverse)):
             results = []
             for level in ("1", "0"):
                 kernels.set_compile(level)

@@ -237,6 +237,20 @@ def test_tails_of_the_converter_are_straight(symmetric):
             assert (f.inverse(y)[0] - x).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_far_tails_of_the_converter_in_float32(symmetric):
+    """Where sigmoid underflows: finite values, slope 1, finite gradients, a round trip."""
+    f = fk.DistributionConverter(fk.sites((1,)), bins=6, symmetric=symmetric)
+    f = testing.randomised(f, testing.seeded(), 0.8).float()
+    x = torch.tensor([-1e4, -200.0, -110.0, -90.0, 90.0, 110.0, 1e4]).view(-1, 1, 1).requires_grad_()
+    y, logdet = f(x)
+    slope, params = torch.autograd.grad(y.sum() + logdet.sum(), [x, f.params])
+    assert (slope - 1).abs().max() < 1e-5
+    assert params.isfinite().all()
+    assert logdet.abs().max() < 1e-4
+    assert ((f.inverse(y)[0] - x) / x).abs().max() < 1e-5
+
+
 def test_the_odd_converter_is_smooth_at_zero():
     f = testing.randomised(fk.DistributionConverter(fk.sites((1,)), 6, symmetric=True), testing.seeded(), 0.8)
     x = torch.tensor([-1e-7, -1e-12, 0.0, 1e-12, 1e-7], dtype=F64).view(-1, 1, 1)

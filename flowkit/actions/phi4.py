@@ -75,6 +75,10 @@ class ScalarAction(Action):
         return other.from_coefficients(self.space, h, a, g)
 
     def exact(self, name: str) -> float | None:
+        alone = self._one_site()
+        if alone is not None:
+            means = {"phi_squared": alone[0], "susceptibility": alone[0], "magnetization": 0.0}
+            return means.get(name)
         action, s = self.convert(Phi4) if self.coefficients[0] > 0 else (self, 1.0)
         if not isinstance(action, Phi4) or action.lam != 0 or action.m2 <= 0:
             return None
@@ -86,7 +90,20 @@ class ScalarAction(Action):
             return exact.free_susceptibility(action.m2) / s**2
         return 0.0 if name == "magnetization" else None
 
+    def _one_site(self) -> tuple[float, float] | None:
+        """<phi^2> and ln Z of one site (without the constant) where the sites do not interact, else None."""
+        h, a, g, _ = self.coefficients
+        if h != 0 or (g == 0 and a <= 0):
+            return None
+        from flowkit import exact
+
+        moments = exact.one_site_moments(a, g)
+        return moments.phi_squared, moments.log_z
+
     def log_z(self) -> float | None:
+        alone = self._one_site()
+        if alone is not None:
+            return self.space.dof * (alone[1] - self.coefficients[3])
         action, s = self.convert(Phi4) if self.coefficients[0] > 0 else (self, 1.0)
         if not isinstance(action, Phi4) or action.lam != 0 or action.m2 <= 0:
             return None

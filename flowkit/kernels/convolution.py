@@ -21,10 +21,9 @@ def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tens
     weight    [outputs, channels, taps]
     bias      [outputs] or None
     index     [taps, wanted sites], int64
-    Raises    ValueError where x and the weight differ in dtype: the C kernel reads both as x's
+    Raises    ValueError where the dtypes differ: the C kernel reads all as x's
     """
-    if x.dtype != weight.dtype:
-        raise ValueError(f"A convolution has one dtype; got a field of {x.dtype} and weights of {weight.dtype}.")
+    _one_dtype(x, weight, bias)
     outputs, channels, taps = weight.shape
     wanted, batch = index.shape[1], x.shape[2]
     kernel = _kernel("forward", x)
@@ -46,6 +45,7 @@ def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tens
 
 def site_weight_gradient(x: Tensor, grad: Tensor, index: Tensor) -> Tensor:
     """The gradient with respect to the weight, [outputs, channels, taps], for a gradient [outputs, wanted, batch]."""
+    _one_dtype(x, grad)
     taps, wanted = index.shape
     outputs, channels, batch = len(grad), len(x), x.shape[2]
     kernel = _kernel("weight", x)
@@ -56,6 +56,12 @@ def site_weight_gradient(x: Tensor, grad: Tensor, index: Tensor) -> Tensor:
     sizes = [ctypes.c_int64(n) for n in (channels, taps, outputs, x.shape[1], wanted, batch)]
     kernel(*[_pointer(t) for t in (x, grad, index, out)], *sizes)
     return out
+
+
+def _one_dtype(x: Tensor, *others: Tensor | None) -> None:
+    bad = [t.dtype for t in others if t is not None and t.dtype != x.dtype]
+    if bad:
+        raise ValueError(f"A convolution has one dtype; got a field of {x.dtype} and weights of {bad[0]}.")
 
 
 def _kernel(name: str, x: Tensor) -> "ctypes._NamedFuncPointer | None":

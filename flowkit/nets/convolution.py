@@ -132,6 +132,8 @@ class ConvNet(nn.Module):
     ):
         super().__init__()
         kernels = [kernel] * (len(hidden) + 1) if isinstance(kernel, int) else list(kernel)
+        if any(side < 1 or side % 2 == 0 for side in kernels):
+            raise ValueError(f"A convolution needs an odd kernel; got {kernel}.")
         if len(kernels) != len(hidden) + 1:
             raise ValueError(f"A network of {len(hidden)} hidden layers needs {len(hidden) + 1} kernels; got {kernel}.")
         if activation not in ACTIVATIONS:

@@ -20,8 +20,6 @@ class FreeField(Prior):
     Raises    ValueError for links or m2 <= 0
     """
 
-    p2: Tensor
-
     def __init__(self, space: Space, m2: float = 1.0, learned: bool = False):
         super().__init__(space)
         if space.kind != "sites":
@@ -31,7 +29,6 @@ class FreeField(Prior):
         self.log_m2 = nn.Parameter(torch.tensor(math.log(m2)), requires_grad=learned)
         self.log_scale = nn.Parameter(torch.tensor(0.0), requires_grad=learned)
         self.learned = learned
-        self.register_buffer("p2", momentum_squared(space.lattice, self.anchor), persistent=False)
 
     @property
     def m2(self) -> float:
@@ -40,7 +37,8 @@ class FreeField(Prior):
 
     def kernel(self) -> Tensor:
         """K(p) = 2 (p^2 + m2) / s^2, [*lattice]: the inverse of the two-point function."""
-        return 2 * (self.p2 + self.log_m2.exp()) * (-2 * self.log_scale).exp()
+        p2 = momentum_squared(self.space.lattice, self.log_m2)
+        return 2 * (p2 + self.log_m2.exp()) * (-2 * self.log_scale).exp()
 
     def _multiply(self, x: Tensor, spectrum: Tensor) -> Tensor:
         axes = tuple(range(2, 2 + self.space.ndim))

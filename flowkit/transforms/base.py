@@ -63,14 +63,14 @@ class Chain(Transform):
         self.steps = nn.ModuleList(steps)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x, total = self.steps[0](x)
+        x, total = self.steps[0](self.space.check(x))
         for step in self.steps[1:]:
             x, logdet = step(x)
             total = total + logdet
         return x, total
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        y, total = self._step(-1).inverse(y)
+        y, total = self._step(-1).inverse(self.space.check(y))
         for i in reversed(range(len(self.steps) - 1)):
             y, logdet = self._step(i).inverse(y)
             total = total + logdet

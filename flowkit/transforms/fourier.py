@@ -17,9 +17,6 @@ class FourierScale(Transform):
     Raises    ValueError for links, m2 <= 0 or order < 0
     """
 
-    p2: Tensor
-    basis: Tensor
-
     def __init__(self, space: Space, m2: float = 1.0, order: int = 3):
         super().__init__(space)
         if space.kind != "sites" or not m2 > 0 or order < 0:
@@ -27,15 +24,12 @@ class FourierScale(Transform):
         self.order = order
         self.log_m2 = nn.Parameter(torch.tensor(float(m2)).log())
         self.coefficients = nn.Parameter(torch.zeros(order + 1))
-        p2 = momentum_squared(space.lattice, torch.zeros(()))
-        angle = torch.acos((p2 / (2 * space.ndim) - 1).clamp(-1, 1))
-        self.register_buffer("p2", p2, persistent=False)
-        self.register_buffer(
-            "basis", torch.stack([torch.cos(n * angle) for n in range(order + 1)], -1), persistent=False
-        )
 
     def _log_gain(self) -> Tensor:
-        return self.basis @ self.coefficients - (self.p2 + self.log_m2.exp()).log() / 2
+        p2 = momentum_squared(self.space.lattice, self.log_m2)
+        angle = torch.acos((p2 / (2 * self.space.ndim) - 1).clamp(-1, 1))
+        series = torch.stack([torch.cos(n * angle) for n in range(self.order + 1)], -1) @ self.coefficients
+        return series - (p2 + self.log_m2.exp()).log() / 2
 
     def _multiply(self, x: Tensor, log_gain: Tensor) -> tuple[Tensor, Tensor]:
         axes = tuple(range(2, 2 + self.space.ndim))

@@ -10,6 +10,8 @@ from flowkit.space import Space, links, sites
 from flowkit.transforms.base import Transform
 from flowkit.transforms.pointwise import CircleSpline, IntervalSpline, PointwiseMap, RealSpline
 
+TAIL = 60.0  # beyond it a converter's slope is 1 to e^-60, and sigmoid comes near the smallest float32
+
 
 class Spline(Transform):
     """y = f(x) at every site or link with one learned rational-quadratic spline.
@@ -92,12 +94,13 @@ class DistributionConverter(Transform):
         return y, logderiv + log_ends - v_low.log() - v_high.log()
 
     def _map(self, x: Tensor, forward: bool) -> tuple[Tensor, Tensor]:
+        inner = x.clamp(-TAIL, TAIL)
         if not self.symmetric:
-            y, logderiv = self._half(x, forward)
+            y, logderiv = self._half(inner, forward)
         else:
-            y, logderiv = self._half(x.abs(), forward)
+            y, logderiv = self._half(inner.abs(), forward)
             y = torch.where(x < 0, -y, y)
-        return y, logderiv.flatten(1).sum(1)
+        return y + (x - inner), logderiv.flatten(1).sum(1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self._map(x, True)
