@@ -150,6 +150,17 @@ class GradientStep(TrainingStep):
             self.optimizer.state[parameter] = {key: t.clone().to(parameter.device) for key, t in mine.items()}
 
 
+def _acceptance(logw: Tensor) -> Tensor:
+    """Acceptance of independence Metropolis in equilibrium, sum_ij min(w_i, w_j) / (n sum_i w_i), from n draws, [].
+
+    The chain stands at x ~ p, not at a draw of q, so that the average over its place carries the weight w_i.
+    """
+    n = len(logw)
+    w = torch.softmax(logw, 0).sort().values
+    ranks = torch.arange(n, dtype=w.dtype, device=w.device)
+    return (w * (2 * (n - ranks) - 1)).sum() / n
+
+
 class Trainer:
     """Trains a flow towards an action: `fit(steps)` blocks, `start(steps)` runs in a thread.
 
@@ -213,6 +224,9 @@ class Trainer:
         self._whole = threading.RLock()  # held while a step changes weights, optimiser and history
         self._pending: list[tuple[int, float, float, Tensor, Tensor]] = []
         self._clock = 0.0
+
+    def __repr__(self) -> str:
+        return f"Trainer({type(self.flow).__name__} towards {self.action!r})"
 
     # -- running ---------------------------------------------------------------------------------------------------
 
@@ -320,7 +334,7 @@ class Trainer:
         report = self.training_step.step(self.flow, action, self.batch, factor, self.rng)
         logw = report.logw
         ess = (2 * torch.logsumexp(logw, 0) - torch.logsumexp(2 * logw, 0)).exp() / len(logw)
-        accept = (logw.roll(1) - logw).clamp(max=0).exp().mean()
+        accept = _acceptance(logw)
         row = torch.stack([report.loss, ess, accept, torch.linalg.vector_norm(report.norms), -logw.mean()])
         beta = float(action.parameters.get(self.anneal.coupling if self.anneal else "beta", math.nan))
         self._pending.append((self.step, self.training_step.learning_rate(factor), beta, row, report.norms))

@@ -288,18 +288,18 @@ def test_run_stopped_and_continued_equals_the_unbroken_one(tmp_path, monkeypatch
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert call("run", "u1", f"--out={whole}", *TINY).exit_code == 0
-    fit = Trainer.fit
+    one_step = Trainer._one
 
-    def stop_after_two(self, steps, *args, **kwargs):
-        fit(self, steps, *args, **kwargs)
+    def stop_after_two(self):
+        one_step(self)
         if self.step == 2:
-            self._status = "stopped"
+            self.stop()
 
-    monkeypatch.setattr(Trainer, "fit", stop_after_two)
+    monkeypatch.setattr(Trainer, "_one", stop_after_two)
     stopped = call("run", "u1", f"--out={broken}", *TINY)
     assert stopped.exit_code == 130
     assert "Stopped at step 2 of 4, saved in" in stopped.stdout
-    monkeypatch.setattr(Trainer, "fit", fit)
+    monkeypatch.setattr(Trainer, "_one", one_step)
     continued = call("run", "u1", f"--out={broken}", *TINY)
     assert continued.exit_code == 0, continued.output
     assert "Continues at step 2 of 4." in continued.stdout
@@ -312,12 +312,12 @@ def test_run_stopped_and_continued_equals_the_unbroken_one(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--set", "betta=2"], "lattice, steps, batch, chains, draws, seed, beta; got 'betta'. Did you mean beta?"),
+        (["--set", "betta=2"], "lattice, steps, batch, lr, chains, draws, seed, beta; got 'betta'. Did you mean beta?"),
         (["--set", "steps=many"], "flowkit run u1 cannot use steps = 'many'"),
         (["--set", "steps=0"], "flowkit run u1 cannot use steps = '0'"),
         (["--set", "beta=nan"], "flowkit run u1 cannot use beta = 'nan'"),
         (["--set", "beta=-1"], "Wilson needs beta >= 0; got -1.0."),
-        (["--set", "lattice=5,6"], "5x6"),
+        (["--set", "lattice=1,6"], "1x6"),
         (["--set", "lattice=4,x"], "flowkit run u1 cannot use lattice = '4,x'"),
         (["--device", "cuda"], "The device cuda was asked for; torch finds no CUDA GPU on this machine."),
     ],

@@ -17,7 +17,7 @@ import flowkit as fk
 from flowkit import losses, schedules, store, testing
 from flowkit.checkpoint import CheckpointError
 from flowkit.losses import Loss
-from flowkit.train import COLUMNS, GradientStep, Report, TrainingError, TrainingStep
+from flowkit.train import COLUMNS, GradientStep, Report, TrainingError, TrainingStep, _acceptance
 
 SPACE = fk.sites((4, 2))
 ACTION = fk.Phi4(SPACE, m2=0.5, lam=0.6)
@@ -535,3 +535,11 @@ def test_unknown_options_raise():
 def test_options_of_the_optimiser_beside_a_step_of_ones_own_are_refused():
     with pytest.raises(ValueError, match="step"):
         small_trainer(step=GradientStep(), lr=1.0)
+
+
+def test_acceptance_column_is_that_of_a_chain_in_equilibrium():
+    """sum_ij min(w_i, w_j) / (n sum_i w_i), counted pair by pair; pairs of plain draws would give more."""
+    logw = 1.3 * torch.randn(500, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    pairs = torch.minimum(logw[:, None], logw[None]).exp().sum() / (500 * logw.exp().sum())
+    torch.testing.assert_close(_acceptance(logw), pairs)
+    assert (logw.roll(1) - logw).clamp(max=0).exp().mean() > pairs + 0.05

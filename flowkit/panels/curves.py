@@ -118,7 +118,7 @@ def png(curves: Sequence[Curve], values: Floats, x_label: str, title: str) -> Im
         ax.grid(color="#e3e3e3", linewidth=0.6)
         ax.spines[["top", "right"]].set_visible(False)
         if curve.log and np.any(y > 0):
-            ax.set_yscale("log")
+            ax.set_yscale("log", nonpositive="mask")  # an estimate of a small KL is often negative
         elif curve.range:
             ax.set_ylim(*curve.range)
     for ax in list(figure.axes)[len(parts) :]:

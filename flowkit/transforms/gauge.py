@@ -134,12 +134,13 @@ class GaugeCoupling(Transform):
         angles = self._angles(theta)
         count = len(self.loops)
         params = self._params(angles[count:])
-        moved = logdet = torch.zeros((), dtype=x.dtype, device=x.device)
+        moved = logdet = None
         for k in range(count) if forward else reversed(range(count)):
-            before = wrap(angles[k] + moved)
+            before = wrap(angles[k] if moved is None else angles[k] + moved)
             after, logderiv = (self.map.forward if forward else self.map.inverse)(before, params[k])
-            moved = moved + (after - before)
-            logdet = logdet + logderiv.sum(0)
+            moved = after - before if moved is None else moved + (after - before)
+            logdet = logderiv.sum(0) if logdet is None else logdet + logderiv.sum(0)
+        assert moved is not None and logdet is not None
         link = wrap(theta.index_select(0, self.active) + moved)
         y = x.flatten(1).index_copy(1, self.active, link.T)
         return y.view_as(x), logdet

@@ -29,7 +29,7 @@ Row = dict[str, Any]
 def u1_8x8(
     quick: bool = False,
     *,
-    steps: int = 2000,
+    steps: int = 1500,
     batch: int = 256,
     draws: int = 65536,
     beta: float = 2.0,
