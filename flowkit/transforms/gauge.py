@@ -140,7 +140,8 @@ class GaugeCoupling(Transform):
             after, logderiv = (self.map.forward if forward else self.map.inverse)(before, params[k])
             moved = after - before if moved is None else moved + (after - before)
             logdet = logderiv.sum(0) if logdet is None else logdet + logderiv.sum(0)
-        assert moved is not None and logdet is not None
+        assert moved is not None
+        assert logdet is not None
         link = wrap(theta.index_select(0, self.active) + moved)
         y = x.flatten(1).index_copy(1, self.active, link.T)
         return y.view_as(x), logdet
