@@ -296,7 +296,11 @@ class Trainer:
                 while not self._ended.wait(0.2):
                     bar.update(self.step - first - bar.n)
                     if len(self.history):  # the newest numbers beside the bar
-                        bar.set_postfix(loss=f"{self.history.last('loss'):.4g}", ess=f"{self.history.last('ess'):.3f}")
+                        bar.set_postfix(
+                            loss=f"{self.history.last('loss'):.4g}",
+                            ess=f"{self.history.last('ess'):.3f}",
+                            refresh=False,
+                        )
             except KeyboardInterrupt:
                 self.stop()
                 self._ended.wait()
