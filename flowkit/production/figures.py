@@ -186,7 +186,7 @@ FIGURES = {
             "flowkit.production.studies.phi4:phi4_tutorial",
             _TUTORIAL,
             "acceptance 0.463",
-            600,
+            620,
             "one seed and fewer steps",
         ),
         Figure(
@@ -195,7 +195,7 @@ FIGURES = {
             "flowkit.production.studies.phi4:phi4_8x8",
             _TUTORIAL,
             "acceptance 0.463",
-            180,
+            130,
             "fewer training steps and fewer draws",
         ),
         Figure(
@@ -204,7 +204,7 @@ FIGURES = {
             "flowkit.production.studies.phi4:path_gradient",
             "Vaitl, Nicoli, Nakajima and Kessel, 2207.08219",
             "better at equal time",
-            150,
+            110,
             "three seconds of training each",
         ),
         Figure(
@@ -213,7 +213,7 @@ FIGURES = {
             "flowkit.production.studies.u1:u1_8x8",
             _TUTORIAL,
             "acceptance 0.2285",
-            360,
+            180,
             "fewer training steps and fewer draws",
         ),
         Figure(
@@ -222,7 +222,7 @@ FIGURES = {
             "flowkit.production.studies.baselines:baselines",
             "Migdal, Sov. Phys. JETP 42 (1975) 413",
             "exact values",
-            900,
+            950,
             "fewer sweeps and the smaller lattices alone",
         ),
         Figure(
@@ -231,7 +231,7 @@ FIGURES = {
             "flowkit.production.studies.u1:u1_step_ratio",
             _TUTORIAL,
             "the same network evaluated on all sites",
-            60,
+            30,
             "fewer repetitions",
         ),
     )
