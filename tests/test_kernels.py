@@ -50,7 +50,7 @@ def check_spline_gradients(bins=3, circular=False, shape=(3, 2), function=rqs_fo
 @pytest.mark.parametrize("function", [rqs_forward, rqs_inverse])
 @pytest.mark.parametrize("circular", [False, True])
 @pytest.mark.parametrize("shape", [(3, 2), ()], ids=SHAPES)
-@pytest.mark.parametrize("bins", [2, 3, 5])
+@pytest.mark.parametrize("bins", [2, 3, 5, 9])
 def test_spline_gradients(bins, circular, shape, function):
     check_spline_gradients(bins, circular, shape, function)
 
@@ -314,21 +314,127 @@ def test_precisions_do_not_mix(compiler, dtypes):
             site_weight_gradient(torch.ones(1, 4, 5, dtype=dtypes[0]), torch.ones(2, 3, 5, dtype=dtypes[1]), index)
 
 
+def splined(level, z, params, bins, circular, inverse):
+    """Value, log-slope and both gradients at a level of compilation, all weights of the gradients different."""
+    before = kernels.set_compile(level)
+    z, params = (t.detach().requires_grad_() for t in (z, params))
+    out = (rqs_inverse if inverse else rqs_forward)(z, params, bins, circular)
+    weight = torch.arange(z.numel(), dtype=z.dtype, device=z.device).view(z.shape)
+    loss = (weight.cos() * out[0] + weight.sin() * out[1]).sum()
+    grads = torch.autograd.grad(loss, (z, params))
+    kernels.set_compile(before)
+    return [t.detach() for t in (*out, *grads)]
+
+
+EXTREME = {"moderate": (0.5, 0.5), "extreme slopes": (0.5, 30), "extreme bins": (30, 0.5)}
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("circular", [False, True])
+@pytest.mark.parametrize("case", EXTREME)
+def test_native_splines_equal_those_of_torch(compiler, case, circular, inverse):
+    """Values and gradients; in float32 as exact as torch. In extreme bins rounding grows at a few numbers."""
+    scale, slopes = EXTREME[case]
+    largest = torch.max if case == "moderate" else torch.nanmedian
+    for bins in range(2, 33):
+        x, params = spline(bins, circular)
+        for part, size in ((params[: 2 * bins], scale), (params[2 * bins :], slopes)):
+            part.copy_(30 * part.sign() if size == 30 else size * part)
+        came, expected = (splined(level, x, params, bins, circular, inverse) for level in ("c", "0"))
+        assert (came[0] - expected[0]).abs().max() < 1e-12
+        for a, b in zip(came, expected, strict=True):
+            assert largest((a - b).abs()) < 1e-12 * (1 + b.abs().max())
+            assert (a - b).abs().max() < 1e-6 * (1 + b.abs().max())
+        x, params = x.float(), params.float()
+        came, expected = (splined(level, x, params, bins, circular, inverse) for level in ("c", "0"))
+        exact = splined("0", x.double(), params.double(), bins, circular, inverse)
+        for a, b, e, limit in zip(came, expected, exact, (1e-5, 1e-4, 1e-4, 1e-4), strict=True):
+            assert a.dtype == torch.float32
+            assert largest((a - e).abs()) <= limit * (1 + e.abs().max()) + 3 * largest((b - e).abs())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (1,), (7,), (8,), (15,), (16,), (17,), (1, 1), (2, 3, 5, 7), (5003,)])
+def test_native_splines_of_any_shape(compiler, shape, dtype):
+    """No whole vectors, several axes, none at all, and enough of them for threads."""
+    rng = testing.seeded()
+    x, params = torch.rand(shape, generator=rng, dtype=dtype), torch.randn(25, *shape, generator=rng, dtype=dtype) / 5
+    for inverse in (False, True):
+        for a, b in zip(*(splined(level, x, params, 8, False, inverse) for level in ("c", "0")), strict=True):
+            assert a.shape == b.shape
+            assert a.dtype == dtype
+            assert ((a - b).abs() <= 2000 * torch.finfo(dtype).eps * (1 + b.abs())).all()
+
+
+def test_native_splines_read_numbers_wherever_they_lie(compiler):
+    """Rows apart, axes exchanged, every second number, numbers repeated, and a sign that torch has put off."""
+    rng = testing.seeded()
+    wide, base = torch.randn(40, 6, 8, generator=rng, dtype=F64), torch.rand(6, 8, generator=rng, dtype=F64)
+    late = torch.complex(base, -base).conj().imag  # -(-base), the outer sign pending
+    assert late.is_neg()
+    for x, params in (
+        (base, wide[3:28]),
+        (base[:3], wide[5:30, :3]),
+        (base[:, 4:], wide[5:30, :, 4:]),
+        (base.T, wide[:25].transpose(1, 2)),
+        (base.T, wide.permute(1, 2, 0)[..., :25].permute(2, 1, 0)),
+        (base[:, ::2], wide[:25, :, ::2]),
+        (base[:1].expand(6, 8), wide[:25, :, :1].expand(25, 6, 8)),
+        (late, torch.complex(wide, -wide).conj().imag[:25]),
+    ):
+        assert rqs._native(x, params, 8, False)
+        came, expected = (splined(level, x, params, 8, False, False) for level in ("c", "0"))
+        assert all((a - b).abs().max() < 1e-12 * (1 + b.abs().max()) for a, b in zip(came, expected, strict=True))
+
+
+@pytest.mark.parametrize("circular", [False, True])
+def test_native_splines_at_knots_and_outside(compiler, circular):
+    """A knot belongs to either side, up to rounding: the gradient of the value is continuous there. The outer bins go
+    on past 0 and 1, to NaN where the slope is no longer positive; NaN stays NaN.
+    """
+    params = spline(4, circular, (9,))[1]
+    params[:4] = 0  # knots at quarters
+    x = torch.tensor([0, 0.25, 0.5, 0.75, 1, -0.05, 1.05, -40, math.nan], dtype=F64)
+    g = torch.ones_like(x), torch.zeros_like(x)
+    results = []
+    for level in ("c", "0"):
+        kernels.set_compile(level)
+        y, logs = rqs_forward(x, params, 4, circular)
+        back = rqs_inverse(y, params, 4, circular)
+        outside = rqs_inverse(x, params, 4, circular)
+        gradients = rqs._vjp(x, params, *g, 4, circular, False)
+        results.append([y, logs, *(t[:5] for t in back), *outside, *(t[..., :7] for t in gradients)])
+        assert (back[0] - x)[:5].abs().max() < 1e-12
+        assert logs[:5].isfinite().all()
+        assert y[8].isnan()
+        assert logs[8].isnan()
+    for a, b in zip(*results, strict=True):
+        assert torch.allclose(a, b, rtol=1e-11, atol=1e-12, equal_nan=True)
+
+
+def test_splines_that_the_c_kernel_does_not_serve(compiler):
+    """Numbers and parameters of two precisions, or of shapes that torch broadcasts: as without a compiler."""
+    x, params = spline(5, False)
+    for z, p in ((x.float(), params), (x, params.float()), (x[0], params), (x, params[:, :1])):
+        results = []
+        for level in ("c", "0"):
+            kernels.set_compile(level)
+            results.append([*rqs_forward(z, p, 5, False), *rqs_inverse(z, p, 5, False)])
+        for a, b in zip(*results, strict=True):
+            assert a.dtype == b.dtype
+            assert torch.equal(a, b)
+
+
 @pytest.mark.slow
-def test_compiled_splines_equal_eager_ones(compiler):
-    """Values and gradients, forward and inverse, and a second shape without a second wait. Takes about a minute."""
-    for size in (64, 100):
-        for circular, function in ((True, rqs_forward), (True, rqs_inverse)):
-            results = []
-            for level in ("1", "0"):
-                kernels.set_compile(level)
-                rng = testing.seeded()
-                x = torch.rand(size, 3, generator=rng, dtype=F64, requires_grad=True)
-                p = torch.randn(24 + (not circular), size, 3, generator=rng, dtype=F64, requires_grad=True)
-                out = function(x, p, 8, circular)
-                results.append([*out, *torch.autograd.grad(out[0].sin().sum() + out[1].square().sum(), (x, p))])
-            for a, b in zip(*results, strict=True):
-                assert (a - b).abs().max() < 1e-9 * (1 + b.abs().max())
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch.compile serves splines on GPUs; this machine has none")
+def test_compiled_splines_equal_eager_ones():
+    """Values and gradients, forward and inverse, and a second shape without a second wait."""
+    for size, inverse in itertools.product((64, 100), (False, True)):
+        rng = testing.seeded()
+        x = torch.rand(size, 3, generator=rng, dtype=F64).cuda()
+        params = torch.randn(24, size, 3, generator=rng, dtype=F64).cuda()
+        for a, b in zip(*(splined(level, x, params, 8, True, inverse) for level in ("1", "0")), strict=True):
+            assert (a - b).abs().max() < 1e-9 * (1 + b.abs().max())
 
 
 def test_levels_of_compilation():
@@ -339,10 +445,12 @@ def test_levels_of_compilation():
         kernels.set_compile(True)
 
 
-def test_many_bins_run_eagerly():
-    """Unrolled code of many bins takes minutes to compile."""
-    assert rqs._choose(rqs._forward, rqs.MOST_COMPILED) is rqs._forward
-    assert rqs._choose(rqs._forward, rqs.MOST_COMPILED + 1) is rqs._forward.__wrapped__
+def test_splines_are_fused_on_gpus_alone():
+    """Unrolled code of many bins takes minutes to compile, and the CPU has a kernel in C."""
+    elsewhere = torch.empty(1, device="meta")
+    assert rqs._fuses(elsewhere, rqs.MOST_COMPILED)
+    assert not rqs._fuses(elsewhere, rqs.MOST_COMPILED + 1)
+    assert not rqs._fuses(torch.empty(1), 2)
 
 
 def test_without_a_compiler_the_same_code_runs(monkeypatch, caplog):

@@ -1,31 +1,13 @@
 """SU(N), as complex matrices."""
 
-import functools
-import math
-
 import torch
 from torch import Tensor
 
 from flowkit.groups.base import Group
+from flowkit.kernels import sun as kernels
+from flowkit.kernels.sun import algebra, coordinates, generators
 
-
-@functools.lru_cache
-def generators(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Hermitian T_a with Tr T_a T_b = delta_ab / 2, generalised Gell-Mann / 2, [n^2 - 1, n, n]."""
-    basis = []
-    for j in range(1, n):
-        for i in range(j):
-            symmetric, antisymmetric = torch.zeros(2, n, n, dtype=dtype)
-            symmetric[i, j] = symmetric[j, i] = 0.5
-            antisymmetric[i, j], antisymmetric[j, i] = -0.5j, 0.5j
-            basis += [symmetric, antisymmetric]
-        diagonal = torch.zeros(n, n, dtype=dtype)
-        scale = 1 / math.sqrt(2 * j * (j + 1))
-        for i in range(j):
-            diagonal[i, i] = scale
-        diagonal[j, j] = -j * scale
-        basis.append(diagonal)
-    return torch.stack(basis).to(device)
+__all__ = ["SUN", "generators"]
 
 
 class SUN(Group):
@@ -49,41 +31,24 @@ class SUN(Group):
         return generators(self.n, self.field_dtype(like.dtype), like.device)
 
     def compose(self, a: Tensor, b: Tensor) -> Tensor:
-        return a @ b
+        return kernels.multiply(a, b)
 
     def inverse(self, a: Tensor) -> Tensor:
         return a.mH
 
     def algebra(self, w: Tensor) -> Tensor:
         """The Hermitian matrix w^a T_a, [..., N^2 - 1] -> [..., N, N]."""
-        t = self.generators(w)
-        return (w.to(t.dtype) @ t.flatten(1)).view(*w.shape[:-1], self.n, self.n)
+        return algebra(w)
 
     def coordinates(self, h: Tensor) -> Tensor:
         """w^a = 2 Re Tr(T_a h), the coordinates of the traceless Hermitian part of h, [..., N^2 - 1]."""
-        return 2 * (h.flatten(-2) @ self.generators(h).mT.flatten(1).T).real
+        return coordinates(h)
 
     def exp(self, w: Tensor) -> Tensor:
-        if self.n == 2:  # closed form: exp(i w.sigma/2) = cos(|w|/2) + i sin(|w|/2) w.sigma/|w|
-            half = torch.linalg.vector_norm(w, dim=-1, keepdim=True)[..., None] / 2
-            eye = torch.eye(2, dtype=self.field_dtype(w.dtype), device=w.device)
-            element: Tensor = half.cos() * eye + 1j * torch.sinc(half / math.pi) * self.algebra(w)
-            return element
-        element = torch.linalg.matrix_exp(1j * self.algebra(w))
-        return element
+        return kernels.exp(w)
 
     def log(self, g: Tensor) -> Tensor:
-        phases, vectors = torch.linalg.eig(g)
-        angles = phases.angle()
-        # The principal angles sum to a multiple of 2 pi; SU(N) wants 0: turn the largest back.
-        winding = torch.round(angles.sum(-1) / (2 * math.pi))
-        order = angles.argsort(-1)
-        rank = order.argsort(-1)
-        top = rank >= (self.n - winding)[..., None]
-        bottom = rank < (-winding)[..., None]
-        angles = angles - 2 * math.pi * (top.to(angles.dtype) - bottom.to(angles.dtype))
-        h = vectors @ (angles.to(g.dtype)[..., None] * torch.linalg.inv(vectors))
-        return self.coordinates(h)
+        return kernels.log(g)
 
     def tangent(self, g: Tensor) -> Tensor:
         return self.coordinates((g - g.mH) / 2j)
@@ -93,7 +58,14 @@ class SUN(Group):
         return eye.expand(*shape, self.n, self.n).clone()
 
     def haar(self, shape: tuple[int, ...], rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
-        z = torch.randn(*shape, self.n, self.n, generator=rng, device=rng.device, dtype=self.field_dtype(dtype))
+        kind = self.field_dtype(dtype)
+        if self.n == 2:  # a point of the sphere of unit quaternions
+            z = torch.randn(*shape, 2, generator=rng, device=rng.device, dtype=kind)
+            a, b = (z / torch.linalg.vector_norm(z, dim=-1, keepdim=True)).unbind(-1)
+            return torch.stack([a, -b.conj(), b, a.conj()], -1).view(*shape, 2, 2)
+        z = torch.randn(*shape, self.n, self.n, generator=rng, device=rng.device, dtype=kind)
+        if self.n == 3:  # A z B has the law of z for unitary A and B, and A U B is the projection of A z B
+            return kernels.project(z)
         q, r = torch.linalg.qr(z)
         phase = r.diagonal(dim1=-2, dim2=-1)
         q = q * (phase / phase.abs())[..., None, :]  # Haar on U(N); Mezzadri, math-ph/0609050
@@ -101,8 +73,7 @@ class SUN(Group):
 
     def project(self, x: Tensor) -> Tensor:
         """M (M^dagger M)^{-1/2}, the phase of its determinant removed in equal parts from all eigenvalues."""
-        u, _, vh = torch.linalg.svd(x)
-        return self._unit_determinant(u @ vh)
+        return kernels.project(x)
 
     def _unit_determinant(self, u: Tensor) -> Tensor:
         angle = torch.linalg.det(u).angle() / self.n

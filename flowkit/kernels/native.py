@@ -9,9 +9,11 @@ import hashlib
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -36,18 +38,21 @@ def _library(name: str) -> ctypes.CDLL | None:
     # One OpenMP runtime in the process: torch's own, where it brings one.
     own = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
     flags = ["-O3", "-march=native", "-mprefer-vector-width=512", "-ffp-contract=fast", "-fno-math-errno", "-fPIC"]
-    key = "".join([source.read_text(encoding="utf-8"), compiler, *flags, *map(str, own), platform.processor(), _cpu()])
+    text = source.read_text(encoding="utf-8")
+    headers = [source.with_name(h).read_text(encoding="utf-8") for h in re.findall(r'#include "(.+)"', text)]
+    key = "".join([text, *headers, compiler, *flags, *map(str, own), platform.processor(), _cpu()])
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flowkit"
     target = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
         if not target.is_file():
-            logger.info("compiling %s (a second, kept in %s)", source.name, folder)
+            logger.info("compiling %s (seconds, kept in %s)", source.name, folder)
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                objects = []
-                for real in REALS.values():
-                    objects.append(f"{scratch}/{real}.o")
-                    _call([compiler, *flags, "-fopenmp", f"-DREAL={real}", "-c", str(source), "-o", objects[-1]])
+                objects = [f"{scratch}/{real}.o" for real in REALS.values()]
+                compile_ = [compiler, *flags, "-fopenmp", "-c", str(source)]
+                calls = [[*compile_, f"-DREAL={r}", "-o", o] for r, o in zip(REALS.values(), objects, strict=True)]
+                with ThreadPoolExecutor() as pool:
+                    list(pool.map(_call, calls))
                 link = [str(own[0])] if own else ["-fopenmp"]
                 _call([compiler, "-shared", *objects, *link, "-o", f"{scratch}/whole.so"])
                 Path(scratch, "whole.so").replace(target)

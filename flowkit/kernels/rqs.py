@@ -5,183 +5,94 @@ s = h / w, end derivatives d_0, d_1 and t = (x - x_0) / w:
 
     y = y_0 + h [s t^2 + d_0 t (1 - t)] / [s + (d_0 + d_1 - 2 s) t (1 - t)]
 
-Everything is written out number by number, bins unrolled, so that a compiler fuses it into one pass over memory; the
-gradients are written by hand for the same reason.
+On a CPU by a C kernel, one pass over memory for values and one for gradients, for parameters of each number's own;
+elsewhere, or without a compiler, through torch with the same results.
 """
 
-import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import ctypes
+import functools
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from . import compiled
+from . import compiled, rqs_torch
+from .native import REALS, library
+from .rqs_torch import MIN_BIN, MIN_SLOPE, UNIT
 
-MIN_BIN = 1e-3
+__all__ = ["MIN_BIN", "MIN_SLOPE", "rqs_forward", "rqs_inverse"]
 MOST_COMPILED = 8
-MIN_SLOPE = 1e-3
-_UNIT = math.log(math.expm1(1 - MIN_SLOPE))  # softplus(_UNIT) + MIN_SLOPE = 1
+_map_fused, _vjp_fused = compiled(rqs_torch.apply), compiled(rqs_torch.vjp)
 
 
-class _Bin(NamedTuple):
-    """The bin that holds a number: its corner, sides, raw and positive end derivatives."""
-
-    x0: Tensor
-    y0: Tensor
-    w: Tensor
-    h: Tensor
-    raw0: Tensor
-    raw1: Tensor
-    d0: Tensor
-    d1: Tensor
+def _fuses(z: Tensor, bins: int) -> bool:
+    """Whether torch.compile is worth its wait: on a GPU, for few bins. Unrolled code of 16 took over five minutes."""
+    return z.device.type != "cpu" and bins <= MOST_COMPILED
 
 
-def _softmax(p: list[Tensor]) -> list[Tensor]:
-    """Softmax over a list of tensors."""
-    top = p[0]
-    for value in p[1:]:
-        top = torch.maximum(top, value)
-    terms = [torch.exp(value - top) for value in p]
-    total = terms[0]
-    for value in terms[1:]:
-        total = total + value
-    return [value / total for value in terms]
+def _native(z: Tensor, params: Tensor, bins: int, circular: bool) -> bool:
+    """Whether the C kernel serves: CPU, one precision, a full set of parameters for each number."""
+    return (
+        z.is_cpu
+        and params.is_cpu
+        and z.dtype == params.dtype
+        and z.dtype in REALS
+        and params.shape == (3 * bins + (not circular), *z.shape)
+        and library("rqs") is not None
+    )
 
 
-def _find(z: Tensor, params: Tensor, bins: int, circular: bool, inverse: bool) -> _Bin:
-    """The bin in which z lies, by x, or by y if `inverse`; the outer bins reach past 0 and 1."""
-    p = list(params.unbind(0))
-    scale = 1 - MIN_BIN * bins
-    widths = [MIN_BIN + scale * value for value in _softmax(p[:bins])]
-    heights = [MIN_BIN + scale * value for value in _softmax(p[bins : 2 * bins])]
-    slopes = p[2 * bins :] + ([p[2 * bins]] if circular else [])
-    w, h, raw0, raw1 = widths[0], heights[0], slopes[0], slopes[1]
-    x0, y0 = torch.zeros_like(z), torch.zeros_like(z)
-    x, y = w, h
-    for k in range(1, bins):
-        hit = z >= (y if inverse else x)
-        x0, y0 = torch.where(hit, x, x0), torch.where(hit, y, y0)
-        w, h = torch.where(hit, widths[k], w), torch.where(hit, heights[k], h)
-        raw0, raw1 = torch.where(hit, slopes[k], raw0), torch.where(hit, slopes[k + 1], raw1)
-        x, y = x + widths[k], y + heights[k]
-    d0, d1 = MIN_SLOPE + F.softplus(raw0 + _UNIT), MIN_SLOPE + F.softplus(raw1 + _UNIT)
-    return _Bin(x0, y0, w, h, raw0, raw1, d0, d1)
+@functools.cache
+def _function(name: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
+    function: ctypes._NamedFuncPointer = getattr(library("rqs"), f"{name}_{REALS[dtype]}")
+    pointers = {"map": 4, "gradient": 6}[name]
+    function.argtypes = [ctypes.c_void_p] * pointers + [ctypes.c_int64] * 4 + [ctypes.c_double] * 3 + [ctypes.c_int64]
+    function.restype = None
+    return function
 
 
-def _table(z: Tensor, params: Tensor, bins: int, circular: bool, inverse: bool) -> _Bin:
-    """`_find` for one spline that all numbers share: params [count], looked up in tables of its knots."""
-    scale = 1 - MIN_BIN * bins
-    w = MIN_BIN + scale * torch.softmax(params[:bins], 0)
-    h = MIN_BIN + scale * torch.softmax(params[bins : 2 * bins], 0)
-    raw = torch.cat([params[2 * bins :], params[2 * bins : 2 * bins + 1]]) if circular else params[2 * bins :]
-    x, y = w.cumsum(0), h.cumsum(0)
-    k = torch.bucketize(z.detach(), (y if inverse else x)[:-1].detach(), right=True)
-    x0, y0, width, height, raw0, raw1 = torch.stack([x - w, y - h, w, h, raw[:-1], raw[1:]])[:, k]
-    d0, d1 = MIN_SLOPE + F.softplus(raw0 + _UNIT), MIN_SLOPE + F.softplus(raw1 + _UNIT)
-    return _Bin(x0, y0, width, height, raw0, raw1, d0, d1)
+def _plain(t: Tensor) -> Tensor:
+    """The numbers of t one after another in memory."""
+    return t.resolve_neg().contiguous()
 
 
-def _evaluate(x: Tensor, b: _Bin) -> tuple[Tensor, Tensor]:
-    s, t = b.h / b.w, (x - b.x0) / b.w
-    m = t * (1 - t)
-    denominator = s + (b.d0 + b.d1 - 2 * s) * m
-    y = b.y0 + b.h * (s * t * t + b.d0 * m) / denominator
-    slope = b.d1 * t * t + 2 * s * m + b.d0 * (1 - t) * (1 - t)
-    return y, 2 * s.log() + slope.log() - 2 * denominator.log()
+def _rows(params: Tensor) -> Tensor:
+    """params with each row contiguous; rows themselves may lie apart."""
+    params = params.resolve_neg()
+    return params if params.is_contiguous() or params[0].is_contiguous() else params.contiguous()
 
 
-def _solve(y: Tensor, b: _Bin) -> tuple[Tensor, Tensor]:
-    s, r = b.h / b.w, (y - b.y0) / b.h
-    bend = b.d0 + b.d1 - 2 * s
-    linear = b.d0 - r * bend
-    root = torch.sqrt(torch.clamp(linear * linear + 4 * (s - b.d0 + r * bend) * s * r, min=0))
-    t = 2 * s * r / (linear + root)
-    m = t * (1 - t)
-    denominator = s + bend * m
-    slope = b.d1 * t * t + 2 * s * m + b.d0 * (1 - t) * (1 - t)
-    return b.x0 + b.w * t, 2 * denominator.log() - 2 * s.log() - slope.log()
+def _map(z: Tensor, params: Tensor, bins: int, circular: bool, inverse: bool) -> tuple[Tensor, Tensor]:
+    """(y, log dy/dx) at x = z or, if `inverse`, (x, log dx/dy) at y = z."""
+    if not _native(z, params, bins, circular):
+        return (_map_fused if _fuses(z, bins) else rqs_torch.apply)(z, params, bins, circular, inverse)
+    z, params = _plain(z), _rows(params)
+    out, logderiv = torch.empty_like(z), torch.empty_like(z)
+    pointers = z.data_ptr(), params.data_ptr(), out.data_ptr(), logderiv.data_ptr()
+    options = bins, circular, inverse, params.stride(0), MIN_BIN, MIN_SLOPE, UNIT
+    _function("map", z.dtype)(*pointers, *options, z.numel())
+    return out, logderiv
 
 
-@compiled
-def _forward(x: Tensor, params: Tensor, bins: int, circular: bool) -> tuple[Tensor, Tensor]:
-    return _evaluate(x, _find(x, params, bins, circular, False))
-
-
-@compiled
-def _inverse(y: Tensor, params: Tensor, bins: int, circular: bool) -> tuple[Tensor, Tensor]:
-    return _solve(y, _find(y, params, bins, circular, True))
-
-
-@compiled
 def _vjp(
     x: Tensor, params: Tensor, gy: Tensor, gl: Tensor, bins: int, circular: bool, inverse: bool
 ) -> tuple[Tensor, Tensor]:
-    """Gradients with respect to the argument and the parameters.
-
-    Of the forward map (y, l)(x) for cotangents (gy, gl). Of the inverse map (x, -l)(y), at x = x(y), for cotangents
-    (gy, gl) of its two outputs: with A = gy - gl dl/dx, dL/dy = A / y' and the parameters see (-A / y', -gl).
-    """
-    b = _find(x, params, bins, circular, False)
-    w, h, d0, d1 = b.w, b.h, b.d0, b.d1
-    s, t = h / w, (x - b.x0) / w
-    m, u = t * (1 - t), 1 - t
-    bend = d0 + d1 - 2 * s
-    numerator, denominator = s * t * t + d0 * m, s + bend * m
-    slope = d1 * t * t + 2 * s * m + d0 * u * u
-    slope_t = 2 * d1 * t + 2 * s * (1 - 2 * t) - 2 * d0 * u
-    if inverse:
-        l_x = (slope_t / slope - 2 * bend * (1 - 2 * t) / denominator) / w
-        back = (gy - gl * l_x) * (denominator / s) ** 2 / slope
-        gy, gl = -back, -gl
-    # Reverse through y = y0 + h numerator / denominator and l = 2 log s + log slope - 2 log denominator.
-    g_num = gy * h / denominator
-    g_den = -(g_num * numerator + 2 * gl) / denominator
-    g_slope = gl / slope
-    g_m = g_slope * 2 * s + g_num * d0 + g_den * bend
-    g_t = g_slope * 2 * (d1 * t - d0 * u) + g_num * 2 * s * t + g_m * (1 - 2 * t)
-    g_bend = g_den * m
-    g_s = 2 * gl / s + g_slope * 2 * m + g_num * t * t + g_den - 2 * g_bend
-    g_d0 = (g_slope * u * u + g_num * m + g_bend) * torch.sigmoid(b.raw0 + _UNIT)
-    g_d1 = (g_slope * t * t + g_bend) * torch.sigmoid(b.raw1 + _UNIT)
-    g_h = gy * numerator / denominator + g_s / w
-    g_x = g_t / w
-    g_w = -(g_s * s + g_t * t) / w
-    # A bin left of the one that holds x moves its corner; the softmax couples all of them.
-    p = list(params.unbind(0))
-    scale = 1 - MIN_BIN * bins
-    share_w, share_h = _softmax(p[:bins]), _softmax(p[bins : 2 * bins])
-    left, total_w, total_h = torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x)
-    to_w, to_h, to_d = [], [], [torch.zeros_like(x) for _ in range(bins + 1)]
-    for k in range(bins):
-        right = left + MIN_BIN + scale * share_w[k]
-        reached = x >= left if k else torch.ones_like(x, dtype=torch.bool)
-        passed = x >= right if k < bins - 1 else torch.zeros_like(x, dtype=torch.bool)
-        here = reached & ~passed
-        to_w.append(torch.where(passed, -g_x, torch.where(here, g_w, 0)))
-        to_h.append(torch.where(passed, gy, torch.where(here, g_h, 0)))
-        total_w, total_h = total_w + share_w[k] * to_w[k], total_h + share_h[k] * to_h[k]
-        to_d[k] = to_d[k] + torch.where(here, g_d0, 0)
-        to_d[k + 1] = to_d[k + 1] + torch.where(here, g_d1, 0)
-        left = right
-    if circular:
-        to_d[0] = to_d[0] + to_d.pop()
-    g_params = [scale * share_w[k] * (to_w[k] - total_w) for k in range(bins)]
-    g_params += [scale * share_h[k] * (to_h[k] - total_h) for k in range(bins)]
-    return (-gy if inverse else g_x), torch.stack(g_params + to_d)
-
-
-def _choose(kernel: Callable[..., tuple[Tensor, Tensor]], bins: int) -> Callable[..., tuple[Tensor, Tensor]]:
-    """The compiled kernel for few bins. Unrolled code of many takes minutes to compile: 16 bins did not end in five."""
-    return kernel if bins <= MOST_COMPILED else kernel.__wrapped__  # type: ignore[attr-defined]
+    """Gradients with respect to the argument and the parameters, for cotangents (gy, gl); see `rqs_torch.vjp`."""
+    gy, gl = _plain(gy), _plain(gl)
+    if not _native(x, params, bins, circular):
+        return (_vjp_fused if _fuses(x, bins) else rqs_torch.vjp)(x, params, gy, gl, bins, circular, inverse)
+    x, params = _plain(x), _rows(params)
+    g_z, g_params = torch.empty_like(x), x.new_empty(params.shape)
+    pointers = [t.data_ptr() for t in (x, params, gy, gl, g_z, g_params)]
+    options = bins, circular, inverse, params.stride(0), MIN_BIN, MIN_SLOPE, UNIT
+    _function("gradient", x.dtype)(*pointers, *options, x.numel())
+    return g_z, g_params
 
 
 class _Spline(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, params: Tensor, bins: int, circular: bool, inverse: bool) -> tuple[Tensor, Tensor]:
-        kernel = _inverse if inverse else _forward
-        out, logderiv = _choose(kernel, bins)(z, params, bins, circular)
+        out, logderiv = _map(z, params, bins, circular, inverse)
         ctx.save_for_backward(out if inverse else z, params)
         ctx.options = bins, circular, inverse
         return out, logderiv
@@ -189,10 +100,7 @@ class _Spline(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, params = ctx.saved_tensors
-        g_z, g_params = _choose(_vjp, ctx.options[0])(
-            x, params, grads[0].contiguous(), grads[1].contiguous(), *ctx.options
-        )
+        g_z, g_params = _vjp(*ctx.saved_tensors, *grads, *ctx.options)
         return g_z, g_params, None, None, None
 
 
@@ -204,7 +112,7 @@ def rqs_forward(x: Tensor, params: Tensor, bins: int, circular: bool) -> tuple[T
               all zero is the identity; without the further axes, one spline that all numbers share
     """
     if params.dim() == 1:
-        return _evaluate(x, _table(x, params, bins, circular, False))
+        return rqs_torch.evaluate(x, rqs_torch.table(x, params, bins, circular, False))
     y, logderiv = _Spline.apply(x, params, bins, circular, False)  # type: ignore[no-untyped-call]
     return y, logderiv
 
@@ -212,6 +120,6 @@ def rqs_forward(x: Tensor, params: Tensor, bins: int, circular: bool) -> tuple[T
 def rqs_inverse(y: Tensor, params: Tensor, bins: int, circular: bool) -> tuple[Tensor, Tensor]:
     """x(y) and log dx/dy, the inverse of `rqs_forward`."""
     if params.dim() == 1:
-        return _solve(y, _table(y, params, bins, circular, True))
+        return rqs_torch.solve(y, rqs_torch.table(y, params, bins, circular, True))
     x, logderiv = _Spline.apply(y, params, bins, circular, True)  # type: ignore[no-untyped-call]
     return x, logderiv
