@@ -1,6 +1,5 @@
 """A flow: a prior and a transform. A Flow is itself a Prior."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,8 +7,8 @@ import torch
 from torch import Tensor
 
 from flowkit.actions import Action, Pullback
-from flowkit.groups import U1
-from flowkit.patterns import Loop, Stripes
+from flowkit.groups import SUN, U1
+from flowkit.patterns import Checkered, Loop, Stripes
 from flowkit.priors import Draw, FreeField, Haar, Prior
 from flowkit.space import Space
 from flowkit.transforms import (
@@ -18,7 +17,9 @@ from flowkit.transforms import (
     CircleSpline,
     DistributionConverter,
     GaugeCoupling,
+    MatrixCoupling,
     RealSpline,
+    Spectral,
     Transform,
 )
 
@@ -97,43 +98,67 @@ class Flow(Prior):
         return Flow(Normal(coupling.space), coupling)
 
 
-def gauge_flow(space: Space, bins: int = 8, hidden: Sequence[int] = (16, 16)) -> Flow:
-    """A gauge-equivariant flow for U(1) links that starts at Haar measure.
+def gauge_flow(space: Space, bins: int = 8, hidden: Sequence[int] = (16, 16), updates: int = 3) -> Flow:
+    """A gauge-equivariant flow for U(1) or SU(N) links that starts at Haar measure.
 
     In two dimensions the couplings go from coarse to fine: each splits rectangles of plaquettes in two by moving one
     link of their common side, given the loops on both sides of it; loops of r x t plaquettes are the active loops.
     That is the order in which the theory factorises. Odd factors of a side are peeled off first, one after another.
-    In more dimensions every direction's links move on sublattices of period 2, each updated in turn through all its
-    plaquettes, conditioned on frozen plaquettes.
+    In more dimensions half of the links of one direction move at a time, no two of them in one plaquette, each updated
+    in turn through its plaquettes (U(1)) or through learned sums of its staples (SU(N)), conditioned on frozen loops.
 
-    bins      of the circular splines
+    bins      of the splines
     hidden    channels of the networks' hidden layers
-    Raises    ValueError for a space that is not links of U1 in two or more dimensions, for a side of 1, or for odd
-              sides in more than two dimensions
+    updates   SU(N): spectral updates of a link in each coupling, every one with an active loop of its own
+    Raises    ValueError for a space that is not links of U1 or SUN in two or more dimensions, for a side of 1, or for
+              odd sides in more than two dimensions
     """
-    if space.kind != "links" or not isinstance(space.group, U1) or space.ndim < 2:
-        raise ValueError(f"gauge_flow builds flows for links of U1 in two or more dimensions; got {space}.")
+    if space.kind != "links" or not isinstance(space.group, U1 | SUN) or space.ndim < 2:
+        raise ValueError(f"gauge_flow builds flows for links of U1 or SUN in two or more dimensions; got {space}.")
     if min(space.lattice) < 2 or (space.ndim > 2 and any(side % 2 for side in space.lattice)):
         raise ValueError(f"gauge_flow needs sides of at least 2, and even ones beyond two dimensions; got {space}.")
-    layers = _split_layers(space, bins, hidden) if space.ndim == 2 else _sublattice_layers(space, bins, hidden)
+    if updates < 1:
+        raise ValueError(f"gauge_flow needs updates >= 1; got {updates}.")
+    spectral = [Spectral(bins=bins) for _ in range(updates)]
+    layers: list[Transform] = []
+    if space.ndim == 2:
+        for stripes, over, under in _splits(space.lattice):
+            if isinstance(space.group, SUN):
+                layers.append(MatrixCoupling(space, stripes, [over, under], spectral, hidden))
+            else:
+                layers.append(
+                    GaugeCoupling(
+                        space, stripes, [over], CircleSpline(bins), hidden, 1, context="local", around=[under]
+                    )
+                )
+        return Flow(Haar(space), Chain(*layers))
+    for mu in range(space.ndim):
+        loops = [Loop(nu, below=below) for nu in range(space.ndim) if nu != mu for below in (False, True)]
+        for parity in (0, 1):
+            pattern = Checkered(mu, parity)
+            if isinstance(space.group, SUN):
+                layers.append(
+                    MatrixCoupling(space, pattern, loops, spectral, hidden, (3, *[1] * len(hidden)), "silu", "both")
+                )
+            else:
+                layers.append(GaugeCoupling(space, pattern, loops, CircleSpline(bins), hidden))
     return Flow(Haar(space), Chain(*layers))
 
 
-def _split_layers(space: Space, bins: int, hidden: Sequence[int]) -> list[Transform]:
-    """Couplings that cut rectangles in two, coarse to fine, until each is one plaquette."""
-    layers: list[Transform] = []
-    blocks = list(space.lattice)
+def _splits(lattice: Sequence[int]) -> list[tuple[Stripes, Loop, Loop]]:
+    """The cuts of rectangles in two, coarse to fine, until each is one plaquette: which links move, and the loops over
+    and under them.
+    """
+    splits = []
+    blocks = list(lattice)
 
     def cut(nu: int, period: int, place: int) -> None:
         """Cut each rectangle of `period` plaquettes along nu at `place`."""
         mu = 1 - nu
         periods, offsets = [0, 0], [0, 0]
         periods[mu], periods[nu], offsets[nu] = blocks[mu], period, place
-        over, under = Loop(nu, blocks[mu], blocks[nu]), Loop(nu, blocks[mu], place, below=True)
         stripes = Stripes(mu, (periods[0], periods[1]), (offsets[0], offsets[1]))
-        layers.append(
-            GaugeCoupling(space, stripes, [over], CircleSpline(bins), hidden, 1, context="local", around=[under])
-        )
+        splits.append((stripes, Loop(nu, blocks[mu], blocks[nu]), Loop(nu, blocks[mu], place, below=True)))
 
     for nu in (1, 0):
         side = blocks[nu]
@@ -144,21 +169,7 @@ def _split_layers(space: Space, bins: int, hidden: Sequence[int]) -> list[Transf
         nu = 0 if blocks[0] > blocks[1] else 1
         blocks[nu] //= 2
         cut(nu, 2 * blocks[nu], blocks[nu])
-    return layers
-
-
-def _sublattice_layers(space: Space, bins: int, hidden: Sequence[int]) -> list[Transform]:
-    layers: list[Transform] = []
-    for mu in range(space.ndim):
-        across = [nu for nu in range(space.ndim) if nu != mu]
-        loops = [Loop(nu, below=below) for nu in across for below in (False, True)]
-        for corner in itertools.product((0, 1), repeat=len(across)):
-            periods, offsets = [1] * space.ndim, [0] * space.ndim
-            for nu, offset in zip(across, corner, strict=True):
-                periods[nu], offsets[nu] = 2, offset
-            stripes = Stripes(mu, tuple(periods), tuple(offsets))
-            layers.append(GaugeCoupling(space, stripes, loops, CircleSpline(bins), hidden))
-    return layers
+    return splits
 
 
 def scalar_flow(space: Space, layers: int = 4, bins: int = 6, hidden: Sequence[int] = (24,)) -> Flow:

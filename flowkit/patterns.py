@@ -44,6 +44,30 @@ class Stripes:
 
 
 @dataclass(frozen=True)
+class Checkered:
+    """Links of direction mu at the sites where the sum of the other coordinates has this parity, 0 or 1: half of all
+    links of a direction, no two in one plaquette.
+    """
+
+    mu: int
+    parity: int
+
+    def sites(self, lattice: Sequence[int]) -> Tensor:
+        """Flat indices of the sites whose mu-link moves.
+
+        Raises    ValueError where a side across mu is odd
+        """
+        sides = tuple(lattice)
+        across = [axis for axis in range(len(sides)) if axis != self.mu]
+        if not 0 <= self.mu < len(sides) or self.parity not in (0, 1) or any(sides[axis] % 2 for axis in across):
+            raise ValueError(f"{self} needs even sides across mu and a parity 0 or 1; got {format_lattice(sides)}.")
+        return (coordinates(sides)[across].sum(0) % 2 == self.parity).nonzero()[:, 0]
+
+
+Pattern = Stripes | Checkered
+
+
+@dataclass(frozen=True)
 class Loop:
     """The r x t rectangle that starts with the link U_mu(x): r links along mu, t along nu, on the +nu side of the
     link, or on its -nu side if `below`. It holds U_mu(x) with positive sign either way.
@@ -84,7 +108,7 @@ def link_index(space: Space, sites: Tensor, steps: Sequence[Step]) -> Tensor:
     return torch.stack(rows)
 
 
-def frozen_plaquettes(space: Space, pattern: Stripes) -> dict[tuple[int, int], Tensor]:
+def frozen_plaquettes(space: Space, pattern: Pattern) -> dict[tuple[int, int], Tensor]:
     """For each plane the flat base sites of the plaquettes that hold no active link."""
     active = pattern.mu * space.volume + pattern.sites(space.lattice)
     everywhere = torch.arange(space.volume)
@@ -95,7 +119,7 @@ def frozen_plaquettes(space: Space, pattern: Stripes) -> dict[tuple[int, int], T
     return frozen
 
 
-def require_single(space: Space, pattern: Stripes, loop: Loop) -> None:
+def require_single(space: Space, pattern: Pattern, loop: Loop) -> None:
     """Check that each active loop holds its own active link once and no other.
 
     Raises    ValueError otherwise

@@ -9,11 +9,12 @@ import pytest
 import flowkit
 from flowkit import testing
 from flowkit.actions import Action, ScalarAction
-from flowkit.groups import Group
+from flowkit.groups import SUN, Group
+from flowkit.patterns import Loop, Stripes
 from flowkit.priors import Prior
 from flowkit.samplers import Sampler
 from flowkit.schedules import Schedule
-from flowkit.transforms import PointwiseMap, Transform
+from flowkit.transforms import LinkUpdate, MatrixCoupling, PointwiseMap, Transform
 
 panels = pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
 
@@ -33,11 +34,20 @@ def check_transform(transform: Transform) -> None:
     testing.check_transform(transform, local=type(transform).__name__ != "FourierScale")
 
 
+def check_update(update: LinkUpdate) -> None:
+    """Alone in a coupling, it keeps what a gauge-equivariant transform must."""
+    space = flowkit.links((2, 4), SUN(3))
+    coupling = MatrixCoupling(space, Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)], [update], start=1.0)
+    testing.check_transform(coupling)
+    testing.check_equivariance(coupling, testing.symmetry(space, "gauge", testing.seeded(5)))
+
+
 CHECKS = {
     Group: testing.check_group,
     Action: check_action,
     Prior: testing.check_prior,
     Transform: check_transform,
+    LinkUpdate: check_update,
     PointwiseMap: testing.check_pointwise,
     Sampler: testing.check_sampler,
     Schedule: testing.check_schedule,

@@ -27,7 +27,17 @@ FLOWS = {
     "gauge, odd sides": lambda: fk.gauge_flow(fk.links((6, 5), fk.U1()), bins=3, hidden=(4,)),
     "gauge, two odd sides": lambda: fk.gauge_flow(fk.links((3, 2), fk.U1()), bins=3, hidden=(4,)),
     "gauge 3D": lambda: fk.gauge_flow(fk.links((4, 4, 2), fk.U1()), bins=3, hidden=(4,)),
+    "SU2": lambda: matrix_flow((4, 2), 2, updates=2),
+    "SU3, odd sides": lambda: matrix_flow((3, 5), 3),
+    "SU4": lambda: matrix_flow((2, 3), 4),
+    "SU3 3D": lambda: matrix_flow((2, 4, 2), 3),
+    "SU2 4D": lambda: matrix_flow((2, 2, 2, 4), 2),
 }
+GAUGE = [name for name in FLOWS if name.startswith(("gauge", "SU"))]
+
+
+def matrix_flow(sides, n, updates=1):
+    return fk.gauge_flow(fk.links(sides, fk.SUN(n)), bins=3, hidden=(4,), updates=updates)
 
 
 def check_density(name):
@@ -47,7 +57,7 @@ def test_density_of_its_own_draws(name):
     check_density(name)
 
 
-@pytest.mark.parametrize("name", ["gauge", "gauge, odd sides", "gauge, two odd sides", "gauge 3D"])
+@pytest.mark.parametrize("name", GAUGE)
 def test_gauge_flows_are_gauge_invariant(name):
     flow = FLOWS[name]()
     testing.check_equivariance(flow.transform, testing.symmetry(flow.space, "gauge", testing.seeded(5)))
@@ -56,13 +66,35 @@ def test_gauge_flows_are_gauge_invariant(name):
     testing.require_close(flow.log_prob(act(x)), flow.log_prob(x), "log q under gauge", 1e-8)
 
 
+@pytest.mark.parametrize("group", [fk.U1(), fk.SUN(2)], ids=str)
 @pytest.mark.parametrize("sides", [(2, 2), (4, 4), (3, 2), (6, 5), (8, 6), (7, 3)])
-def test_gauge_flow_moves_every_plaquette(sides):
+def test_gauge_flow_moves_every_plaquette(sides, group):
     """All but the one that the others fix: V - 1 links move, each in one coupling."""
-    flow = fk.gauge_flow(fk.links(sides, fk.U1()), bins=2, hidden=(2,))
+    flow = fk.gauge_flow(fk.links(sides, group), bins=2, hidden=(2,))
     moved = torch.cat([step.active for step in flow.transform.steps])
     assert len(moved) == math.prod(sides) - 1
     assert len(moved.unique()) == len(moved)
+
+
+@pytest.mark.parametrize("group", [fk.U1(), fk.SUN(2), fk.SUN(3)], ids=str)
+@pytest.mark.parametrize("sides", [(4, 4, 2), (2, 2, 2, 4)], ids=str)
+def test_gauge_flow_moves_every_link_beyond_two_dimensions(sides, group):
+    """Each link in one coupling, and half of a direction in each."""
+    flow = fk.gauge_flow(fk.links(sides, group), bins=2, hidden=(2,))
+    assert len(flow.transform.steps) == 2 * len(sides)
+    moved = torch.cat([step.active for step in flow.transform.steps])
+    assert sorted(moved.tolist()) == list(range(len(sides) * math.prod(sides)))
+    assert {len(step.active) for step in flow.transform.steps} == {math.prod(sides) // 2}
+
+
+def test_gauge_flow_starts_near_haar_measure():
+    """A fresh flow moves links a little, by its learned updates: ln q is near 0."""
+    for n in (2, 3):
+        torch.manual_seed(1)
+        flow = fk.gauge_flow(fk.links((4, 4), fk.SUN(n)), bins=4, hidden=(8,)).double()
+        logq = flow.draw(200, testing.seeded()).logq.detach()
+        assert 0 < logq.abs().max() < 4
+        assert stats.ess(-logq).value > 0.5
 
 
 @pytest.mark.parametrize("name", ["scalar", "gauge"])
@@ -75,16 +107,19 @@ def test_logdet_of_the_whole_flow(name):
 
 def test_on_a_bigger_volume():
     """Weights are copied bit for bit and not shared; the new flow knows its own density and precision."""
-    for name, sides in (("scalar", (8, 4)), ("gauge", (8, 4)), ("gauge 3D", (4, 4, 4))):
+    for name, sides in (("scalar", (8, 4)), ("gauge", (8, 4)), ("gauge 3D", (4, 4, 4)), ("SU2", (8, 4)),
+                        ("SU3, odd sides", (6, 5)), ("SU3 3D", (4, 4, 4)), ("SU2 4D", (4, 2, 2, 4))):  # fmt: skip
         flow = testing.randomised(FLOWS[name](), testing.seeded())
         big = flow.on(flow.space.on(sides))
         assert big.space.lattice == sides
+        if isinstance(flow.transform, fk.Chain):
+            assert len(big.transform.steps) == len(flow.transform.steps)
         state = big.state_dict()
         assert all(torch.equal(value, state[key]) for key, value in flow.state_dict().items())
         assert not {p.data_ptr() for p in flow.parameters()} & {p.data_ptr() for p in big.parameters()}
         draw = big.draw(2, testing.seeded())
         testing.require_close(big.log_prob(draw.x), draw.logq, name, 1e-7)
-        assert draw.x.dtype == F64
+        assert draw.logq.dtype == draw.x.real.dtype == F64
 
 
 def test_dtype_and_device_are_those_of_the_prior():
@@ -129,7 +164,9 @@ def check_weights(name, action, n=20_000):
     assert 0.1 < ess.value <= 1, f"{name}: ESS {ess}"
     z = stats.log_z(logw)
     assert abs(z.pull(action.log_z())) < 3.5, f"{name}: ln Z = {z}, {action.log_z():.5f} is exact"
-    for obs in (fk.plaquette, fk.charge_squared) if action.space.kind == "links" else (fk.phi_squared,):
+    kinds = {"Real": [fk.phi_squared], "U1": [fk.plaquette, fk.charge_squared]}
+    loops = [fk.plaquette] + [fk.wilson_loop(2, 2)] * (min(action.space.lattice) > 2)
+    for obs in kinds.get(action.space.group.name, loops):
         mean = stats.reweighted(obs(action.space, x), logw, S=0.0)
         assert abs(mean.pull(action.exact(obs.name))) < 3.5, f"{name}: <{obs.name}> = {mean}"
     return x, logw
@@ -150,6 +187,9 @@ def flow_for(name, action):
 THEORIES = {
     "U1 4x2": fk.Wilson(fk.links((4, 2), fk.U1()), beta=1.5),
     "U1 3x2": fk.Wilson(fk.links((3, 2), fk.U1()), beta=1.5),
+    "SU2 2x2": fk.Wilson(fk.links((2, 2), fk.SUN(2)), beta=2.0),
+    "SU2 3x3": fk.Wilson(fk.links((3, 3), fk.SUN(2)), beta=1.5),
+    "SU3 3x2": fk.Wilson(fk.links((3, 2), fk.SUN(3)), beta=2.0),
     "free": fk.Phi4(fk.sites((4, 2)), m2=0.5, lam=0.0),
 }
 
@@ -187,7 +227,7 @@ def test_weights_in_three_dimensions():
 
 
 def test_gradients_reach_every_parameter():
-    for name in ("scalar", "gauge", "gauge 3D"):
+    for name in ("scalar", "gauge", "gauge 3D", "SU2", "SU3 3D", "SU2 4D"):
         flow = testing.randomised(FLOWS[name](), testing.seeded())
         action = fk.Wilson(flow.space, 1.0) if flow.space.kind == "links" else fk.Phi4(flow.space, 0.5, 0.5)
         testing.require_gradients(flow, losses.path_gradient(flow, action, 8, testing.seeded()).value, name)
@@ -204,8 +244,12 @@ def test_description_is_plain_data():
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: fk.Flow(fk.Normal(fk.sites((4, 2))), fk.Affine(fk.sites((2, 4)))), "prior and transform of one space"),
     (lambda: fk.gauge_flow(fk.sites((4, 4))), "gauge_flow builds flows for links of U1"),
-    (lambda: fk.gauge_flow(fk.links((4, 4), fk.SUN(2))), "gauge_flow builds flows for links of U1"),
-    (lambda: fk.gauge_flow(fk.links((4,), fk.U1())), "gauge_flow builds flows for links of U1 in two or more"),
+    (lambda: fk.gauge_flow(fk.links((4,), fk.SUN(2))), "flows for links of U1 or SUN in two or more dimensions"),
+    (lambda: fk.gauge_flow(fk.links((4, 1), fk.SUN(2))), "gauge_flow needs sides of at least 2"),
+    (lambda: fk.gauge_flow(fk.links((4, 3, 4), fk.SUN(3))), "even ones beyond two dimensions"),
+    (lambda: fk.gauge_flow(fk.links((4, 4), fk.SUN(3)), updates=0), "gauge_flow needs updates >= 1; got 0"),
+    (lambda: fk.gauge_flow(fk.links((4, 4), fk.SUN(3)), bins=1), "A spline needs bins >= 2; got 1"),
+    (lambda: fk.gauge_flow(fk.links((4,), fk.U1())), "flows for links of U1 or SUN in two or more dimensions"),
     (lambda: fk.gauge_flow(fk.links((1, 4), fk.U1())), "gauge_flow needs sides of at least 2"),
     (lambda: fk.gauge_flow(fk.links((4, 4, 3), fk.U1())), "even ones beyond two dimensions"),
     (lambda: fk.scalar_flow(fk.sites((4, 3))), "A checkerboard needs even lattice sides"),

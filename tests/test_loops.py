@@ -7,7 +7,7 @@ import torch
 
 import flowkit as fk
 from flowkit import lattice, loops, testing
-from flowkit.patterns import Loop, Stripes, frozen_plaquettes, link_index, require_single
+from flowkit.patterns import Checkered, Loop, Stripes, frozen_plaquettes, link_index, require_single
 
 F64 = torch.float64
 SPACES = [
@@ -261,12 +261,48 @@ def test_stripes_and_frozen_plaquettes():
     assert index[0].tolist() == sites.tolist()
 
 
+@pytest.mark.parametrize("sides", [(4, 6), (3, 4, 2), (4, 5, 2), (2, 4, 2, 6)], ids=str)
+def test_checkered_links(sides):
+    """The two parities share out the links of a direction, and every plaquette along them holds one of each; frozen are
+    the plaquettes of the planes across.
+    """
+    space = fk.links(sides, fk.SUN(2))
+    mu = next((axis for axis, side in enumerate(sides) if side % 2), 1)  # along the links a side may be odd
+    even, odd = (Checkered(mu, parity).sites(sides) for parity in (0, 1))
+    assert sorted([*even.tolist(), *odd.tolist()]) == list(range(space.volume))
+    assert len(even) == len(odd)
+    for parity, sites in enumerate((even, odd)):
+        x = lattice.coordinates(sides)[:, sites]
+        assert ((x.sum(0) - x[mu]) % 2 == parity).all()
+        active = torch.zeros(space.ndim * space.volume, dtype=torch.bool)
+        active[mu * space.volume + sites] = True
+        frozen = frozen_plaquettes(space, Checkered(mu, parity))
+        for nu in range(space.ndim):
+            if nu == mu:
+                continue
+            index = link_index(space, torch.arange(space.volume), Loop(nu).steps(mu, space.ndim))
+            assert (active[index].sum(0) == 1).all()
+            assert not len(frozen[min(mu, nu), max(mu, nu)])
+            for below in (False, True):
+                require_single(space, Checkered(mu, parity), Loop(nu, below=below))
+        assert sum(map(len, frozen.values())) == space.volume * (space.ndim - 1) * (space.ndim - 2) // 2
+
+
 def test_bad_patterns():
     with pytest.raises(ValueError, match=r"Stripes of periods \(1, 4\) need a lattice with sides they divide; got 4x6"):
         Stripes(0, (1, 4), (0, 0)).sites((4, 6))
     for bad in (Stripes(2, (1, 2), (0, 0)), Stripes(0, (1,), (0,))):
         with pytest.raises(ValueError, match="need a lattice with sides they divide"):
             bad.sites((4, 6))
+    with pytest.raises(ValueError, match=r"Checkered\(mu=0, parity=0\) needs even sides across mu .*; got 4x5"):
+        Checkered(0, 0).sites((4, 5))
+    for checkered in (Checkered(2, 0), Checkered(-1, 0), Checkered(0, 2)):
+        with pytest.raises(ValueError, match="needs even sides across mu and a parity 0 or 1; got 4x6"):
+            checkered.sites((4, 6))
+    with pytest.raises(ValueError, match="holds more than one active link"):
+        require_single(fk.links((4, 4, 4), fk.SUN(2)), Checkered(0, 1), Loop(1, t=2))
+    with pytest.raises(ValueError, match="holds more than one active link"):
+        require_single(fk.links((4, 4, 4), fk.SUN(2)), Checkered(0, 1), Loop(2, r=2))
     with pytest.raises(ValueError, match="A loop needs a plane and sides >= 1"):
         Loop(0).steps(0, 2)
     with pytest.raises(ValueError, match="A loop needs a plane and sides >= 1"):

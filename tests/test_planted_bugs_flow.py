@@ -8,6 +8,17 @@ from test_groups import check_haar
 from test_kernels import check_convolution_4d, check_spline_gradients
 from test_loops import check_charge_is_whole
 from test_losses import check_no_noise_at_the_target, check_path_gradient_mean
+from test_matrix_coupling import (
+    check_context_of_matrices,
+    check_learned_loop_of_su2,
+    check_residual_bound,
+    check_residual_inverse_gradients,
+    check_residual_is_a_gradient,
+    check_symmetry,
+    check_update_jacobian,
+    lively,
+    make,
+)
 from test_priors import check_free_field_norm
 from test_transforms import (
     LINKS,
@@ -33,9 +44,15 @@ from flowkit.transforms import (
     Chain,
     CheckerboardCoupling,
     GaugeCoupling,
+    MatrixCoupling,
+    Residual,
+    Spectral,
     Transform,
     coupling,
     gauge as gauges,
+    matrix_coupling,
+    spectral,
+    updates,
 )
 from flowkit.transforms.pointwise import CircleSpline
 
@@ -64,6 +81,20 @@ def converter():
 
 def z2():
     testing.check_equivariance(checker("z2"), lambda x: -x)
+
+
+def matrices(**options):
+    """A short contract: symmetry and round trip of an SU(3) coupling of all updates."""
+    f = lively(make(3, (2, 4), **options))
+    check_symmetry(f, testing.fields(f.space, 8, testing.seeded()), torch.float64)
+
+
+def residual():
+    check_update_jacobian(Residual(), 3)
+
+
+def learned():
+    check_update_jacobian(Spectral(bins=4), 3)
 
 
 # ---------------------------------------------------------------- bugs
@@ -189,6 +220,92 @@ def squared_slope(self, x, params):
     return y, 2 * logderiv
 
 
+_tables, _multiply, _weighted, _project = updates._tables, updates.multiply, updates._weighted, updates.project
+_move, _features, _updates = Residual._move, MatrixCoupling._features, MatrixCoupling._update
+_jacobian, _paths = Residual._jacobian, MatrixCoupling._products
+
+
+def other_ad(n, dtype, device):
+    pairs, structure = _tables(n, dtype, device)
+    return pairs, -structure
+
+
+def pairs_in_the_other_order(n, dtype, device):
+    pairs, structure = _tables(n, dtype, device)
+    m = n * n - 1
+    return pairs.view(-1, m, m).mT.reshape(-1, m * m), structure
+
+
+def no_adjoint(a, b, adjoint_a=False, adjoint_b=False):
+    return _multiply(a, b)
+
+
+def polar_factor(m):
+    """Unitary, of any determinant."""
+    u, _, vh = torch.linalg.svd(m)
+    return u @ vh
+
+
+def weights_alone(self, n, params):
+    """Scaled by what Re(a t) needs: the other terms come on top."""
+    real, imaginary, b, d = params.view(4, -1, *params.shape[1:])
+    a = torch.complex(real, imaginary)
+    size = (a.abs() / 2).sum(0) + 1e-6
+    scale = self.bound * torch.tanh(size) / size
+    return a * scale, b * scale, d * scale
+
+
+def bound_without_n(self, n, params):
+    real, imaginary, b, d = params.view(4, -1, *params.shape[1:])
+    a = torch.complex(real, imaginary)
+    size = (a.abs() / 2 + b.abs() + d.abs()).sum(0) + 1e-6
+    scale = self.bound * torch.tanh(size) / size
+    return a * scale, b * scale, d * scale
+
+
+def without_second_derivatives(self, w, matrix, move, coefficients):
+    """As if dM / dV were that of its W_i alone."""
+    a, b, d = coefficients
+    return _jacobian(self, w, matrix, move, (a, 0 * b, 0 * d))
+
+
+def solution_alone(self, v, rest, params):
+    """The fixed point without the step that carries its gradients."""
+    coefficients = self._coefficients(v.shape[-1], params)
+    with torch.no_grad():
+        x = self._solve(v, rest, coefficients)
+    w = [updates.multiply(x, r) for r in rest]
+    matrix = self._slope(w, coefficients)
+    return x, -updates.logdet(self._jacobian(w, matrix, self._move(matrix), coefficients))
+
+
+def first_of_the_loops(weights, matrices):
+    return _weighted(weights[:1], matrices[:1])
+
+
+def open_paths(self, rest, frozen):
+    """Traces of paths that do not close: as if they were loops."""
+    inputs = _features(self, rest, frozen)
+    return [inputs[0] + rest[0].diagonal(dim1=-2, dim2=-1).sum(-1).real[None], *inputs[1:]]
+
+
+def active_loops_read(self, u):
+    """The R_i with the active link: W_i R_j^dagger in the place of R_i R_j^dagger."""
+    v, first, *others = _paths(self, u)
+    return v, updates.multiply(v, first), *others
+
+
+def same_order_both_ways(self, x, forward):
+    """Each update with its own parameters, the first one undone first."""
+    if forward:
+        return _updates(self, x, True)
+    (v, *rest), total = self._products(x.flatten(1, 1 + self.space.ndim)), 0.0
+    for update, own in zip(self.updates, torch.split(self.net(self._features(rest, [])), self.counts), strict=True):
+        v, logdet = update.inverse(v, rest, own)
+        total = total + logdet.sum(0)
+    return x.flatten(1, 3).index_copy(1, self.active, v.transpose(0, 1)).view_as(x), total
+
+
 BUGS = {
     "wrong sign of a coupling's logdet": (
         checkerboard, AffineMap, "forward", lambda self, x, p: (_affine(self, x, p)[0], -p[0])),
@@ -234,6 +351,34 @@ BUGS = {
     "draws whose density lacks the logdet": (lambda: check_density("scalar"), fk.Flow, "draw", density_without_logdet),
     "draws whose density has the wrong sign, by E[w] = Z": (
         lambda: check_weights("free", THEORIES["free"]), fk.Flow, "draw", density_with_the_other_sign),
+    "the sign of ad in the Jacobian series": (residual, updates, "_tables", other_ad),
+    "T_a T_b in the other order": (residual, updates, "_tables", pairs_in_the_other_order),
+    "the Jacobian series cut after its first term": (residual, updates, "_terms", lambda dtype: 1),
+    "second derivatives of a potential forgotten": (residual, Residual, "_jacobian", without_second_derivatives),
+    "a residual update down its potential": (
+        check_residual_is_a_gradient, Residual, "_move", lambda self, matrix: -_move(self, matrix)),
+    "a residual update down its potential, by autograd": (
+        residual, Residual, "_move", lambda self, matrix: -_move(self, matrix)),
+    "a bound on one term alone": (check_residual_bound, Residual, "_coefficients", weights_alone),
+    "a bound without its N": (check_residual_bound, Residual, "_coefficients", bound_without_n),
+    "no bound": (
+        check_residual_bound, Residual, "_coefficients",
+        lambda self, n, p: (torch.complex(*p.view(4, -1, *p.shape[1:])[:2]), *p.view(4, -1, *p.shape[1:])[2:])),
+    "a fixed point without gradients": (check_residual_inverse_gradients, Residual, "inverse", solution_alone),
+    "V' = W' F in the place of W' F^dagger": (matrices, updates, "multiply", no_adjoint),
+    "V' = W' F, by the Jacobian": (learned, updates, "multiply", no_adjoint),
+    "the Haar measure of eigenvalues forgotten": (learned, spectral, "_sines", torch.ones_like),
+    "a projection that keeps the determinant": (learned, updates, "project", polar_factor),
+    "a learned loop of one staple": (check_learned_loop_of_su2, updates, "_weighted", first_of_the_loops),
+    "traces of open paths": (matrices, MatrixCoupling, "_features", open_paths),
+    "updates of a matrix undone in the wrong order": (matrices, MatrixCoupling, "_update", same_order_both_ways),
+    "matrices conditioned on active plaquettes": (
+        lambda: check_context_of_matrices(lively(make(2, (2, 4, 2), context="both"))), matrix_coupling,
+        "frozen_plaquettes", every_plaquette),
+    "matrices conditioned on active loops": (
+        lambda: check_context_of_matrices(lively(make(2))), MatrixCoupling, "_products", active_loops_read),
+    "active links of a matrix coupling off by one": (
+        lambda: testing.check_transform(make(2)), MatrixCoupling, "register_buffer", shifted_active),
     "weights forgotten on another lattice": (checkerboard, Transform, "on", fresh_weights),
 }  # fmt: skip
 

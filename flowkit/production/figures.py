@@ -176,6 +176,7 @@ def _convert(figure: str, key: str, text: str, defaults: Mapping[str, Any]) -> A
 
 
 _TUTORIAL = "Albergo et al., 2101.08176"
+_SUN_FLOWS = "Boyda et al., 2008.05456"
 
 FIGURES = {
     figure.name: figure
@@ -224,6 +225,51 @@ FIGURES = {
             "exact values",
             950,
             "fewer sweeps and the smaller lattices alone",
+        ),
+        Figure(
+            "sun-kernels",
+            "Speed of the SU(2) and SU(3) kernels over torch, complex64, forward and with gradients",
+            "flowkit.production.studies.sun_kernels:sun_kernels",
+            "torch.linalg; Higham, Functions of Matrices (2008)",
+            "batched @, eigh, svd, matrix_exp of torch",
+            120,
+            "a tenth of the batch, three repetitions",
+        ),
+        Figure(
+            "matrix-models",
+            "One matrix of SU(2), SU(3), SU(4): the spectral flow against the exact integral",
+            "flowkit.production.studies.matrix:matrix_models",
+            "Boyda et al., 2008.05456; the normflow package",
+            "ESS 0.978 (SU(2), beta 4), 0.9999 (SU(3), beta 6)",
+            90,
+            "fewer and smaller training steps, fewer draws",
+        ),
+        Figure(
+            "su2-2d",
+            "SU(2) in two dimensions, 8x8 and 16x16, beta 1.8, 2.2, 2.7: the default gauge flow",
+            "flowkit.production.studies.sun:su2_2d",
+            _SUN_FLOWS,
+            "ESS 0.91, 0.80, 0.56 on 16x16",
+            800,
+            "4x4 alone, fewer steps and draws",
+        ),
+        Figure(
+            "su3-2d",
+            "SU(3) in two dimensions, 8x8 and 16x16, beta 4, 5, 6: the default gauge flow",
+            "flowkit.production.studies.sun:su3_2d",
+            _SUN_FLOWS,
+            "ESS 0.88, 0.75, 0.48 on 16x16",
+            1700,
+            "4x4 alone, fewer steps and draws",
+        ),
+        Figure(
+            "active-loops",
+            "Learned active loops against plaquettes: SU(3) in 2D, 4x4, and SU(2) in 4D, 4^4",
+            "flowkit.production.studies.sun:active_loops",
+            "2502.00263",
+            "ESS 0.79 with learned loops, 0.22 without",
+            600,
+            "fewer steps and draws",
         ),
         Figure(
             "u1-step-ratio",

@@ -5,6 +5,7 @@ from flowkit.transforms.base import Chain, Transform
 from flowkit.transforms.coupling import CheckerboardCoupling
 from flowkit.transforms.fourier import FourierScale
 from flowkit.transforms.gauge import GaugeCoupling
+from flowkit.transforms.matrix_coupling import MatrixCoupling
 from flowkit.transforms.pointwise import (
     AffineMap,
     CircleSpline,
@@ -13,11 +14,14 @@ from flowkit.transforms.pointwise import (
     RealSpline,
     TangentMixture,
 )
+from flowkit.transforms.spectral import AlcoveSpline, SpectralFlow
 from flowkit.transforms.spline import DistributionConverter, Spline
+from flowkit.transforms.updates import LinkUpdate, Residual, Spectral
 
 __all__ = [
     "Affine",
     "AffineMap",
+    "AlcoveSpline",
     "Chain",
     "CheckerboardCoupling",
     "CircleSpline",
@@ -25,8 +29,13 @@ __all__ = [
     "FourierScale",
     "GaugeCoupling",
     "IntervalSpline",
+    "LinkUpdate",
+    "MatrixCoupling",
     "PointwiseMap",
     "RealSpline",
+    "Residual",
+    "Spectral",
+    "SpectralFlow",
     "Spline",
     "TangentMixture",
     "Transform",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from flowkit.groups import U1
 from flowkit.nets import ConvNet
-from flowkit.patterns import Loop, Step, Stripes, frozen_plaquettes, link_index, require_single
+from flowkit.patterns import Loop, Pattern, Step, Stripes, frozen_plaquettes, link_index, require_single
 from flowkit.space import Space, links
 from flowkit.transforms.base import Transform
 from flowkit.transforms.pointwise import CircleSpline, PointwiseMap
@@ -41,7 +41,7 @@ class GaugeCoupling(Transform):
     def __init__(
         self,
         space: Space,
-        pattern: Stripes,
+        pattern: Pattern,
         loops: Sequence[Loop],
         map: PointwiseMap | None = None,
         hidden: Sequence[int] = (8, 8),

@@ -13,13 +13,12 @@ from flowkit.ensemble import draw, run
 from flowkit.flow import Flow, scalar_flow
 from flowkit.observables import phi_squared, susceptibility
 from flowkit.priors import Normal
+from flowkit.production.studies.rows import Row, finite
 from flowkit.samplers import IndependenceMetropolis
 from flowkit.schedules import Cosine
 from flowkit.space import sites
 from flowkit.train import GradientStep, Trainer
 from flowkit.transforms import Chain, CheckerboardCoupling
-
-Row = dict[str, Any]
 
 # Independent Monte Carlo at 8x8: value and error.
 KNOWN = {"phi_squared": (0.143453, 0.000060), "susceptibility": (0.7448, 0.0027)}
@@ -52,7 +51,7 @@ def phi4_tutorial(quick: bool = False, *, seeds: int = 5, steps: int = 2500, dra
         logw = draw(flow, action, draws, rng=seed, keep=False).series["logw"].flatten()
         rate = stats.acceptance_from_logw(logw.numpy())
         accepted.append(rate.value)
-        rows.append({"label": f"acceptance, seed {seed}", "value": rate.value, "error": _finite(rate.error)})
+        rows.append({"label": f"acceptance, seed {seed}", "value": rate.value, "error": finite(rate.error)})
     spread = statistics.stdev(accepted) / math.sqrt(seeds) if seeds > 1 else None
     mean = statistics.fmean(accepted)
     rows.append(
@@ -89,7 +88,7 @@ def phi4_8x8(
         {
             "label": f"ESS of {ess.n} draws",
             "value": ess.value,
-            "error": _finite(ess.error),
+            "error": finite(ess.error),
             "goal": ">= 0.85",
             "published": "0.78 in 71 CPU s (another package)",
             "reached": ess.value >= 0.85,
@@ -110,7 +109,7 @@ def phi4_8x8(
             {
                 "label": observable.name,
                 "value": mean.value,
-                "error": _finite(mean.error),
+                "error": finite(mean.error),
                 "goal": f"{value} +- {error} within 3 errors, own error under 1 %",
                 "reached": abs(pull) <= 3 and small,
             }
@@ -142,7 +141,7 @@ def path_gradient(quick: bool = False, *, seconds: float = 45.0, batch: int = 12
         reached.append(ess.value)
         rows.append({"label": f"{name}, seconds of a step", "value": rate})
         label = f"{name}, ESS after {steps} steps, worth {seconds:g} s"
-        rows.append({"label": label, "value": ess.value, "error": _finite(ess.error)})
+        rows.append({"label": label, "value": ess.value, "error": finite(ess.error)})
     ratios = [path / plain for plain, path in pairs]
     error = 1.25 * statistics.stdev(ratios) / math.sqrt(len(ratios))  # of a median
     label = "cost of a step, path gradient over reverse KL"
@@ -159,7 +158,3 @@ def _seconds_of(trainer: Trainer, steps: int) -> float:
     start = time.perf_counter()
     trainer.fit(steps, progress=False)
     return time.perf_counter() - start
-
-
-def _finite(error: float) -> float | None:
-    return error if math.isfinite(error) else None

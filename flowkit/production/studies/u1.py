@@ -17,13 +17,12 @@ from flowkit.nets import SiteConv
 from flowkit.observables import charge_squared, plaquette, wilson_loop
 from flowkit.patterns import Loop, Stripes
 from flowkit.priors import Haar
+from flowkit.production.studies.rows import Row, ess_row, exact_row, seconds_row
 from flowkit.samplers import IndependenceMetropolis
 from flowkit.schedules import Cosine
 from flowkit.space import Space, links
 from flowkit.train import Trainer
 from flowkit.transforms import Chain, GaugeCoupling, TangentMixture, Transform
-
-Row = dict[str, Any]
 
 
 def u1_8x8(
@@ -46,34 +45,18 @@ def u1_8x8(
     start = time.perf_counter()
     trainer.fit(steps, progress=False)
     seconds = time.perf_counter() - start
-    rows: list[Row] = [{"label": "training, seconds", "value": seconds, "goal": "<= 300", "reached": seconds <= 300}]
     ess = draw(flow, action, max(8192, draws // 4), rng=seed, keep=False).ess()
-    rows.append(
-        {
-            "label": f"ESS of {ess.n} draws",
-            "value": ess.value,
-            "error": _finite(ess.error),
-            "goal": ">= 0.60",
-            "published": "0.10 after 212 CPU s (the tutorial's flow)",
-            "reached": ess.value >= 0.60,
-        }
-    )
+    published = "0.10 after 212 CPU s (the tutorial's flow)"
+    rows = [
+        seconds_row("training, seconds", seconds, 300),
+        ess_row(f"ESS of {ess.n} draws", ess, 0.60, published),
+    ]
     observed = (plaquette, charge_squared, wilson_loop(2, 2))
     sampler = IndependenceMetropolis(flow, action, chunk=8)
     ensemble = run(sampler, draws // 64, chains=64, thermalise=20, rng=seed, observe=observed, keep=False)
     accepted = float(ensemble.series["accept"].double().mean())
     rows.append({"label": "acceptance", "value": accepted, "published": "0.2285"})
-    for observable in observed:
-        mean = ensemble.mean(observable)
-        rows.append(
-            {
-                "label": observable.name,
-                "value": mean.value,
-                "error": _finite(mean.error),
-                "goal": f"{mean.exact:.9g} within 3 errors" if mean.exact is not None else None,
-                "reached": mean.within(sigmas=3) if mean.exact is not None else None,
-            }
-        )
+    rows += [exact_row(observable.name, ensemble.mean(observable)) for observable in observed]
     return rows
 
 
@@ -221,7 +204,3 @@ def _seconds(step: Any) -> float:
     start = time.perf_counter()
     step()
     return time.perf_counter() - start
-
-
-def _finite(error: float) -> float | None:
-    return error if math.isfinite(error) else None

@@ -1,0 +1,33 @@
+"""Rows that several studies report."""
+
+import math
+from typing import Any
+
+from flowkit.stats import Estimate
+
+Row = dict[str, Any]
+
+
+def finite(error: float) -> float | None:
+    """The error, or None where there is none."""
+    return error if math.isfinite(error) else None
+
+
+def seconds_row(label: str, seconds: float, most: float) -> Row:
+    """Seconds of training and whether they were few enough."""
+    return {"label": label, "value": seconds, "goal": f"<= {most:g}", "reached": seconds <= most}
+
+
+def ess_row(label: str, ess: Estimate, goal: float | None, published: str | None = None) -> Row:
+    """An effective sample size, what was aimed at and what was published."""
+    row: Row = {"label": label, "value": ess.value, "error": finite(ess.error), "published": published}
+    return row if goal is None else {**row, "goal": f">= {goal:g}", "reached": ess.value >= goal}
+
+
+def exact_row(label: str, mean: Estimate, exact: float | None = None) -> Row:
+    """A mean beside its exact value, which the estimate brings where it is not given."""
+    exact = mean.exact if exact is None else exact
+    row: Row = {"label": label, "value": mean.value, "error": finite(mean.error)}
+    if exact is None:
+        return row
+    return {**row, "goal": f"{exact:.9g} within 3 errors", "reached": mean.within(exact, sigmas=3)}
