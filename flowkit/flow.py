@@ -98,7 +98,7 @@ class Flow(Prior):
         return Flow(Normal(coupling.space), coupling)
 
 
-def gauge_flow(space: Space, bins: int = 8, hidden: Sequence[int] = (16, 16), updates: int = 3) -> Flow:
+def gauge_flow(space: Space, bins: int = 8, hidden: Sequence[int] = (16, 16), updates: int | None = None) -> Flow:
     """A gauge-equivariant flow for U(1) or SU(N) links that starts at Haar measure.
 
     In two dimensions the couplings go from coarse to fine: each splits rectangles of plaquettes in two by moving one
@@ -109,7 +109,8 @@ def gauge_flow(space: Space, bins: int = 8, hidden: Sequence[int] = (16, 16), up
 
     bins      of the splines
     hidden    channels of the networks' hidden layers
-    updates   SU(N): spectral updates of a link in each coupling, every one with an active loop of its own
+    updates   SU(N): spectral updates of a link in each coupling, every one with an active loop of its own; None takes 2
+              for SU(2), whose first one is nearly the exact answer, and 4 beyond
     Raises    ValueError for a space that is not links of U1 or SUN in two or more dimensions, for a side of 1, or for
               odd sides in more than two dimensions
     """
@@ -117,9 +118,9 @@ def gauge_flow(space: Space, bins: int = 8, hidden: Sequence[int] = (16, 16), up
         raise ValueError(f"gauge_flow builds flows for links of U1 or SUN in two or more dimensions; got {space}.")
     if min(space.lattice) < 2 or (space.ndim > 2 and any(side % 2 for side in space.lattice)):
         raise ValueError(f"gauge_flow needs sides of at least 2, and even ones beyond two dimensions; got {space}.")
-    if updates < 1:
-        raise ValueError(f"gauge_flow needs updates >= 1; got {updates}.")
-    spectral = [Spectral(bins=bins) for _ in range(updates)]
+    if updates is not None and (updates < 1 or not isinstance(space.group, SUN)):
+        raise ValueError(f"gauge_flow takes updates >= 1, for SU(N) alone; got {updates} for {space.group}.")
+    spectral = [Spectral(bins=bins) for _ in range(updates or (2 if space.group == SUN(2) else 4))]
     layers: list[Transform] = []
     if space.ndim == 2:
         for stripes, over, under in _splits(space.lattice):

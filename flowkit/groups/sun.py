@@ -1,5 +1,7 @@
 """SU(N), as complex matrices."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -78,6 +80,18 @@ class SUN(Group):
     def _unit_determinant(self, u: Tensor) -> Tensor:
         angle = torch.linalg.det(u).angle() / self.n
         return u * torch.polar(torch.ones_like(angle), -angle)[..., None, None]
+
+    def torus_density(self, angles: Tensor) -> Tensor:
+        """Haar measure on the maximal torus, the density of eigenangles a_1, ..., a_N (radians) of sum 0:
+
+        prod_{j<k} 4 sin^2((a_j - a_k) / 2) / [N! (2 pi)^{N-1}],  with respect to da_1 ... da_{N-1} over (-pi, pi]^{N-1}
+
+        angles    [..., N]
+        Returns   [...], dimensionless; Weyl's integration formula
+        """
+        a, b = torch.combinations(torch.arange(self.n, device=angles.device)).unbind(-1)
+        sines = ((angles[..., a] - angles[..., b]) / 2).sin()
+        return (2 * sines).square().prod(-1) / (math.factorial(self.n) * (2 * math.pi) ** (self.n - 1))
 
     def defect(self, x: Tensor) -> Tensor:
         eye = torch.eye(self.n, dtype=x.dtype, device=x.device)
