@@ -142,7 +142,7 @@ def active_loops(
     plane = links((4, 4), SUN(3))
     space = links((4, 4, 4, 4), SUN(2))
     rows = _compared("SU(3) 4x4, beta 6", plane, 6.0, _plane_layers, 2, steps_2d, batch_2d, draws, seed)
-    return rows + _compared("SU(2) 4^4, beta 0.5", space, 0.5, _hyper_layers, 6, steps_4d, batch_4d, draws // 4, seed)
+    return rows + _compared("SU(2) 4^4, beta 0.5", space, 0.5, _hyper_layers, 6, steps_4d, batch_4d, draws, seed)
 
 
 Layers = Callable[[Space, Sequence[Spectral]], list[Transform]]
@@ -176,7 +176,8 @@ def _compared(
     for kind, updates in kinds.items():
         torch.manual_seed(seed)
         flow = Flow(Haar(space), Chain(*layers(space, updates)))
-        trainers[kind] = Trainer(flow, action, loss="reverse_kl", batch=batch, lr=5e-3, seed=seed)
+        schedule = Cosine(warmup=20, final=0.1, steps=steps)
+        trainers[kind] = Trainer(flow, action, loss="reverse_kl", batch=batch, lr=5e-3, schedule=schedule, seed=seed)
         start = time.perf_counter()
         trainers[kind].fit(steps, progress=False)
         seconds[kind] = time.perf_counter() - start
