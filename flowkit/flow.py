@@ -9,7 +9,7 @@ from torch import Tensor
 from flowkit.actions import Action, Pullback
 from flowkit.groups import SUN, U1
 from flowkit.patterns import Checkered, Loop, Stripes
-from flowkit.priors import Draw, FreeField, Haar, Prior
+from flowkit.priors import Draw, FreeField, Haar, Normal, Prior
 from flowkit.space import Space
 from flowkit.transforms import (
     Chain,
@@ -91,9 +91,6 @@ class Flow(Prior):
 
     @classmethod
     def example(cls) -> "Flow":
-        from flowkit.priors import Normal
-        from flowkit.transforms import CheckerboardCoupling
-
         coupling = CheckerboardCoupling.example()
         return Flow(Normal(coupling.space), coupling)
 

@@ -212,12 +212,17 @@ def test_the_map_scales_the_neighbourhood_of_a_centre_element(n):
 
 
 @pytest.mark.parametrize("n", GROUPS)
-def test_random_float32_matrices_give_finite_numbers(n):
-    f, x = flow(n, torch.float32), fk.SUN(n).haar((20_000, 1, 1), testing.seeded(), torch.float32)
-    y, logdet = f(x)
-    assert y.isfinite().all()
-    assert logdet.isfinite().all()
-    assert fk.SUN(n).defect(y).max() < 1e-4
+@pytest.mark.parametrize("count", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_random_float32_matrices_give_finite_numbers(n, count):
+    """And the elements of the centre, the identity among them."""
+    f, rng = flow(n, torch.float32), testing.seeded()
+    for start in range(0, count, 20_000):
+        x = fk.SUN(n).haar((min(20_000, count - start), 1, 1), rng, torch.float32)
+        with torch.no_grad():
+            y, logdet = f(torch.cat([x, centre(n, torch.float32)]))
+        assert y.isfinite().all()
+        assert logdet.isfinite().all()
+        assert fk.SUN(n).defect(y).max() < 1e-4
 
 
 # ---------------------------------------------------------------- physics

@@ -97,8 +97,8 @@ class AlcoveSpline:
         """The parameters of the spline of coordinate m > 0, given the earlier coordinates of the image; `corner` is the
         raw slope of the first spline at its far end.
         """
-        stick, centred = _product(outputs), [2 * y - 1 for y in outputs]
-        basis = [_product([stick, *(centred[k] for k in term)]) for term in self._terms[m]]
+        stick, centred = math.prod(outputs[1:], start=outputs[0]), [2 * y - 1 for y in outputs]
+        basis = [math.prod((centred[k] for k in term), start=stick) for term in self._terms[m]]
         rows = p.view(len(basis), 3 * self.bins + 1, *p.shape[1:])
         if p.dim() == 1:
             mixed: Tensor = torch.tensordot(rows.mT, torch.stack(basis), 1)
@@ -176,13 +176,6 @@ class SpectralFlow(Transform):
         return SpectralFlow(links((2, 3), SUN(3)), bins=4)
 
 
-def _product(factors: list[Tensor]) -> Tensor:
-    result = factors[0]
-    for factor in factors[1:]:
-        result = result * factor
-    return result
-
-
 def _gaps(angles: Tensor) -> Tensor:
     """(g_N, g_1, ..., g_{N-1}), [N, *shape]; positive, since what follows divides by them, and by no more than the
     rounding error of an angle: ratios of gaps then tend to slopes where eigenvalues meet.
@@ -201,10 +194,11 @@ def _angles(gaps: Tensor) -> Tensor:
 @functools.lru_cache
 def _arcs(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """For each pair of angles the gaps on one side between them and those on the other, two 0/1 matrices [pairs, N]."""
-    inside = torch.zeros(n * (n - 1) // 2, n, dtype=dtype)
-    for row, (j, k) in zip(inside, itertools.combinations(range(n), 2), strict=True):
-        row[j + 1 : k + 1] = 1  # gap j of the cyclic order (g_N, g_1, ...) lies before angle j
-    return inside.to(device), (1 - inside).to(device)
+    with torch.inference_mode(False):  # or tensors of a cache filled in that mode could not be trained with
+        inside = torch.zeros(n * (n - 1) // 2, n, dtype=dtype)
+        for row, (j, k) in zip(inside, itertools.combinations(range(n), 2), strict=True):
+            row[j + 1 : k + 1] = 1  # gap j of the cyclic order (g_N, g_1, ...) lies before angle j
+        return inside.to(device), (1 - inside).to(device)
 
 
 def _sines(gaps: Tensor) -> Tensor:

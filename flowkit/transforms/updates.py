@@ -122,7 +122,7 @@ class Residual(LinkUpdate):
 
     def _coefficients(self, n: int, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """a (complex), b and d, each [loops, sites, batch], within the bound."""
-        real, imaginary, b, d = params.view(4, -1, *params.shape[1:])
+        real, imaginary, b, d = params.reshape(4, -1, *params.shape[1:])
         a = torch.complex(real, imaginary)
         size = (torch.sqrt(real**2 + imaginary**2 + 1e-12) / 2 + n * (b.abs() + d.abs())).sum(0)
         scale = self.bound * torch.tanh(size) / size
@@ -154,10 +154,8 @@ class Residual(LinkUpdate):
         _, b, d = coefficients
         pairs, structure = _tables(n, matrix.dtype, matrix.device)
         m = n * n - 1
-        generators = SUN(n).generators(matrix)
-        slopes = 1j * (
-            torch.stack([one.mT.flatten(-2) for one in w], -2) @ generators.flatten(1).T
-        )  # d_a t = i Tr T_a W
+        basis = SUN(n).generators(matrix).flatten(1).T
+        slopes = 1j * (torch.stack([one.mT.flatten(-2) for one in w], -2) @ basis)  # d_a t = i Tr T_a W
         rows = torch.cat([slopes.real, slopes.imag], -2)  # [sites, batch, 2 loops, m]
         weights = torch.cat([b + d, b - d]).movedim(0, -1)[..., None]
         jacobian = rows.mT @ (weights * rows) - (matrix.flatten(-2) @ pairs).real.view(*move.shape[:-1], m, m)
@@ -193,7 +191,7 @@ class Residual(LinkUpdate):
             matrix = self._slope([multiply(x, r) for r in rest], coefficients)
             before, x = x, multiply(exp(-self._move(matrix)), v)
             # Looking at the change makes the device wait: seldom.
-            if k % 4 == 3 and not ((x - before).abs().amax() > tolerance if x.numel() else False):
+            if k % 4 == 3 and (not x.numel() or bool((x - before).abs().amax() <= tolerance)):
                 return x
         raise RuntimeError(
             f"The inverse of a residual update did not settle to {tolerance:g} in {most} steps. Are the matrices in "
@@ -201,7 +199,7 @@ class Residual(LinkUpdate):
         )
 
     def __repr__(self) -> str:
-        return f"Residual(bound={self.bound:g})"
+        return f"Residual(bound={self.bound:g}, tolerance={self.tolerance:g})"
 
     @classmethod
     def example(cls) -> "Residual":
@@ -231,9 +229,10 @@ def _tables(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, T
     """Tr T_a T_b M as M.flatten() @ pairs, complex [N^2, m^2], and -ad(w)_cb = w^a f_abc as w @ structure, real
     [m, m^2], for m = N^2 - 1.
     """
-    t = generators(n, dtype, device)
-    products = torch.einsum("aij,bjk->abik", t, t)
-    structure = torch.einsum("abik,cki->abc", products, t)
-    structure = -2j * (structure - structure.transpose(0, 1))  # f_abc = -2i Tr [T_a, T_b] T_c
-    pairs = products.permute(3, 2, 0, 1).flatten(2).flatten(0, 1)
-    return pairs, structure.real.transpose(1, 2).flatten(1).contiguous()
+    with torch.inference_mode(False):  # or tensors of a cache filled in that mode could not be trained with
+        t = generators(n, dtype, device)
+        products = torch.einsum("aij,bjk->abik", t, t)
+        structure = torch.einsum("abik,cki->abc", products, t)
+        structure = -2j * (structure - structure.transpose(0, 1))  # f_abc = -2i Tr [T_a, T_b] T_c
+        pairs = products.permute(3, 2, 0, 1).flatten(2).flatten(0, 1)
+        return pairs, structure.real.transpose(1, 2).flatten(1).contiguous()

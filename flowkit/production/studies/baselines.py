@@ -17,12 +17,11 @@ from flowkit.groups import SUN, U1, Group
 from flowkit.lattice import coordinates
 from flowkit.observables import Observable
 from flowkit.priors import FreeField
+from flowkit.production.studies.rows import Row
 from flowkit.samplers import HMC, Heatbath, IndependenceMetropolis, Sampler, State
 from flowkit.samplers.base import Info, accept, select
 from flowkit.space import Space, links, sites
 from flowkit.stats import Estimate
-
-Row = dict[str, Any]
 
 COUPLINGS: dict[Group, tuple[float, ...]] = {
     U1(): (1, 2, 4, 6, 8, 12, 16),

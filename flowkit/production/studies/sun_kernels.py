@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit.groups import SUN
 from flowkit.kernels import sun
+from flowkit.production.studies.rows import Row
 
-Row = dict[str, Any]
 Run = Callable[[], Any]
 
 
@@ -72,11 +71,11 @@ def _pairs(n: int, a: Tensor, b: Tensor) -> list[tuple[str, Timed, Timed, float]
     """Name, kernel, what torch offers, and the speed-up asked of SU(3)."""
     w = torch.randn(len(a), n * n - 1)
     h = a + a.mH
-    polar = SUN(n)._unit_determinant
 
-    def by_svd(m: Tensor) -> Tensor:
+    def by_svd(m: Tensor) -> Tensor:  # to U(N): the kernel removes the determinant's phase besides
         u, _, vh = torch.linalg.svd(m)
-        return polar(u @ vh)
+        unitary: Tensor = u @ vh
+        return unitary
 
     return [
         ("product", Timed(sun.multiply, a, b), Timed(torch.matmul, a, b), 3),
