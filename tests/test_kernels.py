@@ -3,7 +3,10 @@
 import itertools
 import logging
 import math
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -490,3 +493,11 @@ def test_activations_against_torch():
     net, inputs, *_ = network((4, 4), hidden=(3,), activation="gelu")
     h = net.first[0](inputs[0]) + net.first[1](inputs[1])
     assert (net.head(F.gelu(h)) - net(inputs)).abs().max() < 1e-14
+
+
+def test_an_unknown_level_in_the_environment():
+    run = subprocess.run(
+        [sys.executable, "-c", "import flowkit.kernels"],
+        env={**os.environ, "FLOWKIT_COMPILE": "7"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.stderr.strip().endswith("ValueError: FLOWKIT_COMPILE is 0, c or 1; got '7'.")

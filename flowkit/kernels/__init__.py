@@ -1,9 +1,9 @@
 """Hot arithmetic, one file each, on plain tensors.
 
-Kernels are compiled on first use where a compiler is found, by torch.compile (C++ for the CPU, Triton for a GPU) or,
-where that is slow, from C source of our own; without one they run through torch with the same results. FLOWKIT_COMPILE
-in the environment says how much: 1 everything (the default), c the C sources alone (a second, where torch.compile takes
-half a minute), 0 nothing. `set_compile` says it later.
+On a CPU the hottest kernels are C source of our own, compiled on first use where a compiler is found (seconds, kept on
+disk); elsewhere they are torch, with the same results, fused by torch.compile on a GPU where that pays. FLOWKIT_COMPILE
+in the environment says how much is compiled: 1 everything (the default), c the C sources alone, 0 nothing.
+`set_compile` says it later.
 """
 
 import functools
@@ -19,9 +19,18 @@ import torch
 P = ParamSpec("P")
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
-_state = {"level": os.environ.get("FLOWKIT_COMPILE", "1")}
 LEVELS = ("0", "c", "1")
 _lock = threading.RLock()
+
+
+def _chosen() -> str:
+    level = os.environ.get("FLOWKIT_COMPILE", "1")
+    if level not in LEVELS:
+        raise ValueError(f"FLOWKIT_COMPILE is 0, c or 1; got {level!r}.")
+    return level
+
+
+_state = {"level": _chosen()}
 
 
 def set_compile(level: str) -> str:
