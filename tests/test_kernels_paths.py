@@ -189,3 +189,13 @@ def test_what_is_refused(level):
         put_links(x, index[0], v.to(C64))
     with pytest.raises(ValueError, match=r"index int64 \[M\]"):
         put_links(x, index, v)
+
+
+def test_an_index_changed_after_the_product_writes_nowhere_else():
+    """The gradients look at the index again."""
+    index, active, v = torch.zeros(2, 1, dtype=torch.int64), torch.tensor([0]), fields(1, 2, 3)
+    x = fields(2, 3, 3).requires_grad_()
+    for out, changed in ((path_products(x, index, (1, 1)), index), (put_links(x, active, v), active)):
+        changed += 1_000_000
+        with pytest.raises((ValueError, RuntimeError)):
+            torch.autograd.grad(out.real.sum(), x)

@@ -4,14 +4,20 @@ C against torch, odd sizes and layouts, and what is refused.
 
 import functools
 import math
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from flowkit import kernels
+from flowkit.groups import SUN
 from flowkit.kernels import native, sun, sun_native, sun_torch
+from flowkit.kernels.paths import path_products, put_links
 
 C64, C128, F32, F64 = torch.complex64, torch.complex128, torch.float32, torch.float64
+EYE, ANGLES = torch.eye(3, dtype=C128), torch.zeros(3, dtype=F64)
 CLOSE = {C128: 1e-12, C64: 2e-5}
 KINDS = pytest.mark.parametrize("dtype", [C128, C64], ids=["double", "single"])
 SIZES = pytest.mark.parametrize("n", [2, 3, 4])
@@ -438,6 +444,104 @@ def test_logdet_where_elimination_needs_pivots(level):
     assert torch.equal(g, swap)
 
 
+# ---------------------------------------------------------------- GPUs
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="compares GPU and CPU; this machine has no GPU")
+@SIZES
+@KINDS
+def test_gpu_and_cpu_give_the_same(n, dtype):
+    """Values and gradients of each kernel, without eigenvectors by themselves: their phases are free."""
+
+    def squared(m):  # of the eigenvalues, through the spectrum
+        u = sun.project(m)
+        angles, vectors = sun.spectrum(u)
+        return sun.recompose(u, angles, vectors, 2 * angles)
+
+    def cube(m):
+        values, vectors = sun.eigh(m + m.mH)
+        return (vectors * values[..., None, :] ** 3) @ vectors.mH
+
+    index = torch.tensor([[0, 4, 2], [3, 1, 2], [1, 1, 0]])
+
+    def along(m):
+        return path_products(m.view(4, 5, n, n), index.to(m.device), (1, -1, 1))
+
+    def put(m):
+        x = m.view(4, 5, n, n)
+        return put_links(x, index[0].to(m.device), 2 * x[:, :3].transpose(0, 1))
+
+    def determinant(m):
+        return sun.logdet(torch.eye(n, dtype=dtype.to_real(), device=m.device) + 0.05 * m.real)
+
+    m, w = matrices(n, 20, dtype), torch.randn(20, n * n - 1, dtype=F64).to(dtype.to_real())
+    m[:10] = elements(n, 10).to(dtype)
+    cases = [
+        (lambda m: sun.multiply(m, m.flip(0), False, True), m),
+        (lambda m: sun.multiply(m.mH, m.flip(0)), m),
+        (lambda m: sun.trace_product(m, m.roll(1, 0)), m),
+        (sun.project, m),
+        (lambda m: sun.spectrum(sun.project(m))[0], m),
+        (squared, m),
+        (cube, m),
+        (determinant, m),
+        (sun.exp, w),
+        (lambda w: sun.log(sun.exp(0.3 * w)), w),
+        (along, m),
+        (put, m),
+    ]
+    for k, (function, given) in enumerate(cases):
+        results = []
+        for device in ("cpu", "cuda"):
+            x = given.to(device).requires_grad_()
+            value = function(x)
+            parts = real_parts(value)
+            weights = torch.linspace(-1, 1, parts.numel(), dtype=parts.dtype, device=device).view(parts.shape)
+            results.append((value.detach(), torch.autograd.grad((weights * parts).sum(), x)[0]))
+            assert value.device.type == device, k
+        for one, other in zip(*results, strict=True):
+            size = 1 + float(one.abs().max()) ** 2  # near singular matrices the largest gradient says how far
+            assert (one - other.cpu()).abs().max() < 10 * CLOSE[dtype] * size, k
+
+
+# ---------------------------------------------------------------- inference mode
+
+
+def test_generators_made_in_inference_mode_serve_training():
+    """The cache is filled there first; then gradients pass through it."""
+    sun.generators.cache_clear()
+    with torch.inference_mode():
+        sun.algebra(torch.zeros(1, 8, dtype=F64))
+        sun.coordinates(torch.zeros(1, 3, 3, dtype=C128))
+    w = torch.randn(2, 8, dtype=F64, requires_grad=True)
+    (g,) = torch.autograd.grad(sun.coordinates(sun.algebra(w)).sum(), w)
+    assert torch.allclose(g, torch.ones_like(g))
+
+
+def test_generators_of_a_group_are_the_callers_own():
+    """What is done to them in place stays out of the cache."""
+    own = SUN(3).generators(EYE)
+    own.zero_()
+    assert torch.allclose(SUN(3).generators(EYE), sun.generators(3, C128, EYE.device))
+
+
+# ---------------------------------------------------------------- compilers
+
+
+def test_a_compiler_without_openmp_makes_a_library_too(monkeypatch, tmp_path):
+    compiler = next((c for c in ("cc", "gcc", "clang") if shutil.which(c)), None)
+    if compiler is None or os.name != "posix":
+        pytest.skip("no C compiler")
+    plain = tmp_path / "plain"
+    plain.write_text(f'#!/bin/sh\nfor word; do [ "$word" = -fopenmp ] && exit 1; done\nexec {compiler} "$@"\n')
+    plain.chmod(0o755)
+    monkeypatch.setenv("CC", str(plain))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = native._library.__wrapped__("site_convolution")
+    assert made is not None
+    assert Path(made._name).parent == tmp_path / "flowkit"
+
+
 # ---------------------------------------------------------------- refusals
 
 
@@ -461,6 +565,15 @@ def test_logdet_where_elimination_needs_pivots(level):
         (lambda: sun.recompose(*[torch.eye(2, dtype=C64)] * 2, torch.zeros(2), torch.zeros(3)), "recompose takes"),
         (lambda: sun.recompose(torch.eye(2, dtype=C64), torch.zeros(2), torch.eye(2, dtype=C64), torch.zeros(3)),
          r"got \[2, 2\], \[2\], \[2, 2\], \[3\]"),
+        (lambda: sun.recompose(EYE, ANGLES, EYE, ANGLES.float()),
+         "takes angles torch.float64 on cpu for matrices torch.complex128; got .* and torch.float32 on cpu"),
+        (lambda: sun.recompose(EYE, ANGLES.float(), EYE, ANGLES), "got torch.float32 on cpu and torch.float64"),
+        (lambda: sun.recompose(EYE, ANGLES, EYE, ANGLES.to(C128)), "and torch.complex128 on cpu"),
+        (lambda: sun.recompose(EYE, ANGLES, EYE, ANGLES.to("meta")), "and torch.float64 on meta"),
+        (lambda: sun.recompose(EYE, ANGLES, EYE.to("meta"), ANGLES), "one device; got cpu and meta"),
+        (lambda: sun.multiply(EYE, EYE.to("meta")), "multiply takes matrices on one device; got cpu and meta"),
+        (lambda: sun.multiply(EYE.to("meta"), EYE), "multiply takes matrices on one device; got meta and cpu"),
+        (lambda: sun.trace_product(EYE, EYE.to("meta")), "trace_product takes matrices on one device"),
         (lambda: sun.logdet(torch.eye(2, dtype=C64)), "logdet takes real matrices"),
         (lambda: sun.logdet(torch.zeros(2, 3)), r"logdet takes real matrices .*\[2, 3\]"),
     ],

@@ -30,7 +30,7 @@ class SUN(Group):
 
     def generators(self, like: Tensor) -> Tensor:
         """T_a, [N^2 - 1, N, N], in the complex dtype and on the device of `like`."""
-        return generators(self.n, self.field_dtype(like.dtype), like.device)
+        return generators(self.n, self.field_dtype(like.dtype), like.device).clone()
 
     def compose(self, a: Tensor, b: Tensor) -> Tensor:
         return kernels.multiply(a, b)

@@ -16,7 +16,7 @@ static void read(Vector *to, const REAL *from, int64_t length, int64_t b, int64_
         at = padded;
     }
     if (length < WIDE) {
-        REAL lanes[WIDE][WIDE] __attribute__((aligned(64)));
+        REAL lanes[WIDE][WIDE] __attribute__((aligned(BYTES)));
         for (int m = 0; m < WIDE; m++)
             for (int e = 0; e < length; e++) lanes[e][m] = at[m * length + e];
         for (int e = 0; e < length; e++) to[e] = *(const Vector *)lanes[e];
@@ -65,7 +65,7 @@ void NAME(logdet)(const REAL *m, REAL *out, REAL *least, int64_t n, int64_t coun
         if (count - b * WIDE < WIDE) pad(a, n, b, count);
         for (int64_t e = 0; e < n * n; e++) most = larger(most, absolute(a[e]));
         Vector det = all(1);
-        REAL sum[WIDE] = {0}, part[WIDE] __attribute__((aligned(64)));
+        REAL sum[WIDE] = {0}, part[WIDE] __attribute__((aligned(BYTES)));
         for (int64_t k = 0; k < n; k++) {
             const Vector pivot = a[k * n + k], size = absolute(pivot), inverse = 1 / pivot;
             smallest = select(size < smallest, size, smallest);

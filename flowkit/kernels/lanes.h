@@ -2,21 +2,9 @@
 
    Arrays hold one record of `length` reals after another, one for each matrix. A block of WIDE records is read into
    `length` <= MOST vectors, element e of all of them in vector e, worked on there, and written back. */
-#include <stdint.h>
 #include <string.h>
 
-#define WIDE (64 / (int)sizeof(REAL))
-#define IS_FLOAT (sizeof(REAL) == 4)
-#define JOIN_(a, b) a##_##b
-#define JOIN(a, b) JOIN_(a, b)
-#define NAME(name) JOIN(name, REAL)
-#define INLINE static inline __attribute__((always_inline))
-#define SHARED static __attribute__((noinline)) /* a function of its own: quicker to compile */
-#define UNROLL _Pragma("GCC unroll 24")
-
-typedef REAL Vector __attribute__((vector_size(64)));
-typedef REAL Loose __attribute__((vector_size(64), aligned(sizeof(REAL)), may_alias));
-typedef __typeof__((Vector){0} < (Vector){0}) Mask;
+#include "vectors.h"
 
 typedef struct {
     Vector r, i;
@@ -24,36 +12,44 @@ typedef struct {
 
 /* ---------------------------------------------------------------- records to lanes and back */
 
+/* Lane l of the two results of `exchange`, counted through the lanes of a and then of b. */
 #define LOW(l, k) ((l) & (k) ? (l) - (k) + WIDE : (l))
-#define HIGH(l, k) ((l) & (k) ? (l) + WIDE : (l) + (k))
-#define EIGHT(f, l, k) f(l, k), f(l + 1, k), f(l + 2, k), f(l + 3, k), f(l + 4, k), f(l + 5, k), f(l + 6, k), f(l + 7, k)
-
-/* a, b = the even blocks of k lanes of both, and the odd ones: exchanges bit k of the lane with the choice of a or b. */
-INLINE void exchange(Vector *a, Vector *b, int k) {
-    Vector low, high;
-#ifdef __clang__
-    for (int l = 0; l < WIDE; l++) {
-        low[l] = l & k ? (*b)[l - k] : (*a)[l];
-        high[l] = l & k ? (*b)[l] : (*a)[l + k];
-    }
+#define HIGH(l, k) (((l) & (k) ? (l) + WIDE : (l) + (k)) % (2 * WIDE))
+#define TWO(f, l, k) f(l, k), f(l + 1, k)
+#define FOUR(f, l, k) TWO(f, l, k), TWO(f, l + 2, k)
+#define EIGHT(f, l, k) FOUR(f, l, k), FOUR(f, l + 4, k)
+#if WIDE == 16
+#define LANES(f, k) EIGHT(f, 0, k), EIGHT(f, 8, k)
+#elif WIDE == 8
+#define LANES(f, k) EIGHT(f, 0, k)
+#elif WIDE == 4
+#define LANES(f, k) FOUR(f, 0, k)
 #else
-    const int wide = WIDE;
-    if (wide == 16) {
-        typedef int32_t Index __attribute__((vector_size(64)));
-        typedef float Single __attribute__((vector_size(64)));
-        const Index first = {EIGHT(LOW, 0, k), EIGHT(LOW, 8, k)}, second = {EIGHT(HIGH, 0, k), EIGHT(HIGH, 8, k)};
-        low = (Vector)__builtin_shuffle((Single)*a, (Single)*b, first);
-        high = (Vector)__builtin_shuffle((Single)*a, (Single)*b, second);
-    } else {
-        typedef int64_t Index __attribute__((vector_size(64)));
-        typedef double Single __attribute__((vector_size(64)));
-        const Index first = {EIGHT(LOW, 0, k)}, second = {EIGHT(HIGH, 0, k)};
-        low = (Vector)__builtin_shuffle((Single)*a, (Single)*b, first);
-        high = (Vector)__builtin_shuffle((Single)*a, (Single)*b, second);
-    }
+#define LANES(f, k) TWO(f, 0, k)
 #endif
-    *a = low;
-    *b = high;
+#ifdef __clang__
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define LANE_float int32_t
+#define LANE_double int64_t
+typedef JOIN(LANE, REAL) Lanes __attribute__((vector_size(BYTES)));
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (Lanes){__VA_ARGS__})
+#endif
+
+/* a, b = the even blocks of k lanes of both, and the odd ones: exchanges bit k of the lane with the choice of a or b.
+   The lists of lanes are constants as they stand: not all machines shuffle by others. */
+INLINE void exchange(Vector *a, Vector *b, int k) {
+    const Vector x = *a, y = *b;
+#define EXCHANGE(k) *a = SHUFFLE(x, y, LANES(LOW, k)), *b = SHUFFLE(x, y, LANES(HIGH, k))
+    if (k == 1)
+        EXCHANGE(1);
+    else if (k == 2)
+        EXCHANGE(2);
+    else if (k == 4)
+        EXCHANGE(4);
+    else
+        EXCHANGE(8);
+#undef EXCHANGE
 }
 
 /* Exchanges the low bits of the row with those of the lane, `rows` rows. */
@@ -100,7 +96,7 @@ INLINE void load(Vector *to, const REAL *from, int length) {
         pair(to, half);
         transpose(to, WIDE / 2);
     } else if (rest) {
-        REAL lanes[WIDE][WIDE] __attribute__((aligned(64)));
+        REAL lanes[WIDE][WIDE] __attribute__((aligned(BYTES)));
         for (int m = 0; m < WIDE; m++)
             for (int e = 0; e < rest; e++) lanes[e][m] = from[m * length + e];
         for (int e = 0; e < rest; e++) to[e] = *(const Vector *)lanes[e];
@@ -123,7 +119,7 @@ INLINE void store(REAL *to, const Vector *from, int length) {
         unpair(half, row);
         UNROLL for (int m = 0; m < WIDE / 2; m++) *(Loose *)(to + m * WIDE) = half[m];
     } else if (rest) {
-        REAL lanes[WIDE][WIDE] __attribute__((aligned(64)));
+        REAL lanes[WIDE][WIDE] __attribute__((aligned(BYTES)));
         for (int e = 0; e < rest; e++) *(Vector *)lanes[e] = from[done + e];
         for (int m = 0; m < WIDE; m++)
             for (int e = 0; e < rest; e++) to[m * length + done + e] = lanes[e][m];
@@ -156,32 +152,15 @@ INLINE void put(REAL *to, const Vector *from, int length, int64_t b, int64_t cou
     }
 }
 
-#define PRAGMA(text) _Pragma(#text)
 #define PARALLEL(least) PRAGMA(omp parallel for schedule(static) if (count > least))
 #define BLOCKS ((count + WIDE - 1) / WIDE)
 
 /* ---------------------------------------------------------------- arithmetic on lanes */
 
-INLINE Vector select(Mask where, Vector yes, Vector no) {
-    return (Vector)((where & (Mask)yes) | (~where & (Mask)no));
-}
-
-INLINE Vector all(REAL x) { return x - (Vector){0}; }
-
-INLINE Vector absolute(Vector x) { return select(x < 0, -x, x); }
-
-INLINE Vector larger(Vector a, Vector b) { return select(a > b, a, b); }
-
 INLINE int any(Mask where) {
     int found = 0;
     UNROLL for (int l = 0; l < WIDE; l++) found |= where[l] != 0;
     return found;
-}
-
-INLINE Vector root(Vector x) {
-    Vector y;
-    for (int l = 0; l < WIDE; l++) y[l] = IS_FLOAT ? __builtin_sqrtf(x[l]) : __builtin_sqrt(x[l]);
-    return y;
 }
 
 INLINE Complex complex(Vector r, Vector i) { return (Complex){r, i}; }

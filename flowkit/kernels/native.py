@@ -9,7 +9,6 @@ import hashlib
 import logging
 import os
 import platform
-import re
 import shutil
 import subprocess
 import tempfile
@@ -37,10 +36,11 @@ def _library(name: str) -> ctypes.CDLL | None:
         return None
     # One OpenMP runtime in the process: torch's own, where it brings one.
     own = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
-    flags = ["-O3", "-march=native", "-mprefer-vector-width=512", "-ffp-contract=fast", "-fno-math-errno", "-fPIC"]
-    text = source.read_text(encoding="utf-8")
-    headers = [source.with_name(h).read_text(encoding="utf-8") for h in re.findall(r'#include "(.+)"', text)]
-    key = "".join([text, *headers, compiler, *flags, *map(str, own), platform.processor(), _cpu()])
+    flags = ["-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC"]
+    if platform.machine().lower() in ("x86_64", "amd64", "i386", "i686"):
+        flags.append("-mprefer-vector-width=512")
+    texts = [path.read_text(encoding="utf-8") for path in (source, *sorted(source.parent.glob("*.h")))]
+    key = "".join([*texts, compiler, *flags, *map(str, own), platform.processor(), _cpu()])
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flowkit"
     target = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
@@ -48,18 +48,28 @@ def _library(name: str) -> ctypes.CDLL | None:
             logger.info("compiling %s (seconds, kept in %s)", source.name, folder)
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                objects = [f"{scratch}/{real}.o" for real in REALS.values()]
-                compile_ = [compiler, *flags, "-fopenmp", "-c", str(source)]
-                calls = [[*compile_, f"-DREAL={r}", "-o", o] for r, o in zip(REALS.values(), objects, strict=True)]
-                with ThreadPoolExecutor() as pool:
-                    list(pool.map(_call, calls))
-                link = [str(own[0])] if own else ["-fopenmp"]
-                _call([compiler, "-shared", *objects, *link, "-o", f"{scratch}/whole.so"])
-                Path(scratch, "whole.so").replace(target)
+                whole, threads = Path(scratch, "whole.so"), [str(own[0])] if own else ["-fopenmp"]
+                try:
+                    _build([compiler, *flags, "-fopenmp"], source, whole, threads)
+                except subprocess.CalledProcessError:  # a compiler that knows no OpenMP
+                    _build([compiler, *flags], source, whole, [])
+                    logger.info("%s runs on one thread: %s does not compile it with OpenMP", name, compiler)
+                whole.replace(target)
         return ctypes.CDLL(str(target))
     except (OSError, subprocess.SubprocessError) as error:
         logger.warning("%s runs through torch: its C kernel did not compile or load (%s)", name, error)
         return None
+
+
+def _build(compile_: list[str], source: Path, whole: Path, threads: list[str]) -> None:
+    """The library `whole` of `source` for both kinds of numbers, linked with `threads`."""
+    objects = [str(whole.with_name(f"{real}.o")) for real in REALS.values()]
+    calls = [
+        [*compile_, "-c", str(source), f"-DREAL={r}", "-o", o] for r, o in zip(REALS.values(), objects, strict=True)
+    ]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(_call, calls))
+    _call([compile_[0], "-shared", *objects, *threads, "-o", str(whole)])
 
 
 def _call(command: list[str]) -> None:

@@ -110,8 +110,9 @@ int OF(gradient)(const REAL *x, const int64_t *index, const int64_t *sign, const
             continue;
         }
         /* out = S_1 ... S_K: dS_k = (S_1 ... S_{k-1})^dagger G (S_{k+1} ... S_K)^dagger */
-        Matrix *step = __builtin_aligned_alloc(64, sizeof(Matrix) * 2 * steps), *before = step + steps;
+        Matrix *step = __builtin_aligned_alloc(BYTES, sizeof(Matrix) * 2 * steps), *before = step + steps;
         if (!step) {
+#pragma omp atomic write
             good = 0;
             continue;
         }
@@ -169,6 +170,7 @@ int OF(put)(const REAL *x, const int64_t *active, const REAL *v, REAL *y, int64_
 /* Its gradients. */
 int OF(put_gradient)(const REAL *g, const int64_t *active, REAL *grad_x, REAL *grad_v, int64_t links, int64_t paths,
                      int64_t batch) {
+    if (!there(active, paths, links)) return 0;
     const int64_t count = links * batch;
     PARALLEL(8192)
     for (int64_t b = 0; b < batch; b++) {

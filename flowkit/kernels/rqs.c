@@ -6,6 +6,9 @@
 
 #include "vectors.h"
 
+/* Threads, where there is enough to do for what they cost. */
+#define PARALLEL(numbers) PRAGMA(omp parallel for schedule(static) if ((numbers) > 65536))
+
 typedef struct {
     int64_t bins, circular, stride;
     REAL least, flat, unit; /* MIN_BIN, MIN_SLOPE, UNIT */
@@ -45,13 +48,13 @@ INLINE Bin find(Vector z, const REAL *params, const Spline *spline, int inverse,
     for (int64_t k = 1; k < bins; k++) {
         const Mask hit = z >= (inverse ? y : x);
         const Vector w = wide[k] * factor[0] + least, h = high[k] * factor[1] + least;
-        b.x0 = choose(hit, x, b.x0);
-        b.y0 = choose(hit, y, b.y0);
-        b.w = choose(hit, w, b.w);
-        b.h = choose(hit, h, b.h);
-        b.raw0 = choose(hit, get(slopes + k * stride), b.raw0);
-        b.raw1 = choose(hit, get(slopes + (k + 1 == bins && spline->circular ? 0 : k + 1) * stride), b.raw1);
-        b.number = choose(hit, all(k), b.number);
+        b.x0 = select(hit, x, b.x0);
+        b.y0 = select(hit, y, b.y0);
+        b.w = select(hit, w, b.w);
+        b.h = select(hit, h, b.h);
+        b.raw0 = select(hit, get(slopes + k * stride), b.raw0);
+        b.raw1 = select(hit, get(slopes + (k + 1 == bins && spline->circular ? 0 : k + 1) * stride), b.raw1);
+        b.number = select(hit, all(k), b.number);
         x += w;
         y += h;
     }
@@ -68,7 +71,7 @@ SHARED void evaluate(const REAL *z, const REAL *params, REAL *out, REAL *logs, c
     if (inverse) {
         const Vector r = (from - b.y0) / b.h, linear = b.d0 - r * bend;
         const Vector square = linear * linear + 4 * (s - b.d0 + r * bend) * s * r;
-        t = 2 * s * r / (linear + root(choose(square < 0, (Vector){0}, square)));
+        t = 2 * s * r / (linear + root(select(square < 0, (Vector){0}, square)));
     } else {
         t = (from - b.x0) / b.w;
     }
@@ -84,7 +87,7 @@ INLINE void share_gradient(REAL *to, int64_t stride, const Vector *exponentials,
                            int64_t bins, Vector total, Vector passed, Vector here) {
     for (int64_t k = 0; k < bins; k++) {
         const Vector number = all(k);
-        const Vector own = choose(number < b->number, passed, choose(number == b->number, here, (Vector){0}));
+        const Vector own = select(number < b->number, passed, select(number == b->number, here, (Vector){0}));
         set(to + k * stride, exponentials[k] * factor * (own - total));
     }
 }
@@ -124,16 +127,16 @@ SHARED void gradient_block(const REAL *at, const REAL *params, const REAL *gy_at
     share_gradient(g_params + bins * g_stride, g_stride, exponentials + bins, factor[1], &b, bins, total_h, gy, g_h);
     REAL *slopes = g_params + 2 * bins * g_stride;
     const Vector last = all(bins - 1);
-    Vector first = choose(b.number == 0, g_d0, (Vector){0});
-    const Vector end = choose(b.number == last, g_d1, (Vector){0});
+    Vector first = select(b.number == 0, g_d0, (Vector){0});
+    const Vector end = select(b.number == last, g_d1, (Vector){0});
     if (spline->circular)
         first += end;
     else
         set(slopes + bins * g_stride, end);
     set(slopes, first);
     for (int64_t k = 1; k < bins; k++) {
-        const Vector left = choose(b.number == all(k - 1), g_d1, (Vector){0});
-        set(slopes + k * g_stride, choose(b.number == all(k), g_d0, left));
+        const Vector left = select(b.number == all(k - 1), g_d1, (Vector){0});
+        set(slopes + k * g_stride, select(b.number == all(k), g_d0, left));
     }
 }
 

@@ -37,7 +37,7 @@ def multiply(a: Tensor, b: Tensor, adjoint_a: bool = False, adjoint_b: bool = Fa
     """op(a) op(b), op the adjoint where asked for.
 
     a, b      complex [..., N, N]; leading axes broadcast as in matmul
-    Raises    ValueError for other shapes, or different dtypes
+    Raises    ValueError for other shapes, or different dtypes or devices
     """
     _check("multiply", a, b)
     # An adjoint that torch has not carried out yet, as a.mH is, becomes a flag.
@@ -54,7 +54,7 @@ def multiply(a: Tensor, b: Tensor, adjoint_a: bool = False, adjoint_b: bool = Fa
 def trace_product(a: Tensor, b: Tensor) -> Tensor:
     """Tr(a b^dagger), complex [...].
 
-    Raises    ValueError for anything but complex [..., N, N] of one dtype
+    Raises    ValueError for anything but complex [..., N, N] of one dtype on one device
     """
     _check("trace_product", a, b)
     if not _recording(a, b):
@@ -131,12 +131,18 @@ def recompose(u: Tensor, angles: Tensor, vectors: Tensor, new: Tensor) -> Tensor
     equal angles where `new` is a Weyl-equivariant function of them; for angles that are equal nonetheless it is 1.
     The gradient does not reach `angles`.
 
-    Raises    ValueError for shapes that do not belong together
+    Raises    ValueError for shapes, dtypes or devices that do not belong together
     """
     _check("recompose", u, vectors)
     if u.shape != vectors.shape or angles.shape != u.shape[:-1] or new.shape != angles.shape:
         shapes = ", ".join(str(list(t.shape)) for t in (u, angles, vectors, new))
         raise ValueError(f"recompose takes [..., N, N], [..., N], [..., N, N], [..., N]; got {shapes}.")
+    real = u.dtype.to_real()
+    if not angles.dtype == new.dtype == real or not angles.device == new.device == u.device:
+        raise ValueError(
+            f"recompose takes angles {real} on {u.device} for matrices {u.dtype}; got {angles.dtype} on "
+            f"{angles.device} and {new.dtype} on {new.device}."
+        )
     out: Tensor = _Recompose.apply(u, angles, vectors, new)  # type: ignore[no-untyped-call]
     return out
 
@@ -159,11 +165,15 @@ def _check(who: str, first: Tensor, second: Tensor | None = None) -> None:
     for m in (first,) if second is None else (first, second):
         if m.dtype not in SEPARATION or m.dim() < 2 or not 2 <= m.shape[-1] == m.shape[-2]:
             raise ValueError(f"{who} takes complex matrices [..., N, N]; got {m.dtype} of shape {list(m.shape)}.")
-    if second is not None and (second.dtype != first.dtype or second.shape[-1] != first.shape[-1]):
+    if second is None:
+        return
+    if second.dtype != first.dtype or second.shape[-1] != first.shape[-1]:
         raise ValueError(
             f"{who} takes matrices of one dtype and size; got {first.dtype} {list(first.shape)} and {second.dtype} "
             f"{list(second.shape)}."
         )
+    if second.device != first.device:
+        raise ValueError(f"{who} takes matrices on one device; got {first.device} and {second.device}.")
 
 
 def _recording(a: Tensor, b: Tensor) -> bool:

@@ -17,21 +17,24 @@ TWO_PI = 2 * math.pi
 
 @functools.lru_cache
 def generators(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Hermitian T_a with Tr T_a T_b = delta_ab / 2, generalised Gell-Mann / 2, [n^2 - 1, n, n]."""
-    basis = []
-    for j in range(1, n):
-        for i in range(j):
-            symmetric, antisymmetric = torch.zeros(2, n, n, dtype=dtype)
-            symmetric[i, j] = symmetric[j, i] = 0.5
-            antisymmetric[i, j], antisymmetric[j, i] = -0.5j, 0.5j
-            basis += [symmetric, antisymmetric]
-        diagonal = torch.zeros(n, n, dtype=dtype)
-        scale = 1 / math.sqrt(2 * j * (j + 1))
-        for i in range(j):
-            diagonal[i, i] = scale
-        diagonal[j, j] = -j * scale
-        basis.append(diagonal)
-    return torch.stack(basis).to(device)
+    """Hermitian T_a with Tr T_a T_b = delta_ab / 2, generalised Gell-Mann / 2, [n^2 - 1, n, n]; not to be changed in
+    place.
+    """
+    with torch.inference_mode(False):  # or tensors of a cache filled in that mode could not be trained with
+        basis = []
+        for j in range(1, n):
+            for i in range(j):
+                symmetric, antisymmetric = torch.zeros(2, n, n, dtype=dtype)
+                symmetric[i, j] = symmetric[j, i] = 0.5
+                antisymmetric[i, j], antisymmetric[j, i] = -0.5j, 0.5j
+                basis += [symmetric, antisymmetric]
+            diagonal = torch.zeros(n, n, dtype=dtype)
+            scale = 1 / math.sqrt(2 * j * (j + 1))
+            for i in range(j):
+                diagonal[i, i] = scale
+            diagonal[j, j] = -j * scale
+            basis.append(diagonal)
+        return torch.stack(basis).to(device)
 
 
 def algebra(w: Tensor) -> Tensor:

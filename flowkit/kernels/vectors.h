@@ -6,22 +6,22 @@
 
 #if defined(__AVX512F__)
 #define BYTES 64
-#elif defined(__AVX__)
+#elif defined(__AVX2__)
 #define BYTES 32
 #else
 #define BYTES 16
 #endif
-#define WIDE (BYTES / (int)sizeof(REAL))
-#define IS_FLOAT (sizeof(REAL) == 4)
 #define JOIN_(a, b) a##_##b
 #define JOIN(a, b) JOIN_(a, b)
+#define SIZEOF_float 4 /* sizeof(REAL) for the preprocessor */
+#define SIZEOF_double 8
+#define WIDE (BYTES / JOIN(SIZEOF, REAL))
+#define IS_FLOAT (sizeof(REAL) == 4)
 #define NAME(name) JOIN(name, REAL)
 #define INLINE static inline __attribute__((always_inline))
 #define SHARED static __attribute__((noinline)) /* a function of its own: quicker to compile */
 #define UNROLL _Pragma("GCC unroll 24")
 #define PRAGMA(text) _Pragma(#text)
-/* Threads, where there is enough to do for what they cost. */
-#define PARALLEL(numbers) PRAGMA(omp parallel for schedule(static) if ((numbers) > 65536))
 
 typedef REAL Vector __attribute__((vector_size(BYTES)));
 typedef REAL Loose __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));
@@ -31,15 +31,15 @@ INLINE Vector get(const REAL *from) { return *(const Loose *)from; }
 
 INLINE void set(REAL *to, Vector value) { *(Loose *)to = value; }
 
-INLINE Vector choose(Mask where, Vector yes, Vector no) {
+INLINE Vector select(Mask where, Vector yes, Vector no) {
     return (Vector)((where & (Mask)yes) | (~where & (Mask)no));
 }
 
 INLINE Vector all(REAL x) { return x - (Vector){0}; }
 
-INLINE Vector absolute(Vector x) { return choose(x < 0, -x, x); }
+INLINE Vector absolute(Vector x) { return select(x < 0, -x, x); }
 
-INLINE Vector larger(Vector a, Vector b) { return choose(a > b, a, b); }
+INLINE Vector larger(Vector a, Vector b) { return select(a > b, a, b); }
 
 INLINE Vector root(Vector x) {
     Vector y;
@@ -62,7 +62,7 @@ INLINE Vector exponential(Vector x) {
     UNROLL for (int n = IS_FLOAT ? 7 : 1; n < 12; n++) p = p * r + (REAL)TAYLOR[n];
     p = (p * r + 1) * r + 1;
     const Mask one = (Mask)all(1), power = ((Mask)shifted << (IS_FLOAT ? 23 : 52)) + one;
-    return choose(x < (IS_FLOAT ? -87 : -708), (Vector){0}, p * (Vector)power);
+    return select(x < (IS_FLOAT ? -87 : -708), (Vector){0}, p * (Vector)power);
 }
 
 /* log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)]: 2 artanh s = 2 (s + s^3 / 3 + ...), s = f / (2 + f) */
@@ -80,20 +80,20 @@ INLINE Vector logarithm(Vector x) {
     const Mask moved = (Mask)x - half, k = moved >> digits; /* x = 2^k m, m in [sqrt(1/2), sqrt(2)) */
     const Vector m = (Vector)((Mask)x - (k << digits));
     const Vector value = ((Vector)(k + (Mask)all(magic)) - magic) * two + log_near_one(m - 1);
-    const Vector special = choose(x == 0, all(-(REAL)INFINITY), all((REAL)NAN));
-    return choose(x > 0, choose(x < (REAL)INFINITY, value, x), special);
+    const Vector special = select(x == 0, all(-(REAL)INFINITY), all((REAL)NAN));
+    return select(x > 0, select(x < (REAL)INFINITY, value, x), special);
 }
 
 /* log(1 + e^v); v itself above 20, as in torch */
 INLINE Vector softplus(Vector v) {
     const Vector e = exponential(-absolute(v));
     const Mask large = e > (REAL)0.41421356237309504880;
-    const Vector part = log_near_one(choose(large, (e - 1) * (REAL)0.5, e));
-    const Vector sum = larger(v, (Vector){0}) + (part + choose(large, all((REAL)0.69314718055994530942), (Vector){0}));
-    return choose(v > 20, v, sum);
+    const Vector part = log_near_one(select(large, (e - 1) * (REAL)0.5, e));
+    const Vector sum = larger(v, (Vector){0}) + (part + select(large, all((REAL)0.69314718055994530942), (Vector){0}));
+    return select(v > 20, v, sum);
 }
 
 INLINE Vector sigmoid(Vector v) {
     const Vector e = exponential(-absolute(v));
-    return choose(v < 0, e, all(1)) / (e + 1);
+    return select(v < 0, e, all(1)) / (e + 1);
 }

@@ -139,15 +139,15 @@ def active_loops(
     """Learned active loops beside plaquettes, in flows that are otherwise the same: ESS after equal steps, and after as
     many seconds as the slower of the two took.
 
-    SU(3) in 2D, 4x4, beta = 6: the links and order of `gauge_flow`, two updates a link. SU(2) in 4D, 4^4, beta = 0.5:
-    six updates a link, of which the plaquettes take one for each plaquette.
+    SU(3) in 2D, 4x4, beta = 6: the links and order of `gauge_flow`. SU(2) in 4D, 4^4, beta = 0.5: half of the links of
+    a direction at a time. Two updates a link in both.
     """
     if quick:
         steps_2d, steps_4d, draws = 20, 4, 1024
     plane = links((4, 4), SUN(3))
     space = links((4, 4, 4, 4), SUN(2))
     rows = _compared("SU(3) 4x4, beta 6", plane, 6.0, _plane_layers, 2, steps_2d, batch_2d, draws, seed)
-    return rows + _compared("SU(2) 4^4, beta 0.5", space, 0.5, _hyper_layers, 6, steps_4d, batch_4d, draws, seed)
+    return rows + _compared("SU(2) 4^4, beta 0.5", space, 0.5, _hyper_layers, 2, steps_4d, batch_4d, draws, seed)
 
 
 Layers = Callable[[Space, Sequence[Spectral]], list[Transform]]
