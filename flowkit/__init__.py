@@ -31,6 +31,14 @@ if TYPE_CHECKING:
     from flowkit.groups import SUN as SUN, U1 as U1, Group as Group, Real as Real
     from flowkit.history import History as History
     from flowkit.model import Model as Model
+    from flowkit.multiscale import (
+        ClassFunctionConditional as ClassFunctionConditional,
+        Doubling as Doubling,
+        LinkConditional as LinkConditional,
+        Multiscale as Multiscale,
+        multiscale_flow as multiscale_flow,
+    )
+    from flowkit.natural_gradient import NaturalGradientStep as NaturalGradientStep
     from flowkit.observables import (
         Observable as Observable,
         charge_squared as charge_squared,
@@ -116,8 +124,10 @@ _CONTENTS = {
         "Transform",
     ],
     "flow": ["Flow", "gauge_flow", "scalar_flow"],
+    "multiscale": ["ClassFunctionConditional", "Doubling", "LinkConditional", "Multiscale", "multiscale_flow"],
     "model": ["Model"],
     "train": ["Trainer"],
+    "natural_gradient": ["NaturalGradientStep"],
     "history": ["History"],
     "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "Sampler"],
     "ensemble": ["Ensemble", "draw", "run"],

@@ -25,7 +25,7 @@ ORDER = [
     ["flow"],
     ["multiscale"],
     ["losses"],
-    ["train", "schedules", "checkpoint"],
+    ["train", "schedules", "checkpoint", "natural_gradient"],
     ["samplers"],
     ["ensemble", "formats", "model"],
     ["panels"],

@@ -272,6 +272,15 @@ FIGURES = {
             "fewer steps and draws",
         ),
         Figure(
+            "multiscale-u1-2d",
+            "U(1) in two dimensions from 16x16 to 256x256, beta 1 to 16: multiscale with class functions",
+            "flowkit.production.studies.multiscale:multiscale_u1_2d",
+            "2404.10819",
+            "ESS 0.341, 0.297, 0.277 on 16x16 at beta 8, 12, 16",
+            420,
+            "beta 2 on 16x16 alone, smaller batches, fewer draws",
+        ),
+        Figure(
             "u1-step-ratio",
             "Time of a training step on active sites alone, over that on all sites, U(1) 8x8 and 16x16",
             "flowkit.production.studies.u1:u1_step_ratio",

@@ -1,0 +1,7 @@
+"""Multiscale models: fields built by doubling the lattice, from coarse to fine."""
+
+from flowkit.multiscale.conditional import ClassFunctionConditional, LinkConditional
+from flowkit.multiscale.doubling import Doubling
+from flowkit.multiscale.hierarchy import Multiscale, multiscale_flow
+
+__all__ = ["ClassFunctionConditional", "Doubling", "LinkConditional", "Multiscale", "multiscale_flow"]

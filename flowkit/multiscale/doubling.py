@@ -1,0 +1,106 @@
+"""The geometry of doubling one side of a lattice: which links a coarse link becomes, and which ones are new."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from flowkit.lattice import format_lattice, shift
+from flowkit.loops import link
+from flowkit.space import Space
+
+
+@dataclass(frozen=True)
+class Doubling:
+    """Twice as many sites along mu: coarse site x is fine site 2x (along mu), and 2x + 1 lies halfway to the next.
+
+    U_mu(x) = U^a(x) U^b(x)    a coarse link in direction mu is cut in two halves, at 2x and 2x + 1
+    U_nu(x), nu != mu          stays where it is, at 2x
+    V_nu(x), nu != mu          is new, at 2x + 1
+
+    The map (U, U^a, V) <-> fine field is one to one, commutes with gauge transformations (on the coarse side those of
+    the sites 2x), and has Jacobian 1 in normalised Haar measure, since U^b = U^a^-1 U is a translation of the group.
+
+    coarse    links of any group in two or more dimensions
+    Raises    ValueError for sites, for one dimension, or for a direction that the lattice does not have
+    """
+
+    coarse: Space
+    mu: int
+
+    def __post_init__(self) -> None:
+        if self.coarse.kind != "links" or self.coarse.ndim < 2:
+            raise ValueError(f"A doubling needs links in two or more dimensions; got {self.coarse}.")
+        if not isinstance(self.mu, int) or not 0 <= self.mu < self.coarse.ndim:
+            raise ValueError(f"A doubling of {self.coarse} goes along one of its directions; got {self.mu!r}.")
+
+    @staticmethod
+    def of(fine: Space, mu: int) -> "Doubling":
+        """The doubling along mu that ends at `fine`.
+
+        Raises    ValueError where that side is odd
+        """
+        if fine.lattice[mu] % 2:
+            raise ValueError(f"A doubling along {mu} ends at an even side; got {format_lattice(fine.lattice)}.")
+        return Doubling(fine.on([side // (1 + (nu == mu)) for nu, side in enumerate(fine.lattice)]), mu)
+
+    @property
+    def fine(self) -> Space:
+        """The space of the fields after the doubling."""
+        return self.coarse.on([side * (1 + (nu == self.mu)) for nu, side in enumerate(self.coarse.lattice)])
+
+    @property
+    def across(self) -> list[int]:
+        """The directions nu != mu of the new links, in the order of their component axis."""
+        return [nu for nu in range(self.coarse.ndim) if nu != self.mu]
+
+    def split(self, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(U, U^a, V) of a fine field: [batch, mu, *coarse, *matrix] with all directions, one, and all but one.
+
+        Raises    TypeError or ValueError, as `Space.check`, for fields of another space
+        """
+        axis = 2 + self.mu
+        even, odd = torch.unflatten(self.fine.check(fine), axis, (-1, 2)).unbind(axis + 1)
+        first = link(even, self.mu)
+        whole = self.coarse.group.compose(first, link(odd, self.mu))
+        return self._with(self._without(even), whole), first, self._without(odd)
+
+    def join(self, coarse: Tensor, first: Tensor, new: Tensor) -> Tensor:
+        """The fine field of (U, U^a, V): the inverse of `split`.
+
+        Raises    TypeError or ValueError, as `Space.check`, for a coarse field of another space
+        """
+        even = self._with(self._without(self.coarse.check(coarse)), first)
+        odd = self._with(new, self._second(coarse, first))
+        axis = 2 + self.mu
+        return torch.stack([even, odd], axis + 1).flatten(axis, axis + 1)
+
+    def loops(self, coarse: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+        """R_left and R_right of every new link, each [batch, nu, *coarse, *matrix] in the shape of V, such that
+        V R_left and V R_right are its two plaquettes in the plane (nu, mu), both starting with V:
+
+        R_left  = U^a(x + nu)^-1 U_nu(x)^-1 U^a(x)
+        R_right = U^b(x + nu) U_nu(x + mu)^-1 U^b(x)^-1
+
+        The staples of the new link are R^-1. R_right^-1 R_left closes around the coarse plaquette.
+        """
+        G = self.coarse.group
+        second, side = self._second(coarse, first), self._without(coarse)
+        first_up = torch.cat([shift(first, nu) for nu in self.across], 1)
+        second_up = torch.cat([shift(second, nu) for nu in self.across], 1)
+        left = G.compose(G.inverse(G.compose(side, first_up)), first)
+        right = G.compose(second_up, G.inverse(G.compose(second, shift(side, self.mu))))
+        return left, right
+
+    def _second(self, coarse: Tensor, first: Tensor) -> Tensor:
+        """U^b = U^a^-1 U."""
+        G = self.coarse.group
+        return G.compose(G.inverse(first), link(coarse, self.mu))
+
+    def _without(self, x: Tensor) -> Tensor:
+        """All components but mu."""
+        return torch.cat([x[:, : self.mu], x[:, self.mu + 1 :]], 1)
+
+    def _with(self, x: Tensor, one: Tensor) -> Tensor:
+        """x with `one` put in as component mu."""
+        return torch.cat([x[:, : self.mu], one, x[:, self.mu :]], 1)
