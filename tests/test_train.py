@@ -288,6 +288,7 @@ def test_stop_and_go_equals_the_unbroken_run():
 
 INTERRUPT = """
 import signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
 import flowkit as fk
 space = fk.sites((4, 2))
 flow = fk.Flow(fk.Normal(space), fk.Affine(space))
