@@ -232,7 +232,7 @@ FIGURES = {
             "flowkit.production.studies.sun_kernels:sun_kernels",
             "torch.linalg; Higham, Functions of Matrices (2008)",
             "batched @, eigh, svd, matrix_exp of torch",
-            120,
+            90,
             "a tenth of the batch, three repetitions",
         ),
         Figure(
@@ -241,7 +241,7 @@ FIGURES = {
             "flowkit.production.studies.matrix:matrix_models",
             "Boyda et al., 2008.05456; the normflow package",
             "ESS 0.978 (SU(2), beta 4), 0.9999 (SU(3), beta 6)",
-            90,
+            50,
             "fewer and smaller training steps, fewer draws",
         ),
         Figure(
@@ -250,7 +250,7 @@ FIGURES = {
             "flowkit.production.studies.sun:su2_2d",
             _SUN_FLOWS,
             "ESS 0.91, 0.80, 0.56 on 16x16",
-            800,
+            510,
             "4x4 alone, fewer steps and draws",
         ),
         Figure(
@@ -259,7 +259,7 @@ FIGURES = {
             "flowkit.production.studies.sun:su3_2d",
             _SUN_FLOWS,
             "ESS 0.88, 0.75, 0.48 on 16x16",
-            1700,
+            2200,
             "4x4 alone, fewer steps and draws",
         ),
         Figure(
@@ -268,7 +268,7 @@ FIGURES = {
             "flowkit.production.studies.sun:active_loops",
             "2502.00263",
             "ESS 0.79 with learned loops, 0.22 without",
-            600,
+            350,
             "fewer steps and draws",
         ),
         Figure(
