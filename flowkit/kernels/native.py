@@ -21,6 +21,7 @@ from . import compiling
 
 logger = logging.getLogger(__name__)
 REALS = {torch.float32: "float", torch.float64: "double"}
+LARGE_PAGE, ADVISE_LARGE = 2**21, 14  # bytes; MADV_HUGEPAGE
 
 
 def library(name: str) -> ctypes.CDLL | None:
@@ -70,6 +71,26 @@ def _build(compile_: list[str], source: Path, whole: Path, threads: list[str]) -
     with ThreadPoolExecutor() as pool:
         list(pool.map(_call, calls))
     _call([compile_[0], "-shared", *objects, *threads, "-o", str(whole)])
+
+
+@functools.cache
+def _advise() -> "ctypes._NamedFuncPointer | None":
+    """madvise, where the system takes advice on pages."""
+    if platform.system() != "Linux":
+        return None
+    function = ctypes.CDLL(None).madvise
+    function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return function
+
+
+def on_large_pages(t: torch.Tensor) -> torch.Tensor:
+    """t, just allocated. Where it is large the system is asked for large pages: to clear small ones one by one costs
+    more than a kernel's arithmetic.
+    """
+    if t.nbytes >= 2 * LARGE_PAGE and (advise := _advise()) is not None:
+        first = -(-t.data_ptr() // LARGE_PAGE) * LARGE_PAGE
+        advise(first, (t.data_ptr() + t.nbytes) // LARGE_PAGE * LARGE_PAGE - first, ADVISE_LARGE)
+    return t
 
 
 def _call(command: list[str]) -> None:

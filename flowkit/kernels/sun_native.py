@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .native import REALS, library
+from .native import REALS, library, on_large_pages
 
 LARGEST, LEAST_PIVOT = 16, 0.01  # of the determinants: their size, and their smallest pivot beside the largest entry
 
@@ -59,7 +59,10 @@ def run(name: str, n: int, tensors: tuple[Tensor, ...], numbers: tuple[float, ..
     first = plain[0]
     function, axes, records = _kernel(name, n, first.dtype)
     lead = first.shape[: first.dim() - axes]
-    out = [torch.empty_like(first) if same else torch.empty(lead + tail, dtype=dtype) for tail, dtype, same in records]
+    out = [
+        on_large_pages(torch.empty_like(first) if same else torch.empty(lead + tail, dtype=dtype))
+        for tail, dtype, same in records
+    ]
     function(*[t.data_ptr() for t in plain], *[t.data_ptr() for t in out], *numbers, lead.numel())
     return out[0] if len(out) == 1 else tuple(out)
 

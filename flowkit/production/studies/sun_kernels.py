@@ -15,7 +15,7 @@ from flowkit.production.studies.rows import Row
 Run = Callable[[], Any]
 
 
-def sun_kernels(quick: bool = False, *, batch: int = 250_000, repeats: int = 9, seed: int = 1) -> list[Row]:
+def sun_kernels(quick: bool = False, *, batch: int = 250_000, repeats: int = 17, seed: int = 1) -> list[Row]:
     """Seconds of torch over seconds of the kernel, complex64, forward and forward with backward, timed in turn.
 
     The speed-ups asked of SU(2) over torch.linalg are twice those of SU(3).
