@@ -64,12 +64,7 @@ class Flow(Prior):
 
         Raises    ValueError for fields of another shape, dtype or device
         """
-        if self.space.check(x).real.dtype != self.dtype or x.device != self.device:
-            raise ValueError(
-                f"This flow computes in {self.dtype} on {self.device}; got {x.dtype} fields on {x.device}. "
-                "Move one of them with .to()."
-            )
-        z, logdet = self.transform.inverse(x)
+        z, logdet = self.transform.inverse(self._mine(x))
         return self.prior.log_prob(z) + logdet
 
     def on(self, space: Space) -> "Flow":

@@ -48,12 +48,7 @@ class NaturalGradientStep(TrainingStep):
     def prepare(self, flow: Prior) -> None:
         if not callable(getattr(flow, "score", None)):
             raise ValueError(f"A natural gradient needs a model with a score; {type(flow).__name__} has none.")
-        if not flow.normalised:
-            raise ValueError("Training needs log q, and the flow's prior is not normalised.")
-        trainable = [(name, p) for name, p in flow.named_parameters() if p.requires_grad]
-        if not trainable:
-            raise ValueError("Training needs a flow with parameters; got one with none.")
-        self.names, self.parameters = [name for name, _ in trainable], [p for _, p in trainable]
+        self._take_parameters(flow)
         self.progress = torch.zeros((), dtype=torch.float64, device=flow.device)
         self.predicted = torch.full_like(self.progress, torch.inf)
 

@@ -48,10 +48,23 @@ class TrainingStep(ABC):
 
     names: list[str]
     """Names of the parameters in the order of `Report.norms`."""
+    parameters: list[Tensor]
 
     @abstractmethod
     def prepare(self, flow: Prior) -> None:
         """Take hold of the flow's parameters; called once, by the trainer."""
+
+    def _take_parameters(self, flow: Prior) -> None:
+        """Set `names` and `parameters` to what the flow lets be trained.
+
+        Raises    ValueError for a flow without log q, or with nothing to train
+        """
+        if not flow.normalised:
+            raise ValueError("Training needs log q, and the flow's prior is not normalised.")
+        trainable = [(name, p) for name, p in flow.named_parameters() if p.requires_grad]
+        if not trainable:
+            raise ValueError("Training needs a flow with parameters; got one with none.")
+        self.names, self.parameters = [name for name, _ in trainable], [p for _, p in trainable]
 
     @abstractmethod
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
@@ -96,12 +109,7 @@ class GradientStep(TrainingStep):
         self.lr, self.betas, self.clip, self.amsgrad, self.weight_decay = lr, betas, clip, amsgrad, weight_decay
 
     def prepare(self, flow: Prior) -> None:
-        if not flow.normalised:
-            raise ValueError("Training needs log q, and the flow's prior is not normalised.")
-        trainable = [(name, p) for name, p in flow.named_parameters() if p.requires_grad]
-        if not trainable:
-            raise ValueError("Training needs a flow with parameters; got one with none.")
-        self.names, self.parameters = [name for name, _ in trainable], [p for _, p in trainable]
+        self._take_parameters(flow)
         self.optimizer = torch.optim.Adam(
             self.parameters,
             lr=self.lr,

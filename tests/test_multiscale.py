@@ -18,7 +18,7 @@ GROUPS = [U1, SU2, SU3]
 COARSE = [((2, 3), 0), ((3, 2), 1), ((1, 1), 1), ((2, 1, 3), 0), ((2, 3, 1), 1), ((3, 1, 2), 2)]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def double():
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
@@ -47,7 +47,6 @@ def trained(space, beta, seed=1, batch=1024, steps=40):
 
 @pytest.fixture(scope="module")
 def beta_two():
-    torch.set_default_dtype(torch.float64)
     return trained(fk.links((8, 8), U1), 2.0)
 
 

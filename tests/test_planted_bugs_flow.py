@@ -155,7 +155,7 @@ def no_inverse(space, U, mu, nu, r=1, t=1):
 
 def qr_alone(self, shape, rng, dtype=None):
     z = torch.randn(*shape, self.n, self.n, generator=rng, dtype=self.field_dtype(dtype))
-    return self._unit_determinant(torch.linalg.qr(z)[0])
+    return self.project(torch.linalg.qr(z)[0])
 
 
 def without_two_pi(self, x):

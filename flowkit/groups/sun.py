@@ -66,20 +66,12 @@ class SUN(Group):
             a, b = (z / torch.linalg.vector_norm(z, dim=-1, keepdim=True)).unbind(-1)
             return torch.stack([a, -b.conj(), b, a.conj()], -1).view(*shape, 2, 2)
         z = torch.randn(*shape, self.n, self.n, generator=rng, device=rng.device, dtype=kind)
-        if self.n == 3:  # A z B has the law of z for unitary A and B, and A U B is the projection of A z B
-            return kernels.project(z)
-        q, r = torch.linalg.qr(z)
-        phase = r.diagonal(dim1=-2, dim2=-1)
-        q = q * (phase / phase.abs())[..., None, :]  # Haar on U(N); Mezzadri, math-ph/0609050
-        return self._unit_determinant(q)
+        # A z B has the law of z for unitary A and B, and A U B is the projection of A z B; Mezzadri, math-ph/0609050
+        return kernels.project(z)
 
     def project(self, x: Tensor) -> Tensor:
         """M (M^dagger M)^{-1/2}, the phase of its determinant removed in equal parts from all eigenvalues."""
         return kernels.project(x)
-
-    def _unit_determinant(self, u: Tensor) -> Tensor:
-        angle = torch.linalg.det(u).angle() / self.n
-        return u * torch.polar(torch.ones_like(angle), -angle)[..., None, None]
 
     def torus_density(self, angles: Tensor) -> Tensor:
         """Haar measure on the maximal torus, the density of eigenangles a_1, ..., a_N (radians) of sum 0:

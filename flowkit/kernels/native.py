@@ -93,6 +93,13 @@ def on_large_pages(t: torch.Tensor) -> torch.Tensor:
     return t
 
 
+def plain(t: torch.Tensor) -> torch.Tensor:
+    """The numbers of t one after another in memory, as a kernel reads them."""
+    if t.is_contiguous() and not t.is_conj() and not t.is_neg():
+        return t
+    return t.resolve_conj().resolve_neg().contiguous()
+
+
 def _call(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=120)  # noqa: S603 (our own source)
 

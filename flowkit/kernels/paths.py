@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .native import REALS, library
+from .native import REALS, library, plain
 from .sun import multiply
 
 __all__ = ["path_products", "products", "put_links"]
@@ -45,7 +45,7 @@ def products(x: Tensor, paths: Sequence[Path]) -> tuple[Tensor, ...]:
     if not _serves(x):
         return tuple(_product(x, *path) for path in paths)
     if not (x.requires_grad and torch.is_grad_enabled()):
-        return _forward(_plain(x), paths)
+        return _forward(plain(x), paths)
     out: tuple[Tensor, ...] = _Products.apply(x, paths)  # type: ignore[no-untyped-call]
     return out
 
@@ -128,11 +128,6 @@ def _run(name: str, x: Tensor, pointers: Sequence[Tensor | ctypes.Array[ctypes.c
         raise MemoryError("No memory is left for the gradient of products along paths.")
 
 
-def _plain(t: Tensor) -> Tensor:
-    """The numbers of t one after another in memory."""
-    return t.resolve_conj().resolve_neg().contiguous()
-
-
 def _signs(signs: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
     return (ctypes.c_int64 * len(signs))(*signs)
 
@@ -165,7 +160,7 @@ class _Products(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, paths: Sequence[Path]) -> Any:
         ctx.set_materialize_grads(False)
-        x = _plain(x)
+        x = plain(x)
         ctx.save_for_backward(x)
         ctx.paths = paths
         return _forward(x, paths)
@@ -179,7 +174,7 @@ class _Products(torch.autograd.Function):
         for (index, signs), g in zip(ctx.paths, gradients, strict=True):
             if g is not None:
                 first = torch.empty(index.shape, dtype=torch.uint8, device=x.device)
-                tensors = [x, index.contiguous(), _signs(signs), _plain(g), to_x, seen, first]
+                tensors = [x, index.contiguous(), _signs(signs), plain(g), to_x, seen, first]
                 _run("gradient", x, tensors, links, *index.shape, batch)
         _run("clear", x, [to_x, seen], links, batch)
         return to_x, None
@@ -189,7 +184,7 @@ class _Products(torch.autograd.Function):
 
 
 def _put(x: Tensor, active: Tensor, v: Tensor) -> Tensor:
-    x, v = _plain(x), _plain(v)
+    x, v = plain(x), plain(v)
     y = torch.empty_like(x)
     _run("put", x, [x, active.contiguous(), v, y], x.shape[1], len(active), len(x))
     return y
@@ -204,7 +199,7 @@ class _PutLinks(torch.autograd.Function):
     @staticmethod
     @_once
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, Tensor]:
-        g, active = _plain(g), ctx.active
+        g, active = plain(g), ctx.active
         to_x, to_v = torch.empty_like(g), g.new_empty(len(active), len(g), *g.shape[2:])
         _run("put_gradient", g, [g, active, to_x, to_v], g.shape[1], len(active), len(g))
         return to_x, None, to_v

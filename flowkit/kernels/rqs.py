@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from . import compiled, rqs_torch
-from .native import REALS, library
+from .native import REALS, library, plain
 from .rqs_torch import MIN_BIN, MIN_SLOPE, UNIT
 
-__all__ = ["MIN_BIN", "MIN_SLOPE", "rqs_forward", "rqs_inverse"]
+__all__ = ["rqs_forward", "rqs_inverse"]
 MOST_COMPILED = 8
 _map_fused, _vjp_fused = compiled(rqs_torch.apply), compiled(rqs_torch.vjp)
 
@@ -51,11 +51,6 @@ def _function(name: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
     return function
 
 
-def _plain(t: Tensor) -> Tensor:
-    """The numbers of t one after another in memory."""
-    return t.resolve_neg().contiguous()
-
-
 def _rows(params: Tensor) -> Tensor:
     """params with each row contiguous; rows themselves may lie apart."""
     params = params.resolve_neg()
@@ -66,7 +61,7 @@ def _map(z: Tensor, params: Tensor, bins: int, circular: bool, inverse: bool) ->
     """(y, log dy/dx) at x = z or, if `inverse`, (x, log dx/dy) at y = z."""
     if not _native(z, params, bins, circular):
         return (_map_fused if _fuses(z, bins) else rqs_torch.apply)(z, params, bins, circular, inverse)
-    z, params = _plain(z), _rows(params)
+    z, params = plain(z), _rows(params)
     out, logderiv = torch.empty_like(z), torch.empty_like(z)
     pointers = z.data_ptr(), params.data_ptr(), out.data_ptr(), logderiv.data_ptr()
     options = bins, circular, inverse, params.stride(0), MIN_BIN, MIN_SLOPE, UNIT
@@ -78,10 +73,10 @@ def _vjp(
     x: Tensor, params: Tensor, gy: Tensor, gl: Tensor, bins: int, circular: bool, inverse: bool
 ) -> tuple[Tensor, Tensor]:
     """Gradients with respect to the argument and the parameters, for cotangents (gy, gl); see `rqs_torch.vjp`."""
-    gy, gl = _plain(gy), _plain(gl)
+    gy, gl = plain(gy), plain(gl)
     if not _native(x, params, bins, circular):
         return (_vjp_fused if _fuses(x, bins) else rqs_torch.vjp)(x, params, gy, gl, bins, circular, inverse)
-    x, params = _plain(x), _rows(params)
+    x, params = plain(x), _rows(params)
     g_z, g_params = torch.empty_like(x), x.new_empty(params.shape)
     pointers = [t.data_ptr() for t in (x, params, gy, gl, g_z, g_params)]
     options = bins, circular, inverse, params.stride(0), MIN_BIN, MIN_SLOPE, UNIT

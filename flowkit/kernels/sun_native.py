@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .native import REALS, library, on_large_pages
+from .native import REALS, library, on_large_pages, plain
 
 LARGEST, LEAST_PIVOT = 16, 0.01  # of the determinants: their size, and their smallest pivot beside the largest entry
 
@@ -55,23 +55,16 @@ def _kernel(name: str, n: int, dtype: torch.dtype) -> tuple[Any, int, list[tuple
 
 def run(name: str, n: int, tensors: tuple[Tensor, ...], numbers: tuple[float, ...]) -> Any:
     """The function `name` of sun_torch.py: a tensor, or a tuple of them."""
-    plain = [_plain(t) for t in tensors]
-    first = plain[0]
+    inputs = [plain(t) for t in tensors]
+    first = inputs[0]
     function, axes, records = _kernel(name, n, first.dtype)
     lead = first.shape[: first.dim() - axes]
     out = [
         on_large_pages(torch.empty_like(first) if same else torch.empty(lead + tail, dtype=dtype))
         for tail, dtype, same in records
     ]
-    function(*[t.data_ptr() for t in plain], *[t.data_ptr() for t in out], *numbers, lead.numel())
+    function(*[t.data_ptr() for t in inputs], *[t.data_ptr() for t in out], *numbers, lead.numel())
     return out[0] if len(out) == 1 else tuple(out)
-
-
-def _plain(t: Tensor) -> Tensor:
-    """The numbers of t one after another in memory."""
-    if t.is_contiguous() and not t.is_conj() and not t.is_neg():
-        return t
-    return t.resolve_conj().resolve_neg().contiguous()
 
 
 # ---------------------------------------------------------------- determinants
@@ -89,7 +82,7 @@ def logdet(m: Tensor) -> Tensor | None:
     n = m.shape[-1]
     if m.device.type != "cpu" or m.dtype not in REALS or not 1 <= n <= LARGEST or library("determinant") is None:
         return None
-    m = _plain(m)
+    m = plain(m)
     out, least = m.new_empty(m.shape[:-2]), ctypes.c_double() if m.dtype == torch.float64 else ctypes.c_float()
     _determinant("logdet", m.dtype)(m.data_ptr(), out.data_ptr(), ctypes.addressof(least), n, out.numel())
     return out if least.value >= LEAST_PIVOT else None
@@ -97,7 +90,7 @@ def logdet(m: Tensor) -> Tensor | None:
 
 def logdet_gradient(m: Tensor, g: Tensor) -> Tensor:
     """g m^{-T}, for matrices of which `logdet` gave a number."""
-    m, g = _plain(m), _plain(g)
+    m, g = plain(m), plain(g)
     out = torch.empty_like(m)
     _determinant("logdet_gradient", m.dtype)(m.data_ptr(), g.data_ptr(), out.data_ptr(), m.shape[-1], g.numel())
     return out

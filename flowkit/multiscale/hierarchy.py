@@ -114,18 +114,6 @@ class Multiscale(Prior):
                 scores.insert(0, conditional.score(new, doubling.loops(x, first)))
         return torch.cat(scores, 1)
 
-    def _mine(self, x: Tensor) -> Tensor:
-        """x, of this space, dtype and device.
-
-        Raises    TypeError or ValueError otherwise
-        """
-        if self.space.check(x).real.dtype != self.dtype or x.device != self.device:
-            raise ValueError(
-                f"This model computes in {self.dtype} on {self.device}; got {x.dtype} fields on {x.device}. "
-                "Move one of them with .to()."
-            )
-        return x
-
     def on(self, space: Space) -> "Multiscale":
         """The same weights on another lattice, scale by scale from the finest one, as far as the sides can be halved;
         what is left over is the coarsest prior's. (Haar on a larger coarsest lattice is as good as extra doublings

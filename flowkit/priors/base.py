@@ -53,6 +53,18 @@ class Prior(nn.Module, ABC):
         Raises    TypeError or ValueError, as `Space.check`, for fields of another space
         """
 
+    def _mine(self, x: Tensor) -> Tensor:
+        """x, of this prior's space, dtype and device.
+
+        Raises    TypeError or ValueError otherwise
+        """
+        if self.space.check(x).real.dtype != self.dtype or x.device != self.device:
+            raise ValueError(
+                f"This {type(self).__name__} computes in {self.dtype} on {self.device}; got {x.dtype} fields on "
+                f"{x.device}. Move one of them with .to()."
+            )
+        return x
+
     @abstractmethod
     def on(self, space: Space) -> "Prior":
         """The same prior on another lattice."""

@@ -9,12 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowkit.groups import SUN
-from flowkit.kernels.rqs import MIN_BIN, MIN_SLOPE, rqs_forward, rqs_inverse
+from flowkit.kernels.rqs import rqs_forward, rqs_inverse
+from flowkit.kernels.rqs_torch import MIN_BIN, MIN_SLOPE, UNIT, Bin, evaluate, solve
 from flowkit.kernels.sun import recompose, spectrum
 from flowkit.space import Space, links
 from flowkit.transforms.base import Transform
-
-_UNIT = math.log(math.expm1(1 - MIN_SLOPE))  # the spline's slopes are MIN_SLOPE + softplus(raw + _UNIT)
 
 
 class AlcoveSpline:
@@ -123,17 +122,11 @@ class AlcoveSpline:
         """1 - y, in the last bin of the spline from the formula of that bin read backwards."""
         bins = self.bins
         w, h = (MIN_BIN + (1 - MIN_BIN * bins) * torch.softmax(q, 0)[-1] for q in (p[:bins], p[bins : 2 * bins]))
-        d, e = (MIN_SLOPE + F.softplus(q + _UNIT) for q in (p[-2], p[-1]))
-        s = h / w
-        bend = d + e - 2 * s
-        part = (far / (h if inverse else w)).clamp(max=1)
-        if inverse:
-            linear = e - part * bend
-            root = (linear * linear + 4 * (s - e + part * bend) * s * part).clamp(min=0).sqrt()
-            last = 2 * w * s * part / (linear + root)
-        else:
-            last = h * part * (s * part + e * (1 - part)) / (s + bend * part * (1 - part))
-        return torch.where(part < 1, last, rest)
+        near, low = (MIN_SLOPE + F.softplus(q + UNIT) for q in (p[-1], p[-2]))
+        zero = torch.zeros_like(far)
+        mirrored = Bin(zero, zero, w, h, p[-1], p[-2], near, low)
+        last, _ = (solve if inverse else evaluate)(far.clamp(max=h if inverse else w), mirrored)
+        return torch.where(far < (h if inverse else w), last, rest)
 
 
 class SpectralFlow(Transform):

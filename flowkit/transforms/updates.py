@@ -154,7 +154,7 @@ class Residual(LinkUpdate):
         _, b, d = coefficients
         pairs, structure = _tables(n, matrix.dtype, matrix.device)
         m = n * n - 1
-        basis = SUN(n).generators(matrix).flatten(1).T
+        basis = generators(n, matrix.dtype, matrix.device).flatten(1).T
         slopes = 1j * (torch.stack([one.mT.flatten(-2) for one in w], -2) @ basis)  # d_a t = i Tr T_a W
         rows = torch.cat([slopes.real, slopes.imag], -2)  # [sites, batch, 2 loops, m]
         weights = torch.cat([b + d, b - d]).movedim(0, -1)[..., None]

@@ -1,6 +1,5 @@
 """Multiscale models in two dimensions: U(1)."""
 
-import math
 import sys
 import time
 
@@ -17,7 +16,7 @@ from flowkit.observables import charge_squared, plaquette, topological_charge, w
 from flowkit.production.studies.rows import Row, ess_row, exact_row, seconds_row
 from flowkit.samplers import IndependenceMetropolis
 from flowkit.space import links
-from flowkit.stats import Estimate
+from flowkit.stats import log_z
 from flowkit.train import Trainer
 
 # beta: the ESS of a multiscale model with flows on 16x16, 2404.10819.
@@ -87,7 +86,7 @@ def _on(trainer: Trainer, side: int, n: int, beta: float, seed: int) -> list[Row
     rows = [ess_row(f"{who}, ESS of {n} draws", ensemble.ess(), GOALS.get(side), published)]
     rows.append({"label": f"{who}, draws per second", "value": n / seconds})
     logw = ensemble.series["logw"].flatten()
-    rows.append(_ln_z_row(who, logw, exact.u1_log_z(beta, space.volume)))
+    rows.append(exact_row(f"{who}, ln Z", log_z(logw.numpy()), exact.u1_log_z(beta, space.volume)))
     rows += [exact_row(f"{who}, {o.name}", ensemble.mean(o)) for o in (plaquette, wilson_loop(2, 2), charge_squared)]
     if small:
         rows.append(_charges(who, ensemble.history(topological_charge).flatten(), logw, beta, space.volume))
@@ -97,14 +96,6 @@ def _on(trainer: Trainer, side: int, n: int, beta: float, seed: int) -> list[Row
         row: Row = {"label": f"{who}, tau_int of Q", "value": tau.tau_int, "goal": "<= 0.55"}
         rows.append({**row, "error": tau.tau_int_error, "reached": tau.tau_int <= 0.55})
     return rows
-
-
-def _ln_z_row(who: str, logw: Tensor, exact_value: float) -> Row:
-    """ln Z = ln E_q[w], with the error of that mean."""
-    n = len(logw)
-    w = (logw - logw.max()).exp()
-    value, error = float(logw.max() + w.mean().log()), float(w.std() / w.mean()) / math.sqrt(n)
-    return exact_row(f"{who}, ln Z", Estimate(value, error, 0.5, 0.0, n), exact_value)
 
 
 def _charges(who: str, charge: Tensor, logw: Tensor, beta: float, volume: int) -> Row:
