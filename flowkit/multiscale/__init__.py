@@ -1,6 +1,7 @@
 """Multiscale models: fields built by doubling the lattice, from coarse to fine."""
 
-from flowkit.multiscale.conditional import ClassFunctionConditional, LinkConditional
+from flowkit.multiscale.class_functions import ClassFunctionConditional
+from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Doubling
 from flowkit.multiscale.hierarchy import Multiscale, multiscale_flow
 

@@ -1,13 +1,35 @@
 """The geometry of doubling one side of a lattice: which links a coarse link becomes, and which ones are new."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from flowkit.lattice import format_lattice, shift
-from flowkit.loops import link
+from flowkit.lattice import coordinates, format_lattice, shift
+from flowkit.loops import link, staples
 from flowkit.space import Space
+
+Loops = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """New links that are drawn together, independent of each other given all that is known before them.
+
+    nu        their direction
+    links     their places among all new links, flat over [nu, *coarse]; None for all of them
+    planes    the directions rho in whose planes (nu, rho) both plaquettes of each link are complete but for it
+    """
+
+    nu: int
+    links: Tensor | None
+    planes: tuple[int, ...] = ()
+
+    @property
+    def loops(self) -> int:
+        """Number of loops through each link, those known beforehand among them."""
+        return 2 + 2 * len(self.planes)
 
 
 @dataclass(frozen=True)
@@ -21,12 +43,19 @@ class Doubling:
     The map (U, U^a, V) <-> fine field is one to one, commutes with gauge transformations (on the coarse side those of
     the sites 2x), and has Jacobian 1 in normalised Haar measure, since U^b = U^a^-1 U is a translation of the group.
 
+    Two plaquettes of a new link lie in the plane (nu, mu) and are known before any new link is. Those in planes
+    (nu, rho) hold three more new links, so that in more than two dimensions new links depend on each other. All are
+    drawn at once, each given its two known plaquettes (2404.10819), or, `ordered`, in stages: direction by direction,
+    and in each one colour of a checkerboard after the other, given all plaquettes that the earlier stages complete.
+
     coarse    links of any group in two or more dimensions
+    ordered   draw the new links in stages; makes no difference in two dimensions
     Raises    ValueError for sites, for one dimension, or for a direction that the lattice does not have
     """
 
     coarse: Space
     mu: int
+    ordered: bool = False
 
     def __post_init__(self) -> None:
         if self.coarse.kind != "links" or self.coarse.ndim < 2:
@@ -35,14 +64,15 @@ class Doubling:
             raise ValueError(f"A doubling of {self.coarse} goes along one of its directions; got {self.mu!r}.")
 
     @staticmethod
-    def of(fine: Space, mu: int) -> "Doubling":
+    def of(fine: Space, mu: int, ordered: bool = False) -> "Doubling":
         """The doubling along mu that ends at `fine`.
 
         Raises    ValueError where that side is odd
         """
         if fine.lattice[mu] % 2:
             raise ValueError(f"A doubling along {mu} ends at an even side; got {format_lattice(fine.lattice)}.")
-        return Doubling(fine.on([side // (1 + (nu == mu)) for nu, side in enumerate(fine.lattice)]), mu)
+        coarse = fine.on([side // (1 + (nu == mu)) for nu, side in enumerate(fine.lattice)])
+        return Doubling(coarse, mu, ordered)
 
     @property
     def fine(self) -> Space:
@@ -53,6 +83,24 @@ class Doubling:
     def across(self) -> list[int]:
         """The directions nu != mu of the new links, in the order of their component axis."""
         return [nu for nu in range(self.coarse.ndim) if nu != self.mu]
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The order in which the new links are drawn."""
+        if not self.ordered:
+            return (Stage(self.across[0], None),)
+        lattice, volume = self.coarse.lattice, self.coarse.volume
+        place, stages = coordinates(lattice), []
+        for k, nu in enumerate(self.across):
+            # Neighbours differ in colour where a side is even; plaquettes across odd sides are left out.
+            even = [rho for rho in self.across if rho != nu and lattice[rho] % 2 == 0]
+            colour = place[even].sum(0) % 2
+            for which in range(2 if even else 1):
+                sites = (colour == which).nonzero()[:, 0]
+                # A plaquette is complete where the links along rho are drawn and the neighbour has the other colour.
+                planes = tuple(rho for rho in even if which and rho in self.across[:k])
+                stages.append(Stage(nu, k * volume + sites, planes))
+        return tuple(stages)
 
     def split(self, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(U, U^a, V) of a fine field: [batch, mu, *coarse, *matrix] with all directions, one, and all but one.
@@ -75,7 +123,7 @@ class Doubling:
         axis = 2 + self.mu
         return torch.stack([even, odd], axis + 1).flatten(axis, axis + 1)
 
-    def loops(self, coarse: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+    def loops(self, coarse: Tensor, first: Tensor) -> Loops:
         """R_left and R_right of every new link, each [batch, nu, *coarse, *matrix] in the shape of V, such that
         V R_left and V R_right are its two plaquettes in the plane (nu, mu), both starting with V:
 
@@ -91,6 +139,34 @@ class Doubling:
         left = G.compose(G.inverse(G.compose(side, first_up)), first)
         right = G.compose(second_up, G.inverse(G.compose(second, shift(side, self.mu))))
         return left, right
+
+    def rest(self, stage: Stage, known: Loops, new: Tensor) -> Loops:
+        """All R_i of the links of one stage: `known`, what `loops` gave, then those that earlier stages complete, of
+        each plane the one above and the one below. `new` holds the new links, of which those of earlier stages are
+        read.
+        """
+        if stage.links is None:
+            return known
+        loops = [self.take(stage, one) for one in known]
+        G, k = self.coarse.group, self.across.index(stage.nu)
+        for rho in stage.planes:
+            # Staples in the slice 2x + 1, a field of its own whose links along mu play no part.
+            odd = self._with(new, link(new, 0))
+            for staple in staples(self.coarse, odd, stage.nu, rho):
+                flat = G.inverse(staple).flatten(1, 1 + self.coarse.ndim)
+                loops.append(flat[:, (stage.links - k * self.coarse.volume).to(flat.device)])
+        return tuple(loops)
+
+    def take(self, stage: Stage, new: Tensor) -> Tensor:
+        """The links of one stage, [batch, links, *matrix]; all of them as they are where there is but one stage."""
+        return new if stage.links is None else new.flatten(1, 1 + self.coarse.ndim)[:, stage.links.to(new.device)]
+
+    def put(self, stage: Stage, new: Tensor, links: Tensor) -> Tensor:
+        """`new` with the links of one stage in their places."""
+        if stage.links is None:
+            return links
+        flat = new.flatten(1, 1 + self.coarse.ndim)
+        return flat.index_copy(1, stage.links.to(flat.device), links).view_as(new)
 
     def _second(self, coarse: Tensor, first: Tensor) -> Tensor:
         """U^b = U^a^-1 U."""

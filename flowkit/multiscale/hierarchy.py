@@ -1,118 +1,178 @@
 """A field built from coarse to fine: a coarsest prior, then doublings, each with a model of its new links."""
 
 import copy
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from flowkit.groups import U1
 from flowkit.lattice import format_lattice
-from flowkit.multiscale.conditional import ClassFunctionConditional, LinkConditional
-from flowkit.multiscale.doubling import Doubling
+from flowkit.multiscale.class_functions import ClassFunctionConditional
+from flowkit.multiscale.conditional import LinkConditional
+from flowkit.multiscale.doubling import Doubling, Loops, Stage
 from flowkit.priors import Draw, Haar, Prior
 from flowkit.space import Space
 
-Level = tuple[Doubling, LinkConditional]
+
+class Piece(NamedTuple):
+    """New links that one model describes, with the loops through them."""
+
+    model: LinkConditional
+    links: Tensor
+    rest: Loops
+
+
+Level = tuple[Doubling, LinkConditional | Sequence[LinkConditional]]
 
 
 class Multiscale(Prior):
-    """log q(fine) = log q(coarsest) + sum over doublings and their new links of log q(V | R_left, R_right).
+    """log q(fine) = log q(coarsest) + sum over doublings and their new links of log q(V | R_1, R_2, ...).
 
-    The first halves of coarse links are Haar. Every doubling keeps a model of its own, so that a scale has its own
-    weights.
+    The first halves of coarse links are Haar. A model of new links may serve several doublings or stages: its weights
+    are then shared among these scales.
 
     The model is also a map of base variables: `forward` takes a field z on the same space, whose coarsest part follows
     `coarsest` and whose first halves and new links are Haar, to x. `action.pullback(model)` is the theory in z.
 
     coarsest  any prior on links
-    levels    (doubling, model) from coarse to fine; each doubling begins where the last one ended
-    Raises    ValueError where spaces or groups do not fit
+    levels    (doubling, model) from coarse to fine, with a model for each stage of an ordered doubling; each doubling
+              begins where the last one ended
+    Raises    ValueError where spaces, groups or stages do not fit
     See       2404.10819
     """
 
     def __init__(self, coarsest: Prior, levels: Sequence[Level]):
         space = coarsest.space
-        for doubling, conditional in levels:
+        models: list[LinkConditional] = []
+        self.doublings: list[Doubling] = []
+        which: list[list[int]] = []
+        for doubling, one in levels:
+            own = [one] if isinstance(one, LinkConditional) else list(one)
             if doubling.coarse != space:
                 raise ValueError(f"The next doubling begins at {space}; got one that begins at {doubling.coarse}.")
-            if conditional.group != space.group:
-                name = type(conditional).__name__
-                raise ValueError(f"{name} models links of {conditional.group}; the field is {space}.")
+            if len(own) != len(doubling.stages):
+                raise ValueError(f"A doubling in {len(doubling.stages)} stages needs a model for each; got {len(own)}.")
+            for model in own:
+                if model.group != space.group:
+                    name = type(model).__name__
+                    raise ValueError(f"{name} models links of {model.group}; the field is {space}.")
+                if not any(model is other for other in models):
+                    models.append(model)
+            self.doublings.append(doubling)
+            which.append([next(i for i, other in enumerate(models) if model is other) for model in own])
             space = doubling.fine
         super().__init__(space)
         self.coarsest = coarsest
-        self.doublings = [doubling for doubling, _ in levels]
-        self.conditionals = nn.ModuleList(conditional for _, conditional in levels)
+        self.conditionals = nn.ModuleList(models)
+        self._which = which
         self.normalised = coarsest.normalised
 
     @property
-    def levels(self) -> list[Level]:
-        """(doubling, model), from coarse to fine."""
-        return list(zip(self.doublings, self.conditionals, strict=True))  # type: ignore[arg-type]
+    def levels(self) -> list[tuple[Doubling, tuple[LinkConditional, ...]]]:
+        """(doubling, the model of each of its stages), from coarse to fine."""
+        models = [tuple(self.conditionals[i] for i in own) for own in self._which]
+        return list(zip(self.doublings, models, strict=True))  # type: ignore[arg-type]
 
     def draw(self, n: int, rng: torch.Generator) -> Draw:
         x, logq = self.coarsest.draw(n, rng)
-        for doubling, conditional in self.levels:
-            group = self.space.group
-            first = group.haar((n, 1, *doubling.coarse.lattice), rng, self.dtype).to(self.device)
-            new, logp = conditional.draw(doubling.loops(x, first), rng)
-            x, logq = doubling.join(x, first, new), logq + logp.flatten(1).sum(1)
+        for doubling, models in self.levels:
+            first = self.space.group.haar((n, 1, *doubling.coarse.lattice), rng, self.dtype).to(self.device)
+            x, more = self._through(doubling, models, x, first, lambda model, _, rest: model.draw(rest, rng))
+            logq = logq + more
         return Draw(x, logq)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         return self.draw(n, rng).x
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        total = torch.zeros(len(self._mine(x)), dtype=self.dtype, device=self.device)
-        for doubling, conditional in reversed(self.levels):
+    def _through(
+        self,
+        doubling: Doubling,
+        models: Sequence[LinkConditional],
+        coarse: Tensor,
+        first: Tensor,
+        make: Callable[[LinkConditional, Stage, Loops], tuple[Tensor, Tensor]],
+    ) -> tuple[Tensor, Tensor]:
+        """The fine field and the sum of log q, with `make` for the new links of each stage and their log q."""
+        known, total = doubling.loops(coarse, first), torch.zeros(len(coarse), dtype=self.dtype, device=self.device)
+        new = torch.zeros_like(known[0])
+        for stage, model in zip(doubling.stages, models, strict=True):
+            links, logq = make(model, stage, doubling.rest(stage, known, new))
+            new, total = doubling.put(stage, new, links), total + logq.flatten(1).sum(1)
+        return doubling.join(coarse, first, new), total
+
+    def pieces(self, x: Tensor) -> tuple[Tensor, list[Piece]]:
+        """The coarsest field, and from fine to coarse all new links of a field, stage by stage, with their loops and
+        the model that they belong to.
+        """
+        found = []
+        for doubling, models in reversed(self.levels):
             x, first, new = doubling.split(x)
-            total = total + conditional.log_prob(new, doubling.loops(x, first)).flatten(1).sum(1)
-        return total + self.coarsest.log_prob(x)
+            known = doubling.loops(x, first)
+            for stage, model in zip(doubling.stages, models, strict=True):
+                found.append(Piece(model, doubling.take(stage, new), doubling.rest(stage, known, new)))
+        return x, found
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        coarsest, pieces = self.pieces(self._mine(x))
+        total = self.coarsest.log_prob(coarsest)
+        for piece in pieces:
+            total = total + piece.model.log_prob(piece.links, piece.rest).flatten(1).sum(1)
+        return total
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(x, log|det dx/dz|) of base variables z, [batch, *space.shape] and [batch]."""
         parts, logdet = [], torch.zeros(len(self._mine(z)), dtype=self.dtype, device=self.device)
         for doubling in reversed(self.doublings):
-            z, first, u = doubling.split(z)
-            parts.append((first, u))
+            z, first, base = doubling.split(z)
+            parts.append((first, base))
         x = z
-        for (doubling, conditional), (first, u) in zip(self.levels, reversed(parts), strict=True):
-            new, logq = conditional.from_base(u, doubling.loops(x, first))
-            x, logdet = doubling.join(x, first, new), logdet - logq.flatten(1).sum(1)
+        for (doubling, models), (first, base) in zip(self.levels, reversed(parts), strict=True):
+
+            def make(
+                model: LinkConditional, stage: Stage, rest: Loops, doubling: Doubling = doubling, base: Tensor = base
+            ) -> tuple[Tensor, Tensor]:
+                return model.from_base(doubling.take(stage, base), rest)
+
+            x, logq = self._through(doubling, models, x, first, make)
+            logdet = logdet - logq
         return x, logdet
 
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(z, log|det dz/dx|): the inverse of `forward`."""
         parts, logdet = [], torch.zeros(len(self._mine(x)), dtype=self.dtype, device=self.device)
-        for doubling, conditional in reversed(self.levels):
+        for doubling, models in reversed(self.levels):
             x, first, new = doubling.split(x)
-            u, logq = conditional.to_base(new, doubling.loops(x, first))
-            parts.append((first, u))
-            logdet = logdet + logq.flatten(1).sum(1)
+            known, base = doubling.loops(x, first), torch.zeros_like(new)
+            for stage, model in zip(doubling.stages, models, strict=True):
+                u, logq = model.to_base(doubling.take(stage, new), doubling.rest(stage, known, new))
+                base, logdet = doubling.put(stage, base, u), logdet + logq.flatten(1).sum(1)
+            parts.append((first, base))
         z = x
-        for doubling, (first, u) in zip(self.doublings, reversed(parts), strict=True):
-            z = doubling.join(z, first, u)
+        for doubling, (first, base) in zip(self.doublings, reversed(parts), strict=True):
+            z = doubling.join(z, first, base)
         return z, logdet
 
     def score(self, x: Tensor) -> Tensor:
         """d log q(x) / dparams, [batch, params], in closed form, for the parameters that require a gradient in the
         order of `parameters()`.
 
-        Raises    ValueError where the coarsest prior has such parameters: it offers no score
+        Raises    ValueError where the coarsest prior has such parameters, or where a model offers no score
         """
         if any(p.requires_grad for p in self.coarsest.parameters()):
             raise ValueError(
                 f"The coarsest prior, {type(self.coarsest).__name__}, has parameters but no score; "
                 "freeze them with requires_grad_(False), or train by a gradient."
             )
-        scores: list[Tensor] = [torch.zeros(len(self._mine(x)), 0, dtype=self.dtype, device=self.device)]
-        for doubling, conditional in reversed(self.levels):
-            x, first, new = doubling.split(x)
-            if any(p.requires_grad for p in conditional.parameters()):
-                scores.insert(0, conditional.score(new, doubling.loops(x, first)))
-        return torch.cat(scores, 1)
+        _, pieces = self.pieces(self._mine(x))
+        scores: dict[int, Tensor] = {}
+        for piece in pieces:
+            if any(p.requires_grad for p in piece.model.parameters()):
+                own = piece.model.score(piece.links, piece.rest)
+                scores[id(piece.model)] = own + scores[id(piece.model)] if id(piece.model) in scores else own
+        rows = [scores[id(model)] for model in self.conditionals if id(model) in scores]
+        return torch.cat([torch.zeros(len(x), 0, dtype=self.dtype, device=self.device), *rows], 1)
 
     def on(self, space: Space) -> "Multiscale":
         """The same weights on another lattice, scale by scale from the finest one, as far as the sides can be halved;
@@ -124,10 +184,12 @@ class Multiscale(Prior):
         if space.kind != "links" or space.group != self.space.group or space.ndim != self.space.ndim:
             raise ValueError(f"A model of {self.space} goes to another lattice of its kind; got {space}.")
         levels: list[Level] = []
-        for doubling, conditional in reversed(self.levels):
+        copies = {id(model): copy.deepcopy(model) for _, models in self.levels for model in models}
+        for doubling, models in reversed(self.levels):
             if space.lattice[doubling.mu] % 2:
                 break
-            levels.insert(0, (Doubling.of(space, doubling.mu), copy.deepcopy(conditional)))
+            own = [copies[id(model)] for model in models]
+            levels.insert(0, (Doubling.of(space, doubling.mu, doubling.ordered), own))
             space = levels[0][0].coarse
         return Multiscale(self.coarsest.on(space), levels).to(self.anchor)
 
