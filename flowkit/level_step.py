@@ -140,7 +140,7 @@ class LevelStep(GradientStep):
         if level + 1 < len(self.models):
             haar = self.group.haar((len(self.pool) // 4,), rng, flow.dtype).to(self.pool)
             A = torch.cat([self.pool, haar])
-            y = torch.cat([torch.logsumexp(self._logw(level, part, rng), 0) for part in A.split(2048)]).double()
+            y = torch.cat([torch.logsumexp(self._logw(level, part, rng), 0) for part in torch.split(A, 2048)]).double()
             weight = torch.ones_like(y)
             weight[len(self.pool) :] = 0.1**0.5  # Haar matrices hold f where hardly a plaquette is
             rows = self.characters(A).double() * weight[:, None]
