@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Doubling as Doubling,
         LinkConditional as LinkConditional,
         Multiscale as Multiscale,
+        SU2ClassFunctionConditional as SU2ClassFunctionConditional,
         multiscale_flow as multiscale_flow,
     )
     from flowkit.natural_gradient import NaturalGradientStep as NaturalGradientStep
@@ -125,7 +126,14 @@ _CONTENTS = {
         "Transform",
     ],
     "flow": ["Flow", "gauge_flow", "scalar_flow"],
-    "multiscale": ["ClassFunctionConditional", "Doubling", "LinkConditional", "Multiscale", "multiscale_flow"],
+    "multiscale": [
+        "ClassFunctionConditional",
+        "Doubling",
+        "LinkConditional",
+        "Multiscale",
+        "SU2ClassFunctionConditional",
+        "multiscale_flow",
+    ],
     "model": ["Model"],
     "train": ["Trainer"],
     "natural_gradient": ["NaturalGradientStep"],

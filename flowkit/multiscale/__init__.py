@@ -1,8 +1,16 @@
 """Multiscale models: fields built by doubling the lattice, from coarse to fine."""
 
 from flowkit.multiscale.class_functions import ClassFunctionConditional
+from flowkit.multiscale.class_functions_su2 import SU2ClassFunctionConditional
 from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Doubling
 from flowkit.multiscale.hierarchy import Multiscale, multiscale_flow
 
-__all__ = ["ClassFunctionConditional", "Doubling", "LinkConditional", "Multiscale", "multiscale_flow"]
+__all__ = [
+    "ClassFunctionConditional",
+    "Doubling",
+    "LinkConditional",
+    "Multiscale",
+    "SU2ClassFunctionConditional",
+    "multiscale_flow",
+]
