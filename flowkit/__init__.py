@@ -36,7 +36,10 @@ if TYPE_CHECKING:
         Doubling as Doubling,
         LinkConditional as LinkConditional,
         Multiscale as Multiscale,
+        Refinement as Refinement,
+        ScalarMultiscale as ScalarMultiscale,
         multiscale_flow as multiscale_flow,
+        scalar_multiscale_flow as scalar_multiscale_flow,
     )
     from flowkit.natural_gradient import NaturalGradientStep as NaturalGradientStep
     from flowkit.observables import (
@@ -124,7 +127,16 @@ _CONTENTS = {
         "Transform",
     ],
     "flow": ["Flow", "gauge_flow", "scalar_flow"],
-    "multiscale": ["ClassFunctionConditional", "Doubling", "LinkConditional", "Multiscale", "multiscale_flow"],
+    "multiscale": [
+        "ClassFunctionConditional",
+        "Doubling",
+        "LinkConditional",
+        "Multiscale",
+        "Refinement",
+        "ScalarMultiscale",
+        "multiscale_flow",
+        "scalar_multiscale_flow",
+    ],
     "model": ["Model"],
     "train": ["Trainer"],
     "natural_gradient": ["NaturalGradientStep"],

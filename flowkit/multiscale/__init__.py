@@ -4,5 +4,15 @@ from flowkit.multiscale.class_functions import ClassFunctionConditional
 from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Doubling
 from flowkit.multiscale.hierarchy import Multiscale, multiscale_flow
+from flowkit.multiscale.scalar import Refinement, ScalarMultiscale, scalar_multiscale_flow
 
-__all__ = ["ClassFunctionConditional", "Doubling", "LinkConditional", "Multiscale", "multiscale_flow"]
+__all__ = [
+    "ClassFunctionConditional",
+    "Doubling",
+    "LinkConditional",
+    "Multiscale",
+    "Refinement",
+    "ScalarMultiscale",
+    "multiscale_flow",
+    "scalar_multiscale_flow",
+]
