@@ -27,7 +27,7 @@ def multiscale_phi4(
     *,
     steps: int = 2000,
     batch: int = 256,
-    more_steps: int = 1000,
+    more_steps: int = 4000,
     more_batch: int = 128,
     draws: int = 16384,
     trajectories: int = 64000,
