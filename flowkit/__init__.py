@@ -37,8 +37,11 @@ if TYPE_CHECKING:
         Doubling as Doubling,
         LinkConditional as LinkConditional,
         Multiscale as Multiscale,
+        Refinement as Refinement,
+        ScalarMultiscale as ScalarMultiscale,
         SU2ClassFunctionConditional as SU2ClassFunctionConditional,
         multiscale_flow as multiscale_flow,
+        scalar_multiscale_flow as scalar_multiscale_flow,
     )
     from flowkit.natural_gradient import NaturalGradientStep as NaturalGradientStep
     from flowkit.observables import (
@@ -131,8 +134,11 @@ _CONTENTS = {
         "Doubling",
         "LinkConditional",
         "Multiscale",
+        "Refinement",
         "SU2ClassFunctionConditional",
+        "ScalarMultiscale",
         "multiscale_flow",
+        "scalar_multiscale_flow",
     ],
     "model": ["Model"],
     "train": ["Trainer"],

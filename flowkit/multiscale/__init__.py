@@ -5,12 +5,16 @@ from flowkit.multiscale.class_functions_su2 import SU2ClassFunctionConditional
 from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Doubling
 from flowkit.multiscale.hierarchy import Multiscale, multiscale_flow
+from flowkit.multiscale.scalar import Refinement, ScalarMultiscale, scalar_multiscale_flow
 
 __all__ = [
     "ClassFunctionConditional",
     "Doubling",
     "LinkConditional",
     "Multiscale",
+    "Refinement",
     "SU2ClassFunctionConditional",
+    "ScalarMultiscale",
     "multiscale_flow",
+    "scalar_multiscale_flow",
 ]

@@ -281,6 +281,15 @@ FIGURES = {
             "beta 2 on 16x16 alone, smaller batches, fewer draws",
         ),
         Figure(
+            "multiscale-phi4",
+            "phi^4, m2 = -4, on 16x16 (lambda = 4.98) and 32x32 (lambda = 4.572): multiscale, weights carried over",
+            "flowkit.production.studies.multiscale_phi4:multiscale_phi4",
+            "Gerdes et al., 2207.00283",
+            "ESS 0.90 on 32x32 after long training on a GPU",
+            1000,
+            "few training steps, few draws and a short Monte Carlo",
+        ),
+        Figure(
             "u1-step-ratio",
             "Time of a training step on active sites alone, over that on all sites, U(1) 8x8 and 16x16",
             "flowkit.production.studies.u1:u1_step_ratio",
