@@ -10,6 +10,7 @@ import flowkit
 from flowkit import testing
 from flowkit.actions import Action, ScalarAction
 from flowkit.groups import SUN, Group
+from flowkit.multiscale import LinkConditional
 from flowkit.patterns import Loop, Stripes
 from flowkit.priors import Prior
 from flowkit.samplers import Sampler
@@ -48,6 +49,7 @@ CHECKS = {
     Prior: testing.check_prior,
     Transform: check_transform,
     LinkUpdate: check_update,
+    LinkConditional: testing.check_conditional,
     PointwiseMap: testing.check_pointwise,
     Sampler: testing.check_sampler,
     Schedule: testing.check_schedule,
