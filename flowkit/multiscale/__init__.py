@@ -3,6 +3,14 @@
 from flowkit.multiscale.class_functions import ClassFunctionConditional
 from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Doubling
+from flowkit.multiscale.heatbath_link import HeatbathConditional
 from flowkit.multiscale.hierarchy import Multiscale, multiscale_flow
 
-__all__ = ["ClassFunctionConditional", "Doubling", "LinkConditional", "Multiscale", "multiscale_flow"]
+__all__ = [
+    "ClassFunctionConditional",
+    "Doubling",
+    "HeatbathConditional",
+    "LinkConditional",
+    "Multiscale",
+    "multiscale_flow",
+]
