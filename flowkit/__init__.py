@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from flowkit.multiscale import (
         ClassFunctionConditional as ClassFunctionConditional,
         Doubling as Doubling,
+        HeatbathConditional as HeatbathConditional,
         LinkConditional as LinkConditional,
         Multiscale as Multiscale,
         Refinement as Refinement,
@@ -132,6 +133,7 @@ _CONTENTS = {
     "multiscale": [
         "ClassFunctionConditional",
         "Doubling",
+        "HeatbathConditional",
         "LinkConditional",
         "Multiscale",
         "Refinement",

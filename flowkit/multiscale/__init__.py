@@ -4,12 +4,14 @@ from flowkit.multiscale.class_functions import ClassFunctionConditional
 from flowkit.multiscale.class_functions_su2 import SU2ClassFunctionConditional
 from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Doubling
+from flowkit.multiscale.heatbath_link import HeatbathConditional
 from flowkit.multiscale.hierarchy import Multiscale, multiscale_flow
 from flowkit.multiscale.scalar import Refinement, ScalarMultiscale, scalar_multiscale_flow
 
 __all__ = [
     "ClassFunctionConditional",
     "Doubling",
+    "HeatbathConditional",
     "LinkConditional",
     "Multiscale",
     "Refinement",
