@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.groups import SUN
+from flowkit.kernels.heat import heat_angle, heat_cdf
 from flowkit.kernels.sun import multiply
 from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Loops
@@ -73,7 +74,7 @@ class SU2ClassFunctionConditional(LinkConditional):
         basis = _characters(near - far, characters) + _characters(near + far, characters)
         dtype = torch.get_default_dtype()
         self.register_buffer("basis", basis.flatten(1).to(dtype), persistent=False)
-        self.register_buffer("nodes", _haar_cdf(a[:, 0]).to(dtype), persistent=False)
+        self.register_buffer("nodes", heat_cdf(a[:, 0], 0.0, 2).to(dtype), persistent=False)
 
     def _tables(self) -> _Tables:
         log = (self.coefficients @ self.basis).view(self.rows + 1, self.angles + 1, self.polars + 1)
@@ -175,11 +176,11 @@ class SU2ClassFunctionConditional(LinkConditional):
         along = (vector * frame.axis).sum(-1)
         across = vector - along[..., None] * frame.axis
         c = (along / sine.clamp(min=torch.finfo(sine.dtype).tiny)).clamp(-1, 1)
-        return _haar_cdf(a), c, nn.functional.normalize(across, dim=-1)
+        return heat_cdf(a, 0.0, 2), c, nn.functional.normalize(across, dim=-1)
 
     def _link(self, s: Tensor, c: Tensor, e: Tensor, frame: _Frame) -> Tensor:
         """V of its coordinates."""
-        a = haar_angle(s)
+        a = heat_angle(s, 0.0, 2)
         vector = c[..., None] * frame.axis + (1 - c * c).clamp(min=0).sqrt()[..., None] * e
         x, y, z = (a.sin()[..., None] * vector).unbind(-1)
         diagonal, corner = torch.complex(a.cos(), z), torch.complex(y, x)
@@ -282,28 +283,3 @@ def _solve(p: Tensor, q: Tensor, more: Tensor) -> Tensor:
     more = more.clamp(min=0)
     root = (p * p + 2 * (q - p) * more).clamp(min=0).sqrt()
     return (2 * more / (p + root)).clamp(max=1)
-
-
-def _haar_cdf(a: Tensor) -> Tensor:
-    """s = (a - sin a cos a) / pi, the part of SU(2) at angles below a in [0, pi]."""
-    x = 2 * a
-    near = x < 0.5  # where the difference cancels, its series
-    z = torch.where(near, x, 0.0).square()
-    series = x * z / 6 * (1 - z / 20 * (1 - z / 42 * (1 - z / 72 * (1 - z / 110))))
-    return torch.where(near, series, x - x.sin()) / (2 * math.pi)
-
-
-def haar_angle(s: Tensor) -> Tensor:
-    """a in [0, pi] with (a - sin a cos a) / pi = s in [0, 1]: Kepler's equation x - sin x = 2 pi s, x = 2 a."""
-    with torch.no_grad():
-        small = torch.minimum(s, 1 - s).clamp(min=0)
-        root = (12 * math.pi * small).pow(1 / 3)
-        x = root * (1 + root.square() / 60 + root.pow(4) / 1400)
-        for _ in range(3):  # Halley
-            miss, sine, slope = 2 * math.pi * (_haar_cdf(x / 2) - small), x.sin(), 2 * (x / 2).sin().square()
-            x = x - 2 * miss * slope / (2 * slope.square() - miss * sine).clamp(min=torch.finfo(x.dtype).tiny)
-        a = torch.where(s > 0.5, math.pi - x / 2, x / 2)
-    if not s.requires_grad:
-        return a
-    density = (2 / math.pi) * a.sin().square().clamp(min=torch.finfo(a.dtype).eps)
-    return a + (s - s.detach()) / density
