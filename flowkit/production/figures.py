@@ -290,6 +290,15 @@ FIGURES = {
             "few training steps, few draws and a short Monte Carlo",
         ),
         Figure(
+            "multiscale-su2-2d",
+            "SU(2) in two dimensions, 16x16 and 32x32, beta 1.8, 2.2, 2.7, 8: multiscale with class functions",
+            "flowkit.production.studies.multiscale_sun:multiscale_su2_2d",
+            "2404.10819; " + _SUN_FLOWS,
+            "ESS 0.91, 0.80, 0.56 on 16x16 at beta 1.8, 2.2, 2.7 (2008.05456)",
+            200,
+            "beta 2.2 on 8x8 alone, smaller batches, fewer draws",
+        ),
+        Figure(
             "u1-step-ratio",
             "Time of a training step on active sites alone, over that on all sites, U(1) 8x8 and 16x16",
             "flowkit.production.studies.u1:u1_step_ratio",
