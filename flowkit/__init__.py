@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from flowkit.multiscale import (
         ClassFunctionConditional as ClassFunctionConditional,
         Doubling as Doubling,
+        HeatAngleConditional as HeatAngleConditional,
         LinkConditional as LinkConditional,
         Multiscale as Multiscale,
         multiscale_flow as multiscale_flow,
@@ -125,7 +126,14 @@ _CONTENTS = {
         "Transform",
     ],
     "flow": ["Flow", "gauge_flow", "scalar_flow"],
-    "multiscale": ["ClassFunctionConditional", "Doubling", "LinkConditional", "Multiscale", "multiscale_flow"],
+    "multiscale": [
+        "ClassFunctionConditional",
+        "Doubling",
+        "HeatAngleConditional",
+        "LinkConditional",
+        "Multiscale",
+        "multiscale_flow",
+    ],
     "model": ["Model"],
     "train": ["Trainer"],
     "natural_gradient": ["NaturalGradientStep"],

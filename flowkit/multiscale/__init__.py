@@ -3,6 +3,14 @@
 from flowkit.multiscale.class_functions import ClassFunctionConditional
 from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Doubling
+from flowkit.multiscale.heat_angle import HeatAngleConditional
 from flowkit.multiscale.hierarchy import Multiscale, multiscale_flow
 
-__all__ = ["ClassFunctionConditional", "Doubling", "LinkConditional", "Multiscale", "multiscale_flow"]
+__all__ = [
+    "ClassFunctionConditional",
+    "Doubling",
+    "HeatAngleConditional",
+    "LinkConditional",
+    "Multiscale",
+    "multiscale_flow",
+]
