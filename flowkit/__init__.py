@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from flowkit.multiscale import (
         ClassFunctionConditional as ClassFunctionConditional,
         Doubling as Doubling,
+        HeatAngleConditional as HeatAngleConditional,
         HeatbathConditional as HeatbathConditional,
         LinkConditional as LinkConditional,
         Multiscale as Multiscale,
@@ -133,6 +134,7 @@ _CONTENTS = {
     "multiscale": [
         "ClassFunctionConditional",
         "Doubling",
+        "HeatAngleConditional",
         "HeatbathConditional",
         "LinkConditional",
         "Multiscale",

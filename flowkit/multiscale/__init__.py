@@ -4,6 +4,7 @@ from flowkit.multiscale.class_functions import ClassFunctionConditional
 from flowkit.multiscale.class_functions_su2 import SU2ClassFunctionConditional
 from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Doubling
+from flowkit.multiscale.heat_angle import HeatAngleConditional
 from flowkit.multiscale.heatbath_link import HeatbathConditional
 from flowkit.multiscale.hierarchy import Multiscale, multiscale_flow
 from flowkit.multiscale.scalar import Refinement, ScalarMultiscale, scalar_multiscale_flow
@@ -11,6 +12,7 @@ from flowkit.multiscale.scalar import Refinement, ScalarMultiscale, scalar_multi
 __all__ = [
     "ClassFunctionConditional",
     "Doubling",
+    "HeatAngleConditional",
     "HeatbathConditional",
     "LinkConditional",
     "Multiscale",
