@@ -299,6 +299,15 @@ FIGURES = {
             "beta 2.2 on 8x8 alone, smaller batches, fewer draws",
         ),
         Figure(
+            "multiscale-su3-2d",
+            "SU(3) in two dimensions, 16x16 and 32x32, beta 4, 5, 6, 12: multiscale with heat angles",
+            "flowkit.production.studies.multiscale_sun:multiscale_su3_2d",
+            "2404.10819; " + _SUN_FLOWS,
+            "ESS 0.88, 0.75, 0.48 on 16x16 at beta 4, 5, 6 (2008.05456)",
+            900,
+            "beta 6 on 8x8 alone, fewer steps and draws",
+        ),
+        Figure(
             "u1-step-ratio",
             "Time of a training step on active sites alone, over that on all sites, U(1) 8x8 and 16x16",
             "flowkit.production.studies.u1:u1_step_ratio",
