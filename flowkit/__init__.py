@@ -32,10 +32,15 @@ if TYPE_CHECKING:
     from flowkit.history import History as History
     from flowkit.model import Model as Model
     from flowkit.multiscale import (
+        ByScale as ByScale,
         ClassFunctionConditional as ClassFunctionConditional,
         Doubling as Doubling,
         LinkConditional as LinkConditional,
         Multiscale as Multiscale,
+        ScaleNumbers as ScaleNumbers,
+        by_scale as by_scale,
+        decimated_action as decimated_action,
+        log_weights_by_scale as log_weights_by_scale,
         multiscale_flow as multiscale_flow,
     )
     from flowkit.natural_gradient import NaturalGradientStep as NaturalGradientStep
@@ -124,7 +129,18 @@ _CONTENTS = {
         "Transform",
     ],
     "flow": ["Flow", "gauge_flow", "scalar_flow"],
-    "multiscale": ["ClassFunctionConditional", "Doubling", "LinkConditional", "Multiscale", "multiscale_flow"],
+    "multiscale": [
+        "ByScale",
+        "ClassFunctionConditional",
+        "Doubling",
+        "LinkConditional",
+        "Multiscale",
+        "ScaleNumbers",
+        "by_scale",
+        "decimated_action",
+        "log_weights_by_scale",
+        "multiscale_flow",
+    ],
     "model": ["Model"],
     "train": ["Trainer"],
     "natural_gradient": ["NaturalGradientStep"],

@@ -4,5 +4,17 @@ from flowkit.multiscale.class_functions import ClassFunctionConditional
 from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Doubling
 from flowkit.multiscale.hierarchy import Multiscale, multiscale_flow
+from flowkit.multiscale.scales import ByScale, ScaleNumbers, by_scale, decimated_action, log_weights_by_scale
 
-__all__ = ["ClassFunctionConditional", "Doubling", "LinkConditional", "Multiscale", "multiscale_flow"]
+__all__ = [
+    "ByScale",
+    "ClassFunctionConditional",
+    "Doubling",
+    "LinkConditional",
+    "Multiscale",
+    "ScaleNumbers",
+    "by_scale",
+    "decimated_action",
+    "log_weights_by_scale",
+    "multiscale_flow",
+]
