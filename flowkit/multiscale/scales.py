@@ -17,8 +17,8 @@ from flowkit.stats import Estimate
 
 
 def decimated_action(space: Space, beta: float, area: int, x: Tensor) -> Tensor:
-    """S_A(U) = -sum_P ln sum_r d_r u_r^A chi_r(U_P), the exact action of a coarse field of the Wilson theory, [batch] in
-    double precision.
+    """S_A(U) = -sum_P ln sum_r d_r u_r^A chi_r(U_P), the exact action of a coarse field of the Wilson theory, [batch],
+    in double precision.
 
     Each plaquette of `space` stands for `area` fine ones, whose other links are integrated out: integrating one link
     between two plaquettes squares u_r = c_r/d_r. Z is that of the fine lattice at every scale; area 1 is the Wilson
@@ -36,7 +36,8 @@ def decimated_action(space: Space, beta: float, area: int, x: Tensor) -> Tensor:
     P = loops.plaquettes(space, x)
     if isinstance(group, U1) and area == 2:
         z = 2 * beta * (P / 2).cos().abs()
-        return -(z + torch.special.i0e(z).log()).flatten(1).sum(1)
+        log: Tensor = z + torch.special.i0e(z).log()
+        return -log.flatten(1).sum(1)
     if isinstance(group, U1):
         weight = torch.ones_like(P)
         for n, c in enumerate(exact.u1_decimated(beta, area).tolist()[1:], start=1):
@@ -106,7 +107,7 @@ class ScaleNumbers(NamedTuple):
 
 
 class ByScale(NamedTuple):
-    """All scales of a model, coarse to fine, with the group, "U1" or "SU3", and the coupling."""
+    """All scales of a model, coarse to fine, with the group, as "U(1)" or "SU(3)", and the coupling."""
 
     group: str
     beta: float
@@ -135,7 +136,11 @@ def by_scale(model: Multiscale, action: Wilson, x: Tensor, fields: int = 8) -> B
         kl, added = (stats.estimate(start - now, S=0) for start in (log_z, before))
         found.append(ScaleNumbers(space.lattice, picture, kl, added, stats.ess(now)))
         before = now
-    return ByScale(str(action.space.group), action.beta, tuple(found))
+    return ByScale(_name(action.space), action.beta, tuple(found))
+
+
+def _name(space: Space) -> str:
+    return f"SU({space.group.dimension})" if isinstance(space.group, SUN) else "U(1)"
 
 
 def _plaquettes(space: Space, x: Tensor) -> NDArray[np.float32]:
