@@ -118,7 +118,10 @@ class ByScale(NamedTuple):
 def by_scale(model: Multiscale, action: Wilson, x: Tensor, fields: int = 8) -> ByScale:
     """The fields of a model and its distance from the exact theory, scale by scale, as `panels.Multiscale` shows them.
 
-    KL_j = ln Z - <log w_j>,  ESS_j = <w_j>^2 / <w_j^2>,  w_j as `log_weights_by_scale`, ln Z exact
+    KL_j = <r_j - 1 - ln r_j>,  r_j = w_j / Z,  ESS_j = <w_j>^2 / <w_j^2>,  w_j as `log_weights_by_scale`, Z exact
+
+    Where the ESS is below 1/2 the draws may lack the largest weights, and r_j - 1, whose mean is zero, is left out.
+    Elsewhere it takes away most of the noise: of a small KL the rounding of log q, for one.
 
     x         independent draws of the model; 8,192 or more for the ESS
     fields    how many of them keep their plaquettes
@@ -130,11 +133,13 @@ def by_scale(model: Multiscale, action: Wilson, x: Tensor, fields: int = 8) -> B
     assert log_z is not None  # known wherever the decimated actions are
     pictures = [_plaquettes(scale.space, scale.x) for scale in model.scales(x[:fields])]
     found: list[ScaleNumbers] = []
-    before = np.full(len(x), log_z)
+    before = np.zeros(len(x))
     for picture, (space, logw) in zip(pictures, log_weights_by_scale(model, action, x), strict=True):
-        now = logw.cpu().numpy()
-        kl, added = (stats.estimate(start - now, S=0) for start in (log_z, before))
-        found.append(ScaleNumbers(space.lattice, picture, kl, added, stats.ess(now)))
+        log_ratio = logw.cpu().numpy() - log_z
+        ess = stats.ess(log_ratio)
+        now = np.expm1(log_ratio) - log_ratio if ess.value >= 0.5 else -log_ratio
+        kl, added = stats.estimate(now, S=0), stats.estimate(now - before, S=0)
+        found.append(ScaleNumbers(space.lattice, picture, kl, added, ess))
         before = now
     return ByScale(_name(action.space), action.beta, tuple(found))
 
