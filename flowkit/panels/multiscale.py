@@ -291,7 +291,7 @@ def _short(estimate: Estimate) -> str:
         return "0"
     if not math.isfinite(error):
         return f"{value:.4g}"
-    return f"{value:.1e} ± {error:.0e}" if abs(value) < 1e-3 else format_error(value, error)
+    return f"{value:.1e} ± {error:.1e}" if abs(value) < 1e-3 else format_error(value, error)
 
 
 def _chart(label: str, colour: str, estimates: list[Estimate], limits: list[float] | None) -> dict[str, Any]:
