@@ -180,7 +180,7 @@ function render({ model, el }) {
   const field = slider("field", model.get("fields"), (value) => set("field", value));
   const line = make("p", "fk-line");
   line.setAttribute("aria-live", "polite");
-  const canvas = make("canvas", "fk-field");
+  const canvas = make("canvas", "fk-heatmap");
   canvas.setAttribute("role", "img");
   const [width, height] = lattices.at(-1);
   canvas.style.aspectRatio = `${width} / ${height}`;
