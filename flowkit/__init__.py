@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from flowkit.level_step import LevelStep as LevelStep
     from flowkit.model import Model as Model
     from flowkit.multiscale import (
+        ByScale as ByScale,
         ClassFunctionConditional as ClassFunctionConditional,
         Doubling as Doubling,
         HeatAngleConditional as HeatAngleConditional,
@@ -41,7 +42,11 @@ if TYPE_CHECKING:
         Multiscale as Multiscale,
         Refinement as Refinement,
         ScalarMultiscale as ScalarMultiscale,
+        ScaleNumbers as ScaleNumbers,
         SU2ClassFunctionConditional as SU2ClassFunctionConditional,
+        by_scale as by_scale,
+        decimated_action as decimated_action,
+        log_weights_by_scale as log_weights_by_scale,
         multiscale_flow as multiscale_flow,
         scalar_multiscale_flow as scalar_multiscale_flow,
     )
@@ -132,6 +137,7 @@ _CONTENTS = {
     ],
     "flow": ["Flow", "gauge_flow", "scalar_flow"],
     "multiscale": [
+        "ByScale",
         "ClassFunctionConditional",
         "Doubling",
         "HeatAngleConditional",
@@ -141,6 +147,10 @@ _CONTENTS = {
         "Refinement",
         "SU2ClassFunctionConditional",
         "ScalarMultiscale",
+        "ScaleNumbers",
+        "by_scale",
+        "decimated_action",
+        "log_weights_by_scale",
         "multiscale_flow",
         "scalar_multiscale_flow",
     ],

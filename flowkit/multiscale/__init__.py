@@ -8,8 +8,10 @@ from flowkit.multiscale.heat_angle import HeatAngleConditional
 from flowkit.multiscale.heatbath_link import HeatbathConditional
 from flowkit.multiscale.hierarchy import Multiscale, multiscale_flow
 from flowkit.multiscale.scalar import Refinement, ScalarMultiscale, scalar_multiscale_flow
+from flowkit.multiscale.scales import ByScale, ScaleNumbers, by_scale, decimated_action, log_weights_by_scale
 
 __all__ = [
+    "ByScale",
     "ClassFunctionConditional",
     "Doubling",
     "HeatAngleConditional",
@@ -19,6 +21,10 @@ __all__ = [
     "Refinement",
     "SU2ClassFunctionConditional",
     "ScalarMultiscale",
+    "ScaleNumbers",
+    "by_scale",
+    "decimated_action",
+    "log_weights_by_scale",
     "multiscale_flow",
     "scalar_multiscale_flow",
 ]

@@ -1,7 +1,7 @@
 """A field built from coarse to fine: a coarsest prior, then doublings, each with a model of its new links."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -112,42 +112,39 @@ class Multiscale(Prior):
             new, total = doubling.put(stage, new, links), total + logq.flatten(1).sum(1)
         return doubling.join(coarse, first, new), total
 
+    def _peeled(self, x: Tensor) -> Iterator[tuple[Tensor, list[Piece]]]:
+        """From fine to coarse: the field that a doubling began with, and the new links of its stages."""
+        for doubling, models in reversed(self.levels):
+            x, first, new = doubling.split(x)
+            known, found = doubling.loops(x, first), []
+            for stage, model in zip(doubling.stages, models, strict=True):
+                found.append(Piece(model, doubling.take(stage, new), doubling.rest(stage, known, new)))
+            yield x, found
+
     def pieces(self, x: Tensor) -> tuple[Tensor, list[Piece]]:
         """The coarsest field, and from fine to coarse all new links of a field, stage by stage, with their loops and
         the model that they belong to.
         """
-        found = []
-        for doubling, models in reversed(self.levels):
-            x, first, new = doubling.split(x)
-            known = doubling.loops(x, first)
-            for stage, model in zip(doubling.stages, models, strict=True):
-                found.append(Piece(model, doubling.take(stage, new), doubling.rest(stage, known, new)))
+        found: list[Piece] = []
+        for coarse, some in self._peeled(x):
+            x, found = coarse, found + some
         return x, found
 
     def scales(self, x: Tensor) -> list[Scale]:
         """x at every scale, coarse to fine, with log q of the model that ends there; the last one is x itself."""
         fields, steps = [self._mine(x)], []
-        for doubling, models in reversed(self.levels):
-            coarse, first, new = doubling.split(fields[-1])
-            known, step = doubling.loops(coarse, first), torch.zeros(len(x), dtype=self.dtype, device=self.device)
-            for stage, model in zip(doubling.stages, models, strict=True):
-                logq = model.log_prob(doubling.take(stage, new), doubling.rest(stage, known, new))
-                step = step + logq.flatten(1).sum(1)
+        for coarse, pieces in self._peeled(x):
             fields.append(coarse)
-            steps.append(step)
+            steps.append([piece.model.log_prob(piece.links, piece.rest).flatten(1).sum(1) for piece in pieces])
         logq = self.coarsest.log_prob(fields[-1])
         found = [Scale(self.coarsest.space, fields[-1], logq)]
         for doubling, field, step in zip(self.doublings, reversed(fields[:-1]), reversed(steps), strict=True):
-            logq = logq + step
+            logq = logq + sum(step)
             found.append(Scale(doubling.fine, field, logq))
         return found
 
     def log_prob(self, x: Tensor) -> Tensor:
-        coarsest, pieces = self.pieces(self._mine(x))
-        total = self.coarsest.log_prob(coarsest)
-        for piece in pieces:
-            total = total + piece.model.log_prob(piece.links, piece.rest).flatten(1).sum(1)
-        return total
+        return self.scales(x)[-1].logq
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(x, log|det dx/dz|) of base variables z, [batch, *space.shape] and [batch]."""
