@@ -308,6 +308,15 @@ FIGURES = {
             "beta 6 on 8x8 alone, fewer steps and draws",
         ),
         Figure(
+            "multiscale-cost",
+            "U(1) on 16x16, beta 2, 6, 12: seconds per independent configuration, multiscale against heatbath and HMC",
+            "flowkit.production.studies.multiscale_cost:multiscale_cost",
+            "2404.10819",
+            "heatbath with overrelaxation and HMC on the same machine",
+            150,
+            "beta 6 alone, an eighth of the steps",
+        ),
+        Figure(
             "u1-step-ratio",
             "Time of a training step on active sites alone, over that on all sites, U(1) 8x8 and 16x16",
             "flowkit.production.studies.u1:u1_step_ratio",
