@@ -197,6 +197,14 @@ def test_c_equals_torch(dtype, tolerance, count):
             testing.require_close(one, other, f"C and torch, n = {n}", tolerance)
 
 
+@pytest.mark.usefixtures("in_torch")
+def test_many_numbers_without_a_compiler():
+    u = torch.rand(2, 3000, generator=testing.seeded(), dtype=F64).requires_grad_()
+    (slope,) = torch.autograd.grad(heat_angle(u, 3.0, 2).sum(), u)
+    (alone,) = torch.autograd.grad(heat_angle(part := u.detach()[1, 2000:].requires_grad_(), 3.0, 2).sum(), part)
+    testing.require_close(slope[1, 2000:], alone, "numbers in chunks", 1e-12)
+
+
 def test_numbers_broadcast_and_keep_their_shape():
     u = torch.rand(3, 1, generator=testing.seeded(), dtype=F64).requires_grad_()
     kappa = torch.rand(4, generator=testing.seeded(2), dtype=F64).requires_grad_()

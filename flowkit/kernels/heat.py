@@ -9,6 +9,7 @@ Gradients are of first order. Single precision solves F(a) = u to a few 1e-7; u 
 
 import ctypes
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from .native import REALS, library, plain
 
 __all__ = ["heat_angle", "heat_cdf", "heat_log_norm", "heat_mean"]
 LARGEST = 64  # n
+CHUNK = 4096
 _once = torch.autograd.function.once_differentiable
 _OUTPUTS = {"norm": (1, 2), "cdf": (2, 1), "slopes": (3, 2), "angle": (2, 1)}  # numbers in and out
 
@@ -86,13 +88,6 @@ def _together(who: str, value: Tensor, kappa: Tensor | float, n: int) -> tuple[T
 
 
 @functools.cache
-def _rule(n: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, float]:
-    x, weights, reach = heat_torch.rule(n, dtype)
-    with torch.inference_mode(False):
-        return x.to(dtype), weights.to(dtype), reach
-
-
-@functools.cache
 def _function(name: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
     function: ctypes._NamedFuncPointer = getattr(library("heat"), f"{name}_{REALS[dtype]}")
     function.argtypes = [ctypes.c_void_p] * (sum(_OUTPUTS[name]) + 2)
@@ -104,13 +99,26 @@ def _function(name: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
 def _run(name: str, n: int, *tensors: Tensor) -> Any:
     """The function `name` of heat_torch.py, in C on a CPU."""
     if not tensors[0].is_cpu or library("heat") is None:
-        return getattr(heat_torch, name)(*tensors, n)
+        return _in_chunks(getattr(heat_torch, name), n, tensors)
     inputs = [plain(t) for t in tensors]
     out = [torch.empty_like(inputs[0]) for _ in range(_OUTPUTS[name][1])]
-    x, weights, reach = _rule(n, inputs[0].dtype)
+    dtype, device = inputs[0].dtype, inputs[0].device
+    x, weights = heat_torch.rule(n, dtype, device)
     pointers = [t.data_ptr() for t in (*inputs, *out, x, weights)]
-    _function(name, inputs[0].dtype)(*pointers, len(x), n, reach, heat_torch.haar_log(n), out[0].numel())
+    options = len(x), n, heat_torch.reach(n, dtype), heat_torch.haar_log(n)
+    _function(name, dtype)(*pointers, *options, out[0].numel())
     return out[0] if len(out) == 1 else tuple(out)
+
+
+def _in_chunks(function: Callable[..., Any], n: int, tensors: tuple[Tensor, ...]) -> Any:
+    """function(*tensors, n), on a CPU so many numbers at once that a sum's terms fit into its cache."""
+    like = tensors[0]
+    if not like.is_cpu or like.numel() <= CHUNK:
+        return function(*tensors, n)
+    parts = [function(*chunk, n) for chunk in zip(*(torch.split(t.flatten(), CHUNK) for t in tensors), strict=True)]
+    if isinstance(parts[0], Tensor):
+        return torch.cat(parts).view(like.shape)
+    return tuple(torch.cat(column).view(like.shape) for column in zip(*parts, strict=True))
 
 
 class _Angle(torch.autograd.Function):

@@ -20,12 +20,17 @@ MOST_TURN = 60.0  # of log tan^2(a/2) in one of them
 
 
 @functools.cache
-def rule(n: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, float]:
-    """Nodes in [0, 1] and weights, in double precision, and the exponent 2 kappa w at which f ends."""
-    points, reach = (36 + 2 * n // 3, 40.0) if dtype == torch.float64 else (20 + n // 2, 20.0)
+def rule(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Nodes in [0, 1] and weights, each [points]."""
+    points = 36 + 2 * n // 3 if dtype == torch.float64 else 20 + n // 2
     x, weights = np.polynomial.legendre.leggauss(points)
     with torch.inference_mode(False):
-        return torch.from_numpy((x + 1) / 2), torch.from_numpy(weights / 2), reach + 1.2 * n
+        return torch.from_numpy((x + 1) / 2).to(device, dtype), torch.from_numpy(weights / 2).to(device, dtype)
+
+
+def reach(n: int, dtype: torch.dtype) -> float:
+    """2 kappa w at which f ends."""
+    return (40.0 if dtype == torch.float64 else 20.0) + 1.2 * n
 
 
 @functools.cache
@@ -49,14 +54,13 @@ def weight(t: Tensor, kappa: Tensor, n: int) -> tuple[Tensor, Tensor]:
 
 def end(kappa: Tensor, n: int) -> Tensor:
     """The angle up to which f is integrated."""
-    reach = rule(n, kappa.dtype)[2]
-    return 2 * (reach / (2 * kappa).clamp(min=reach)).sqrt().clamp(max=1).asin()
+    most = reach(n, kappa.dtype)
+    return 2 * (most / (2 * kappa).clamp(min=most)).sqrt().clamp(max=1).asin()
 
 
 def nodes(start: Tensor, stop: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Angles and weights of the sum over [start, stop], each [points, ...]."""
-    x, weights, _ = rule(n, start.dtype)
-    x, weights = x.to(start), weights.to(start)
+    x, weights = rule(n, start.dtype, start.device)
     spread = (-1, *[1] * start.dim())
     return start + (stop - start) * x.view(spread), (stop - start) * weights.view(spread)
 
