@@ -25,9 +25,9 @@ KNOWN = {"phi_squared": (0.25653, 0.00015), "susceptibility": (25.34, 0.27)}
 def multiscale_phi4(
     quick: bool = False,
     *,
-    steps: int = 1200,
+    steps: int = 900,
     batch: int = 128,
-    more_steps: int = 2400,
+    more_steps: int = 1400,
     more_batch: int = 64,
     draws: int = 16384,
     trajectories: int = 64000,
@@ -47,7 +47,7 @@ def multiscale_phi4(
     means = {o.name: chains.mean(o) for o in OBSERVED}
     rows = _rows(model, small, seconds, 0.7, None, {n: (m.value, m.error) for n, m in means.items()}, draws, seed)
     model = model.on(large.space)
-    seconds += _train(model, large, more_steps, more_batch, 6e-3, seed)
+    seconds += _train(model, large, more_steps, more_batch, 8e-3, seed)
     return rows + _rows(model, large, seconds, 0.3, "0.90", KNOWN, draws, seed)
 
 
