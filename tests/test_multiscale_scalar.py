@@ -53,6 +53,33 @@ def test_the_last_two_stages_know_their_four_neighbours():
             assert {int(around[site]) for stage in stages[-2:] for site in stage} <= known
 
 
+@pytest.mark.parametrize(("kernel", "missing"), [(3, 0.627), (5, 0.008)])
+def test_what_the_stages_leave_out_in_the_free_field(kernel, missing):
+    """sum over stages of ln sqrt(var(x | sites its network reads) / var(x | all sites before)) at 16x16, L/xi = 4:
+    KL of the best such model from the free field in its finest doubling. Kernel 3 hides the centres from one another.
+    """
+    lattice = (16, 16)
+    level = fk.Refinement(fk.sites(lattice), bins=4, hidden=(6,), kernel=kernel)
+    momenta = 4 * torch.sin(torch.pi * torch.arange(16) / 16) ** 2
+    propagator = torch.fft.ifft2(1 / (2 * (momenta[:, None] + momenta + 1 / 16))).real
+    place = torch.stack([torch.arange(256) // 16, torch.arange(256) % 16])
+    apart = (place[:, :, None] - place[:, None]) % 16
+    cov = propagator[apart[0], apart[1]]
+
+    def half_log_det(sites):
+        return float(torch.linalg.slogdet(cov[sites][:, sites])[1]) / 2
+
+    total = 0.0
+    for i, (net, stage) in enumerate(zip(level.nets, level.stages, strict=True)):
+        known = level.get_buffer(f"known{i}")
+        x = torch.randn(1, len(known), 1, generator=testing.seeded()).requires_grad_()
+        net([x])[:, 0].square().sum().backward()
+        read = known[x.grad[0, :, 0] != 0]
+        alone = half_log_det(torch.cat([read, stage[:1]])) - half_log_det(read)
+        total += len(stage) * alone - (half_log_det(torch.cat([known, stage])) - half_log_det(known))
+    assert total == pytest.approx(missing, abs=0.0005)
+
+
 # ---------------------------------------------------------------- the density
 
 

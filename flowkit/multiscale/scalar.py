@@ -49,7 +49,8 @@ class Refinement(Transform):
     Field     sites, [batch, components, *lattice], even sides; the coarse field sits at the even coordinates
     bins      of the splines
     hidden    channels of the networks' hidden layers
-    kernel    side of the first convolution, which alone looks at neighbours
+    kernel    side of the first convolution, which alone looks at neighbours; the first stage, which sees coarse sites
+              alone, takes kernel + 2 and so sixteen of them in two dimensions instead of four
     Raises    ValueError for links, odd sides, or a coarse lattice of one site, which has no two colours
     """
 
@@ -65,9 +66,8 @@ class Refinement(Transform):
             self.register_buffer(f"new{i}", stage, persistent=False)
             self.register_buffer(f"known{i}", known, persistent=False)
             source, outputs = [(space.components, known)], self.map.count * space.components
-            nets.append(
-                ConvNet(space.lattice, source, stage, outputs, hidden, (kernel, *[1] * len(self.hidden))).shrink(0.1)
-            )
+            sides = (kernel if i else kernel + 2, *[1] * len(self.hidden))
+            nets.append(ConvNet(space.lattice, source, stage, outputs, hidden, sides).shrink(0.1))
             known = torch.cat([known, stage]).sort().values
         self.nets = nn.ModuleList(nets)
 

@@ -286,7 +286,7 @@ FIGURES = {
             "flowkit.production.studies.multiscale_phi4:multiscale_phi4",
             "Gerdes et al., 2207.00283",
             "ESS 0.90 on 32x32 after long training on a GPU",
-            1000,
+            510,
             "few training steps, few draws and a short Monte Carlo",
         ),
         Figure(
