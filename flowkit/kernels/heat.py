@@ -17,7 +17,7 @@ from torch import Tensor
 from . import heat_torch
 from .native import REALS, library, plain
 
-__all__ = ["heat_angle", "heat_cdf", "heat_log_norm"]
+__all__ = ["heat_angle", "heat_cdf", "heat_log_norm", "heat_mean"]
 LARGEST = 64  # n
 _once = torch.autograd.function.once_differentiable
 _OUTPUTS = {"norm": (1, 2), "cdf": (2, 1), "slopes": (3, 2), "angle": (2, 1)}  # numbers in and out
@@ -57,6 +57,18 @@ def heat_log_norm(kappa: Tensor, n: int, scaled: bool = False) -> Tensor:
     (kappa,) = _check("heat_log_norm", n, kappa)
     logs: Tensor = _LogNorm.apply(kappa, n)  # type: ignore[no-untyped-call]
     return logs if scaled else logs + kappa
+
+
+@torch.no_grad()
+def heat_mean(kappa: Tensor, n: int) -> Tensor:
+    """<cos a> = I_{n/2+1}(kappa) / I_{n/2}(kappa), without gradients.
+
+    kappa     >= 0, [...]
+    Raises    as `heat_angle`
+    """
+    (kappa,) = _check("heat_mean", n, kappa)
+    mean: Tensor = 1 - _run("norm", n, kappa)[1]
+    return mean
 
 
 def _check(who: str, n: int, *tensors: Tensor) -> tuple[Tensor, ...]:
