@@ -19,12 +19,14 @@ class Frame(NamedTuple):
     right     [links, n, n], unitary, det right = det left
     scales    [n, links], real
     phase     e^{i phi}, [links]; None for 1
+    sines     of two staples, left^dagger (S_1 - S_2) right = -i diag(sines), [n, links]; None for others
     """
 
     left: Tensor
     right: Tensor
     scales: Tensor
     phase: Tensor | None
+    sines: Tensor | None = None
 
     def turned(self, angles: list[Tensor]) -> "Frame":
         """left P and right P, P the phases 0 and these; in radians, each [links]."""
@@ -90,7 +92,8 @@ def between(rest: Loops) -> Frame:
     order = _outwards(angles.shape[-1])
     vectors, half = vectors[..., order], angles[..., order] / 2
     right = multiply(first, vectors) * torch.polar(torch.ones_like(half), -half).unsqueeze(-2)
-    return Frame(vectors, right, 2 * half.movedim(-1, 0).cos(), None)
+    half = half.movedim(-1, 0)
+    return Frame(vectors, right, 2 * half.cos(), None, 2 * half.sin())
 
 
 def singular(J: Tensor, difference: Tensor | None = None) -> Frame:
@@ -127,12 +130,16 @@ def _unit(z: Tensor) -> Tensor:
     return torch.where(size > 0, z / torch.where(size > 0, size, 1), 1)
 
 
+def _quaternion(m: Tensor) -> tuple[Tensor, Tensor]:
+    """a and b of the multiple of an SU(2) matrix, with first column (a, b), that is nearest to a 2x2 matrix."""
+    return (m[..., 0, 0] + m[..., 1, 1].conj()) / 2, (m[..., 1, 0] - m[..., 0, 1].conj()) / 2
+
+
 def quaternion(J: Tensor) -> Frame:
     """The frame of any 2x2 matrix: Re Tr V J^dagger depends on the multiple of an SU(2) matrix, k W with W = left, that
     is nearest to J; both scales are k and right = 1.
     """
-    a = (J[..., 0, 0] + J[..., 1, 1].conj()) / 2
-    b = (J[..., 1, 0] - J[..., 0, 1].conj()) / 2
+    a, b = _quaternion(J)
     square = a.real.square() + a.imag.square() + b.real.square() + b.imag.square()
     none = square <= torch.finfo(square.dtype).tiny
     k = torch.where(none, 1, square).sqrt()
@@ -141,6 +148,14 @@ def quaternion(J: Tensor) -> Frame:
     k = torch.where(none, 0, k)
     eye = torch.eye(2, dtype=J.dtype, device=J.device).expand_as(J)
     return Frame(left, eye, torch.stack([k, k]), None)
+
+
+def lean(frame: Frame, K: Tensor) -> list[Tensor]:
+    """The four numbers on which Re Tr R i K depends for R in SU(2), in the frame of another form: the quaternion of
+    left^dagger (i K)^dagger, each [links].
+    """
+    a, b = _quaternion(-1j * multiply(frame.left, K.mH, adjoint_a=True))
+    return [a.real, a.imag, b.real, b.imag]
 
 
 def identity(like: Tensor) -> Frame:

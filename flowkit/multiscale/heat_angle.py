@@ -11,7 +11,7 @@ from flowkit.kernels.sun import multiply
 from flowkit.multiscale.columns import Cube, HaarColumn, HeatColumn
 from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Loops
-from flowkit.multiscale.frames import Frame, beside, between, complete, identity, quaternion, singular, split
+from flowkit.multiscale.frames import Frame, beside, between, complete, identity, lean, quaternion, singular, split
 
 
 class HeatAngleConditional(LinkConditional):
@@ -60,11 +60,11 @@ class HeatAngleConditional(LinkConditional):
         self.group: SUN = SUN(n)
         self.loops = loops
         self.log_weights = nn.Parameter(torch.full((1 if loops == 2 else loops,), math.log(strength / n)))
-        columns, features = [], n + 2 * (loops > 2 and n > 2)
+        columns, features = [], 2 * n if loops == 2 else n + 2 * (n > 2)
         for size in range(n, 1, -1):
             columns.append(HeatColumn(size, bins if splines else 0, features, hidden, turns=size == 2 < n))
             features += size + 2  # what it draws
-            features += 1 if size == 3 else size + 1  # the scales and the phase of the next one
+            features += 5 if size == 3 else size + 1  # the next frame
         self.columns = nn.ModuleList(columns)
         self._haar = [HaarColumn(size) for size in range(n, 1, -1)]
 
@@ -83,6 +83,8 @@ class HeatAngleConditional(LinkConditional):
             J = sum(w * r.mH for w, r in zip(weights / mean, rest, strict=True))
             frame = singular(J, (rest[0] - rest[1]).mH)
         features = list(frame.scales / (self.loops / 2))
+        if frame.sines is not None:
+            features += list(frame.sines)
         if frame.phase is not None:
             turn = frame.phase**self.group.n
             features += [turn.real, turn.imag]
@@ -92,11 +94,15 @@ class HeatAngleConditional(LinkConditional):
         """The frame of the SU(n-1) matrix R: Re Tr E diag(1, R) D e^{-i phi} = const + Re Tr R K; of 1 for Haar measure
         and n > 3, where K has equal singular values.
         """
-        K = frame.form()[:, 1:, None] * E[:, 1:, 1:]
+        minor = E[:, 1:, 1:]
+        K = frame.form()[:, 1:, None] * minor
         if K.shape[-1] == 2:
-            frame = quaternion(K.mH)
-            context += [frame.scales[0] / (self.loops / 2)]
-            return frame
+            inner = quaternion(K.mH)
+            if weight is not None:
+                # How R feels the difference of two staples, or else the imaginary part of its form.
+                other = K if frame.sines is None else frame.sines.movedim(0, -1)[:, 1:, None] * minor
+                context += [x / (self.loops / 2) for x in (inner.scales[0], *lean(inner, other))]
+            return inner
         if weight is None:
             return identity(K)
         frame = singular(K.mH)
