@@ -112,10 +112,10 @@ function bars(chart, labels, onPick) {
   el.append(head, holder);
 
   function draw(theme, selected) {
-    value.textContent = `${number(chart.values[selected], 3)} at ${labels[selected]}`;
+    value.textContent = `${number(chart.values[selected])} at ${labels[selected]}`;
     const width = holder.clientWidth;
     if (width < 60) return;
-    const height = 150;
+    const height = width < 420 ? 150 : 190;
     const [left, right, top, bottom] = [52, 6, 8, 36];
     const ends = chart.values.flatMap((v, i) => [v - chart.errors[i], v + chart.errors[i]]);
     const low = chart.range ? chart.range[0] : Math.min(0, ...ends);
@@ -163,7 +163,7 @@ function bars(chart, labels, onPick) {
 
 function render({ model, el }) {
   const lattices = model.get("lattices");
-  const labels = lattices.map((lattice) => lattice.join("×"));
+  const labels = lattices.map((lattice) => lattice.join("x"));
   const colours = model.get("colours");
   const table = rgb(colours.table);
   const root = make("div", "fk-live fk-multiscale");
