@@ -30,18 +30,25 @@ if TYPE_CHECKING:
     from flowkit.flow import Flow as Flow, gauge_flow as gauge_flow, scalar_flow as scalar_flow
     from flowkit.groups import SUN as SUN, U1 as U1, Group as Group, Real as Real
     from flowkit.history import History as History
+    from flowkit.level_step import LevelStep as LevelStep
     from flowkit.model import Model as Model
     from flowkit.multiscale import (
         ByScale as ByScale,
         ClassFunctionConditional as ClassFunctionConditional,
         Doubling as Doubling,
+        HeatAngleConditional as HeatAngleConditional,
+        HeatbathConditional as HeatbathConditional,
         LinkConditional as LinkConditional,
         Multiscale as Multiscale,
+        Refinement as Refinement,
+        ScalarMultiscale as ScalarMultiscale,
         ScaleNumbers as ScaleNumbers,
+        SU2ClassFunctionConditional as SU2ClassFunctionConditional,
         by_scale as by_scale,
         decimated_action as decimated_action,
         log_weights_by_scale as log_weights_by_scale,
         multiscale_flow as multiscale_flow,
+        scalar_multiscale_flow as scalar_multiscale_flow,
     )
     from flowkit.natural_gradient import NaturalGradientStep as NaturalGradientStep
     from flowkit.observables import (
@@ -133,17 +140,24 @@ _CONTENTS = {
         "ByScale",
         "ClassFunctionConditional",
         "Doubling",
+        "HeatAngleConditional",
+        "HeatbathConditional",
         "LinkConditional",
         "Multiscale",
+        "Refinement",
+        "SU2ClassFunctionConditional",
+        "ScalarMultiscale",
         "ScaleNumbers",
         "by_scale",
         "decimated_action",
         "log_weights_by_scale",
         "multiscale_flow",
+        "scalar_multiscale_flow",
     ],
     "model": ["Model"],
     "train": ["Trainer"],
     "natural_gradient": ["NaturalGradientStep"],
+    "level_step": ["LevelStep"],
     "history": ["History"],
     "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "Sampler"],
     "ensemble": ["Ensemble", "draw", "run"],

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from flowkit.groups import U1
 from flowkit.lattice import format_lattice
 from flowkit.multiscale.class_functions import ClassFunctionConditional
+from flowkit.multiscale.class_functions_su2 import SU2ClassFunctionConditional
 from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Doubling, Loops, Stage
+from flowkit.multiscale.heat_angle import HeatAngleConditional
 from flowkit.priors import Draw, Haar, Prior
 from flowkit.space import Space
 
@@ -237,25 +239,41 @@ class Multiscale(Prior):
         return cls(Haar(coarse), list(zip((first, second), conditionals, strict=True)))
 
 
-def multiscale_flow(space: Space, harmonics: int = 16, coarsest: Prior | None = None) -> Multiscale:
-    """The default multiscale model of U(1) links in two dimensions; it starts at Haar measure.
+def multiscale_flow(
+    space: Space, terms: int | None = None, coarsest: Prior | None = None, strength: float = 1.0
+) -> Multiscale:
+    """The default multiscale model of U(1) or SU(N) links in two dimensions. New links follow class functions for U(1)
+    and SU(2), which start at Haar measure and train by natural gradient, and heat angles with splines for N >= 3.
 
     Sides are halved, the longer first, until they are odd, or until the lattice of `coarsest` is reached. Haar on 1x1
-    is exact, as its one plaquette is trivial; a larger coarsest lattice, as sides with an odd factor leave it, costs
-    overlap where its own effective coupling is not small: give it a prior that is better there.
+    is exact for U(1), as its one plaquette is trivial, and nearly so for SU(N); a larger coarsest lattice, as sides
+    with an odd factor leave it, costs overlap where its own effective coupling is not small: give it a prior that is
+    better there.
 
-    harmonics of each class function
+    terms     of each class function, harmonics or characters; None takes 16 for U(1), 12 for SU(2)
     coarsest  a prior on the lattice to begin with; None takes Haar
-    Raises    ValueError for other spaces, or a coarsest lattice that no doublings lead from to `space`
+    strength  N >= 3: beta of the finest heat law at the start; each doubling on the way to coarser links halves it
+    Raises    ValueError for other spaces, terms for N >= 3, or a coarsest lattice that no doublings lead from there
     """
-    if space.kind != "links" or space.ndim != 2 or not isinstance(space.group, U1):
-        raise ValueError(f"multiscale_flow builds models for U1 links in two dimensions; got {space}.")
+    if space.kind != "links" or space.ndim != 2:
+        raise ValueError(f"multiscale_flow builds models for links in two dimensions; got {space}.")
+    n = space.group.dimension
+    if n > 2 and terms is not None:
+        raise ValueError(f"Class functions, and so terms, are for U1 and SU2; got {terms} for {space.group}.")
+
+    def model(level: int) -> LinkConditional:
+        if n == 1:
+            return ClassFunctionConditional(16 if terms is None else terms)
+        if n == 2:
+            return SU2ClassFunctionConditional(12 if terms is None else terms)
+        return HeatAngleConditional(n, strength=strength / 2**level)
+
     target = coarsest.space.lattice if coarsest is not None else (1, 1)
     levels: list[Level] = []
     now = space
     while halvable := [mu for mu in (0, 1) if now.lattice[mu] % 2 == 0 and now.lattice[mu] > target[mu]]:
         mu = max(halvable, key=lambda mu: (now.lattice[mu], mu))
-        levels.insert(0, (Doubling.of(now, mu), ClassFunctionConditional(harmonics)))
+        levels.insert(0, (Doubling.of(now, mu), model(len(levels))))
         now = levels[0][0].coarse
     if coarsest is not None and coarsest.space != now:
         raise ValueError(f"Doublings of {coarsest.space} do not end at {space}.")
