@@ -97,9 +97,10 @@ def test_a_second_view_a_reload_and_a_lost_kernel(open_notebook, lab):
 
 def test_light_dark_and_narrow(open_notebook, screenshots):
     notebook = opened(open_notebook, "themes.ipynb")
-    panel = notebook.page.locator(".fk-live")
+    panel, field = notebook.page.locator(".fk-live"), drawn(notebook)
     for theme in ("light", "dark"):
         notebook.theme(theme)
+        assert drawn(notebook) == field, "a colour means the same on every page"
         panel.screenshot(path=screenshots / f"multiscale_{theme}.png")
     notebook.page.locator("input.fk-scale").fill("4")
     notebook.wait_for("d.lattice === '4x4'")
