@@ -12,7 +12,6 @@ if not (Path(__file__).parents[1] / "flowkit/panels/static/multiscale.js").is_fi
     pytest.skip("the front end of the panels is not built", allow_module_level=True)
 
 import ipywidgets
-from traitlets import TraitError
 
 from flowkit.multiscale import ByScale, ScaleNumbers
 from flowkit.panels import Multiscale
@@ -62,7 +61,7 @@ def test_it_opens_at_the_finest_scale_and_both_traits_can_be_set(panel):
     view.scale, view.field = 1, 2
     assert panel.field == 2
     for name, bad in (("scale", 4), ("scale", -1), ("field", 3)):
-        with pytest.raises(TraitError, match=f"{name} is a number from 0 to"):
+        with pytest.raises(ipywidgets.widgets.widget_date.TraitError, match=f"{name} is a number from 0 to"):
             setattr(view, name, bad)
 
 

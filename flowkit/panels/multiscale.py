@@ -27,7 +27,7 @@ from flowkit.stats import Estimate, format_error
 if TYPE_CHECKING:
     from flowkit.multiscale import ByScale
 
-KL_LABEL, ESS_LABEL = "KL added by each doubling", "ESS of the model up to each scale"
+KL_LABEL, ESS_LABEL = "KL added by each doubling", "ESS at each scale"
 UNIT = "dimensionless"
 # Zero is nearly white, a quarter turn blue or orange, a half turn dark, from whichever side it is reached.
 TURN = LinearSegmentedColormap.from_list("turn", ["#1f1b24", "#0072B2", "#f4f2ee", "#D9730D", "#1f1b24"])

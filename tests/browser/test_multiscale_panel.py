@@ -4,7 +4,7 @@ PANEL = """import torch
 import flowkit as fk
 space = fk.links((16, 16), fk.U1())
 action = fk.Wilson(space, 8.0)
-model = fk.multiscale_flow(space, harmonics=4)
+model = fk.multiscale_flow(space, terms=4)
 fk.Trainer(model, action, batch=256, step=fk.NaturalGradientStep(), seed=1).fit(20, progress=False)
 x = fk.draw(model, action, 1024, rng=1).x[:, 0]
 panel = fk.panels.Multiscale(fk.by_scale(model, action, x, fields=4))
@@ -51,16 +51,16 @@ def test_the_sliders_change_what_is_drawn(open_notebook):
     scale = page.locator("input.fk-scale")
     scale.focus()
     page.keyboard.press("ArrowLeft")
-    notebook.wait_for("d.lattice === '16×8'")
+    notebook.wait_for("d.lattice === '16x8'")
     assert drawn(notebook) != finest
     assert notebook.kernel("panel.widget.scale") == SCALES - 2
     page.keyboard.press("Home")
-    notebook.wait_for("d.lattice === '1×1'")
+    notebook.wait_for("d.lattice === '1x1'")
     assert len(set(drawn(notebook))) == 1  # the only plaquette
     assert page.evaluate("() => document.activeElement.className") == "fk-scale"  # no jump to another cell
 
     page.locator(".fk-bars").first.locator("[data-scale='4']").click()
-    notebook.wait_for("d.lattice === '4×4'")
+    notebook.wait_for("d.lattice === '4x4'")
     here = drawn(notebook)
     page.locator("input.fk-field").fill("2")
     notebook.wait_for("d.field === '2'")
@@ -79,30 +79,31 @@ def test_a_second_view_a_reload_and_a_lost_kernel(open_notebook, lab):
             arg=lattice,
         )
 
-    both("8×8")
+    both("8x8")
     page.locator("input.fk-scale").first.fill("3")
-    both("4×2")
+    both("4x2")
     assert drawn(notebook, 0) == drawn(notebook, 1)
     notebook.command("docmanager:save")
     notebook.reload()
-    both("4×2")
+    both("4x2")
     notebook.page.close()
     lab.end_sessions()
     again = open_notebook("views.ipynb")
-    again.wait_for("d.lattice === '4×2'")
+    again.wait_for("d.lattice === '4x2'")
     again.command("notebook:shutdown-kernel")
     again.page.locator("input.fk-scale").first.fill("5")
-    again.wait_for("d.lattice === '8×4'")
+    again.wait_for("d.lattice === '8x4'")
 
 
 def test_light_dark_and_narrow(open_notebook, screenshots):
     notebook = opened(open_notebook, "themes.ipynb")
-    panel = notebook.page.locator(".fk-live")
+    panel, field = notebook.page.locator(".fk-live"), drawn(notebook)
     for theme in ("light", "dark"):
         notebook.theme(theme)
+        assert drawn(notebook) == field, "a colour means the same on every page"
         panel.screenshot(path=screenshots / f"multiscale_{theme}.png")
     notebook.page.locator("input.fk-scale").fill("4")
-    notebook.wait_for("d.lattice === '4×4'")
+    notebook.wait_for("d.lattice === '4x4'")
     notebook.page.set_viewport_size({"width": 760, "height": 1000})
     panel.scroll_into_view_if_needed()
     panel.screenshot(path=screenshots / "multiscale_narrow.png")

@@ -112,10 +112,10 @@ function bars(chart, labels, onPick) {
   el.append(head, holder);
 
   function draw(theme, selected) {
-    value.textContent = `${number(chart.values[selected], 3)} at ${labels[selected]}`;
+    value.textContent = `${number(chart.values[selected])} at ${labels[selected]}`;
     const width = holder.clientWidth;
     if (width < 60) return;
-    const height = 150;
+    const height = width < 420 ? 150 : 190;
     const [left, right, top, bottom] = [52, 6, 8, 36];
     const ends = chart.values.flatMap((v, i) => [v - chart.errors[i], v + chart.errors[i]]);
     const low = chart.range ? chart.range[0] : Math.min(0, ...ends);
@@ -163,7 +163,7 @@ function bars(chart, labels, onPick) {
 
 function render({ model, el }) {
   const lattices = model.get("lattices");
-  const labels = lattices.map((lattice) => lattice.join("×"));
+  const labels = lattices.map((lattice) => lattice.join("x"));
   const colours = model.get("colours");
   const table = rgb(colours.table);
   const root = make("div", "fk-live fk-multiscale");
@@ -208,9 +208,12 @@ function render({ model, el }) {
     field.value.textContent = `${f + 1} of ${model.get("fields")}`;
     scale.input.setAttribute("aria-valuetext", labels[j]);
     line.textContent = model.get("lines")[j];
-    canvas.width = Math.max(1, Math.round(canvas.clientWidth * devicePixelRatio));
-    canvas.height = Math.max(1, Math.round(canvas.clientHeight * devicePixelRatio));
-    paint(canvas, values(model, j, f), lattices[j], colours, table);
+    if (canvas.clientWidth > 1) {
+      // Without a size, as while JupyterLab changes its theme, what was painted stays.
+      canvas.width = Math.round(canvas.clientWidth * devicePixelRatio);
+      canvas.height = Math.round(canvas.clientHeight * devicePixelRatio);
+      paint(canvas, values(model, j, f), lattices[j], colours, table);
+    }
     canvas.setAttribute("aria-label", `${colours.label} of field ${f + 1} on ${labels[j]}`);
     charts.forEach((chart) => chart.draw(theme, j));
     Object.assign(root.dataset, { scale: j, field: f, lattice: labels[j], theme: theme.dark ? "dark" : "light" });
@@ -222,6 +225,7 @@ function render({ model, el }) {
   const unwatch = watchTheme(redraw);
   const resize = new ResizeObserver(redraw);
   resize.observe(root);
+  resize.observe(canvas);
   model.on("change:scale change:field", redraw);
   redraw();
   return () => {
