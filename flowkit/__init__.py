@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from flowkit.flow import Flow as Flow, gauge_flow as gauge_flow, scalar_flow as scalar_flow
     from flowkit.groups import SUN as SUN, U1 as U1, Group as Group, Real as Real
     from flowkit.history import History as History
+    from flowkit.level_step import LevelStep as LevelStep
     from flowkit.model import Model as Model
     from flowkit.multiscale import (
         ClassFunctionConditional as ClassFunctionConditional,
@@ -138,6 +139,7 @@ _CONTENTS = {
     "model": ["Model"],
     "train": ["Trainer"],
     "natural_gradient": ["NaturalGradientStep"],
+    "level_step": ["LevelStep"],
     "history": ["History"],
     "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "Sampler"],
     "ensemble": ["Ensemble", "draw", "run"],

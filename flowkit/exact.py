@@ -106,6 +106,17 @@ def u1_wilson_loop(beta: float, area: int, volume: int | None = None) -> float:
     return float(np.sum(ratio[:-1] ** (volume - area) * ratio[1:] ** area) / np.sum(ratio**volume))
 
 
+def u1_decimated(beta: float, area: int) -> Array:
+    """[I_n(beta)/I_0(beta)]^A, n = 0, 1, ...: Fourier coefficients of a plaquette that `area` plaquettes have become.
+
+    Raises ValueError for a negative beta or an area that is not a whole number >= 1.
+    """
+    _check_beta("u1_decimated", beta)
+    area = _whole("u1_decimated", "area", area, 1)
+    coefficients: Array = _bessel(beta, np.arange(_cutoff(beta) + 1)) ** area
+    return coefficients
+
+
 def u1_charge_squared(beta: float, volume: int) -> float:
     """<Q^2> = -(V/4pi^2) sum_n [f_n^{V-1} f_n'' + (V-1) f_n^{V-2} f_n'^2] / Z,  Q = (1/2pi) sum_P theta_P.
 
@@ -274,6 +285,17 @@ def sun_one_plaquette_log_z(n: int, beta: float) -> float:
     n = _whole("sun_one_plaquette_log_z", "n", n, 2)
     _check_beta("sun_one_plaquette_log_z", beta)
     return beta + math.log(_characters(n, beta, [(0,) * n])[0])
+
+
+def sun_decimated(n: int, beta: float, area: int) -> dict[Rep, float]:
+    """d_r (u_r/u_0)^A of all r that count: character coefficients of a plaquette that `area` plaquettes have become.
+
+    Raises ValueError for n < 2, a negative beta or an area that is not a whole number >= 1.
+    """
+    n = _whole("sun_decimated", "n", n, 2)
+    _check_beta("sun_decimated", beta)
+    area = _whole("sun_decimated", "area", area, 1)
+    return {rep: _dimension(rep) * u**area for rep, u in _ratios(n, beta, area).items()}
 
 
 def sun_log_z(n: int, beta: float, volume: int) -> float:

@@ -24,7 +24,7 @@ from flowkit.losses import LossFunction, named, path_gradient
 from flowkit.priors import Prior
 from flowkit.schedules import Anneal, Constant, Schedule
 
-COLUMNS = ("step", "loss", "ess", "kl", "acceptance", "grad_norm", "lr", "samples_per_s", "beta")
+COLUMNS = ("step", "loss", "ess", "kl", "acceptance", "grad_norm", "lr", "samples_per_s", "beta", "level")
 PathLike = str | os.PathLike[str]
 
 
@@ -37,10 +37,12 @@ class Report(NamedTuple):
 
     loss: Tensor
     """Loss before the update, []."""
-    logw: Tensor
-    """log w = -S - log q of the draws, [batch]."""
+    logw: Tensor | None
+    """log w = -S - log q of whole fields, [batch]; None where the step drew none."""
     norms: Tensor
     """Norm of the gradient of each parameter, [parameters]."""
+    level: float = math.nan
+    """The scale that the step trained, 0 the finest; NaN where it trained all."""
 
 
 class TrainingStep(ABC):
@@ -169,6 +171,16 @@ def _acceptance(logw: Tensor) -> Tensor:
     return (w * (2 * (n - ranks) - 1)).sum() / n
 
 
+def _quality(report: Report) -> tuple[Tensor, Tensor, Tensor]:
+    """ESS, acceptance and E_q[log q + S], each []; NaN where the step drew no whole fields."""
+    logw = report.logw
+    if logw is None:
+        unknown = torch.full_like(report.loss, math.nan)
+        return unknown, unknown, unknown
+    ess = (2 * torch.logsumexp(logw, 0) - torch.logsumexp(2 * logw, 0)).exp() / len(logw)
+    return ess, _acceptance(logw), -logw.mean()
+
+
 class Trainer:
     """Trains a flow towards an action: `fit(steps)` blocks, `start(steps)` runs in a thread.
 
@@ -230,7 +242,7 @@ class Trainer:
         self._go.set()
         self._ended.set()  # is_alive() would not do: Python 3.11 takes a thread for dead when its join() is interrupted
         self._whole = threading.RLock()  # held while a step changes weights, optimiser and history
-        self._pending: list[tuple[int, float, float, Tensor, Tensor]] = []
+        self._pending: list[tuple[int, float, float, float, Tensor, Tensor]] = []
         self._clock = 0.0
 
     def __repr__(self) -> str:
@@ -344,12 +356,10 @@ class Trainer:
         action = self.anneal.action(self.action, self.step) if self.anneal else self.action
         factor = self.schedule.factor(self.step, self.total, self._last_loss())
         report = self.training_step.step(self.flow, action, self.batch, factor, self.rng)
-        logw = report.logw
-        ess = (2 * torch.logsumexp(logw, 0) - torch.logsumexp(2 * logw, 0)).exp() / len(logw)
-        accept = _acceptance(logw)
-        row = torch.stack([report.loss, ess, accept, torch.linalg.vector_norm(report.norms), -logw.mean()])
+        row = torch.stack([report.loss, torch.linalg.vector_norm(report.norms), *_quality(report)])
         beta = float(action.parameters.get(self.anneal.coupling if self.anneal else "beta", math.nan))
-        self._pending.append((self.step, self.training_step.learning_rate(factor), beta, row, report.norms))
+        rate = self.training_step.learning_rate(factor)
+        self._pending.append((self.step, rate, beta, report.level, row, report.norms))
         self.step += 1
         # A host that waits for the device at every step would slow a GPU down; a CPU does not care.
         if len(self._pending) >= (1 if self.flow.device.type == "cpu" else 16):
@@ -367,7 +377,7 @@ class Trainer:
         now = time.perf_counter()
         rate = self.batch * len(pending) / max(now - self._clock, 1e-9)
         self._clock = now
-        for (step, lr, beta, _, norms), (loss, ess, accept, norm, excess) in zip(pending, rows, strict=True):
+        for (step, lr, beta, level, _, norms), (loss, norm, ess, accept, excess) in zip(pending, rows, strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 bad = [
                     name
@@ -392,6 +402,7 @@ class Trainer:
                 lr=lr,
                 samples_per_s=rate,
                 beta=beta,
+                level=level,
             )
         for callback in list(self.callbacks):
             try:

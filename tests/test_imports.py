@@ -26,7 +26,7 @@ ORDER = [
     ["multiscale"],
     ["losses"],
     ["train", "schedules", "checkpoint", "natural_gradient"],
-    ["samplers"],
+    ["samplers", "level_step"],
     ["ensemble", "formats", "model"],
     ["panels"],
     ["production"],

@@ -24,6 +24,14 @@ class Piece(NamedTuple):
     rest: Loops
 
 
+class Scale(NamedTuple):
+    """A field at one scale, [batch, *space.shape], and log q of the model that ends there, [batch]."""
+
+    space: Space
+    x: Tensor
+    logq: Tensor
+
+
 Level = tuple[Doubling, LinkConditional | Sequence[LinkConditional]]
 
 
@@ -113,6 +121,24 @@ class Multiscale(Prior):
             for stage, model in zip(doubling.stages, models, strict=True):
                 found.append(Piece(model, doubling.take(stage, new), doubling.rest(stage, known, new)))
         return x, found
+
+    def scales(self, x: Tensor) -> list[Scale]:
+        """x at every scale, coarse to fine, with log q of the model that ends there; the last one is x itself."""
+        fields, steps = [self._mine(x)], []
+        for doubling, models in reversed(self.levels):
+            coarse, first, new = doubling.split(fields[-1])
+            known, step = doubling.loops(coarse, first), torch.zeros(len(x), dtype=self.dtype, device=self.device)
+            for stage, model in zip(doubling.stages, models, strict=True):
+                logq = model.log_prob(doubling.take(stage, new), doubling.rest(stage, known, new))
+                step = step + logq.flatten(1).sum(1)
+            fields.append(coarse)
+            steps.append(step)
+        logq = self.coarsest.log_prob(fields[-1])
+        found = [Scale(self.coarsest.space, fields[-1], logq)]
+        for doubling, field, step in zip(self.doublings, reversed(fields[:-1]), reversed(steps), strict=True):
+            logq = logq + step
+            found.append(Scale(doubling.fine, field, logq))
+        return found
 
     def log_prob(self, x: Tensor) -> Tensor:
         coarsest, pieces = self.pieces(self._mine(x))

@@ -26,6 +26,7 @@ CURVES = (
     Curve("lr", "Learning rate", "rate", BLACK),
     Curve("samples_per_s", "Speed", "speed", BLACK, unit="samples/s"),
     Curve("beta", "Coupling beta", "beta", PURPLE, show="varies"),
+    Curve("level", "Scale in training, 0 the finest", "level", BLACK, show="varies"),
 )
 
 

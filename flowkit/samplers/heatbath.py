@@ -1,5 +1,6 @@
 """Heatbath and overrelaxation for the Wilson action, on one sublattice of links after the other."""
 
+import math
 from collections.abc import Callable
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.actions.wilson import Wilson
-from flowkit.groups import U1
+from flowkit.groups import U1, Group
 from flowkit.lattice import coordinates, format_lattice, site_index
 from flowkit.samplers.base import Info, Sampler, State, back_to_group
 from flowkit.samplers.fisher import su2_element, von_mises
@@ -119,10 +120,7 @@ class Heatbath(Sampler):
         if isinstance(G, U1):
             return G.wrap(A.angle() + von_mises(self.beta * A.abs(), rng))
 
-        def draw(k: Tensor, u: SU2) -> SU2:
-            return _times(su2_element(2 * self.beta / G.dimension * k, rng), _inverse(u))
-
-        return _over_subgroups(V, A, draw)
+        return _redraw(V, A, self.beta, rng)
 
     def reflect(self, V: Tensor, A: Tensor) -> Tensor:
         """Overrelaxation: far from the old link, at the same action."""
@@ -154,6 +152,33 @@ class Heatbath(Sampler):
         from flowkit.space import links
 
         return cls(Wilson(links((2, 3, 4), SUN(2)), beta=1.7))
+
+
+def one_plaquette(
+    group: Group, beta: float, n: int, rng: torch.Generator, dtype: torch.dtype, sweeps: int = 20
+) -> Tensor:
+    """n independent elements of density ~ exp((beta/N) Re Tr U); of SU(N > 2) after `sweeps` from Haar measure.
+
+    Raises    ValueError for beta < 0
+    """
+    if not 0 <= beta < math.inf:
+        raise ValueError(f"one_plaquette needs a finite beta >= 0; got {beta!r}.")
+    if isinstance(group, U1):
+        return group.wrap(von_mises(torch.full((n,), beta, dtype=dtype, device=rng.device), rng))
+    V = group.haar((n,), rng, dtype)
+    one = group.identity((n,), V)
+    for _ in range(1 if group.dimension == 2 else sweeps):
+        V = _redraw(V, one, beta, rng)
+    return group.project(V)
+
+
+def _redraw(V: Tensor, A: Tensor, beta: float, rng: torch.Generator) -> Tensor:
+    """V anew in each SU(2) subgroup in turn, from exp((beta/N) Re Tr V A^dagger)."""
+
+    def draw(k: Tensor, u: SU2) -> SU2:
+        return _times(su2_element(2 * beta / V.shape[-1] * k, rng), _inverse(u))
+
+    return _over_subgroups(V, A, draw)
 
 
 def _times(x: SU2, y: SU2) -> SU2:
