@@ -11,8 +11,8 @@ from flowkit.multiscale import LinkConditional
 from flowkit.priors import Prior
 from flowkit.train import Report
 
-FIRST, LEAST, MOST = 0.1, 1e-4, 1e4  # damping
-WORSE, SLACK = 2.0, 1e-6  # KL of a link above WORSE times the last one (nats, plus SLACK) takes a step back
+FIRST, LEAST, MOST = 0.1, 3e-3, 1e4  # damping
+WORSE, SLACK = 20.0, 1e-6  # KL of a link above WORSE times the last one (nats, plus SLACK) takes a step back
 
 
 class NaturalLevelStep(LevelStep):
@@ -23,7 +23,7 @@ class NaturalLevelStep(LevelStep):
     of some thousand links determines a hundred parameters. Where the family contains the exact conditional, the
     convergence is geometric.
 
-    The size of a step is that of Levenberg and Marquardt: where the KL of a link has grown to more than twice what it
+    The size of a step is that of Levenberg and Marquardt: where the KL of a link has grown to more than 20 times what it
     was, the weights go back and the damping grows; otherwise it shrinks. In the last 40 % of a level's steps the part
     of d that is taken falls as 1/t, which averages what is left of the noise.
 
