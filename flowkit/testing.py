@@ -381,7 +381,7 @@ def check_conditional(model: LinkConditional, loops: int = 2, n: int = 4000) -> 
         require_close(q.score(v.detach(), rest), slopes, f"{who}: its score against autograd", 1e-8)
     opposite = group.compose(rest[0], _centre(group, rest[0]))
     for name, twin in {"equal": rest[0], "opposite": opposite}.items():
-        pair = (rest[0], twin, *rest[2:])
+        pair = (rest[0], twin, *rest[2:])[:loops]
         link, density = q.from_base(u, pair)
         require(link.isfinite().all() and density.isfinite().all(), f"{who}: {name} loops give NaN or infinity.")
         require_close(q.log_prob(link, pair), density, f"{who}: log q at {name} loops", 1e-7)

@@ -71,7 +71,15 @@ def training_panel():
     return panels.Training(trainer)
 
 
-EXAMPLES = {"Training": training_panel}
+def multiscale_panel():
+    from flowkit.multiscale import Multiscale, by_scale
+
+    model = Multiscale.example()
+    x = model.sample(500, testing.seeded())
+    return panels.Multiscale(by_scale(model, flowkit.Wilson(model.space, 1.0), x))
+
+
+EXAMPLES = {panels.Multiscale: multiscale_panel, panels.Training: training_panel}
 
 
 def import_all() -> None:
@@ -93,8 +101,8 @@ def concrete(base: type) -> list[type]:
 
 
 def example_of(kind: type):
-    if kind.__name__ in EXAMPLES:
-        return EXAMPLES[kind.__name__]()
+    if kind in EXAMPLES:
+        return EXAMPLES[kind]()
     return kind.example()  # a class that gives none raises TypeError with its name
 
 

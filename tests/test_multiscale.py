@@ -326,9 +326,11 @@ def test_what_does_not_fit():
     space = fk.links((2, 2), SU2)
     with pytest.raises(ValueError, match="ClassFunctionConditional models links of U1"):
         Multiscale(fk.Haar(space), [(Doubling(space, 0), ClassFunctionConditional())])
-    for space in (fk.sites((2, 2)), fk.links((2, 2), SU3), fk.links((2, 2, 2), U1)):
-        with pytest.raises(ValueError, match="multiscale_flow builds models for U1 links in two dimensions"):
+    for space in (fk.sites((2, 2)), fk.links((2, 2, 2), U1)):
+        with pytest.raises(ValueError, match="multiscale_flow builds models for links in two dimensions"):
             multiscale_flow(space)
+    with pytest.raises(ValueError, match=r"terms, are for U1 and SU2; got 3 for SUN\(3\)"):
+        multiscale_flow(fk.links((2, 2), SU3), terms=3)
     with pytest.raises(ValueError, match="goes to another lattice of its kind"):
         multiscale_flow(coarse).on(fk.links((2, 2), SU2))
     model = multiscale_flow(fk.links((4, 4), U1))

@@ -5,8 +5,8 @@ import torch
 
 import flowkit as fk
 from flowkit import exact, loops, testing
-from flowkit.multiscale import multiscale_flow
-from flowkit.multiscale.scales import decimated_action, log_weights_by_scale
+from flowkit.multiscale import Multiscale, multiscale_flow
+from flowkit.multiscale.scales import by_scale, decimated_action, log_weights_by_scale
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -37,6 +37,16 @@ def test_two_plaquettes_of_u1():
     testing.require_close(decimated_action(space, 3.0, 2, x), expected, "S of area 2", 1e-9)
 
 
+def test_two_plaquettes_where_the_sum_cancels():
+    """A plaquette of angle pi weighs I_0(0) = 1 beside e^{2 beta}: far below the rounding of the sum's largest term."""
+    space = fk.links((2, 2), fk.U1())
+    x = torch.zeros(1, 2, 2, 2)
+    x[0, 0, 0, 0] = math.pi  # two plaquettes of angle +-pi, two of angle 0
+    at_pi_and_0 = -(0.0 + 2 * 20.0 + math.log(float(torch.special.i0e(torch.tensor(40.0))))) * 2
+    testing.require_close(decimated_action(space, 20.0, 2, x), torch.tensor([at_pi_and_0]), "S of area 2", 1e-9)
+    assert decimated_action(space, 20.0, 2, x.float()).dtype == torch.float64
+
+
 def test_the_last_scale_is_the_whole_model():
     model = testing.randomised(multiscale_flow(fk.links((4, 8), fk.U1()), 4), testing.seeded(5), 0.3)
     x, logq = model.draw(6, testing.seeded())
@@ -60,6 +70,37 @@ def test_a_trained_model_is_right_at_every_scale():
         assert float(logw.std()) < 0.03
 
 
+def test_the_numbers_of_a_panel(rng):
+    """Untrained links are Haar: KL is ln Z + <S>, the plaquettes are uniform, and what each doubling adds sums up."""
+    model = multiscale_flow(fk.links((4, 4), fk.U1()))
+    action = fk.Wilson(model.space, 1.0)
+    with torch.no_grad():
+        x = model.draw(4096, rng).x
+    numbers = by_scale(model, action, x, fields=3)
+    assert (numbers.group, numbers.beta) == ("U(1)", 1.0)
+    assert [one.lattice for one in numbers.scales] == [(1, 1), (2, 1), (2, 2), (4, 2), (4, 4)]
+    assert all(one.plaquettes.shape == (3, *one.lattice) for one in numbers.scales)
+    fine = numbers.scales[-1]
+    testing.require_close(torch.tensor(fine.plaquettes).double(), loops.plaquettes(model.space, x[:3])[:, 0], "P", 1e-6)
+    assert abs(fine.kl.pull(exact.u1_log_z(1.0, 16))) < 4  # <S> = 0
+    assert sum(one.added.value for one in numbers.scales) == pytest.approx(fine.kl.value, abs=1e-9)
+    assert all(one.added.value > 0 for one in numbers.scales[1:])
+    assert abs(fine.ess.pull(math.exp(2 * exact.u1_log_z(1.0, 16) - exact.u1_log_z(2.0, 16)))) < 4
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_the_numbers_of_one_scale_of_matrices(n, rng):
+    space = fk.links((2, 3), fk.SUN(n))
+    model = Multiscale(fk.Haar(space), [])
+    x = space.haar(2000, rng)
+    (one,) = by_scale(model, fk.Wilson(space, 1.0), x, fields=2).scales
+    testing.require_close(
+        torch.tensor(one.plaquettes.mean((1, 2))).double(), fk.plaquette(space, x[:2]), "Re Tr P / N", 1e-6
+    )
+    assert abs(one.kl.pull(exact.sun_log_z(n, 1.0, 6))) < 4
+    assert one.added == one.kl
+
+
 def test_refusals():
     model = multiscale_flow(fk.links((4, 4), fk.U1()))
     with pytest.raises(ValueError, match="a model and an action of one space"):
@@ -67,3 +108,7 @@ def test_refusals():
     for space in (fk.links((2, 2, 2), fk.U1()), fk.sites((2, 2))):
         with pytest.raises(ValueError, match="known for links in two dimensions"):
             decimated_action(space, 1.0, 2, torch.zeros(1))
+    model = multiscale_flow(fk.links((2, 2), fk.U1()))
+    for fields in (0, 5):
+        with pytest.raises(ValueError, match=f"keeps from 1 to 4 of these fields; got {fields}"):
+            by_scale(model, fk.Wilson(model.space, 1.0), model.sample(4, testing.seeded()), fields)

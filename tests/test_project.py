@@ -125,7 +125,9 @@ def test_dependencies_are_those_that_are_imported():
     used = third_party("flowkit") - build - beneath
     assert used <= lab, f"imported, but no dependency: {used - lab}"
     assert core <= used, f"dependencies that nothing imports: {core - used}"
-    tests = third_party("tests") - {"packaging", "nbformat", "nbclient", "google_crc32c"}  # with pytest, nbval and zarr
+    tests = (
+        third_party("tests") - {"packaging", "nbformat", "nbclient", "google_crc32c"} - beneath
+    )  # with pytest, nbval, zarr
     test = {IMPORTS.get(name, name) for name in requirements("lab", "test")}
     assert tests <= test, f"imported by tests, but not in the test extra: {tests - test}"
     mine = {IMPORTS.get(name, name) for name in requirements("test") if name not in COMMANDS} - core

@@ -174,7 +174,27 @@ INLINE Complex choose(Mask where, Complex yes, Complex no) {
     return (Complex){select(where, yes.r, no.r), select(where, yes.i, no.i)};
 }
 
-/* sin and cos: x - k pi/2 in two parts, then the polynomials of Cephes (S. L. Moshier). */
+/* sin y for |y| <= pi / 4, z = y^2, and cos y: the polynomials of Cephes (S. L. Moshier). */
+INLINE Vector sine_near_zero(Vector y, Vector z) {
+    if (IS_FLOAT)
+        return ((z * (REAL)-1.9515295891e-4 + (REAL)8.3321608736e-3) * z - (REAL)1.6666654611e-1) * z * y + y;
+    Vector p = z * (REAL)1.58962301576546568060e-10 - (REAL)2.50507477628578072866e-8;
+    p = (p * z + (REAL)2.75573136213857245213e-6) * z - (REAL)1.98412698295895385996e-4;
+    p = (p * z + (REAL)8.33333333332211858878e-3) * z - (REAL)1.66666666666666307295e-1;
+    return p * z * y + y;
+}
+
+INLINE Vector cosine_near_zero(Vector z) {
+    if (IS_FLOAT)
+        return ((z * (REAL)2.443315711809948e-5 - (REAL)1.388731625493765e-3) * z + (REAL)4.166664568298827e-2) * z * z -
+               (REAL)0.5 * z + 1;
+    Vector p = z * (REAL)-1.13585365213876817300e-11 + (REAL)2.08757008419747316778e-9;
+    p = (p * z - (REAL)2.75573141792967388112e-7) * z + (REAL)2.48015872888517045348e-5;
+    p = (p * z - (REAL)1.38888888888730564116e-3) * z + (REAL)4.16666666666665929218e-2;
+    return p * z * z - (REAL)0.5 * z + 1;
+}
+
+/* sin and cos of x - k pi/2 in two parts. */
 SHARED Complex unit(Vector x) {
     const REAL magic = IS_FLOAT ? 12582912.0f : 6755399441055744.0;
     const Vector shifted = x * (REAL)0.63661977236758134308 + magic, k = shifted - magic;
@@ -182,21 +202,7 @@ SHARED Complex unit(Vector x) {
     const REAL high = (REAL)1.57079632679489661923;
     const REAL low = IS_FLOAT ? (REAL)-4.37113900018624283e-8 : (REAL)6.123233995736766036e-17;
     const Vector y = (x - k * high) - k * low, z = y * y;
-    Vector sine, cosine;
-    if (IS_FLOAT) {
-        sine = ((z * (REAL)-1.9515295891e-4 + (REAL)8.3321608736e-3) * z - (REAL)1.6666654611e-1) * z * y + y;
-        cosine = ((z * (REAL)2.443315711809948e-5 - (REAL)1.388731625493765e-3) * z + (REAL)4.166664568298827e-2) * z * z -
-                 (REAL)0.5 * z + 1;
-    } else {
-        Vector p = z * (REAL)1.58962301576546568060e-10 - (REAL)2.50507477628578072866e-8;
-        p = (p * z + (REAL)2.75573136213857245213e-6) * z - (REAL)1.98412698295895385996e-4;
-        p = (p * z + (REAL)8.33333333332211858878e-3) * z - (REAL)1.66666666666666307295e-1;
-        sine = p * z * y + y;
-        p = z * (REAL)-1.13585365213876817300e-11 + (REAL)2.08757008419747316778e-9;
-        p = (p * z - (REAL)2.75573141792967388112e-7) * z + (REAL)2.48015872888517045348e-5;
-        p = (p * z - (REAL)1.38888888888730564116e-3) * z + (REAL)4.16666666666665929218e-2;
-        cosine = p * z * z - (REAL)0.5 * z + 1;
-    }
+    const Vector sine = sine_near_zero(y, z), cosine = cosine_near_zero(z);
     const Mask odd = (bits & 1) != 0, sine_down = (bits & 2) != 0, cosine_down = ((bits + 1) & 2) != 0;
     const Vector s = select(odd, cosine, sine), c = select(odd, sine, cosine);
     return complex(select(cosine_down, -c, c), select(sine_down, -s, s));

@@ -1,7 +1,7 @@
 """A field built from coarse to fine: a coarsest prior, then doublings, each with a model of its new links."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from flowkit.groups import U1
 from flowkit.lattice import format_lattice
 from flowkit.multiscale.class_functions import ClassFunctionConditional
+from flowkit.multiscale.class_functions_su2 import SU2ClassFunctionConditional
 from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Doubling, Loops, Stage
+from flowkit.multiscale.heat_angle import HeatAngleConditional
 from flowkit.priors import Draw, Haar, Prior
 from flowkit.space import Space
 
@@ -110,42 +112,39 @@ class Multiscale(Prior):
             new, total = doubling.put(stage, new, links), total + logq.flatten(1).sum(1)
         return doubling.join(coarse, first, new), total
 
+    def _peeled(self, x: Tensor) -> Iterator[tuple[Tensor, list[Piece]]]:
+        """From fine to coarse: the field that a doubling began with, and the new links of its stages."""
+        for doubling, models in reversed(self.levels):
+            x, first, new = doubling.split(x)
+            known, found = doubling.loops(x, first), []
+            for stage, model in zip(doubling.stages, models, strict=True):
+                found.append(Piece(model, doubling.take(stage, new), doubling.rest(stage, known, new)))
+            yield x, found
+
     def pieces(self, x: Tensor) -> tuple[Tensor, list[Piece]]:
         """The coarsest field, and from fine to coarse all new links of a field, stage by stage, with their loops and
         the model that they belong to.
         """
-        found = []
-        for doubling, models in reversed(self.levels):
-            x, first, new = doubling.split(x)
-            known = doubling.loops(x, first)
-            for stage, model in zip(doubling.stages, models, strict=True):
-                found.append(Piece(model, doubling.take(stage, new), doubling.rest(stage, known, new)))
+        found: list[Piece] = []
+        for coarse, some in self._peeled(x):
+            x, found = coarse, found + some
         return x, found
 
     def scales(self, x: Tensor) -> list[Scale]:
         """x at every scale, coarse to fine, with log q of the model that ends there; the last one is x itself."""
         fields, steps = [self._mine(x)], []
-        for doubling, models in reversed(self.levels):
-            coarse, first, new = doubling.split(fields[-1])
-            known, step = doubling.loops(coarse, first), torch.zeros(len(x), dtype=self.dtype, device=self.device)
-            for stage, model in zip(doubling.stages, models, strict=True):
-                logq = model.log_prob(doubling.take(stage, new), doubling.rest(stage, known, new))
-                step = step + logq.flatten(1).sum(1)
+        for coarse, pieces in self._peeled(x):
             fields.append(coarse)
-            steps.append(step)
+            steps.append([piece.model.log_prob(piece.links, piece.rest).flatten(1).sum(1) for piece in pieces])
         logq = self.coarsest.log_prob(fields[-1])
         found = [Scale(self.coarsest.space, fields[-1], logq)]
         for doubling, field, step in zip(self.doublings, reversed(fields[:-1]), reversed(steps), strict=True):
-            logq = logq + step
+            logq = logq + sum(step)
             found.append(Scale(doubling.fine, field, logq))
         return found
 
     def log_prob(self, x: Tensor) -> Tensor:
-        coarsest, pieces = self.pieces(self._mine(x))
-        total = self.coarsest.log_prob(coarsest)
-        for piece in pieces:
-            total = total + piece.model.log_prob(piece.links, piece.rest).flatten(1).sum(1)
-        return total
+        return self.scales(x)[-1].logq
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(x, log|det dx/dz|) of base variables z, [batch, *space.shape] and [batch]."""
@@ -240,25 +239,41 @@ class Multiscale(Prior):
         return cls(Haar(coarse), list(zip((first, second), conditionals, strict=True)))
 
 
-def multiscale_flow(space: Space, harmonics: int = 16, coarsest: Prior | None = None) -> Multiscale:
-    """The default multiscale model of U(1) links in two dimensions; it starts at Haar measure.
+def multiscale_flow(
+    space: Space, terms: int | None = None, coarsest: Prior | None = None, strength: float = 1.0
+) -> Multiscale:
+    """The default multiscale model of U(1) or SU(N) links in two dimensions. New links follow class functions for U(1)
+    and SU(2), which start at Haar measure and train by natural gradient, and heat angles with splines for N >= 3.
 
     Sides are halved, the longer first, until they are odd, or until the lattice of `coarsest` is reached. Haar on 1x1
-    is exact, as its one plaquette is trivial; a larger coarsest lattice, as sides with an odd factor leave it, costs
-    overlap where its own effective coupling is not small: give it a prior that is better there.
+    is exact for U(1), as its one plaquette is trivial, and nearly so for SU(N); a larger coarsest lattice, as sides
+    with an odd factor leave it, costs overlap where its own effective coupling is not small: give it a prior that is
+    better there.
 
-    harmonics of each class function
+    terms     of each class function, harmonics or characters; None takes 16 for U(1), 12 for SU(2)
     coarsest  a prior on the lattice to begin with; None takes Haar
-    Raises    ValueError for other spaces, or a coarsest lattice that no doublings lead from to `space`
+    strength  N >= 3: beta of the finest heat law at the start; each doubling on the way to coarser links halves it
+    Raises    ValueError for other spaces, terms for N >= 3, or a coarsest lattice that no doublings lead from there
     """
-    if space.kind != "links" or space.ndim != 2 or not isinstance(space.group, U1):
-        raise ValueError(f"multiscale_flow builds models for U1 links in two dimensions; got {space}.")
+    if space.kind != "links" or space.ndim != 2:
+        raise ValueError(f"multiscale_flow builds models for links in two dimensions; got {space}.")
+    n = space.group.dimension
+    if n > 2 and terms is not None:
+        raise ValueError(f"Class functions, and so terms, are for U1 and SU2; got {terms} for {space.group}.")
+
+    def model(level: int) -> LinkConditional:
+        if n == 1:
+            return ClassFunctionConditional(16 if terms is None else terms)
+        if n == 2:
+            return SU2ClassFunctionConditional(12 if terms is None else terms)
+        return HeatAngleConditional(n, strength=strength / 2**level)
+
     target = coarsest.space.lattice if coarsest is not None else (1, 1)
     levels: list[Level] = []
     now = space
     while halvable := [mu for mu in (0, 1) if now.lattice[mu] % 2 == 0 and now.lattice[mu] > target[mu]]:
         mu = max(halvable, key=lambda mu: (now.lattice[mu], mu))
-        levels.insert(0, (Doubling.of(now, mu), ClassFunctionConditional(harmonics)))
+        levels.insert(0, (Doubling.of(now, mu), model(len(levels))))
         now = levels[0][0].coarse
     if coarsest is not None and coarsest.space != now:
         raise ValueError(f"Doublings of {coarsest.space} do not end at {space}.")

@@ -12,8 +12,9 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from flowkit.panels.base import Panel
+from flowkit.panels.multiscale import Multiscale
 from flowkit.panels.training import Training
 
-__all__ = ["Panel", "Training"]
+__all__ = ["Multiscale", "Panel", "Training"]
 
 del anywidget, ipywidgets, matplotlib, plotly

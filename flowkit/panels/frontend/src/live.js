@@ -1,7 +1,8 @@
 // The live panel: one store for each widget model, any number of views of it.
 
+import { make, toggle } from "./dom.js";
 import { number, whole } from "./format.js";
-import { Plot, make, toggle } from "./plot.js";
+import { Plot } from "./plot.js";
 import { Store } from "./store.js";
 import { readTheme, watchTheme } from "./theme.js";
 

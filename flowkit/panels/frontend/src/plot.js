@@ -1,30 +1,11 @@
 // One small picture: a quantity against the training step.
 
 import uPlot from "uplot";
+import { make, toggle } from "./dom.js";
 import { decades, number, ticks, whole } from "./format.js";
 import { extremes, lowerBound, runningMean } from "./reduce.js";
 
 const HEIGHT = 150;
-
-export function make(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
-
-export function toggle(label, title, pressed, onChange) {
-  const button = make("button", "fk-toggle", label);
-  button.type = "button";
-  button.title = title;
-  button.setAttribute("aria-pressed", String(pressed));
-  button.addEventListener("click", () => {
-    const now = button.getAttribute("aria-pressed") !== "true";
-    button.setAttribute("aria-pressed", String(now));
-    onChange(now);
-  });
-  return button;
-}
 
 export class Plot {
   // `view` is shared by all pictures of a panel: { theme, smooth, zoom, sync, redraw() }.

@@ -1,0 +1,169 @@
+"""Angles of heatbaths: the von Mises-Fisher law of a point of the sphere S^{n+1}, as its angle from the mean.
+
+    p(a) = sin^n(a) exp(kappa cos a) / norm,  a in [0, pi],  F(a) its integral from 0
+
+n = 0 is the modulus of a U(1) angle, 2 the angle of an SU(2) element about its mean, 2N - 2 the angle of a unit vector
+in C^N. On a CPU the kernels are C, a number in each lane of a vector register; elsewhere torch, with the same results.
+Gradients are of first order. Single precision solves F(a) = u to a few 1e-7; u near 1 is as coarse as it can store.
+"""
+
+import ctypes
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import heat_torch
+from .native import REALS, library, plain
+
+__all__ = ["heat_angle", "heat_cdf", "heat_log_norm", "heat_mean"]
+LARGEST = 64  # n
+CHUNK = 4096
+_once = torch.autograd.function.once_differentiable
+_OUTPUTS = {"norm": (1, 2), "cdf": (2, 1), "slopes": (3, 2), "angle": (2, 1)}  # numbers in and out
+
+
+def heat_angle(u: Tensor, kappa: Tensor | float, n: int) -> Tensor:
+    """a(u) with F(a) = u: heat angles, where u is uniform on [0, 1]; radians in [0, pi].
+
+    u         [...]; at 0 and 1, where a is 0 and pi, its gradient counts as 0
+    kappa     >= 0, dimensionless, a number or a tensor that broadcasts with u
+    n         even, 0 ... 64
+    Returns   a, with gradients da/du = 1/p and da/dkappa = -(dF/dkappa)/p
+    Raises    ValueError for an odd n, one out of range, or other numbers than float32 and float64
+    """
+    angle: Tensor = _Angle.apply(*_together("heat_angle", u, kappa, n), n)  # type: ignore[no-untyped-call]
+    return angle
+
+
+def heat_cdf(a: Tensor, kappa: Tensor | float, n: int) -> Tensor:
+    """F(a), in [0, 1], with all digits at small a and gradients dF/da = p and dF/dkappa.
+
+    a         [...], radians in [0, pi]
+    kappa, n, Raises    as of `heat_angle`
+    """
+    u: Tensor = _Cdf.apply(*_together("heat_cdf", a, kappa, n), n)  # type: ignore[no-untyped-call]
+    return u
+
+
+def heat_log_norm(kappa: Tensor, n: int, scaled: bool = False) -> Tensor:
+    """log <exp(kappa cos a)> = log[Gamma(n/2 + 1) (2/kappa)^{n/2} I_{n/2}(kappa)], the average with Haar measure.
+
+    kappa     >= 0, [...]
+    scaled    less kappa, log <exp(-kappa (1 - cos a))>, which keeps all digits at large kappa
+    Returns   [...], 0 at kappa = 0; its gradient is the mean of cos a (scaled: of cos a - 1)
+    Raises    as `heat_angle`
+    """
+    (kappa,) = _check("heat_log_norm", n, kappa)
+    logs: Tensor = _LogNorm.apply(kappa, n)  # type: ignore[no-untyped-call]
+    return logs if scaled else logs + kappa
+
+
+@torch.no_grad()
+def heat_mean(kappa: Tensor, n: int) -> Tensor:
+    """<cos a> = I_{n/2+1}(kappa) / I_{n/2}(kappa), without gradients.
+
+    kappa     >= 0, [...]
+    Raises    as `heat_angle`
+    """
+    (kappa,) = _check("heat_mean", n, kappa)
+    mean: Tensor = 1 - _run("norm", n, kappa)[1]
+    return mean
+
+
+def _check(who: str, n: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+    if not isinstance(n, int) or n % 2 or not 0 <= n <= LARGEST:
+        raise ValueError(f"{who} needs a power of the sine that is even, 0 ... {LARGEST}; got {n!r}.")
+    dtypes = [t.dtype for t in tensors]
+    if dtypes[0] not in REALS or len(set(dtypes)) > 1:
+        raise ValueError(f"{who} takes float32 or float64; got {', '.join(map(str, dtypes))}.")
+    return tensors
+
+
+def _together(who: str, value: Tensor, kappa: Tensor | float, n: int) -> tuple[Tensor, ...]:
+    kappa = kappa if isinstance(kappa, Tensor) else torch.as_tensor(kappa, dtype=value.dtype, device=value.device)
+    return torch.broadcast_tensors(*_check(who, n, value, kappa))  # type: ignore[no-untyped-call, no-any-return]
+
+
+@functools.cache
+def _function(name: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
+    function: ctypes._NamedFuncPointer = getattr(library("heat"), f"{name}_{REALS[dtype]}")
+    function.argtypes = [ctypes.c_void_p] * (sum(_OUTPUTS[name]) + 2)
+    function.argtypes += [ctypes.c_int64] * 2 + [ctypes.c_double] * 2 + [ctypes.c_int64]
+    function.restype = None
+    return function
+
+
+def _run(name: str, n: int, *tensors: Tensor) -> Any:
+    """The function `name` of heat_torch.py, in C on a CPU."""
+    if not tensors[0].is_cpu or library("heat") is None:
+        return _in_chunks(getattr(heat_torch, name), n, tensors)
+    inputs = [plain(t) for t in tensors]
+    out = [torch.empty_like(inputs[0]) for _ in range(_OUTPUTS[name][1])]
+    dtype, device = inputs[0].dtype, inputs[0].device
+    x, weights = heat_torch.rule(n, dtype, device)
+    pointers = [t.data_ptr() for t in (*inputs, *out, x, weights)]
+    options = len(x), n, heat_torch.reach(n, dtype), heat_torch.haar_log(n)
+    _function(name, dtype)(*pointers, *options, out[0].numel())
+    return out[0] if len(out) == 1 else tuple(out)
+
+
+def _in_chunks(function: Callable[..., Any], n: int, tensors: tuple[Tensor, ...]) -> Any:
+    """function(*tensors, n), on a CPU so many numbers at once that a sum's terms fit into its cache."""
+    like = tensors[0]
+    if not like.is_cpu or like.numel() <= CHUNK:
+        return function(*tensors, n)
+    parts = [function(*chunk, n) for chunk in zip(*(torch.split(t.flatten(), CHUNK) for t in tensors), strict=True)]
+    if isinstance(parts[0], Tensor):
+        return torch.cat(parts).view(like.shape)
+    return tuple(torch.cat(column).view(like.shape) for column in zip(*parts, strict=True))
+
+
+class _Angle(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, kappa: Tensor, n: int) -> Tensor:
+        a: Tensor = _run("angle", n, u, kappa)
+        ctx.save_for_backward(a, u, kappa)
+        ctx.n = n
+        return a
+
+    @staticmethod
+    @_once
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (g,) = gradients
+        a, u, kappa = ctx.saved_tensors
+        p, ratio = _run("slopes", ctx.n, a, u, kappa)
+        inside = (u > 0) & (u < 1) & (p > 0)
+        return torch.where(inside, g / torch.where(inside, p, 1), 0), torch.where(inside, -g * ratio, 0), None
+
+
+class _Cdf(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, kappa: Tensor, n: int) -> Tensor:
+        u: Tensor = _run("cdf", n, a, kappa)
+        ctx.save_for_backward(a, u, kappa)
+        ctx.n = n
+        return u
+
+    @staticmethod
+    @_once
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (g,) = gradients
+        p, ratio = _run("slopes", ctx.n, *ctx.saved_tensors)
+        return g * p, g * p * ratio, None
+
+
+class _LogNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kappa: Tensor, n: int) -> Tensor:
+        logs: Tensor
+        logs, mean = _run("norm", n, kappa)
+        ctx.save_for_backward(mean)
+        return logs
+
+    @staticmethod
+    @_once
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return -gradients[0] * ctx.saved_tensors[0], None

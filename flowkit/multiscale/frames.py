@@ -1,0 +1,201 @@
+"""Frames of staples: where a sum of staples is diagonal, and an SU(N) matrix with a given first column."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from flowkit.kernels.sun import SEPARATION, eigh, multiply, project, spectrum
+from flowkit.multiscale.doubling import Loops
+
+
+class Frame(NamedTuple):
+    """J = left diag(scales) e^{i phi} right^dagger, so that Re Tr V J^dagger = Re Tr Y diag(scales) e^{-i phi} of
+    Y = left^dagger V right in SU(N).
+
+    Vectors are fixed up to phases, left P and right P with one diagonal P, under which Y becomes P^dagger Y P.
+
+    left      [links, n, n], unitary
+    right     [links, n, n], unitary, det right = det left
+    scales    [n, links], real
+    phase     e^{i phi}, [links]; None for 1
+    """
+
+    left: Tensor
+    right: Tensor
+    scales: Tensor
+    phase: Tensor | None
+
+    def turned(self, angles: list[Tensor]) -> "Frame":
+        """left P and right P, P the phases 0 and these; in radians, each [links]."""
+        row = torch.stack([torch.zeros_like(angles[0]), *angles], -1)
+        P = torch.polar(torch.ones_like(row), row).unsqueeze(-2)
+        return self._replace(left=self.left * P, right=self.right * P)
+
+    def inside(self, v: Tensor) -> Tensor:
+        """Y = left^dagger V right."""
+        return multiply(multiply(self.left, v, adjoint_a=True), self.right)
+
+    def outside(self, y: Tensor) -> Tensor:
+        """V = left Y right^dagger."""
+        return multiply(multiply(self.left, y), self.right, adjoint_b=True)
+
+    def form(self) -> Tensor:
+        """diag(scales) e^{-i phi}, its diagonal, [links, n]."""
+        scales = self.scales.movedim(0, -1)
+        return scales if self.phase is None else scales * self.phase.conj().unsqueeze(-1)
+
+
+class _Vectors(torch.autograd.Function):
+    """The eigenvectors of unitary u as they are, with a gradient: dV = V X, X_jk = (V^dagger du V)_jk / (l_k - l_j) and
+    X_jj = 0; 0 for eigenvalues that `spectrum` finds equal.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, angles: Tensor, vectors: Tensor) -> Tensor:
+        ctx.save_for_backward(angles, vectors)
+        return vectors.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        angles, vectors = ctx.saved_tensors
+        values = torch.polar(torch.ones_like(angles), angles)
+        gaps = values.unsqueeze(-2) - values.unsqueeze(-1)
+        equal = gaps.abs() < 1.5 * SEPARATION[vectors.dtype]
+        inner = torch.where(
+            equal, 0, multiply(vectors, gradients[0], adjoint_a=True) / torch.where(equal, 1, gaps.conj())
+        )
+        return multiply(multiply(vectors, inner), vectors, adjoint_b=True), None, None
+
+
+def _outwards(n: int) -> list[int]:
+    """0 ... n-1 from the middle: 1, 0, 2 for n = 3."""
+    return sorted(range(n), key=lambda j: (abs(2 * j - n + 1), j))
+
+
+def between(rest: Loops) -> Frame:
+    """The frame of S_1 + S_2 for two staples S = R^-1: that of A = S_2 S_1^dagger = U diag(e^{i a}) U^dagger, with
+
+    left = U,    right = S_1^dagger U diag(e^{-i a / 2}),    scales = 2 cos(a / 2)
+
+    for angles a of sum 0 in the Weyl alcove, the middle one first, then outwards. A scale may be negative; in return no
+    phase is needed, and the frame is smooth except where eigenvalues of A meet.
+    """
+    first, second = rest
+    around = multiply(second, first, adjoint_a=True)
+    angles, vectors = spectrum(around)
+    if around.requires_grad:
+        vectors = _Vectors.apply(around, angles, vectors)  # type: ignore[no-untyped-call]
+    order = _outwards(angles.shape[-1])
+    vectors, half = vectors[..., order], angles[..., order] / 2
+    right = multiply(first, vectors) * torch.polar(torch.ones_like(half), -half).unsqueeze(-2)
+    return Frame(vectors, right, 2 * half.movedim(-1, 0).cos(), None)
+
+
+def singular(J: Tensor, difference: Tensor | None = None) -> Frame:
+    """The frame of any sum of staples, its singular value decomposition: J = W P e^{i phi} with W in SU(N) and P
+    positive, whose eigenvectors are `right`, left = W right, largest scale first. The gradient through the frame is
+    that of W and of eigenvectors, and finite where scales are equal.
+
+    A sum in SU(2) is a multiple of W and has no axis: there the eigenvectors are those of the `difference` of two
+    staples, of its part (W^dagger (S_1 - S_2) - h.c.) / 2i. Without `difference` nothing turns J, and equal scales are
+    told apart by a small diagonal matrix that is added to P, the vectors' first numbers made positive.
+    """
+    n, W = J.shape[-1], project(J)
+    P = multiply(W, J, adjoint_a=True)
+    trace = P.diagonal(dim1=-2, dim2=-1).sum(-1)
+    if n == 2 and difference is not None:
+        turn = multiply(W, difference, adjoint_a=True)
+        _, vectors = eigh((turn - turn.mH) / 2j)
+        k = trace.real / 2
+        return Frame(multiply(W, vectors), vectors, torch.stack([k, k]), None)
+    phase = _unit(trace)
+    P = P * phase.conj()[..., None, None]
+    P = (P + P.mH) / 2
+    tilt = 1e-4 * torch.arange(n, 0, -1, dtype=P.real.dtype, device=P.device).diag()
+    values, vectors = eigh(P if difference is not None else P + tilt)
+    vectors = vectors.flip(-1)
+    if difference is None:
+        vectors = vectors * _unit(vectors[..., :1, :]).conj()
+    return Frame(multiply(W, vectors), vectors, values.flip(-1).movedim(-1, 0), phase)
+
+
+def _unit(z: Tensor) -> Tensor:
+    """z / |z|, and 1 for 0."""
+    size = z.abs()
+    return torch.where(size > 0, z / torch.where(size > 0, size, 1), 1)
+
+
+def quaternion(J: Tensor) -> Frame:
+    """The frame of any 2x2 matrix: Re Tr V J^dagger depends on the multiple of an SU(2) matrix, k W with W = left, that
+    is nearest to J; both scales are k and right = 1.
+    """
+    a = (J[..., 0, 0] + J[..., 1, 1].conj()) / 2
+    b = (J[..., 1, 0] - J[..., 0, 1].conj()) / 2
+    square = a.real.square() + a.imag.square() + b.real.square() + b.imag.square()
+    none = square <= torch.finfo(square.dtype).tiny
+    k = torch.where(none, 1, square).sqrt()
+    a, b = torch.where(none, 1, a / k), torch.where(none, 0, b / k)
+    left = torch.stack([a, -b.conj(), b, a.conj()], -1).view(J.shape)
+    k = torch.where(none, 0, k)
+    eye = torch.eye(2, dtype=J.dtype, device=J.device).expand_as(J)
+    return Frame(left, eye, torch.stack([k, k]), None)
+
+
+def identity(like: Tensor) -> Frame:
+    """The frame of J = 1."""
+    eye = torch.eye(like.shape[-1], dtype=like.dtype, device=like.device).expand_as(like)
+    return Frame(eye, eye, like.real.new_ones(like.shape[-1], len(like)), None)
+
+
+class Column(NamedTuple):
+    """A point of the sphere S^{2n-1}: (e^{i phi} (x + i y), root e_2, ..., root e_n), the phases of all but the first
+    set aside. All are [links]; the squares of the parts e_j >= 0 add up to 1.
+    """
+
+    x: Tensor
+    y: Tensor
+    root: Tensor
+    parts: list[Tensor]
+
+
+def split(y: Tensor, phase: Tensor | None) -> tuple[Column, list[Tensor]]:
+    """The first column of SU(n) matrices [links, n, n] and the phases of all its numbers but the first, in radians."""
+    first, *others = y[..., 0].unbind(-1)
+    if phase is not None:
+        first = first * phase.conj()
+    sizes = [z.abs() for z in others]
+    root = torch.stack(sizes).square().sum(0).sqrt()
+    floor = root.clamp(min=torch.finfo(root.dtype).tiny)
+    return Column(first.real, first.imag, root, [size / floor for size in sizes]), [z.angle() for z in others]
+
+
+def complete(column: Column, phase: Tensor | None) -> Tensor:
+    """The matrix E in SU(n), [links, n, n], with this first column; phase is e^{i phi}.
+
+    | v     0    s root  |
+    | root e  B  -s v* e  |    s = (-1)^{n-1}, B the last n - 2 columns of the reflection that maps -e to (1, 0, ...)
+    """
+    x, y, root, parts = column
+    if phase is not None:
+        x, y = x * phase.real - y * phase.imag, x * phase.imag + y * phase.real
+    n, zero = len(parts) + 1, torch.zeros_like(x)
+    sign = 1 if n % 2 else -1
+    real, imaginary = [x, *[zero] * (n - 2), sign * root], [y, *[zero] * (n - 1)]
+    first = parts[0]
+    for j, e in enumerate(parts):
+        real.append(root * e)
+        for k in range(1, n - 1):
+            real.append(-parts[k] if j == 0 else float(j == k) - e * parts[k] / (1 + first))
+        real.append(-sign * x * e)
+        imaginary += [*[zero] * (n - 1), sign * y * e]
+    return torch.complex(torch.stack(real, -1), torch.stack(imaginary, -1)).view(*x.shape, n, n)
+
+
+def beside(R: Tensor) -> Tensor:
+    """diag(1, R), [links, n - 1, n - 1] -> [links, n, n]."""
+    n = R.shape[-1] + 1
+    corner = torch.zeros(n, n, dtype=R.dtype, device=R.device)
+    corner[0, 0] = 1
+    return torch.nn.functional.pad(R, (1, 0, 1, 0)) + corner

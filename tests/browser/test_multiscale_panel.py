@@ -1,0 +1,109 @@
+"""The multiscale panel in a real JupyterLab: its sliders change the drawn field, in every view and without a kernel."""
+
+PANEL = """import torch
+import flowkit as fk
+space = fk.links((16, 16), fk.U1())
+action = fk.Wilson(space, 8.0)
+model = fk.multiscale_flow(space, harmonics=4)
+fk.Trainer(model, action, batch=256, step=fk.NaturalGradientStep(), seed=1).fit(20, progress=False)
+x = fk.draw(model, action, 1024, rng=1).x[:, 0]
+panel = fk.panels.Multiscale(fk.by_scale(model, action, x, fields=4))
+panel"""
+SCALES, FIELDS = 9, 4
+
+
+def opened(open_notebook, name, *more, scale=SCALES - 1):
+    notebook = open_notebook(name, PANEL, *more)
+    notebook.run_all()
+    notebook.wait_ran()
+    notebook.wait_for(f"d.scale === '{scale}' && d.field === '0'")
+    return notebook
+
+
+def drawn(notebook, which=0):
+    """The colours of the canvas at the centres of a 16x16 lattice."""
+    return notebook.page.evaluate(
+        """which => {
+            const canvas = document.querySelectorAll('.fk-heatmap')[which];
+            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            const colours = [];
+            for (let i = 0; i < 256; i++) {
+                const x = Math.floor(((i % 16 + 0.5) * canvas.width) / 16);
+                const y = Math.floor(((Math.floor(i / 16) + 0.5) * canvas.height) / 16);
+                colours.push([...data.slice(4 * (y * canvas.width + x), 4 * (y * canvas.width + x) + 3)].join());
+            }
+            return colours;
+        }""",
+        which,
+    )
+
+
+def test_the_sliders_change_what_is_drawn(open_notebook):
+    notebook = opened(open_notebook, "scales.ipynb")
+    page, finest = notebook.page, drawn(notebook)
+    # Row 0 of the canvas is the highest x_1; the colour table is that of the panel.
+    expected = notebook.kernel(
+        "[panel._colours.table()[min(255, int(256 * (v + 3.141592653589793) / (2 * 3.141592653589793)))]"
+        " for v in panel.numbers.scales[-1].plaquettes[0].T[::-1].ravel().tolist()]"
+    )
+    assert finest == [",".join(str(int(c[i : i + 2], 16)) for i in (1, 3, 5)) for c in expected]
+
+    scale = page.locator("input.fk-scale")
+    scale.focus()
+    page.keyboard.press("ArrowLeft")
+    notebook.wait_for("d.lattice === '16×8'")
+    assert drawn(notebook) != finest
+    assert notebook.kernel("panel.widget.scale") == SCALES - 2
+    page.keyboard.press("Home")
+    notebook.wait_for("d.lattice === '1×1'")
+    assert len(set(drawn(notebook))) == 1  # the only plaquette
+    assert page.evaluate("() => document.activeElement.className") == "fk-scale"  # no jump to another cell
+
+    page.locator(".fk-bars").first.locator("[data-scale='4']").click()
+    notebook.wait_for("d.lattice === '4×4'")
+    here = drawn(notebook)
+    page.locator("input.fk-field").fill("2")
+    notebook.wait_for("d.field === '2'")
+    assert drawn(notebook) != here
+    assert notebook.kernel("[panel.field, panel.widget.scale]") == [2, 4]
+
+
+def test_a_second_view_a_reload_and_a_lost_kernel(open_notebook, lab):
+    notebook = opened(open_notebook, "views.ipynb", "panel", "panel.widget.scale = 6", scale=6)
+    page = notebook.page
+
+    def both(lattice):
+        page.wait_for_function(
+            "lattice => { const all = [...document.querySelectorAll('.fk-live')];"
+            " return all.length === 2 && all.every((el) => el.dataset.lattice === lattice); }",
+            arg=lattice,
+        )
+
+    both("8×8")
+    page.locator("input.fk-scale").first.fill("3")
+    both("4×2")
+    assert drawn(notebook, 0) == drawn(notebook, 1)
+    notebook.command("docmanager:save")
+    notebook.reload()
+    both("4×2")
+    notebook.page.close()
+    lab.end_sessions()
+    again = open_notebook("views.ipynb")
+    again.wait_for("d.lattice === '4×2'")
+    again.command("notebook:shutdown-kernel")
+    again.page.locator("input.fk-scale").first.fill("5")
+    again.wait_for("d.lattice === '8×4'")
+
+
+def test_light_dark_and_narrow(open_notebook, screenshots):
+    notebook = opened(open_notebook, "themes.ipynb")
+    panel = notebook.page.locator(".fk-live")
+    for theme in ("light", "dark"):
+        notebook.theme(theme)
+        panel.screenshot(path=screenshots / f"multiscale_{theme}.png")
+    notebook.page.locator("input.fk-scale").fill("4")
+    notebook.wait_for("d.lattice === '4×4'")
+    notebook.page.set_viewport_size({"width": 760, "height": 1000})
+    panel.scroll_into_view_if_needed()
+    panel.screenshot(path=screenshots / "multiscale_narrow.png")
+    notebook.page.screenshot(path=screenshots / "multiscale_page.png")

@@ -1,0 +1,242 @@
+import copy
+import math
+
+import pytest
+import torch
+
+import flowkit as fk
+from flowkit import exact, testing
+from flowkit.multiscale import Doubling, HeatAngleConditional, Multiscale, columns, frames, heat_angle
+
+
+@pytest.fixture(autouse=True, scope="module")
+def double():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def small(n, loops=2, splines=True, strength=3.0):
+    return HeatAngleConditional(n, loops, strength / loops, bins=4, hidden=(6,), splines=splines)
+
+
+def haar(n, links, loops=2, seed=3):
+    draw = testing.seeded(seed)
+    return tuple(fk.SUN(n).haar((links,), draw) for _ in range(loops))
+
+
+CASES = [(2, 2, True), (2, 4, True), (2, 2, False), (3, 2, True), (3, 4, True), (3, 2, False), (3, 3, False),
+         (4, 2, True), (4, 4, False)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("n", "loops", "splines"), CASES)
+def test_the_contract(n, loops, splines):
+    testing.check_conditional(small(n, loops, splines), loops)
+
+
+# ---------------------------------------------------------------- physics
+
+
+@pytest.mark.parametrize("loops", [2, 3])
+def test_su2_without_splines_is_the_heatbath(loops):
+    """log q = Re Tr V J^dagger - ln Z with Z = I_1(2 k) / k for J = k W, k > 0."""
+    model = small(2, loops, splines=False)
+    rest, v = haar(2, 200, loops), haar(2, 200, 1, seed=4)[0]
+    J = sum(model.log_weights.exp().mean() * r.mH for r in rest)
+    k = torch.linalg.det(J).real.sqrt()
+    expected = (v @ J.mH).diagonal(dim1=-2, dim2=-1).sum(-1).real - (torch.special.i1(2 * k) / k).log()
+    testing.require_close(model.log_prob(v, rest), expected, "log q", 1e-9)
+
+
+@pytest.mark.parametrize(("n", "beta", "least"), [(2, 4.0, 0.999999), (3, 2.0, 0.99), (3, 6.0, 0.97), (4, 4.0, 0.8)])
+def test_the_heat_law_is_near_the_exact_one(n, beta, least, rng):
+    """Two equal staples: the one-plaquette integral at 2 beta is known, and log-weights spread little."""
+    model, links = HeatAngleConditional(n, strength=beta, splines=False), 20_000
+    S = haar(n, 1)[0].expand(links, n, n)
+    with torch.no_grad():
+        v, logq = model.draw((S.mH, S.mH), rng)
+        logw = 2 * beta * fk.SUN(n).trace(v @ S.mH) - logq
+    w = (logw - logw.mean()).exp()
+    assert float(w.mean() ** 2 / w.square().mean()) > least
+    error = float(w.std() / w.mean()) / math.sqrt(links)
+    came = float(logw.mean() + w.mean().log())
+    assert abs(came - exact.sun_one_plaquette_log_z(n, 2 * beta)) < 4 * error + 1e-6
+
+
+@pytest.mark.parametrize(("n", "loops"), [(2, 2), (3, 2), (3, 4), (4, 2)])
+def test_weak_coupling_is_haar(n, loops, rng):
+    model, rest = HeatAngleConditional(n, loops, 1e-7), haar(n, 50, loops)
+    _, logq = model.draw(rest, rng)
+    assert logq.abs().max() < 1e-5
+    assert model.log_prob(haar(n, 50, 1, seed=9)[0], rest).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(("n", "loops"), [(2, 2), (3, 2), (3, 3), (4, 2)])
+@torch.no_grad()
+def test_moments_of_haar_measure_come_back(n, loops, rng):
+    """E_q[f / q] = E_Haar[f]: |V_jk|^2, Re V_jk, and Re V_12 V_21 V_11^* V_22^*, which sees relative phases."""
+    model = testing.randomised(small(n, loops, strength=1.5), testing.seeded(7), 0.5)
+    rest = tuple(r.expand(40_000, n, n) for r in haar(n, 1, loops))
+    v, logq = model.draw(rest, rng)
+    product = v[:, 0, 1] * v[:, 1, 0] * v[:, 0, 0].conj() * v[:, 1, 1].conj()
+    values = torch.cat([v.abs().square().flatten(1), v.real.flatten(1), product.real[:, None]], 1)
+    means = [1 / n] * n * n + [0.0] * n * n + [-1 / (n * (n * n - 1))]  # Weingarten
+    values = values * (-logq).exp()[:, None]
+    error = values.std(0) / math.sqrt(len(v))
+    assert float(((values.mean(0) - torch.tensor(means)).abs() / error).max()) < 4.5
+
+
+# ---------------------------------------------------------------- frames
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_frames_give_back_the_staples(n):
+    first, second = haar(n, 300)
+    J = first.mH + second.mH
+    turned = [frames.between((first, second)), frames.singular(J, first.mH - second.mH)]
+    for frame in turned:
+        diagonal = torch.diag_embed(frame.form().conj().to(J.dtype))
+        testing.require_close(frame.outside(diagonal), J, "U_1 D U_2^dagger e^{i phi}", 1e-9)
+        assert (frame.left.mH @ frame.left - torch.eye(n)).abs().max() < 1e-12
+        testing.require_close(torch.linalg.det(frame.left), torch.linalg.det(frame.right), "determinants", 1e-10)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_a_matrix_of_its_column(n, rng):
+    v = fk.SUN(n).haar((100,), rng)
+    column, phases = frames.split(v, None)
+    frame = frames.identity(v).turned(phases)
+    E = frames.complete(column, None)
+    assert (fk.SUN(n).defect(E) < 1e-12).all()
+    testing.require_close(frame.outside(E)[..., 0], v[..., 0], "the first column", 1e-12)
+
+
+def check_gradients(model, loops):
+    """Derivatives of log q and of V by staples against differences; away from degenerate ones."""
+    group, rest, u = model.group, haar(model.group.n, 6, loops), haar(model.group.n, 6, 1, seed=5)[0]
+    rng = testing.seeded(6)
+    weight = torch.randn(u.shape, generator=rng)
+    ways = [torch.randn(6, group.algebra_dim, generator=rng) for _ in rest]
+
+    def value(t):
+        v, logq = model.from_base(u, tuple(group.exp(t[:, None] * w) @ r for w, r in zip(ways, rest, strict=True)))
+        return logq + (v.real * weight).sum((-2, -1))
+
+    t = torch.zeros(6, requires_grad=True)
+    (slope,) = torch.autograd.grad(value(t).sum(), t)
+    step = 1e-5
+    with torch.no_grad():
+        numeric = (value(t + step) - value(t - step)) / (2 * step)
+    testing.require_close(slope, numeric, "d/dstaples", 1e-6)
+
+
+@pytest.mark.parametrize(("n", "loops"), [(2, 2), (2, 3), (3, 2), (3, 4), (4, 2)])
+def test_gradients_by_staples(n, loops):
+    check_gradients(testing.randomised(small(n, loops), testing.seeded(7)), loops)
+
+
+@pytest.mark.parametrize(("n", "loops"), [(2, 2), (3, 2), (3, 3), (2, 4), (4, 2)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_degenerate_staples(n, loops, dtype, rng):
+    """Equal staples, centre elements between them, and sums that vanish: finite numbers, finite gradients, densities
+    of the draws.
+    """
+    model, group = testing.randomised(small(n, loops), testing.seeded(7)).to(dtype), fk.SUN(n)
+    one = group.haar((40,), rng, dtype)
+    for k in range(n):
+        turn = torch.polar(torch.tensor(1.0), torch.tensor(2 * math.pi * k / n)).to(one.dtype)
+        rest = tuple((one * turn**i).requires_grad_() for i in range(loops))
+        v, logq = model.draw(rest, rng)
+        (logq.sum() + v.real.sum()).backward()
+        assert v.isfinite().all()
+        assert logq.isfinite().all()
+        assert all(r.grad.isfinite().all() for r in rest)
+        assert all(p.grad.isfinite().all() for p in model.parameters())
+        assert (group.defect(v.detach()) < (1e-10 if dtype == torch.float64 else 1e-4)).all()
+
+
+# ---------------------------------------------------------------- in a hierarchy
+
+
+def test_two_dimensions_and_three(rng):
+    """log q of a draw is that of the field, in two dimensions and with ordered new links in three."""
+    levels, space = [], fk.links((1, 1), fk.SUN(3))
+    for mu in (0, 1):
+        levels.append((Doubling(space, mu), small(3)))
+        space = levels[-1][0].fine
+    flat = Multiscale(fk.Haar(fk.links((1, 1), fk.SUN(3))), levels)
+    coarse = fk.links((2, 1, 2), fk.SUN(2))
+    doubling = Doubling(coarse, 1, ordered=True)
+    deep = Multiscale(fk.Haar(coarse), [(doubling, [small(2, stage.loops) for stage in doubling.stages])])
+    for model in (flat, deep):
+        model = testing.randomised(model, testing.seeded(7))
+        x, logq = model.draw(20, rng)
+        testing.require_close(model.log_prob(x), logq, "log q", 1e-9)
+        act = testing.symmetry(model.space, "gauge", testing.seeded(5))
+        testing.require_close(model.log_prob(act(x)), logq, "log q of g x", 1e-9)
+        z, logdet = model.inverse(x)
+        testing.require_same_field(model.space.group, model(z)[0], x, "base variables and back", 1e-8)
+        testing.require_close(logdet, logq, "log|det dz/dx|", 1e-8)
+
+
+# ---------------------------------------------------------------- mistakes must be found
+
+
+def plant(monkeypatch, kind):
+    """Mistakes of a kind that a plausible ESS would hide."""
+    if kind == "the norm of another sphere":
+        norm = columns.heat_log_norm
+        monkeypatch.setattr(columns, "heat_log_norm", lambda kappa, n, scaled: norm(kappa, n + 2, scaled))
+    elif kind == "a slope forgotten":
+        monkeypatch.setattr(columns.HaarColumn, "turn", lambda self, phase, gate, context, inverse: (phase * 1.0, 0.1))
+    elif kind == "the wrong sphere":
+        angle, cdf = columns.heat_angle, columns.heat_cdf
+        monkeypatch.setattr(columns, "heat_angle", lambda u, kappa, n: angle(u, kappa, n - 2))
+        monkeypatch.setattr(columns, "heat_cdf", lambda a, kappa, n: cdf(a, kappa, n - 2))
+    elif kind == "a frame that does not turn":
+        monkeypatch.setattr(
+            heat_angle, "between", lambda rest: frames.identity(rest[0])._replace(scales=frames.between(rest).scales)
+        )
+    elif kind == "the second coordinate as on S^3":
+        monkeypatch.setattr(columns, "_side", lambda u, n: 2 * u - 1)
+        monkeypatch.setattr(columns, "_side_cdf", lambda c, n: ((c + 1) / 2, torch.full_like(c, 0.5)))
+
+
+MISTAKES = ["the norm of another sphere", "a slope forgotten", "the wrong sphere", "a frame that does not turn",
+            "the second coordinate as on S^3"]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_planted_mistakes_are_found(kind, monkeypatch):
+    plant(monkeypatch, kind)
+    with pytest.raises(AssertionError):
+        testing.check_conditional(small(3))
+
+
+def test_gradients_find_a_frame_without_gradient(monkeypatch):
+    monkeypatch.setattr(frames._Vectors, "apply", lambda u, angles, vectors: vectors)
+    with pytest.raises(AssertionError, match="d/dstaples"):
+        check_gradients(testing.randomised(small(3), testing.seeded(7)), 2)
+
+
+# ---------------------------------------------------------------- details
+
+
+def test_nothing_is_shared_by_copies():
+    model = small(3)
+    other = copy.deepcopy(model)
+    assert not {p.data_ptr() for p in model.parameters()} & {p.data_ptr() for p in other.parameters()}
+
+
+@pytest.mark.parametrize(("loops", "strength", "bins"), [(1, 1.0, 8), (2, 0.0, 8), (2, 1.0, 1)])
+def test_options_that_cannot_be(loops, strength, bins):
+    with pytest.raises(
+        ValueError, match=f"2 or more loops, strength > 0 and bins >= 2; got {loops}, {strength} and {bins}"
+    ):
+        HeatAngleConditional(3, loops, strength, bins)
+
+
+def test_another_number_of_loops(rng):
+    with pytest.raises(ValueError, match="of 2 loops got 3"):
+        small(3).draw(haar(3, 4, 3), rng)

@@ -1,0 +1,196 @@
+"""New links in stages, models shared among scales, multiscale models as priors, in three dimensions and for SU(3)."""
+
+import math
+
+import pytest
+import torch
+
+import flowkit as fk
+from flowkit import loops, testing
+from flowkit.level_step import LevelStep
+from flowkit.multiscale import Doubling, HeatAngleConditional, HeatbathConditional, Multiscale, multiscale_flow
+from flowkit.transforms import Chain
+
+U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def double():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def rough(model, size=0.3, seed=5):
+    return testing.randomised(model, testing.seeded(seed), size)
+
+
+def spatial(group, ordered, lattice=(1, 2, 2), ways=(0,), strength=1.0):
+    """A model in three dimensions, with a heatbath-like model for each stage."""
+    space, levels = fk.links(lattice, group), []
+    for mu in ways:
+        doubling = Doubling(space, mu, ordered)
+        levels.append((doubling, [HeatbathConditional(group, stage.loops, strength) for stage in doubling.stages]))
+        space = doubling.fine
+    return Multiscale(fk.Haar(fk.links(lattice, group)), levels)
+
+
+# ---------------------------------------------------------------- stages
+
+
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+@pytest.mark.parametrize(("lattice", "mu"), [((1, 2, 4), 0), ((2, 3, 2), 0), ((2, 4, 2), 1), ((2, 2, 1, 4), 1)])
+def test_stages_cover_all_links_and_their_loops_are_plaquettes(group, lattice, mu, rng):
+    doubling = Doubling(fk.links(lattice, group), mu, ordered=True)
+    covered = torch.cat([stage.links for stage in doubling.stages]).sort().values
+    assert torch.equal(covered, torch.arange((len(lattice) - 1) * doubling.coarse.volume))
+    x = doubling.fine.haar(2, rng)
+    coarse, first, new = doubling.split(x)
+    known = doubling.loops(coarse, first)
+    for stage in doubling.stages:
+        links = doubling.take(stage, new)
+        traces = [group.trace(group.compose(links, r)) for r in doubling.rest(stage, known, new)]
+        expected = []
+        for rho in (mu, *stage.planes):
+            # The fine plaquettes in the plane (nu, rho) on both sides of the links at the odd sites.
+            p = group.trace(loops.plaquette(doubling.fine, x, *sorted((stage.nu, rho))))
+            below = torch.roll(p, 1, 2 + rho)
+            for one in (p, below) if rho != mu else (below, p):
+                odd = torch.unflatten(one, 2 + mu, (-1, 2)).unbind(3 + mu)[1]
+                flat = odd.flatten(1)[:, stage.links % doubling.coarse.volume]
+                expected.append(flat)
+        assert len(traces) == stage.loops == len(expected)
+        for came, wanted in zip(traces, expected, strict=True):
+            testing.require_close(came, wanted, f"the loops of the stage along {stage.nu}", 1e-12)
+
+
+def test_later_stages_see_earlier_links_alone(rng):
+    """Loops of a stage do not change with its own links, nor with those of later stages."""
+    doubling = Doubling(fk.links((2, 2, 4), SU2), 0, ordered=True)
+    coarse, first, new = doubling.split(doubling.fine.haar(2, rng))
+    known = doubling.loops(coarse, first)
+    assert any(stage.planes for stage in doubling.stages)
+    for i, stage in enumerate(doubling.stages):
+        other = new
+        for later in doubling.stages[i:]:
+            links = doubling.take(later, other)
+            other = doubling.put(later, other, SU2.haar(tuple(links.shape[:2]), rng))
+        for a, b in zip(doubling.rest(stage, known, new), doubling.rest(stage, known, other), strict=True):
+            testing.require_close(a.real, b.real, "loops of a stage", 1e-12)
+
+
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+@pytest.mark.parametrize("ordered", [False, True])
+def test_density_in_three_dimensions(group, ordered):
+    model = rough(spatial(group, ordered, strength=0.4), 0.1)
+    x, logq = model.draw(50, testing.seeded())
+    testing.require_close(model.log_prob(x), logq, "log_prob of a draw", 1e-9)
+    z, logdet = model.inverse(x)
+    testing.require_close(logdet, logq, "log|dz/dx|", 1e-9)
+    testing.require_same_field(group, model.forward(z)[0], x, "forward(inverse(x))", 1e-7)
+    act = testing.symmetry(model.space, "gauge", testing.seeded(5))
+    y = model.space.haar(5, testing.seeded(2))
+    testing.require_close(model.log_prob(act(y)), model.log_prob(y), "log q of g x", 1e-10)
+    with torch.no_grad():
+        weights = (-model.draw(20_000, testing.seeded(4)).logq).exp()
+    error = float(weights.std()) / math.sqrt(len(weights))
+    assert error < 0.05
+    assert abs(float(weights.mean()) - 1) < 4 * error
+
+
+def test_an_order_lowers_the_kl():
+    """U(1) in three dimensions: the links of a scale given those before them, beside all at once, equally trained."""
+    excess = {}
+    for ordered in (False, True):
+        model = spatial(U1, ordered, (2, 2, 2), (0, 1, 2))
+        action = fk.Wilson(model.space, 1.0)
+        trainer = fk.Trainer(model, action, batch=128, loss="reverse_kl", lr=0.1, schedule=fk.schedules.Cosine())
+        trainer.fit(40, progress=False)
+        with torch.no_grad():
+            x, logq = model.draw(2000, testing.seeded(3))
+            excess[ordered] = logq + action(x)
+    gain = float(excess[False].mean() - excess[True].mean())
+    error = math.hypot(*(float(e.std()) / math.sqrt(len(e)) for e in excess.values()))
+    assert gain > 5 * error
+
+
+def test_stages_need_a_model_each():
+    doubling = Doubling(fk.links((1, 2, 2), U1), 0, ordered=True)
+    with pytest.raises(ValueError, match=r"A doubling in 4 stages needs a model for each; got 1\."):
+        Multiscale(fk.Haar(doubling.coarse), [(doubling, HeatbathConditional(U1))])
+
+
+# ---------------------------------------------------------------- shared weights
+
+
+def test_scales_may_share_a_model():
+    space = fk.links((1, 1), U1)
+    shared, levels = HeatbathConditional(U1), []
+    for mu in (0, 1, 0):
+        levels.append((Doubling(space, mu), shared))
+        space = levels[-1][0].fine
+    model = rough(Multiscale(fk.Haar(fk.links((1, 1), U1)), levels))
+    assert len(model.conditionals) == 1
+    x = model.draw(4, testing.seeded()).x.detach()
+    rows = [torch.autograd.grad(one, list(model.parameters()), retain_graph=True) for one in model.log_prob(x)]
+    slopes = torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
+    testing.require_close(model.score(x), slopes, "the score of shared weights", 1e-9)
+    larger = model.on(fk.links((8, 4), U1))
+    assert len(larger.conditionals) == 1
+    assert len(larger.levels) == 3
+    assert larger.levels[0][1][0] is larger.levels[2][1][0]
+
+
+# ---------------------------------------------------------------- SU(3), and priors of fine flows
+
+
+def test_su3_density():
+    model = rough(multiscale_flow(fk.links((2, 2), SU3), strength=1.0), 0.2)
+    assert all(isinstance(one, HeatAngleConditional) for one in model.conditionals)
+    x, logq = model.draw(20, testing.seeded())
+    testing.require_close(model.log_prob(x), logq, "log_prob of a draw", 1e-8)
+    act = testing.symmetry(model.space, "gauge", testing.seeded(5))
+    testing.require_close(model.log_prob(act(x)), model.log_prob(x), "log q of g x", 1e-10)
+    with torch.no_grad():
+        q = model.log_prob(model.space.haar(20_000, testing.seeded(3))).exp()
+    error = float(q.std()) / math.sqrt(len(q))
+    assert error < 0.05
+    assert abs(float(q.mean()) - 1) < 4 * error
+
+
+def test_su3_level_by_level():
+    """beta = 4 on 4x4 in a few seconds: a high ESS, and the plaquette."""
+    torch.manual_seed(1)
+    action = fk.Wilson(fk.links((4, 4), SU3), 4.0)
+    model = multiscale_flow(action.space, coarsest=fk.Haar(fk.links((2, 2), SU3)), strength=4.0).float()
+    trainer = fk.Trainer(model, action, batch=512, step=LevelStep(160))
+    trainer.fit(160, progress=False)
+    with torch.no_grad():
+        ensemble = fk.draw(model, action, 4096, rng=3, observe=(fk.plaquette,), keep=False)
+    assert ensemble.ess().value > 0.9
+    mean = ensemble.mean(fk.plaquette)
+    assert mean.within(mean.exact, sigmas=3), mean
+
+
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+def test_a_multiscale_model_is_the_prior_of_a_fine_flow(group):
+    """Flow(multiscale, couplings): its density is the draws', both parts learn, and it gains on the model alone."""
+    space = fk.links((4, 4), group)
+    model = multiscale_flow(space, terms=1, coarsest=fk.Haar(fk.links((2, 2), group)))
+    flow = fk.Flow(model, Chain(*fk.gauge_flow(space).transform.steps[-2:]))
+    action = fk.Wilson(space, 2.0)
+    trainer = fk.Trainer(flow, action, batch=64, loss="reverse_kl", lr=0.03)
+    trainer.fit(40, progress=False)
+    assert trainer.history["loss"][-10:].mean() < trainer.history["loss"][:5].mean() - 1
+    before = multiscale_flow(space, terms=1).conditionals[-1].coefficients
+    assert float((model.conditionals[-1].coefficients - before).detach().abs().max()) > 0.1
+    x, logq = flow.draw(20, testing.seeded())
+    testing.require_close(flow.log_prob(x), logq, "log_prob of a draw", 1e-7)
+    with torch.no_grad():
+        x, logq = flow.draw(2000, testing.seeded(1))
+    w = (-action(x) - logq).softmax(0)
+    plaquette = fk.plaquette(space, x)
+    mean = float((w * plaquette).sum())
+    error = float((w * (plaquette - mean)).square().sum().sqrt())
+    assert abs(mean - action.exact("plaquette")) < 4 * error

@@ -1,0 +1,119 @@
+"""The multiscale panel: what it tells a page, and what it leaves without one."""
+
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
+if not (Path(__file__).parents[1] / "flowkit/panels/static/multiscale.js").is_file():
+    pytest.skip("the front end of the panels is not built", allow_module_level=True)
+
+import ipywidgets
+from traitlets import TraitError
+
+from flowkit.multiscale import ByScale, ScaleNumbers
+from flowkit.panels import Multiscale
+from flowkit.panels.multiscale import ANGLE, ScaleView, _trace
+from flowkit.stats import Estimate
+
+LATTICES = [(1, 1), (1, 2), (2, 2), (2, 4)]
+
+
+def estimate(value, error=0.01):
+    return Estimate(value, error, 0.5, 0.0, 1000)
+
+
+def numbers(group="U(1)", fields=3, lattices=LATTICES):
+    """Field f at scale j has the plaquettes j + f/10 + k/100."""
+    scales = []
+    for j, lattice in enumerate(lattices):
+        k = np.arange(math.prod(lattice), dtype=np.float32).reshape(lattice) / 100
+        field = np.stack([j + f / 10 + k for f in range(fields)]).astype(np.float32)
+        error = math.nan if j == 0 else 0.01
+        scales.append(
+            ScaleNumbers(lattice, field, estimate(0.1 * j, error), estimate(0.1, error), estimate(1 - 0.2 * j))
+        )
+    return ByScale(group, 8.0, tuple(scales))
+
+
+@pytest.fixture
+def panel():
+    panel = Multiscale(numbers())
+    yield panel
+    panel.close()
+
+
+def test_the_buffer_holds_every_field_scale_after_scale(panel):
+    view = panel.widget
+    assert view.lattices == [list(lattice) for lattice in LATTICES]
+    buffer, start = np.frombuffer(view.plaquettes, dtype="<f4"), 0
+    for one in panel.numbers.scales:
+        np.testing.assert_array_equal(buffer[start : start + one.plaquettes.size], one.plaquettes.ravel())
+        start += one.plaquettes.size
+    assert start == len(buffer)
+
+
+def test_it_opens_at_the_finest_scale_and_both_traits_can_be_set(panel):
+    view = panel.widget
+    assert (view.scale, view.field) == (3, 0)
+    view.scale, view.field = 1, 2
+    assert panel.field == 2
+    for name, bad in (("scale", 4), ("scale", -1), ("field", 3)):
+        with pytest.raises(TraitError, match=f"{name} is a number from 0 to"):
+            setattr(view, name, bad)
+
+
+def test_an_unknown_error_is_no_error_bar_and_not_sent_as_nan(panel):
+    for chart in panel.widget.charts:
+        assert np.isfinite(chart["values"] + chart["errors"]).all()
+    assert panel.widget.charts[0]["errors"] == [0.0, 0.01, 0.01, 0.01]
+    assert panel.widget.lines[3] == "2x4: KL 0.300(10), of which 0.100(10) by the last step; ESS 0.400(10)"
+
+
+def test_colours_are_cyclic_for_angles_and_symmetric_about_white():
+    table = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in ANGLE.table()])
+    assert np.abs(table[0] - table[-1]).max() <= 1
+    assert table[127:129].min() > 225
+    assert table[0].max() < 50
+    assert table[64].argmax() == 2
+    assert table[191].argmax() == 0
+
+
+@pytest.mark.parametrize(("n", "low"), [(2, -1.0), (3, -0.5), (4, -1.0)])
+def test_the_range_of_traces(n, low):
+    colours = _trace(n)
+    assert colours.low == pytest.approx(low)
+    assert colours.high == 1.0
+
+
+@pytest.mark.parametrize("group", ["U(1)", "SU(2)", "SU(3)"])
+@pytest.mark.parametrize("lattices", [LATTICES, [(3, 5)], [(2 ** (j // 2), 2 ** ((j + 1) // 2)) for j in range(11)]])
+def test_pictures_without_a_page(group, lattices):
+    panel = Multiscale(numbers(group, lattices=lattices), field=1)
+    data = panel.snapshot().data
+    assert data[:4] == b"\x89PNG"
+    assert struct.unpack(">II", data[16:24])[0] > 800
+    figure = panel.figure()
+    maps = [trace for trace in figure.data if trace.type == "heatmap"]
+    assert [trace.z.shape for trace in maps] == [(b, a) for a, b in lattices]  # direction 0 to the right
+    assert len({(trace.zmin, trace.zmax) for trace in maps}) == 1
+    assert [trace.visible for trace in maps] == [False] * (len(lattices) - 1) + [True]
+    assert maps[-1].z[0, 0] == pytest.approx(len(lattices) - 1 + 0.1)
+    assert "widget" not in panel.__dict__
+
+
+def test_it_composes_and_says_what_it_is(panel):
+    assert repr(panel) == "Multiscale(U(1), beta = 8, 2x4, 4 scales)"
+    assert isinstance(panel.widget, ScaleView)
+    assert repr(ipywidgets.VBox([panel.widget]).children[0]) == "ScaleView(U(1), beta = 8, 2x4)"
+
+
+def test_refusals():
+    with pytest.raises(TypeError, match="shows the numbers of by_scale; got int"):
+        Multiscale(3)
+    for field in (-1, 3):
+        with pytest.raises(ValueError, match=f"one of 3 fields, 0 to 2; got {field}"):
+            Multiscale(numbers(), field=field)
