@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Refinement as Refinement,
         ScalarMultiscale as ScalarMultiscale,
         ScaleNumbers as ScaleNumbers,
+        StapleFlow as StapleFlow,
         SU2ClassFunctionConditional as SU2ClassFunctionConditional,
         by_scale as by_scale,
         decimated_action as decimated_action,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         scalar_multiscale_flow as scalar_multiscale_flow,
     )
     from flowkit.natural_gradient import NaturalGradientStep as NaturalGradientStep
+    from flowkit.natural_level_step import NaturalLevelStep as NaturalLevelStep
     from flowkit.observables import (
         Observable as Observable,
         charge_squared as charge_squared,
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
         Chain as Chain,
         CheckerboardCoupling as CheckerboardCoupling,
         CircleSpline as CircleSpline,
+        Circular as Circular,
         DistributionConverter as DistributionConverter,
         FourierScale as FourierScale,
         GaugeCoupling as GaugeCoupling,
@@ -121,6 +124,7 @@ _CONTENTS = {
         "Chain",
         "CheckerboardCoupling",
         "CircleSpline",
+        "Circular",
         "DistributionConverter",
         "FourierScale",
         "GaugeCoupling",
@@ -148,6 +152,7 @@ _CONTENTS = {
         "SU2ClassFunctionConditional",
         "ScalarMultiscale",
         "ScaleNumbers",
+        "StapleFlow",
         "by_scale",
         "decimated_action",
         "log_weights_by_scale",
@@ -157,6 +162,7 @@ _CONTENTS = {
     "model": ["Model"],
     "train": ["Trainer"],
     "natural_gradient": ["NaturalGradientStep"],
+    "natural_level_step": ["NaturalLevelStep"],
     "level_step": ["LevelStep"],
     "history": ["History"],
     "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "Sampler"],

@@ -10,6 +10,7 @@ from flowkit.actions import Action, Wilson
 from flowkit.groups.characters import Characters
 from flowkit.losses import Loss
 from flowkit.multiscale import LinkConditional, Multiscale
+from flowkit.multiscale.doubling import Loops
 from flowkit.priors import Prior
 from flowkit.samplers.heatbath import one_plaquette
 from flowkit.schedules import Cosine
@@ -109,21 +110,32 @@ class LevelStep(GradientStep):
             self.pool = self.group.compose(self._shuffled(rng), self._shuffled(rng))
         if action.beta != self.beta:
             raise ValueError(f"LevelStep trains towards one beta; got {action.beta} after {self.beta}.")
-        self._factor = Cosine(warmup=count // 10).factor(now, count, float("nan"))
-        report = super().step(flow, action, batch, lr_factor, rng)
+        report = self._improve(flow, action, batch, lr_factor, rng)
         self.done += 1
         logw = self._finish(flow, action, level, rng) if now == count - 1 else None
         return Report(report.loss, logw, report.norms, float(level))
 
+    def _improve(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
+        """One update of the present level."""
+        _, now, count = self._place()
+        self._factor = Cosine(warmup=count // 10).factor(now, count, float("nan"))
+        return super().step(flow, action, batch, lr_factor, rng)
+
     def _shuffled(self, rng: torch.Generator) -> Tensor:
         return self.pool[torch.randperm(len(self.pool), generator=rng, device=rng.device)]
 
-    def _logw(self, level: int, A: Tensor, rng: torch.Generator) -> Tensor:
-        """log w of `draws` links for each A, [draws, n]."""
+    def _draw(self, level: int, A: Tensor, rng: torch.Generator) -> tuple[Tensor, Loops, Tensor]:
+        """`draws` links for each A, draw after draw; their loops; log w, [draws, n]."""
         G, n = self.group, len(A)
         A = A.repeat(self.draws, *[1] * (A.dim() - 1))
-        V, logq = self.models[level].draw((A, G.identity((len(A),), A)), rng)
-        return (self.effective(level, G.compose(V, A)) + self.effective(level, V) - logq).view(self.draws, n)
+        rest = (A, G.identity((len(A),), A))
+        V, logq = self.models[level].draw(rest, rng)
+        logw = self.effective(level, G.compose(V, A)) + self.effective(level, V) - logq
+        return V, rest, logw.view(self.draws, n)
+
+    def _logw(self, level: int, A: Tensor, rng: torch.Generator) -> Tensor:
+        """log w of `draws` links for each A, [draws, n]."""
+        return self._draw(level, A, rng)[2]
 
     def _level_loss(self, flow: Prior, action: Action, batch: int, rng: torch.Generator) -> Loss:
         level, now, count = self._place()

@@ -10,12 +10,12 @@ import flowkit
 from flowkit import testing
 from flowkit.actions import Action, ScalarAction
 from flowkit.groups import SUN, Group
-from flowkit.multiscale import LinkConditional
+from flowkit.multiscale import ClassFunctionConditional, LinkConditional, StapleFlow
 from flowkit.patterns import Loop, Stripes
 from flowkit.priors import Prior
 from flowkit.samplers import Sampler
 from flowkit.schedules import Schedule
-from flowkit.transforms import LinkUpdate, MatrixCoupling, PointwiseMap, Transform
+from flowkit.transforms import Circular, LinkUpdate, MatrixCoupling, PointwiseMap, Transform
 
 panels = pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
 
@@ -36,7 +36,10 @@ def check_transform(transform: Transform) -> None:
 
 
 def check_update(update: LinkUpdate) -> None:
-    """Alone in a coupling, it keeps what a gauge-equivariant transform must."""
+    """Alone in a coupling, or in a flow of U(1) links, it keeps what a gauge-equivariant map must."""
+    if isinstance(update, Circular):
+        testing.check_conditional(StapleFlow(ClassFunctionConditional.example(), [update]))
+        return
     space = flowkit.links((2, 4), SUN(3))
     coupling = MatrixCoupling(space, Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)], [update], start=1.0)
     testing.check_transform(coupling)

@@ -26,7 +26,7 @@ ORDER = [
     ["multiscale"],
     ["losses"],
     ["train", "schedules", "checkpoint", "natural_gradient"],
-    ["samplers", "level_step"],
+    ["samplers", "level_step", "natural_level_step"],
     ["ensemble", "formats", "model"],
     ["panels"],
     ["production"],

@@ -1,5 +1,6 @@
-"""Networks: periodic convolutions between chosen sites of a lattice."""
+"""Networks: periodic convolutions between chosen sites of a lattice, and networks that act on every site alone."""
 
 from .convolution import ConvNet, SiteConv
+from .pointwise import PointwiseNet
 
-__all__ = ["ConvNet", "SiteConv"]
+__all__ = ["ConvNet", "PointwiseNet", "SiteConv"]

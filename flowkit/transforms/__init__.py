@@ -2,6 +2,7 @@
 
 from flowkit.transforms.affine import Affine
 from flowkit.transforms.base import Chain, Transform
+from flowkit.transforms.circular import Circular
 from flowkit.transforms.coupling import CheckerboardCoupling
 from flowkit.transforms.fourier import FourierScale
 from flowkit.transforms.gauge import GaugeCoupling
@@ -25,6 +26,7 @@ __all__ = [
     "Chain",
     "CheckerboardCoupling",
     "CircleSpline",
+    "Circular",
     "DistributionConverter",
     "FourierScale",
     "GaugeCoupling",
