@@ -24,8 +24,8 @@ class NaturalLevelStep(LevelStep):
     convergence is geometric.
 
     The size of a step is that of Levenberg and Marquardt: where the KL of a link has grown to more than 20 times what
-    it was, the weights go back and the damping grows; otherwise it shrinks. In the last 40 % of a level's steps the part
-    of d that is taken falls as 1/t, which averages what is left of the noise.
+    it was, the weights go back and the damping grows; otherwise it shrinks. In the last 40 % of a level's steps the
+    part of d that is taken falls as 1/t, which averages what is left of the noise.
 
     A part `wide` of all A is Haar: where hardly a plaquette is, the parameters, smooth functions of A, are held too.
 
