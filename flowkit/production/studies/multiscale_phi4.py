@@ -37,7 +37,7 @@ def multiscale_phi4(
     chi beside HMC (16x16) and known Monte Carlo values (32x32).
     """
     if quick:
-        steps, batch, more_steps, draws, trajectories = 150, 64, 20, 512, 16384
+        steps, batch, more_steps, draws, trajectories = 300, 64, 30, 2048, 16384
     torch.manual_seed(seed)
     small = Phi4(sites((16, 16)), m2=-4.0, lam=4.98)
     large = Phi4(sites((32, 32)), m2=-4.0, lam=4.572)
