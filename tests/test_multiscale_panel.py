@@ -16,7 +16,7 @@ import ipywidgets
 from flowkit.multiscale import ByScale, ScaleNumbers
 from flowkit.panels import Multiscale
 from flowkit.panels.colours import ANGLE, trace
-from flowkit.panels.multiscale import ScaleView
+from flowkit.panels.scale_view import ScaleView
 from flowkit.stats import Estimate
 
 LATTICES = [(1, 1), (1, 2), (2, 2), (2, 4)]

@@ -7,10 +7,8 @@ import math
 import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import anywidget
 import numpy as np
 import plotly.graph_objects as go
-import traitlets
 from IPython.display import Image
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -20,7 +18,7 @@ from plotly.subplots import make_subplots
 from flowkit.panels.base import Panel, let_subshell_answer
 from flowkit.panels.colours import ANGLE, trace
 from flowkit.panels.curves import GREEN, ON_DARK, PURPLE
-from flowkit.panels.stream import bundle
+from flowkit.panels.scale_view import ScaleView
 from flowkit.stats import Estimate, format_error
 
 if TYPE_CHECKING:
@@ -37,38 +35,6 @@ class Bars(NamedTuple):
     colour: str
     estimates: list[Estimate]
     limits: list[float] | None
-
-
-class ScaleView(anywidget.AnyWidget):
-    """The live view. All numbers are in its traits, so that a second view, a reloaded page and a saved notebook have
-    them too, and no message is needed.
-
-    scale, field    what is shown; they may be set from either side
-    plaquettes      float32, scale after scale, each [fields, *lattice]
-    """
-
-    _esm = bundle("multiscale.js")
-    _css = bundle("live.css")
-    scale = traitlets.Int().tag(sync=True)
-    field = traitlets.Int().tag(sync=True)
-    lattices = traitlets.List(traitlets.List(traitlets.Int())).tag(sync=True)
-    fields = traitlets.Int(1).tag(sync=True)
-    plaquettes = traitlets.Bytes(b"").tag(sync=True)
-    colours = traitlets.Dict().tag(sync=True)
-    title = traitlets.Unicode().tag(sync=True)
-    lines = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    charts = traitlets.List(traitlets.Dict()).tag(sync=True)
-
-    @traitlets.validate("scale", "field")
-    def _within(self, proposal: Any) -> int:
-        name, value = proposal.trait.name, int(proposal.value)
-        count = len(self.lattices) if name == "scale" else self.fields
-        if not 0 <= value < count:
-            raise traitlets.TraitError(f"{name} is a number from 0 to {count - 1}; got {value}.")
-        return value
-
-    def __repr__(self) -> str:
-        return f"ScaleView({self.title})"
 
 
 class Multiscale(Panel):
