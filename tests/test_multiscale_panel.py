@@ -15,7 +15,8 @@ import ipywidgets
 
 from flowkit.multiscale import ByScale, ScaleNumbers
 from flowkit.panels import Multiscale
-from flowkit.panels.multiscale import ANGLE, ScaleView, _trace
+from flowkit.panels.colours import ANGLE, trace
+from flowkit.panels.scale_view import ScaleView
 from flowkit.stats import Estimate
 
 LATTICES = [(1, 1), (1, 2), (2, 2), (2, 4)]
@@ -83,7 +84,7 @@ def test_colours_are_cyclic_for_angles_and_symmetric_about_white():
 
 @pytest.mark.parametrize(("n", "low"), [(2, -1.0), (3, -0.5), (4, -1.0)])
 def test_the_range_of_traces(n, low):
-    colours = _trace(n)
+    colours = trace(n)
     assert colours.low == pytest.approx(low)
     assert colours.high == 1.0
 
@@ -96,10 +97,10 @@ def test_pictures_without_a_page(group, lattices):
     assert data[:4] == b"\x89PNG"
     assert struct.unpack(">II", data[16:24])[0] > 800
     figure = panel.figure()
-    maps = [trace for trace in figure.data if trace.type == "heatmap"]
-    assert [trace.z.shape for trace in maps] == [(b, a) for a, b in lattices]  # direction 0 to the right
-    assert len({(trace.zmin, trace.zmax) for trace in maps}) == 1
-    assert [trace.visible for trace in maps] == [False] * (len(lattices) - 1) + [True]
+    maps = [one for one in figure.data if one.type == "heatmap"]
+    assert [one.z.shape for one in maps] == [(b, a) for a, b in lattices]  # direction 0 to the right
+    assert len({(one.zmin, one.zmax) for one in maps}) == 1
+    assert [one.visible for one in maps] == [False] * (len(lattices) - 1) + [True]
     assert maps[-1].z[0, 0] == pytest.approx(len(lattices) - 1 + 0.1)
     assert "widget" not in panel.__dict__
 

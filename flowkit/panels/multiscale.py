@@ -7,21 +7,18 @@ import math
 import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import anywidget
 import numpy as np
 import plotly.graph_objects as go
-import traitlets
 from IPython.display import Image
-from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from flowkit.panels.base import Panel, let_subshell_answer
+from flowkit.panels.colours import ANGLE, trace
 from flowkit.panels.curves import GREEN, ON_DARK, PURPLE
-from flowkit.panels.stream import bundle
+from flowkit.panels.scale_view import ScaleView
 from flowkit.stats import Estimate, format_error
 
 if TYPE_CHECKING:
@@ -29,71 +26,15 @@ if TYPE_CHECKING:
 
 KL_LABEL, ESS_LABEL = "KL added by each doubling", "ESS at each scale"
 UNIT = "dimensionless"
-# Zero is nearly white, a quarter turn blue or orange, a half turn dark, from whichever side it is reached.
-TURN = LinearSegmentedColormap.from_list("turn", ["#1f1b24", "#0072B2", "#f4f2ee", "#D9730D", "#1f1b24"])
 
 
-class Colours(NamedTuple):
-    """What the colours of a plaquette stand for, the same at every scale."""
+class Bars(NamedTuple):
+    """A bar chart over the scales."""
 
     label: str
-    low: float
-    high: float
-    ticks: tuple[float, ...]
-    texts: tuple[str, ...]
-    map: Colormap
-
-    def table(self) -> list[str]:
-        """256 colours, from `low` to `high`."""
-        return [to_hex(self.map(i)) for i in range(256)]
-
-
-ANGLE = Colours(
-    "plaquette angle",
-    -math.pi,
-    math.pi,
-    (-math.pi, -math.pi / 2, 0.0, math.pi / 2, math.pi),
-    ("-π", "-π/2", "0", "π/2", "π"),
-    TURN,
-)
-
-
-def _trace(n: int) -> Colours:
-    """Re Tr P / N: its smallest value is -1 for even N, cos(pi - pi/N) for odd N."""
-    low = -1.0 if n % 2 == 0 else -math.cos(math.pi / n)
-    return Colours("Re Tr P / N", low, 1.0, (low, 0.0, 1.0), (f"{low:g}", "0", "1"), colormaps["cividis"])
-
-
-class ScaleView(anywidget.AnyWidget):
-    """The live view. All numbers are in its traits, so that a second view, a reloaded page and a saved notebook have
-    them too, and no message is needed.
-
-    scale, field    what is shown; they may be set from either side
-    plaquettes      float32, scale after scale, each [fields, *lattice]
-    """
-
-    _esm = bundle("multiscale.js")
-    _css = bundle("live.css")
-    scale = traitlets.Int().tag(sync=True)
-    field = traitlets.Int().tag(sync=True)
-    lattices = traitlets.List(traitlets.List(traitlets.Int())).tag(sync=True)
-    fields = traitlets.Int(1).tag(sync=True)
-    plaquettes = traitlets.Bytes(b"").tag(sync=True)
-    colours = traitlets.Dict().tag(sync=True)
-    title = traitlets.Unicode().tag(sync=True)
-    lines = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    charts = traitlets.List(traitlets.Dict()).tag(sync=True)
-
-    @traitlets.validate("scale", "field")
-    def _within(self, proposal: Any) -> int:
-        name, value = proposal.trait.name, int(proposal.value)
-        count = len(self.lattices) if name == "scale" else self.fields
-        if not 0 <= value < count:
-            raise traitlets.TraitError(f"{name} is a number from 0 to {count - 1}; got {value}.")
-        return value
-
-    def __repr__(self) -> str:
-        return f"ScaleView({self.title})"
+    colour: str
+    estimates: list[Estimate]
+    limits: list[float] | None
 
 
 class Multiscale(Panel):
@@ -115,7 +56,7 @@ class Multiscale(Panel):
             raise ValueError(f"Multiscale shows one of {count} fields, 0 to {count - 1}; got {field}.")
         self.numbers = numbers
         self._first = operator.index(field)
-        self._colours = ANGLE if numbers.group == "U(1)" else _trace(int(numbers.group.strip("SU()")))
+        self._colours = ANGLE if numbers.group == "U(1)" else trace(int(numbers.group.strip("SU()")))
         self._lattices = ["x".join(map(str, one.lattice)) for one in numbers.scales]
 
     @property
@@ -139,10 +80,7 @@ class Multiscale(Panel):
             },
             title=self._title(),
             lines=self._lines(),
-            charts=[
-                _chart(KL_LABEL, PURPLE, [one.added for one in numbers.scales], None),
-                _chart(ESS_LABEL, GREEN, [one.ess for one in numbers.scales], [0.0, 1.0]),
-            ],
+            charts=[_chart(bars) for bars in self._bars()],
         )
         view.set_trait("field", self._first)
         view.set_trait("scale", len(arrays) - 1)
@@ -203,7 +141,7 @@ class Multiscale(Panel):
                 name=self._lattices[j],
             )
             figure.add_trace(heatmap, row=1, col=1)
-        for row, (colour, estimates) in enumerate(self._bars(), start=1):
+        for row, (_, colour, estimates, _) in enumerate(self._bars(), start=1):
             errors = {"type": "data", "array": [_error(one) for one in estimates]}
             values = [one.value for one in estimates]
             chart = go.Bar(x=self._lattices, y=values, error_y=errors, marker_color=colour)
@@ -230,9 +168,12 @@ class Multiscale(Panel):
             margin={"l": 60, "r": 20, "t": 90, "b": 50},
         )
 
-    def _bars(self) -> list[tuple[str, list[Estimate]]]:
+    def _bars(self) -> list[Bars]:
         scales = self.numbers.scales
-        return [(PURPLE, [one.added for one in scales]), (GREEN, [one.ess for one in scales])]
+        return [
+            Bars(KL_LABEL, PURPLE, [one.added for one in scales], None),
+            Bars(ESS_LABEL, GREEN, [one.ess for one in scales], [0.0, 1.0]),
+        ]
 
     def snapshot(self) -> Image:
         pictures, colours, (width, height) = self._pictures(), self._colours, self._extent()
@@ -260,8 +201,7 @@ class Multiscale(Panel):
         scale = above.colorbar(image, ax=list(axes), ticks=colours.ticks, shrink=0.9, pad=0.01)
         scale.ax.set_yticklabels(colours.texts, fontsize=8)
         scale.set_label(f"{colours.label}\n({UNIT})", fontsize=8)
-        labels = (KL_LABEL, ESS_LABEL)
-        for ax, (colour, estimates), label in zip(below.subplots(1, 2), self._bars(), labels, strict=True):
+        for ax, (label, colour, estimates, _) in zip(below.subplots(1, 2), self._bars(), strict=True):
             errors = [_error(one) for one in estimates]
             ax.bar(self._lattices, [one.value for one in estimates], yerr=errors, color=colour, width=0.7)
             ax.set_title(label, fontsize=10, fontweight="bold", loc="left")
@@ -294,14 +234,14 @@ def _short(estimate: Estimate) -> str:
     return f"{value:.1e} ± {error:.1e}" if abs(value) < 1e-3 else format_error(value, error)
 
 
-def _chart(label: str, colour: str, estimates: list[Estimate], limits: list[float] | None) -> dict[str, Any]:
-    """One bar chart as plain data for the front end."""
+def _chart(bars: Bars) -> dict[str, Any]:
+    """A bar chart as plain data for the front end."""
     return {
-        "label": label,
+        "label": bars.label,
         "unit": UNIT,
-        "colour": colour,
-        "colour_dark": ON_DARK[colour],
-        "values": [one.value for one in estimates],
-        "errors": [_error(one) for one in estimates],
-        "range": limits,
+        "colour": bars.colour,
+        "colour_dark": ON_DARK[bars.colour],
+        "values": [one.value for one in bars.estimates],
+        "errors": [_error(one) for one in bars.estimates],
+        "range": bars.limits,
     }
