@@ -65,7 +65,7 @@ def multiscale_su3_2d(
     *,
     betas: tuple[float, ...] = (4.0, 5.0, 6.0, 12.0),
     side: int = 16,
-    steps: int = 5000,
+    steps: int = 4000,
     batch: int = 1024,
     lr: float = 1e-2,
     draws: int = 16384,
@@ -84,7 +84,7 @@ def multiscale_su3_2d(
         action = Wilson(links((side, side), SUN(3)), beta)
         coarsest = Haar(links((side // 4 if beta <= 6 else side // 8, side // 4), SUN(3)))
         model = multiscale_flow(action.space, coarsest=coarsest, strength=beta)
-        trainer = Trainer(model, action, batch=batch, step=LevelStep(steps, lr=lr), seed=seed)
+        trainer = Trainer(model, action, batch=batch, step=LevelStep(steps, lr=lr, kl=0.0), seed=seed)
         start = time.perf_counter()
         trainer.fit(steps, progress=False)
         rows.append(seconds_row(f"SU(3), beta {beta:g}, training, seconds", time.perf_counter() - start, 300))
