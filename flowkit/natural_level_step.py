@@ -23,9 +23,9 @@ class NaturalLevelStep(LevelStep):
     of some thousand links determines a hundred parameters. Where the family contains the exact conditional, the
     convergence is geometric.
 
-    The size of a step is that of Levenberg and Marquardt: where the KL of a link has grown to more than 20 times what it
-    was, the weights go back and the damping grows; otherwise it shrinks. In the last 40 % of a level's steps the part
-    of d that is taken falls as 1/t, which averages what is left of the noise.
+    The size of a step is that of Levenberg and Marquardt: where the KL of a link has grown to more than 20 times what
+    it was, the weights go back and the damping grows; otherwise it shrinks. In the last 40 % of a level's steps the
+    part of d that is taken falls as 1/t, which averages what is left of the noise.
 
     A part `wide` of all A is Haar: where hardly a plaquette is, the parameters, smooth functions of A, are held too.
 
@@ -72,7 +72,8 @@ class NaturalLevelStep(LevelStep):
         wide = self.group.haar((int(n * self.wide),), rng, flow.dtype).to(self.pool)
         index = torch.randint(len(self.pool), (n - len(wide),), generator=rng, device=rng.device)
         links, rest, logw = self._draw(level, torch.cat([self.pool[index], wide]), rng)
-        s = self.models[level].score(links, rest).double().view(self.draws, n, -1)
+        single = tuple(r.unsqueeze(1) for r in rest)  # each link a field of its own
+        s = self.models[level].score(links.unsqueeze(1), single).double().view(self.draws, n, -1)
         s = (s - s.mean(0)).flatten(0, 1)
         excess = logw.double()
         kl = (torch.logsumexp(excess, 0) - torch.log(torch.tensor(float(self.draws))) - excess.mean(0)).mean()
