@@ -72,7 +72,8 @@ class NaturalLevelStep(LevelStep):
         wide = self.group.haar((int(n * self.wide),), rng, flow.dtype).to(self.pool)
         index = torch.randint(len(self.pool), (n - len(wide),), generator=rng, device=rng.device)
         links, rest, logw = self._draw(level, torch.cat([self.pool[index], wide]), rng)
-        s = self.models[level].score(links, rest).double().view(self.draws, n, -1)
+        single = tuple(r.unsqueeze(1) for r in rest)  # each link a field of its own
+        s = self.models[level].score(links.unsqueeze(1), single).double().view(self.draws, n, -1)
         s = (s - s.mean(0)).flatten(0, 1)
         excess = logw.double()
         kl = (torch.logsumexp(excess, 0) - torch.log(torch.tensor(float(self.draws))) - excess.mean(0)).mean()

@@ -240,7 +240,11 @@ class Multiscale(Prior):
 
 
 def multiscale_flow(
-    space: Space, terms: int | None = None, coarsest: Prior | None = None, strength: float = 1.0
+    space: Space,
+    terms: int | None = None,
+    coarsest: Prior | None = None,
+    strength: float = 1.0,
+    links: Callable[[int], LinkConditional] | None = None,
 ) -> Multiscale:
     """The default multiscale model of U(1) or SU(N) links in two dimensions. New links follow class functions for U(1)
     and SU(2), which start at Haar measure and train by natural gradient, and heat angles with splines for N >= 3.
@@ -253,6 +257,8 @@ def multiscale_flow(
     terms     of each class function, harmonics or characters; None takes 16 for U(1), 12 for SU(2)
     coarsest  a prior on the lattice to begin with; None takes Haar
     strength  N >= 3: beta of the finest heat law at the start; each doubling on the way to coarser links halves it
+    links     makes another model of new links, called as links(level), level 0 the finest doubling; then `terms` and
+              `strength` do not count
     Raises    ValueError for other spaces, terms for N >= 3, or a coarsest lattice that no doublings lead from there
     """
     if space.kind != "links" or space.ndim != 2:
@@ -262,6 +268,8 @@ def multiscale_flow(
         raise ValueError(f"Class functions, and so terms, are for U1 and SU2; got {terms} for {space.group}.")
 
     def model(level: int) -> LinkConditional:
+        if links is not None:
+            return links(level)
         if n == 1:
             return ClassFunctionConditional(16 if terms is None else terms)
         if n == 2:
