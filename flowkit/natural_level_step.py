@@ -1,5 +1,6 @@
 """Training of multiscale models level by level, each level by natural gradient on its own scores."""
 
+import math
 from typing import Any
 
 import torch
@@ -76,7 +77,7 @@ class NaturalLevelStep(LevelStep):
         s = self.models[level].score(links.unsqueeze(1), single).double().view(self.draws, n, -1)
         s = (s - s.mean(0)).flatten(0, 1)
         excess = logw.double()
-        kl = (torch.logsumexp(excess, 0) - torch.log(torch.tensor(float(self.draws))) - excess.mean(0)).mean()
+        kl = (torch.logsumexp(excess, 0) - math.log(self.draws) - excess.mean(0)).mean()
         slopes = s.T @ (excess - excess.mean(0)).flatten() / len(s)
         fisher = s.T @ s / len(s)
         diagonal = fisher.diagonal()

@@ -66,7 +66,7 @@ def test_the_heat_law_is_near_the_exact_one(n, beta, least, rng):
 
 
 @pytest.mark.parametrize(("n", "loops"), [(2, 2), (3, 2), (3, 4), (4, 2)])
-def test_weak_coupling_is_haar(n, loops, rng):
+def test_no_strength_is_haar(n, loops, rng):
     model, rest = HeatAngleConditional(n, loops, 1e-7), haar(n, 50, loops)
     _, logq = model.draw(rest, rng)
     assert logq.abs().max() < 1e-5

@@ -41,9 +41,8 @@ def _side(u: Tensor, n: int) -> Tensor:
             c = (low + high) / 2
             below = _side_cdf(c, n)[0] < u
             low, high = torch.where(below, c, low), torch.where(below, high, c)
-        value, slope = _side_cdf(c, n)
-        start = c - value / slope
-    return start + u / slope  # a Newton step: the gradients of the implicit function theorem
+        slope = _side_cdf(c, n)[1]
+    return c + (u - u.detach()) / slope  # bisection has converged; the gradient of the implicit function theorem
 
 
 def _side_cdf(c: Tensor, n: int) -> tuple[Tensor, Tensor]:
@@ -151,8 +150,9 @@ class HaarColumn:
 class HeatColumn(nn.Module, HaarColumn):
     """The first column with the weight exp(kappa cos a) and splines of the flat coordinates of HaarColumn.
 
-    kappa = strength (D_1 + h (D_2 + ... + D_n) / (n - 1)), D the scales. h = 1 is the width of the exact law at strong
-    coupling and h = 0 that at weak coupling, where the other columns average to nothing; for n = 2 h = 1 is exact.
+    kappa = strength (D_1 + h s / (n - 1)), s = D_2 + ... + D_n, D the weighted scales and h = s / (|s| + n). h = 1 is the
+    width of the exact law at weak coupling, and h = 0 that at strong coupling, where the other columns average to
+    nothing; for n = 2 h = 1 is exact.
 
     n         of SU(n)
     bins      of the splines; 0 leaves them out

@@ -32,8 +32,8 @@ class LinkConditional(nn.Module, ABC):
         return self.to_base(v, rest)[1]
 
     def score(self, v: Tensor, rest: Loops) -> Tensor:
-        """d/dparams of the sum of log q over the links of each field, [batch, params], without autograd; the order is
-        that of `parameters()`, each flattened.
+        """d/dparams of the sum of log q over the links of each field, [batch, params], without autograd, for the
+        parameters that require a gradient, in the order of `parameters()`, each flattened.
 
         Raises    ValueError where a model has no closed form for it
         """

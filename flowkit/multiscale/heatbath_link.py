@@ -135,7 +135,8 @@ class HeatbathConditional(LinkConditional):
             slopes = self.log_strength.exp() * torch.stack([t.flatten(1).sum(1) for t in traces], 1)
             c = self.weights()
             scores += (c * (slopes - (slopes @ c).unsqueeze(1) / self.loops)).unbind(1)
-        return torch.stack(scores, 1)
+        wanted = [p.requires_grad for p in self.parameters() for _ in range(p.numel())]
+        return torch.stack([s for s, want in zip(scores, wanted, strict=True) if want], 1)
 
     @classmethod
     def example(cls) -> "HeatbathConditional":

@@ -204,7 +204,7 @@ class Multiscale(Prior):
         what is left over is the coarsest prior's. (Haar on a larger coarsest lattice is as good as extra doublings
         with Haar links.)
 
-        Raises    ValueError for another group or number of directions
+        Raises    ValueError for another group or number of directions, or where an ordered doubling has other stages
         """
         if space.kind != "links" or space.group != self.space.group or space.ndim != self.space.ndim:
             raise ValueError(f"A model of {self.space} goes to another lattice of its kind; got {space}.")
@@ -224,6 +224,7 @@ class Multiscale(Prior):
             "space": self.space.describe(),
             "coarsest": f"{type(self.coarsest).__name__} on {format_lattice(self.coarsest.space.lattice)}",
             "doublings": [doubling.mu for doubling in self.doublings],
+            "ordered": any(doubling.ordered for doubling in self.doublings),
             "conditionals": sorted({type(conditional).__name__ for conditional in self.conditionals}),
             "parameters": sum(p.numel() for p in self.parameters()),
         }
@@ -243,7 +244,7 @@ def multiscale_flow(
     space: Space,
     terms: int | None = None,
     coarsest: Prior | None = None,
-    strength: float = 1.0,
+    strength: float | None = None,
     links: Callable[[int], LinkConditional] | None = None,
 ) -> Multiscale:
     """The default multiscale model of U(1) or SU(N) links in two dimensions. New links follow class functions for U(1)
@@ -256,14 +257,16 @@ def multiscale_flow(
 
     terms     of each class function, harmonics or characters; None takes 16 for U(1), 12 for SU(2)
     coarsest  a prior on the lattice to begin with; None takes Haar
-    strength  N >= 3: beta of the finest heat law at the start; each doubling on the way to coarser links halves it
+    strength  N >= 3: beta of the finest heat law at the start, None for 1; each doubling towards coarser links halves it
     links     makes another model of new links, called as links(level), level 0 the finest doubling; then `terms` and
               `strength` do not count
-    Raises    ValueError for other spaces, terms for N >= 3, or a coarsest lattice that no doublings lead from there
+    Raises    ValueError for other spaces, terms for N >= 3, strength below, or a coarsest lattice that no doublings lead from there
     """
     if space.kind != "links" or space.ndim != 2:
         raise ValueError(f"multiscale_flow builds models for links in two dimensions; got {space}.")
     n = space.group.dimension
+    if n <= 2 and strength is not None:
+        raise ValueError(f"Heat laws, and so strength, are for SU(N) from N = 3; got {strength} for {space.group}.")
     if n > 2 and terms is not None:
         raise ValueError(f"Class functions, and so terms, are for U1 and SU2; got {terms} for {space.group}.")
 
@@ -274,7 +277,7 @@ def multiscale_flow(
             return ClassFunctionConditional(16 if terms is None else terms)
         if n == 2:
             return SU2ClassFunctionConditional(12 if terms is None else terms)
-        return HeatAngleConditional(n, strength=strength / 2**level)
+        return HeatAngleConditional(n, strength=(strength or 1.0) / 2**level)
 
     target = coarsest.space.lattice if coarsest is not None else (1, 1)
     levels: list[Level] = []

@@ -50,7 +50,7 @@ class Refinement(Transform):
     bins      of the splines
     hidden    channels of the networks' hidden layers
     kernel    side of the first convolution, which alone looks at neighbours; the first stage, which sees coarse sites
-              alone, takes kernel + 2 and so sixteen of them in two dimensions instead of four
+              alone, takes kernel + 2: sixteen of them in two dimensions instead of four, for a kernel of 5
     Raises    ValueError for links, odd sides, or a coarse lattice of one site, which has no two colours
     """
 

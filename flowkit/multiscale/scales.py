@@ -25,7 +25,7 @@ def decimated_action(space: Space, beta: float, area: int, x: Tensor) -> Tensor:
     action. The sum alternates in sign: its relative error is about 1e-16 max(w)/w of a plaquette's weight w, which is
     largest at area 2. There U(1) has the closed form I_0(2 beta cos(theta/2)), in which nothing cancels.
 
-    Raises    ValueError for another group than U(1), SU(2) and SU(3), or other than two dimensions
+    Raises    ValueError for another group than U(1), SU(2) and SU(3) at area > 1, or other than two dimensions
     """
     if space.kind != "links" or space.ndim != 2:
         raise ValueError(f"The decimated action is known for links in two dimensions; got {space}.")
