@@ -124,7 +124,7 @@ class OneStep(HeatbathConditional):
 
 
 class NoNorm(HeatbathConditional):
-    """The normaliser of the other group."""
+    """The normaliser is off by a part of kappa."""
 
     def _density(self, kappa, angle):
         return super()._density(kappa, angle) + 0.01 * kappa
@@ -156,3 +156,12 @@ class NoAverage(HeatbathConditional):
 def test_the_contract_finds_planted_mistakes(mistake):
     with pytest.raises(AssertionError):
         testing.check_conditional(mistake(SU2))
+
+
+def test_the_score_leaves_out_what_is_frozen():
+    model = HeatbathConditional(fk.SUN(2))
+    rng = testing.seeded()
+    v, *rest = (fk.SUN(2).haar((2, 5), rng) for _ in range(3))
+    whole = model.score(v, tuple(rest))
+    model.log_weights.requires_grad_(False)
+    assert torch.equal(model.score(v, tuple(rest)), whole[:, :1])

@@ -34,6 +34,8 @@ def test_characters_are_orthogonal(group, order):
     off = ~torch.eye(len(basis.reps), dtype=torch.bool)
     assert (mean[off].abs() < 5 * error[off]).all()
     assert torch.equal(found[:, 0], torch.ones(20000))
+    one = basis(group.identity((1,), torch.zeros((), dtype=torch.float64)))
+    testing.require_close(one, torch.ones_like(one), "chi_r(1) / d_r", 1e-12)
 
 
 EXPECTED = [

@@ -329,6 +329,8 @@ def test_what_does_not_fit():
     for space in (fk.sites((2, 2)), fk.links((2, 2, 2), U1)):
         with pytest.raises(ValueError, match="multiscale_flow builds models for links in two dimensions"):
             multiscale_flow(space)
+    with pytest.raises(ValueError, match=r"strength, are for SU\(N\) from N = 3; got 2.0 for U1\(\)"):
+        multiscale_flow(fk.links((2, 2), U1), strength=2.0)
     with pytest.raises(ValueError, match=r"terms, are for U1 and SU2; got 3 for SUN\(3\)"):
         multiscale_flow(fk.links((2, 2), SU3), terms=3)
     with pytest.raises(ValueError, match="goes to another lattice of its kind"):

@@ -30,7 +30,7 @@ class Characters:
         if isinstance(group, SUN):
             rows = itertools.combinations_with_replacement(range(order, -1, -1), group.n - 1)
             self.reps = sorted((r for r in rows if r >= _conjugate(r)), key=lambda r: (sum(r), r))
-            h = [torch.tensor(float(math.comb(k + group.n - 1, k))) for k in range(order + group.n)]
+            h = [torch.tensor(math.comb(k + group.n - 1, k), dtype=torch.float64) for k in range(order + group.n)]
             self.dimensions = [round(float(_schur(r, h))) for r in self.reps]
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -150,8 +150,8 @@ class HaarColumn:
 class HeatColumn(nn.Module, HaarColumn):
     """The first column with the weight exp(kappa cos a) and splines of the flat coordinates of HaarColumn.
 
-    kappa = strength (D_1 + h s / (n - 1)), s = D_2 + ... + D_n, D the weighted scales and h = s / (|s| + n). h = 1 is the
-    width of the exact law at weak coupling, and h = 0 that at strong coupling, where the other columns average to
+    kappa = strength (D_1 + h s / (n - 1)), s = D_2 + ... + D_n, D the weighted scales and h = s / (|s| + n). h = 1 is
+    the width of the exact law at weak coupling, and h = 0 that at strong coupling, where the other columns average to
     nothing; for n = 2 h = 1 is exact.
 
     n         of SU(n)

@@ -24,8 +24,8 @@ class HeatAngleConditional(LinkConditional):
     the real part of a linear form of the SU(N-1) matrix that is left, and so on down to SU(2), whose heat law is
     exact. Flat coordinates (the CDFs of Haar measure, that of the heat law for a) are moved by rational-quadratic
     splines whose parameters are functions of D, phi and all that is drawn before. They begin at the identity, which
-    leaves the heat law, heatbath-like and normalised for SU(N) in any dimension (for N = 2 the heatbath itself; for N >= 4
-    the phases of later columns are flat, which is an approximation).
+    leaves the heat law, heatbath-like and normalised for SU(N) in any dimension. For N = 2 it is the heatbath;
+    for N >= 4 the phases of later columns are flat, which is an approximation.
 
     Phases of the first column are flat, so that the choice of phases of U_1 and U_2 does not enter: with two staples
     this is exact for class functions of the loops. A base link has the same coordinates in the same frame, at D = 1

@@ -257,10 +257,11 @@ def multiscale_flow(
 
     terms     of each class function, harmonics or characters; None takes 16 for U(1), 12 for SU(2)
     coarsest  a prior on the lattice to begin with; None takes Haar
-    strength  N >= 3: beta of the finest heat law at the start, None for 1; each doubling towards coarser links halves it
+    strength  N >= 3: beta of the finest heat law at the start, None for 1; half of it for each doubling before
     links     makes another model of new links, called as links(level), level 0 the finest doubling; then `terms` and
               `strength` do not count
-    Raises    ValueError for other spaces, terms for N >= 3, strength below, or a coarsest lattice that no doublings lead from there
+    Raises    ValueError for other spaces, terms for N >= 3, strength for N < 3, or a coarsest lattice that no doublings
+              lead from to `space`
     """
     if space.kind != "links" or space.ndim != 2:
         raise ValueError(f"multiscale_flow builds models for links in two dimensions; got {space}.")
