@@ -1,0 +1,274 @@
+"""Staple-conditional flows of new links, and their training level by level with a natural gradient."""
+
+import pytest
+import torch
+
+import flowkit as fk
+from flowkit import testing
+from flowkit.multiscale import (
+    HeatAngleConditional,
+    HeatbathConditional,
+    LinkConditional,
+    Multiscale,
+    StapleFlow,
+    multiscale_flow,
+)
+from flowkit.natural_level_step import NaturalLevelStep
+from flowkit.nets import PointwiseNet
+from flowkit.transforms import Circular, Residual, Spectral
+
+U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def double():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def heat(group, loops=2):
+    if group == SU3:
+        return HeatAngleConditional(3, loops=loops, strength=0.4, splines=False)
+    return HeatbathConditional(group, loops=loops, strength=0.4)
+
+
+class Unscored(StapleFlow):
+    """For priors without a score."""
+
+    score = LinkConditional.score
+
+
+def flow(group, loops=2, kind=StapleFlow):
+    if group == U1:
+        return kind(heat(U1, loops), (Circular(bins=3), Circular(loop=0, bins=3)), loops, harmonics=2)
+    return kind(heat(group, loops), (Residual(), Spectral(bins=3)), loops, harmonics=1)
+
+
+def links_of(model, shape=(3, 4), seed=1):
+    draw = testing.seeded(seed)
+    rest = tuple(model.group.haar(shape, draw) for _ in range(model.loops))
+    return model.group.haar(shape, draw), rest
+
+
+def rough(model, size=0.3):
+    return testing.randomised(model, testing.seeded(5), size)
+
+
+# ---------------------------------------------------------------- the density
+
+
+@pytest.mark.parametrize("loops", [2, 3])
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+def test_contract(group, loops):
+    """Base variables and back, log q against autograd, E_Haar q = E_q 1/q = 1, equivariance, the score."""
+    testing.check_conditional(flow(group, loops), loops, 1000)
+
+
+@pytest.mark.parametrize("loops", [2, 3])
+def test_contract_su3(loops):
+    testing.check_conditional(flow(SU3, loops, Unscored), loops, 1000)
+
+
+def test_contract_of_any_circular_spline_with_a_network():
+    testing.check_conditional(StapleFlow(heat(U1), (Circular(bins=3, even=False),), harmonics=2, hidden=(4,)), 2, 1000)
+
+
+@pytest.mark.parametrize("group", [U1, SU2, SU3], ids=str)
+def test_it_starts_at_its_prior(group):
+    model = flow(group)
+    v, rest = links_of(model)
+    testing.require_close(model.log_prob(v, rest), model.prior.log_prob(v, rest), "log q", 1e-12)
+    drawn, _ = model.from_base(v, rest)
+    testing.require_same_field(group, drawn, model.prior.from_base(v, rest)[0], "links", 1e-10)
+
+
+@pytest.mark.parametrize("loops", [2, 3])
+def test_even_splines_respect_charge_conjugation(loops):
+    model = rough(flow(U1, loops))
+    v, rest = links_of(model)
+    turned = model.log_prob(U1.inverse(v), tuple(U1.inverse(r) for r in rest))
+    testing.require_close(turned, model.log_prob(v, rest), "log q of the conjugate", 1e-10)
+    other = rough(StapleFlow(heat(U1, loops), (Circular(even=False),), loops))
+    difference = other.log_prob(U1.inverse(v), tuple(U1.inverse(r) for r in rest)) - other.log_prob(v, rest)
+    assert difference.abs().max() > 1e-3
+
+
+def frozen(kind):
+    """SU(3) with a prior that stands still."""
+    model = rough(kind(heat(SU3), (Residual(), Spectral(bins=3)), harmonics=1))
+    model.prior.requires_grad_(False)
+    return model
+
+
+def check_score(model):
+    """For the parameters that are trained, against autograd field by field."""
+    v, rest = links_of(model)
+    own = [p for p in model.parameters() if p.requires_grad]
+    rows = [torch.autograd.grad(one, own, retain_graph=True) for one in model.log_prob(v, rest).sum(1)]
+    expected = torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
+    testing.require_close(model.score(v, rest), expected, "the score", 1e-9)
+
+
+def test_the_score_leaves_out_a_frozen_prior():
+    check_score(frozen(StapleFlow))
+    model = rough(StapleFlow(heat(U1), hidden=(3,)))
+    model.net.biases[0].requires_grad_(False)
+    check_score(model)
+    model.net.requires_grad_(False)
+    check_score(model)
+
+
+def test_the_score_needs_that_of_the_prior():
+    model = flow(SU3)
+    with pytest.raises(ValueError, match="HeatAngleConditional has no score in closed form"):
+        model.score(*links_of(model))
+
+
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+def test_a_field_of_staple_flows(group):
+    """Normalised, gauge-invariant, and its score sums those of all scales."""
+    space = fk.links((2, 4), group)
+    model = rough(multiscale_flow(space, links=lambda _: flow(group)), 0.1)
+    assert isinstance(model, Multiscale)
+    x, logq = model.draw(4, testing.seeded(2))
+    testing.require_close(model.log_prob(x), logq, "log q", 1e-9)
+    act = testing.symmetry(space, "gauge", testing.seeded(5))
+    testing.require_close(model.log_prob(act(x)), logq, "log q of g x", 1e-10)
+    rows = [torch.autograd.grad(one, list(model.parameters()), retain_graph=True) for one in model.log_prob(x.detach())]
+    expected = torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
+    testing.require_close(model.score(x.detach()), expected, "the score", 1e-8)
+
+
+def test_ordered_doublings_take_flows_of_four_loops():
+    """In 3D later stages see four loops through each link."""
+    doubling = fk.Doubling(fk.links((2, 1, 2), U1), 1, ordered=True)
+    models = [rough(flow(U1, stage.loops)) for stage in doubling.stages]
+    assert {stage.loops for stage in doubling.stages} == {2, 4}
+    model = Multiscale(fk.Haar(doubling.coarse), [(doubling, models)])
+    x, logq = model.draw(3, testing.seeded())
+    testing.require_close(model.log_prob(x), logq, "log q", 1e-10)
+    testing.require_close(model.forward(model.inverse(x)[0])[1], -logq, "logdet", 1e-9)
+
+
+# ---------------------------------------------------------------- training
+
+
+def trained(group, beta, side, steps, batch):
+    space = fk.links((side, side), group)
+    updates = (Circular(),) if group == U1 else (Residual(), Spectral(bins=4))
+
+    def links(level):
+        return StapleFlow(HeatbathConditional(group, strength=beta / 2**level), updates, harmonics=3)
+
+    step = NaturalLevelStep(steps, pool=4096)
+    return fk.Trainer(multiscale_flow(space, links=links), fk.Wilson(space, beta), batch=batch, step=step)
+
+
+def test_the_natural_gradient_reaches_the_exact_conditionals():
+    """U(1), 4x4, beta = 3: ESS and plaquette."""
+    trainer = trained(U1, 3.0, 4, 100, 2048).fit(100, progress=False)
+    ensemble = fk.draw(trainer.flow, trainer.action, 4096, rng=7, observe=(fk.plaquette,), keep=False)
+    assert ensemble.ess().value > 0.995
+    mean = ensemble.mean(fk.plaquette)
+    assert mean.within(mean.exact, sigmas=3), mean
+    assert trainer.history["loss"][-1] < 1e-4
+
+
+def test_su2_reaches_the_exact_conditionals():
+    trainer = trained(SU2, 2.2, 4, 60, 1024).fit(60, progress=False)
+    ensemble = fk.draw(trainer.flow, trainer.action, 2048, rng=7, observe=(fk.plaquette,), keep=False)
+    assert ensemble.ess().value > 0.995
+    mean = ensemble.mean(fk.plaquette)
+    assert mean.within(mean.exact, sigmas=3), mean
+
+
+def test_a_resumed_run_equals_the_unbroken_one(tmp_path):
+    whole = trained(U1, 2.0, 4, 24, 256).fit(24, progress=False)
+    trained(U1, 2.0, 4, 24, 256).fit(9, progress=False, checkpoint=tmp_path / "run")
+    resumed = trained(U1, 2.0, 4, 24, 256).load(tmp_path / "run").fit(15, progress=False)
+    for ours, theirs in zip(whole.flow.parameters(), resumed.flow.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def test_what_does_not_fit():
+    with pytest.raises(ValueError, match="needs updates, two or more loops and harmonics >= 1; got 0, 2 and 4"):
+        StapleFlow(heat(U1), ())
+    with pytest.raises(ValueError, match="got 1, 1 and 4"):
+        StapleFlow(heat(U1), loops=1)
+    with pytest.raises(ValueError, match=r"does not move links of U1\(\)"):
+        StapleFlow(heat(U1), (Spectral(),))
+    with pytest.raises(ValueError, match=r"does not move links of SUN\(2\)"):
+        StapleFlow(heat(SU2), (Circular(),))
+    with pytest.raises(ValueError, match=r"one of 2, counted from 0; got 2\."):
+        StapleFlow(heat(U1), (Circular(loop=2),))
+    with pytest.raises(ValueError, match=r"Circular moves links of U\(1\); got SU\(3\)\."):
+        Circular().count(3, 2)
+    with pytest.raises(ValueError, match=r"A spline needs bins >= 2; got 1\."):
+        Circular(bins=1)
+    model = flow(U1, 3)
+    v, rest = links_of(model)
+    with pytest.raises(ValueError, match=r"made for 3 loops through each link; got 2\."):
+        model.log_prob(v, rest[:2])
+    with pytest.raises(ValueError, match=r"channels in, hidden ones and channels out; got \(3,\)\."):
+        PointwiseNet([3])
+    with pytest.raises(ValueError, match="An activation is one of"):
+        PointwiseNet([3, 2], "sine")
+    with pytest.raises(ValueError, match=r"needs kl > 0 and wide in \[0, 1\); got 0.0 and 0.1\."):
+        NaturalLevelStep(10, kl=0.0, wide=0.1)
+    space = fk.links((2, 2), SU3)
+    action = fk.Wilson(space, 1.0)
+    with pytest.raises(ValueError, match="needs a model with a score; HeatAngleConditional has none"):
+        fk.Trainer(multiscale_flow(space), action, step=NaturalLevelStep(10))
+
+
+# ---------------------------------------------------------------- planted mistakes
+
+
+class ForgottenJacobian(StapleFlow):
+    """The Jacobian of the last update is left out, on both ways."""
+
+    def _forward(self, v, rest, params):
+        v, total = super()._forward(v, rest, params)
+        return v, total * 0.9
+
+    def _inverse(self, v, rest, params):
+        v, total = super()._inverse(v, rest, params)
+        return v, total * 0.9
+
+
+class WrongOrder(StapleFlow):
+    """The inverse undoes the first update first."""
+
+    def _inverse(self, v, rest, params):
+        total = torch.zeros_like(params[0])
+        for update, own in zip(self.updates, torch.split(params, self.counts), strict=True):
+            v, logdet = update.inverse(v, rest, own)
+            total = total + logdet
+        return v, total
+
+
+class NotInvariant(StapleFlow):
+    """The network sees a loop that does not close."""
+
+    def _features(self, rest):
+        found = super()._features(rest)
+        return torch.cat([found[:-1], rest[0][None].cos()])
+
+
+class ForgottenPrior(StapleFlow):
+    """The score forgets that the updates move the link at which the prior is taken."""
+
+    def score(self, v, rest):
+        start = v.clone()
+        return torch.cat([self.prior.score(start, rest), super().score(v, rest)[:, 3:]], 1)
+
+
+@pytest.mark.parametrize("kind", [ForgottenJacobian, WrongOrder, NotInvariant, ForgottenPrior])
+def test_planted_mistakes_are_found(kind):
+    with pytest.raises(AssertionError):
+        testing.check_conditional(flow(U1, kind=kind), 2, 1000)
