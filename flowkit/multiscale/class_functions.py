@@ -103,10 +103,7 @@ class ClassFunctionConditional(LinkConditional):
             cell = torch.where(self._at(table.cdf, row, cell + step) <= u, cell + step, cell)
             step //= 2
         p, q = (self._at(table.density, row, cell + k) for k in (0, 1))
-        more = (u - self._at(table.cdf, row, cell)).clamp(min=0) * self.cells
-        # p d + (q - p) d^2 / 2 = more, in the form that does not cancel
-        root = (p * p + 2 * (q - p) * more).clamp(min=0).sqrt()
-        return (cell + (2 * more / (p + root)).clamp(max=1)) / self.cells
+        return (cell + part_below(p, q, (u - self._at(table.cdf, row, cell)) * self.cells)) / self.cells
 
     def _frame(self, rest: Loops) -> tuple[Tensor, _Row]:
         """W/2 - R_left, the link at phi = 0, and the rows of W."""
@@ -167,3 +164,12 @@ class ClassFunctionConditional(LinkConditional):
         with torch.no_grad():
             one.coefficients.copy_(torch.tensor([0.8, -0.2, 0.1]))
         return one
+
+
+def part_below(p: Tensor, q: Tensor, mass: Tensor) -> Tensor:
+    """The part d in [0, 1] of a cell that holds `mass`, p d + (q - p) d^2 / 2, where the density goes from p to q; in
+    the form that does not cancel.
+    """
+    mass = mass.clamp(min=0)
+    root = (p * p + 2 * (q - p) * mass).clamp(min=0).sqrt()
+    return (2 * mass / (p + root)).clamp(max=1)

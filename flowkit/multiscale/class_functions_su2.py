@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from flowkit.groups import SUN
 from flowkit.kernels.heat import heat_angle, heat_cdf
 from flowkit.kernels.sun import multiply
+from flowkit.multiscale.class_functions import part_below
 from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Loops
 
@@ -136,7 +137,7 @@ class SU2ClassFunctionConditional(LinkConditional):
             step //= 2
         width = self.nodes[k + 1] - self.nodes[k]
         p, q = (self._at(tables.marginal, frame, k + i) for i in (0, 1))
-        part = _solve(p, q, (u - self._at(tables.cdf, frame, k)) / width)
+        part = part_below(p, q, (u - self._at(tables.cdf, frame, k)) / width)
         s = self.nodes[k] + width * part
         target = polar * torch.lerp(p, q, part)
         j, step = torch.zeros_like(k), self.polars // 2
@@ -144,7 +145,7 @@ class SU2ClassFunctionConditional(LinkConditional):
             j = torch.where(self._deep(tables.polar, frame, k, part, j + step) <= target, j + step, j)
             step //= 2
         p, q = (self._deep(tables.density, frame, k, part, j + i) for i in (0, 1))
-        rest = _solve(p, q, (target - self._deep(tables.polar, frame, k, part, j)) * self.polars)
+        rest = part_below(p, q, (target - self._deep(tables.polar, frame, k, part, j)) * self.polars)
         return s, (j + rest) / self.polars
 
     # -- the frame of the staples
@@ -276,10 +277,3 @@ def _size(m: Tensor) -> Tensor:
 def _vector(m: Tensor) -> Tensor:
     """v of m = v_0 + i sigma . v, [..., 3]."""
     return torch.stack([m[..., 0, 1].imag, m[..., 0, 1].real, m[..., 0, 0].imag], -1)
-
-
-def _solve(p: Tensor, q: Tensor, more: Tensor) -> Tensor:
-    """d in [0, 1] with p d + (q - p) d^2 / 2 = more, in the form that does not cancel."""
-    more = more.clamp(min=0)
-    root = (p * p + 2 * (q - p) * more).clamp(min=0).sqrt()
-    return (2 * more / (p + root)).clamp(max=1)

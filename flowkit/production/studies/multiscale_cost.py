@@ -24,7 +24,7 @@ def multiscale_cost(
     side: int = 16,
     configurations: int = 100_000,
     chains: int = 64,
-    steps: int = 400,
+    steps: int = 2000,
     overrelaxation: int = 3,
     seed: int = 1,
 ) -> list[Row]:
@@ -33,7 +33,8 @@ def multiscale_cost(
     others take to thermalise is left out. All in double precision on one machine, chains in one batch.
 
     A chain whose Q^2 moves too rarely for an estimate has no more independent values of it than changes: its row then
-    gives the seconds for each change, a lower bound, and says so.
+    gives the seconds for each change, a lower bound, and says so. Where another tau_int is longer than the run allows
+    for, each chain counts as one value.
     """
     if quick:
         betas, steps = betas[1:2], steps // 8
@@ -80,11 +81,11 @@ def _costs(
     costs: dict[str, tuple[float, bool]] = {}
     for o in OBSERVED:
         mean, label = chain.mean(o), f"{who}, {o.name}, seconds per independent configuration"
-        if o is charge_squared and (mean.note or not math.isfinite(mean.error)):
+        if not math.isfinite(mean.tau_int) or (o is charge_squared and mean.note):
             history = chain.history(o)
-            changes = int((history[1:].round() != history[:-1].round()).sum())
+            changes = int((history[1:].round() != history[:-1].round()).sum()) if o is charge_squared else chains
             costs[o.name] = extra + seconds * steps * chains / max(1, changes), True
-            rows.append({"label": f"{label}, at least ({changes} changes seen)", "value": costs[o.name][0]})
+            rows.append({"label": f"{label}, at least ({changes} changes or chains)", "value": costs[o.name][0]})
             continue
         costs[o.name] = extra + 2 * mean.tau_int * seconds, False
         note = f" [{mean.note}]" if mean.note else ""
