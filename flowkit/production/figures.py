@@ -277,7 +277,7 @@ FIGURES = {
             "flowkit.production.studies.multiscale:multiscale_u1_2d",
             "2404.10819",
             "ESS 0.341, 0.297, 0.277 on 16x16 at beta 8, 12, 16",
-            420,
+            300,
             "beta 2 on 16x16 alone, smaller batches, fewer draws",
         ),
         Figure(
@@ -295,7 +295,7 @@ FIGURES = {
             "flowkit.production.studies.multiscale_sun:multiscale_su2_2d",
             "2404.10819; " + _SUN_FLOWS,
             "ESS 0.91, 0.80, 0.56 on 16x16 at beta 1.8, 2.2, 2.7 (2008.05456)",
-            200,
+            400,
             "beta 2.2 on 8x8 alone, smaller batches, fewer draws",
         ),
         Figure(
@@ -304,7 +304,7 @@ FIGURES = {
             "flowkit.production.studies.multiscale_sun:multiscale_su3_2d",
             "2404.10819; " + _SUN_FLOWS,
             "ESS 0.88, 0.75, 0.48 on 16x16 at beta 4, 5, 6 (2008.05456)",
-            900,
+            660,
             "beta 6 on 8x8 alone, fewer steps and draws",
         ),
         Figure(
