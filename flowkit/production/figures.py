@@ -313,7 +313,7 @@ FIGURES = {
             "flowkit.production.studies.multiscale_cost:multiscale_cost",
             "2404.10819",
             "heatbath with overrelaxation and HMC on the same machine",
-            150,
+            720,
             "beta 6 alone, an eighth of the steps",
         ),
         Figure(
