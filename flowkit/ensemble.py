@@ -252,6 +252,7 @@ class Walk:
     """Chains of a sampler that go on step by step: what `run` and `compare` share.
 
     action    of the theory whose fields are measured, or None for a sampler without one; `space` is that of the fields
+    seed      last given to the generator
     bad       updates so far without a finite weight or action
     others    as `run`
     """
@@ -260,7 +261,7 @@ class Walk:
     def __init__(
         self,
         sampler: Steps,
-        rng: torch.Generator,
+        rng: torch.Generator | int | None,
         *,
         chains: int = 16,
         every: int = 1,
@@ -268,13 +269,15 @@ class Walk:
     ):
         _whole("chains", chains, 1)
         _whole("every", every, 1)
-        self.sampler, self.rng, self.every = sampler, rng, every
+        device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
+        self.rng, self.seed = _generator(rng, device)
+        self.sampler, self.every = sampler, every
         self._coordinates: Action | None = getattr(sampler, "action", None)
         self.action = None if self._coordinates is None else self._coordinates.theory
         self.space = sampler.space if self.action is None else self.action.space
         if start is None:
             own = getattr(sampler, "start", None)
-            start = own(chains, rng) if own else sampler.space.cold(chains, like=torch.empty(0))
+            start = own(chains, self.rng) if own else sampler.space.cold(chains, like=torch.empty(0))
         self.chains = len(start)
         self.state = sampler.init(start)
         self.bad = torch.zeros((), dtype=torch.long, device=self.state.S.device)
@@ -355,12 +358,10 @@ def run(
     """
     _whole("n", n, 1)
     _whole("thermalise", thermalise, 0)
-    device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
-    generator, seed = _generator(rng, device)
-    walk = Walk(sampler, generator, chains=chains, every=every, start=start)
+    walk = Walk(sampler, rng, chains=chains, every=every, start=start)
     x = _room(n, walk.state.x, max_bytes) if keep else None
     walk.thermalise(thermalise)
-    columns = _Columns(n, walk.chains, observe, walk.space)
+    columns = Columns(n, walk.chains, observe, walk.space)
     for i in _progress(n, progress):
         fields, values = walk.step()
         walk.check(i + 1, n, max_bad)
@@ -375,7 +376,7 @@ def run(
         action=walk.action,
         provenance=_provenance(
             walk.action,
-            seed,
+            walk.seed,
             sampler=sampler.describe(),
             n=n,
             chains=walk.chains,
@@ -414,7 +415,7 @@ def draw(
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"draw needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
     generator, seed = _generator(rng, flow.device)
-    columns = _Columns(n, 1, observe, flow.space)
+    columns = Columns(n, 1, observe, flow.space)
     x: Tensor | None = None
     filled = bad = 0
     bar = _progress(-(-n // chunk), progress)
@@ -450,7 +451,7 @@ def draw(
     )
 
 
-class _Columns:
+class Columns:
     """Series that fill up row by row, float64 on the CPU."""
 
     def __init__(self, n: int, chains: int, observe: Sequence[Observable], space: Space):
