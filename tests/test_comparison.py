@@ -66,7 +66,7 @@ def tau(a):
 def test_costs_of_samplers_whose_autocorrelation_is_known():
     """2 tau_int steps for an independent configuration, in seconds and forces, with the error of tau_int alone."""
     clock = Clock()
-    samplers = {"slow": AR1(0.9, clock, 0.16, forces=3), "fast": AR1(0.3, clock, 0.32, forces=30)}
+    samplers = {"slow": AR1(0.9, clock, 0.16, forces=3), "fast": AR1(0.3, clock, 0.32, forces=60)}
     found = compare(samplers, [fk.magnetization, fk.phi_squared], forces=16 * 3 * 3000, seconds=1e9, rng=1, clock=clock)
     for o, power in ((fk.magnetization, 1), (fk.phi_squared, 2)):
         for name, sampler in samplers.items():
@@ -75,7 +75,7 @@ def test_costs_of_samplers_whose_autocorrelation_is_known():
             assert abs(cost.tau_int - known) < 3 * cost.tau_int_error
             assert cost.tau_int_error < 0.15 * known
             assert cost.estimate.within(sigmas=3)
-            assert cost.steps == {"slow": 3000, "fast": 300}[name]  # equal budgets of forces
+            assert cost.steps == {"slow": 3000, "fast": 150}[name]  # equal budgets of forces
             assert cost.seconds == pytest.approx(sampler.seconds / 16)
             assert cost.seconds_each == pytest.approx(2 * cost.tau_int * sampler.seconds / 16)
             assert cost.forces_each == pytest.approx(2 * cost.tau_int * sampler.forces)
@@ -84,7 +84,7 @@ def test_costs_of_samplers_whose_autocorrelation_is_known():
         assert seconds.bound == ""
         assert abs(seconds.value - expected) < 3 * seconds.error < 0.5 * expected
         forces = found.ratio("slow", "fast", o, by="forces")
-        assert forces.value == pytest.approx(seconds.value * 2 / 10)
+        assert forces.value == pytest.approx(seconds.value * 2 / 20)
     assert found.best(fk.magnetization) == found.best() == "fast"
     assert found.best(by="forces") == "slow"
 
@@ -221,7 +221,8 @@ def test_hmc_of_a_free_mode_has_the_autocorrelation_of_its_rotation(length, rand
     sinc = [math.sin(k * length * r) / (k * length * r) if r else 1.0 for k in (1, 2)]
     keeps = {fk.magnetization: math.cos(length) * sinc[0], fk.phi_squared: (1 + math.cos(2 * length) * sinc[1]) / 2}
     hmc = free(length, randomise=r)
-    found = compare({"HMC": hmc}, list(keeps), forces=512 * 20 * 250, chains=512, thermalise=5, rng=4)
+    start = {"HMC": torch.randn(512, 1, 1, 1, generator=torch.Generator().manual_seed(3))}
+    found = compare({"HMC": hmc}, list(keeps), forces=512 * 20 * 250, thermalise=0, rng=4, start=start)
     for o, kept in keeps.items():
         cost = found.cost("HMC", o)
         assert cost.acceptance > 0.998

@@ -307,7 +307,7 @@ FIGURES = {
             "2404.10819",
             "heatbath with overrelaxation and HMC on the same machine",
             720,
-            "beta 6 alone, an eighth of the steps",
+            "beta 6 alone, 2 seconds for each sampler",
         ),
         Figure(
             "staple-flows-u1-2d",
