@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, MutableMapping, Sequence
+import time
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -263,6 +264,7 @@ def run(
     progress: bool = False,
     max_bad: float = 0.01,
     max_bytes: int = 4 * 2**30,
+    each: Callable[[Columns], object] | None = None,
 ) -> Ensemble:
     """Run `chains` chains of a sampler and store n steps of each.
 
@@ -274,11 +276,11 @@ def run(
     keep          whether configurations are stored, on the CPU; at most max_bytes
     start         [chains, *space.shape]; by default the sampler's own start, else a cold one
     max_bad       share of invalid updates (no finite weight or action) past which the run ends; they are never accepted
+    each          called after every stored step with the series so far; True ends the run there
     Raises        ValueError for numbers out of range; EnsembleError past max_bad or max_bytes, or where an observable
                   is not finite
     """
-    for name, value, least in (("n", n, 1), ("chains", chains, 1), ("every", every, 1), ("thermalise", thermalise, 0)):
-        _whole(name, value, least)
+    check_numbers(n, chains, every, thermalise)
     space = sampler.space
     device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
     generator, seed = _generator(rng, device)
@@ -287,13 +289,14 @@ def run(
         start = own(chains, generator) if own else space.cold(chains, like=torch.empty(0))
     chains = len(start)
     x = _room(n, start, max_bytes) if keep else None
-    columns = _Columns(n, chains, observe, space)
+    columns = Columns(n, chains, observe, space)
     state = sampler.init(start)
     if hasattr(sampler, "tune"):
         state = sampler.tune(state, generator, thermalise)
     else:
         for _ in range(thermalise):
             state, _ = sampler.step(state, generator)
+    columns.begun = time.perf_counter()
     good, bad = state, torch.zeros((), dtype=torch.long, device=state.S.device)
     for i in _progress(n, progress):
         accepted = torch.zeros((), dtype=torch.float64, device=state.S.device)
@@ -316,6 +319,11 @@ def run(
         logq = getattr(state, "logq", None)
         known = {} if logq is None else {"logq": logq, "logw": -state.S - logq}
         columns.store(i, state.x, {"S": state.S, **info, **known, "accept": accepted / every})
+        if each is not None and each(columns) is True:
+            n = i + 1
+            x = None if x is None else x[:n].clone()
+            break
+    seconds = time.perf_counter() - columns.begun
     series, left_out = columns.finish()
     action = getattr(sampler, "action", None)
     return Ensemble(
@@ -331,6 +339,7 @@ def run(
             chains=chains,
             every=every,
             thermalise=thermalise,
+            seconds=seconds,
             invalid=int(bad),
             left_out=left_out,
         ),
@@ -364,7 +373,7 @@ def draw(
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"draw needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
     generator, seed = _generator(rng, flow.device)
-    columns = _Columns(n, 1, observe, flow.space)
+    columns = Columns(n, 1, observe, flow.space)
     x: Tensor | None = None
     filled = bad = 0
     bar = _progress(-(-n // chunk), progress)
@@ -400,8 +409,12 @@ def draw(
     )
 
 
-class _Columns:
-    """Series that fill up row by row, float64 on the CPU."""
+class Columns:
+    """Series that fill up row by row, float64 on the CPU; another thread may read what is filled.
+
+    filled    rows stored so far
+    begun     when the first of them was begun, on the clock of `time.perf_counter`
+    """
 
     def __init__(self, n: int, chains: int, observe: Sequence[Observable], space: Space):
         names = [obs.name for obs in observe]
@@ -410,6 +423,11 @@ class _Columns:
             raise ValueError(f"Observables of a run have names of their own; got {taken[0]!r} twice.")
         self.shape, self.observe, self.space = (n, chains), observe, space
         self.series: dict[str, Tensor] = {}
+        self.filled, self.begun = 0, time.perf_counter()
+
+    def __getitem__(self, name: str) -> stats.Floats:
+        """The series of that name so far, [filled, chains], without a copy; a row once stored never changes."""
+        return self.series[name][: self.filled].numpy()
 
     def store(self, rows: int | slice, x: Tensor, values: dict[str, Tensor]) -> None:
         for obs in self.observe:
@@ -419,12 +437,14 @@ class _Columns:
         for name, value in values.items():
             column = self.series.setdefault(name, torch.zeros(self.shape, dtype=torch.float64))
             column[rows] = value.to("cpu", torch.float64).view_as(column[rows])
+        self.filled = rows.stop if isinstance(rows, slice) else rows + 1
 
     def finish(self) -> tuple[dict[str, Tensor], list[str]]:
         """The series, and the names of those left out: what a sampler tells of proposals it refused may be infinite."""
-        self.series.pop("invalid", None)  # counted in the provenance
-        left_out = [name for name, values in self.series.items() if not values.isfinite().all()]
-        return {name: values for name, values in self.series.items() if name not in left_out}, left_out
+        series = {name: values[: self.filled] for name, values in self.series.items()}
+        series.pop("invalid", None)  # counted in the provenance
+        left_out = [name for name, values in series.items() if not values.isfinite().all()]
+        return {name: values for name, values in series.items() if name not in left_out}, left_out
 
 
 class _Files(MutableMapping[str, Any]):
@@ -524,6 +544,12 @@ def _finite(name: str, values: Tensor) -> None:
     bad = int((~values.isfinite()).sum())
     if bad:
         raise EnsembleError(f"An ensemble stores finite numbers; {name} has {bad} NaN or infinite of {values.numel()}.")
+
+
+def check_numbers(n: int, chains: int, every: int, thermalise: int) -> None:
+    """Raise ValueError for numbers of a run that are out of range."""
+    for name, value, least in (("n", n, 1), ("chains", chains, 1), ("every", every, 1), ("thermalise", thermalise, 0)):
+        _whole(name, value, least)
 
 
 def _whole(name: str, value: object, least: int) -> None:
