@@ -6,8 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -16,17 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowkit import __version__, stats
+from flowkit import __version__, stats, zarr_files
 from flowkit.actions.base import Action
 from flowkit.observables import Observable
 from flowkit.priors.base import Prior
 from flowkit.samplers.base import State
 from flowkit.space import Space
 from flowkit.stats import Estimate
-from flowkit.store import HEADER_LIMIT, Commit, Draft, Store, StoreError
+from flowkit.store import Store, StoreError
 
 _FORMAT = "flowkit ensemble 1"
-_CHUNK = 2**24  # bytes of configurations in one file, and in one piece that an observable is measured on
 
 
 class EnsembleError(RuntimeError):
@@ -157,7 +155,7 @@ class Ensemble:
     def _pieces(self) -> Iterator[Tensor]:
         assert self.x is not None  # the callers have said so in a sentence
         fields = self.x.flatten(0, 1)
-        rows = max(1, _CHUNK // _row_bytes(fields))
+        rows = max(1, zarr_files.CHUNK // _row_bytes(fields))
         for first in range(0, len(fields), rows):
             yield fields[first : first + rows]
 
@@ -183,26 +181,9 @@ class Ensemble:
         arrays = {"series": torch.stack(list(self.series.values())).double().numpy()}
         if self.x is not None:
             arrays["x"] = self.x.contiguous().numpy()
-        import zarr
-        from zarr.codecs import Crc32cCodec
-        from zarr.storage import MemoryStore
-
         try:
             with Store(path).writing() as draft:
-                files = _Files(draft)
-                group = zarr.create_group(MemoryStore(files), zarr_format=3, attributes=attributes)
-                for name, data in arrays.items():
-                    target = group.create_array(
-                        name,
-                        shape=data.shape,
-                        dtype=data.dtype,
-                        chunks=_chunks(data, axis=1 if name == "series" else 0),
-                        compressors=[Crc32cCodec()],
-                        filters=None,
-                        config={"write_empty_chunks": True},
-                    )
-                    target[...] = data
-                files.finish()
+                zarr_files.write(draft, attributes, arrays, cut={"series": 1})
             return draft.name
         except StoreError as error:
             raise EnsembleError(str(error)) from error
@@ -217,8 +198,8 @@ class Ensemble:
         """
         try:
             opened = Store(path).open(commit)
-            with _zarr_errors():
-                attributes, arrays = _read(opened)
+            with zarr_files.errors():
+                attributes, arrays = zarr_files.read(opened)
             names, provenance, weighted = (attributes[key] for key in ("series", "provenance", "weighted"))
             if attributes["format"] != _FORMAT or not isinstance(provenance, dict) or not isinstance(weighted, bool):
                 raise ValueError(f"it is no {_FORMAT!r}")
@@ -445,95 +426,6 @@ class Columns:
         series.pop("invalid", None)  # counted in the provenance
         left_out = [name for name, values in series.items() if not values.isfinite().all()]
         return {name: values for name, values in series.items() if name not in left_out}, left_out
-
-
-class _Files(MutableMapping[str, Any]):
-    """The files of a commit as zarr sees them: buffers by name, written to a draft or read and compared."""
-
-    def __init__(self, files: Draft | Commit):
-        self._files = files
-        self._json: dict[str, Any] = {}  # zarr writes its metadata more than once
-
-    def __setitem__(self, name: str, buffer: Any) -> None:
-        if not isinstance(self._files, Draft):
-            raise TypeError("a commit is read, not written")
-        if name.endswith(".json"):
-            self._json[name] = buffer
-        else:
-            self._files.write(name, buffer.to_bytes())
-
-    def finish(self) -> None:
-        """Write the metadata."""
-        if isinstance(self._files, Draft):
-            for name, buffer in self._json.items():
-                self._files.write(name, buffer.to_bytes())
-
-    def __getitem__(self, name: str) -> Any:
-        from zarr.core.buffer import default_buffer_prototype
-
-        if name in self._json:
-            return self._json[name]
-        if name not in self._files.files:
-            # zarr would take a chunk that is missing for one full of zeros.
-            raise ValueError(f"the chunk {name} is missing") if "/c/" in name else KeyError(name)
-        if isinstance(self._files, Draft):
-            raise KeyError(name)
-        if name.endswith(".json") and self._files.files[name].size > HEADER_LIMIT:
-            raise ValueError(f"{name} is over 1 MiB")
-        return default_buffer_prototype().buffer.from_bytes(self._files.read(name))
-
-    def __delitem__(self, name: str) -> None:
-        del self._json[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({**self._json, **self._files.files})
-
-    def __len__(self) -> int:
-        return len({**self._json, **self._files.files})
-
-
-def _read(commit: Commit) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
-    """Attributes and arrays of a commit. No array is made before files of its size are seen to be there."""
-    import zarr
-    from zarr.storage import MemoryStore
-
-    group = zarr.open_group(MemoryStore(_Files(commit), read_only=True), mode="r", zarr_format=3)
-    arrays = {}
-    for name in ("series", "x"):
-        if name == "x" and "x/zarr.json" not in commit.files:
-            continue
-        array = group[name]
-        codecs = json.loads(_Files(commit)[f"{name}/zarr.json"].to_bytes())["codecs"]
-        if not isinstance(array, zarr.Array) or [codec["name"] for codec in codecs] != ["bytes", "crc32c"]:
-            raise ValueError(f"{name} is no array of plain bytes with crc32c")
-        if array.ndim < 3 or array.dtype.kind not in "fc":
-            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}")
-        grid = [-(-side // chunk) for side, chunk in zip(array.shape, array.chunks, strict=True)]
-        size = math.prod(array.chunks) * array.dtype.itemsize + 4
-        sizes = [entry.size for file, entry in commit.files.items() if file.startswith(f"{name}/c/")]
-        if math.prod(grid) != len(sizes) or set(sizes) != {size}:
-            raise ValueError(
-                f"{name} {list(array.shape)} needs {math.prod(grid)} chunks of {size} bytes; got {len(sizes)}"
-            )
-        arrays[name] = np.asarray(array[...])
-    return dict(group.attrs), arrays
-
-
-@contextmanager
-def _zarr_errors() -> Iterator[None]:
-    """Whatever zarr finds wrong with metadata of any kind, as ValueError."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{type(error).__name__}: {error}"[:500]) from error
-
-
-def _chunks(data: np.ndarray[Any, Any], axis: int) -> tuple[int, ...]:
-    """Chunks that cut one axis alone, of at most _CHUNK bytes where a row allows it."""
-    row = max(1, data.nbytes // data.shape[axis])
-    return tuple(min(side, max(1, _CHUNK // row)) if i == axis else side for i, side in enumerate(data.shape))
 
 
 def _names(names: object) -> bool:

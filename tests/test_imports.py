@@ -27,6 +27,7 @@ ORDER = [
     ["losses"],
     ["train", "schedules", "checkpoint", "natural_gradient"],
     ["samplers", "level_step", "natural_level_step"],
+    ["zarr_files"],
     ["ensemble", "formats", "job", "model"],
     ["panels"],
     ["production"],
