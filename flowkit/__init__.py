@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from flowkit.flow import Flow as Flow, gauge_flow as gauge_flow, scalar_flow as scalar_flow
     from flowkit.groups import SUN as SUN, U1 as U1, Group as Group, Real as Real
     from flowkit.history import History as History
+    from flowkit.job import Job as Job, start as start
     from flowkit.level_step import LevelStep as LevelStep
     from flowkit.model import Model as Model
     from flowkit.multiscale import (
@@ -169,6 +170,7 @@ _CONTENTS = {
     "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "Sampler"],
     "ensemble": ["Ensemble", "draw", "run"],
     "comparison": ["Comparison", "compare", "tune_length"],
+    "job": ["Job", "start"],
     "stats": ["Estimate"],
 }
 _MODULES = ("exact", "losses", "panels", "schedules", "stats", "testing")

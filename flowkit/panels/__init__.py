@@ -12,9 +12,10 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from flowkit.panels.base import Panel
+from flowkit.panels.chain import Chain
 from flowkit.panels.multiscale import Multiscale
 from flowkit.panels.training import Training
 
-__all__ = ["Multiscale", "Panel", "Training"]
+__all__ = ["Chain", "Multiscale", "Panel", "Training"]
 
 del anywidget, ipywidgets, matplotlib, plotly

@@ -50,3 +50,13 @@ export function ticks(values, step) {
     return v.toLocaleString("en-US", { maximumFractionDigits: decimals(step) });
   });
 }
+
+// Round steps for an axis from low to high, about `count` of them.
+export function roundSteps(low, high, count = 4) {
+  const raw = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = power * [1, 2, 5, 10].find((f) => f * power >= raw);
+  const found = [];
+  for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + 1e-9 * step; v += step) found.push(Math.abs(v) < 1e-9 * step ? 0 : v);
+  return { step, found };
+}
