@@ -89,6 +89,7 @@ def plotly_figure(pictures: Sequence[Picture], title: str) -> go.Figure:
     """Small multiples, two in a row."""
     height = max(1, -(-len(pictures) // 2))
     titles = [f"{picture.label} ({picture.unit})" for picture in pictures]
+    places: list[list[dict[str, Any] | None]]
     places = [[{} if 2 * row + column < len(pictures) else None for column in range(2)] for row in range(height)]
     figure = make_subplots(rows=height, cols=2, specs=places, subplot_titles=titles, vertical_spacing=0.4 / height)
     in_legend: set[str] = set()
