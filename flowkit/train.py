@@ -373,7 +373,7 @@ class Trainer(Background):
                   while the run goes on
         """
         if threading.current_thread() is not self._thread and self.status in ("running", "stopping"):
-            raise RuntimeError("A running trainer saves with start(checkpoint=...); pause or stop it to save by hand.")
+            raise RuntimeError("A running trainer saves with start(checkpoint=...) or save_soon; or pause it first.")
         with self._whole:  # a pause lets the step under way end
             self._flush()
             commit = files.save(path, *self._contents())

@@ -402,6 +402,20 @@ def test_clicks_only_call_the_trainer(trainer, panel):
     assert trainer.calls == [("start", 77), "pause", "resume", "stop"]
 
 
+def test_the_checkpoint_button_saves_where_it_says(trainer):
+    assert len(Training(trainer).widget.children[0].children) == 4  # a trainer that cannot save has no such button
+    trainer.save_soon = lambda path: trainer.calls.append(("save", path))
+    panel = Training(trainer, checkpoint="runs/one", per_second=1)
+    button = panel.widget.children[0].children[-1]
+    assert "runs/one" in button.tooltip
+    button.click()
+    assert trainer.calls == [("save", "runs/one")]
+    trainer.saved_step = 1200
+    assert panel._status()["text"] == "checkpoint of step 1,200"
+    panel.close()
+    assert len(Training(trainer, checkpoint=None).widget.children[0].children) == 4
+
+
 def test_buttons_offer_what_the_state_allows(trainer, panel):
     start, pause, stop, _, curves = parts(panel)
     expected = {

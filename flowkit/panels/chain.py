@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
-import numpy as np
 import plotly.graph_objects as go
 from IPython.display import Image
 
@@ -36,13 +35,12 @@ AXES = {
 LABELS = {
     CHARGE: ("Topological charge Q", "Q"),
     CHARGE_SQUARED: ("Q²", "Q²"),
-    "plaquette": ("Plaquette Re Tr P / N", "plaquette"),
+    "plaquette": ("Plaquette", "plaquette"),
     "S": ("Action S", "S"),
     "accept": ("Acceptance", "acceptance"),
     "magnetization": ("Magnetization φ̄", "φ̄"),
     "phi_squared": ("φ²", "φ²"),
 }
-EVERY = 1.0  # s between two histograms
 
 
 class Chain(Panel):
@@ -97,7 +95,8 @@ class Chain(Panel):
         self._clocks: list[History | None] = [None] * len(self._sources)
         self._charges = [Charges(one.chains) for one in self._sources]
         self._correlations = [Correlation() for _ in self._sources]
-        self._looked = -np.inf
+        self._turn = 0
+        self._counting = threading.RLock()  # the live view counts in a thread, and a figure may be asked for meanwhile
         self._curves = self._make_curves()
 
     # -- what is there ---------------------------------------------------------------------------------------------
@@ -126,10 +125,11 @@ class Chain(Panel):
             action = self._sources[0].theory
             exact = None if action is None or name == CHARGE else action.exact(name)
             if name != CHARGE:
-                curves.append(Curve(name, label, short, headline=True, reference=exact, runs=every))
+                references = () if exact is None else (("exact", exact),)
+                curves.append(Curve(name, label, short, headline=True, references=references, runs=every))
             else:  # side by side, for lines that jump hide each other
                 for i, run in enumerate(self.names):
-                    title = f"{label}, {run}" if len(self.names) > 1 else label
+                    title = f"Charge Q, {run}" if len(self.names) > 1 else label
                     curves.append(Curve(name, title, short, headline=True, steps=True, runs=(i,)))
         return curves
 
@@ -142,22 +142,23 @@ class Chain(Panel):
 
     # -- pictures --------------------------------------------------------------------------------------------------
 
-    def _compute(self) -> bool:
-        """Bring counts and autocorrelations up to date; returns whether they changed."""
+    def _count(self) -> bool:
+        """Bring the counts of charges up to date; returns whether they changed."""
         changed = False
         for i, one in enumerate(self._sources):
             if self._clocks[i] is not one.clock:
                 self._clocks[i] = one.clock
                 self._charges[i], self._correlations[i] = Charges(one.chains), Correlation()
                 changed = True
-            n = len(one.clock)
-            going = one.job is not None and one.job.status in ("running", "stopping")
-            if CHARGE in self._series and n > self._charges[i].taken:
-                self._charges[i].update(one.series(CHARGE)[:n])
-                changed = True
-            if n != self._correlations[i].n:
-                changed |= self._correlations[i].update(one.series(self._correlated)[:n], going)
+            if CHARGE in self._series:
+                changed |= self._charges[i].update(one.series(CHARGE)[: len(one.clock)])
         return changed
+
+    def _correlate(self, i: int) -> bool:
+        """Bring the autocorrelations of run i up to date; returns whether they changed."""
+        one = self._sources[i]
+        going = one.status()["state"] in ("running", "stopping")
+        return self._correlations[i].update(one.series(self._correlated)[: len(one.clock)], going)
 
     def _summaries(self) -> list[Picture]:
         found = []
@@ -175,21 +176,24 @@ class Chain(Panel):
         return found
 
     def _live_pictures(self) -> list[Picture] | None:
-        now = time.monotonic()
-        ended = all(one.status()["state"] not in ("running", "stopping") for one in self._sources)
-        if now - self._looked < EVERY and not ended:
-            return None
-        self._looked = now
-        return self._summaries() if self._compute() else None
+        """One thing at a call, so that the charges need not wait for an autocorrelation, which may take seconds."""
+        self._turn = (self._turn + 1) % (2 * len(self._sources))
+        with self._counting:
+            changed = self._count() if self._turn % 2 else self._correlate(self._turn // 2)
+            return self._summaries() if changed else None
 
     def _pictures(self) -> list[Picture]:
-        self._compute()
+        with self._counting:
+            self._count()
+            for i in range(len(self._sources)):
+                self._correlate(i)
+            summaries = self._summaries()
         columns = (*CLOCK, *self._series)
         runs = [
             Run(name, colour, columns, gather(self._rows_of(i), columns))
             for i, (name, colour, _) in enumerate(self._looks)
         ]
-        return [*pictures(self._curves, runs, self._axes[0]), *self._summaries()]
+        return [*pictures(self._curves, runs, self._axes[0]), *summaries]
 
     def _title(self) -> str:
         lengths = [f"{name} {len(s.clock):,} steps" for name, s in zip(self.names, self._sources, strict=True)]
@@ -225,7 +229,7 @@ class Chain(Panel):
                     colour,
                 )
             )
-        self._compute()
+        self._count()
         curves = LiveCurves(feeds, self._curves, self._axes, self._live_pictures, "Markov chains, live")
         curves.set_trait("pictures", [picture.plain() for picture in self._summaries()])
         fewest = min(one.chains for one in self._sources)

@@ -14,7 +14,7 @@ from flowkit.panels.pictures import Layer, Picture
 from flowkit.panels.sources import Source
 from flowkit.panels.thin import Floats
 
-DRAWN_LAGS = 120
+DRAWN_LAGS = 64
 # Of its own time that the panel waits before it computes autocorrelations anew: a run then loses less than 1 %.
 PATIENCE = 150.0
 
@@ -28,11 +28,11 @@ class Charges:
         self.counts: NDArray[np.int64] = np.zeros((chains, 1), dtype=np.int64)
         self._last: NDArray[np.int64] | None = None
 
-    def update(self, charge: Floats) -> None:
-        """Take what [n, chains] has gained since the last call."""
+    def update(self, charge: Floats) -> bool:
+        """Take what [n, chains] has gained since the last call; returns whether it was anything."""
         new = np.rint(charge[self.taken :]).astype(np.int64)
         if not len(new):
-            return
+            return False
         self.taken += len(new)
         joined = new if self._last is None else np.concatenate([self._last[None], new])
         self.changes += int((joined[1:] != joined[:-1]).sum())
@@ -44,6 +44,7 @@ class Charges:
         first = self.low - low
         counts[:, first : first + self.counts.shape[1]] += self.counts
         self.low, self.counts = low, counts
+        return True
 
     def shares(self) -> tuple[Floats, Floats, Floats]:
         """Charges that were seen, the share of each, and its standard error from the spread of the chains, which holds

@@ -33,7 +33,7 @@ class Curve(NamedTuple):
     show         always; known: once it has a value; varies: once it has two
     headline     whether its newest value stands in the status line
     steps        drawn as constant from point to point, and never smoothed, as a topological charge
-    reference    a value to compare with, drawn as a dashed line
+    references   names and values to compare with, drawn as dashed lines
     runs         which runs are drawn
     """
 
@@ -47,7 +47,7 @@ class Curve(NamedTuple):
     show: Literal["always", "known", "varies"] = "always"
     headline: bool = False
     steps: bool = False
-    reference: float | None = None
+    references: tuple[tuple[str, float], ...] = ()
     runs: tuple[int, ...] = (0,)
 
     def as_plot(self) -> dict[str, Any]:
@@ -101,9 +101,9 @@ def pictures(curves: Sequence[Curve], runs: Sequence[Run], axis: Axis) -> list[P
             x_limits = _reach([run.column(axis.column) for run in runs], 0.0)
         layers = [layer for run in chosen for layer in _layers(curve, run, axis, several=len(runs) > 1)]
         x = np.concatenate([layer.x for layer in layers])
-        if curve.reference is not None and np.isfinite(x).any():
+        if np.isfinite(x).any():
             ends = np.array([np.nanmin(x), np.nanmax(x)])
-            layers.append(Layer(ends, np.full(2, curve.reference), BLACK, "dashed", "exact"))
+            layers += [Layer(ends, np.full(2, value), BLACK, "dashed", name) for name, value in curve.references]
         found.append(Picture(curve.label, curve.unit, axis.title, layers, curve.log, limits, x_range=x_limits))
     return found
 

@@ -58,6 +58,7 @@ class Picture(NamedTuple):
     verticals: Sequence[tuple[float, str]] = ()
     x_range: tuple[float, float] | None = None
     key: bool = False
+    log_x: bool = False
 
     def plain(self) -> dict[str, Any]:
         """The same as plain data and float32 buffers for the front end."""
@@ -88,7 +89,9 @@ def plotly_figure(pictures: Sequence[Picture], title: str) -> go.Figure:
     """Small multiples, two in a row."""
     height = max(1, -(-len(pictures) // 2))
     titles = [f"{picture.label} ({picture.unit})" for picture in pictures]
-    figure = make_subplots(rows=height, cols=2, subplot_titles=titles, vertical_spacing=0.4 / height)
+    places: list[list[dict[str, Any] | None]]
+    places = [[{} if 2 * row + column < len(pictures) else None for column in range(2)] for row in range(height)]
+    figure = make_subplots(rows=height, cols=2, specs=places, subplot_titles=titles, vertical_spacing=0.4 / height)
     in_legend: set[str] = set()
     for i, picture in enumerate(pictures):
         place = {"row": i // 2 + 1, "col": i % 2 + 1}
@@ -98,7 +101,9 @@ def plotly_figure(pictures: Sequence[Picture], title: str) -> go.Figure:
         for x, colour in picture.verticals:
             figure.add_vline(x, line={"color": colour, "dash": "dash", "width": 1}, **place)
         limits = None if picture.log else picture.range
-        figure.update_xaxes(title_text=picture.x_label, range=picture.x_range, **place)
+        figure.update_xaxes(
+            title_text=picture.x_label, range=picture.x_range, type="log" if picture.log_x else "linear", **place
+        )
         figure.update_yaxes(type="log" if picture.log else "linear", range=limits, **place)
     size = {"height": 120 + 250 * height, "margin": {"l": 60, "r": 20, "t": 90, "b": 50}}
     return figure.update_layout(template="plotly_white", title_text=title, showlegend=in_legend != {""}, **size)
@@ -152,6 +157,7 @@ def png(pictures: Sequence[Picture], title: str, columns: int = 4) -> Image:
         ax.set_title(picture.unit, fontsize=8, color="#555555", loc="right")
         ax.set_xlabel(picture.x_label, fontsize=8)
         ax.set_xlim(picture.x_range)
+        ax.set_xscale("log" if picture.log_x else "linear")
         ax.tick_params(labelsize=8)
         ax.grid(color="#e3e3e3", linewidth=0.6)
         ax.spines[["top", "right"]].set_visible(False)

@@ -17,6 +17,7 @@ from flowkit.panels.feed import Feed, Message
 from flowkit.panels.pictures import Picture
 
 STATIC = Path(__file__).parent / "static"
+PICTURES_EVERY = 0.5  # s
 
 
 def bundle(name: str) -> str:
@@ -36,7 +37,7 @@ class LiveCurves(anywidget.AnyWidget):
     feeds      one for each run; a page that lacks rows of one asks for them ("resync")
     curves     what is drawn of them
     axes       what can be the horizontal axis, the first one to begin with
-    pictures   gives finished pictures, as histograms, or None where they are as they were; called at every flush
+    pictures   gives finished pictures, as histograms, or None where they are as they were
     title      what a screen reader calls the panel
     """
 
@@ -84,6 +85,9 @@ class LiveCurves(anywidget.AnyWidget):
                 if news is not None:
                     self._post(i, news)
         self.save_picture(at_once=False)
+
+    def draw_pictures(self) -> None:
+        """Send the finished pictures where they changed."""
         pictures = self._pictures()
         if pictures is not None:
             self.set_trait("pictures", [picture.plain() for picture in pictures])
@@ -110,17 +114,19 @@ class LiveCurves(anywidget.AnyWidget):
             self.set_trait("saved", list(saved))
 
     def stream(self, per_second: float) -> None:
-        """Flush `per_second` times a second in a thread of its own, until `close`."""
+        """Flush `per_second` times a second in a thread of its own, until `close`; pictures, which may take long to
+        compute, come from another thread.
+        """
 
-        def loop() -> None:
-            while not self._closed.wait(1.0 / per_second):
+        def loop(do: Callable[[], None], seconds: float) -> None:
+            while not self._closed.wait(seconds):
                 try:
-                    self.flush()
-                    self.set_trait("trouble", "")
+                    do()
                 except Exception as error:  # it would end the thread unseen
                     self.set_trait("trouble", f"This panel failed to draw: {type(error).__name__}: {error}")
 
-        threading.Thread(target=loop, name="flowkit-panel", daemon=True).start()
+        for do, seconds in ((self.flush, 1.0 / per_second), (self.draw_pictures, PICTURES_EVERY)):
+            threading.Thread(target=loop, args=(do, seconds), name="flowkit-panel", daemon=True).start()
 
     def close(self) -> None:
         # ipywidgets closes a widget from its own __init__ failures and at exit too, before _closed may exist.
@@ -130,4 +136,4 @@ class LiveCurves(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         names = ", ".join(feed.name for feed in self.feeds if feed.name)
-        return f"LiveCurves({names or ', '.join(self.feeds[0].columns)})"
+        return f"LiveCurves({names or ', '.join(column for feed in self.feeds for column in feed.columns)})"

@@ -3,7 +3,8 @@
 RUNS = """import flowkit as fk
 action = fk.Wilson(fk.links((8, 8), fk.U1()), {beta})
 settings = dict(chains=8, thermalise={thermalise}, observe=(fk.plaquette, fk.topological_charge), rng=1)
-runs = {{"HMC": fk.Job(fk.HMC(action), {n}, **settings), "short HMC": fk.Job(fk.HMC(action, length=0.2), {n}, **settings)}}
+samplers = {{"HMC": fk.HMC(action), "short HMC": fk.HMC(action, length=0.2)}}
+runs = {{name: fk.Job(sampler, {n}, **settings) for name, sampler in samplers.items()}}
 panel = fk.panels.Chain(runs)
 panel"""
 
@@ -14,7 +15,9 @@ def runs_cell(n=1_000_000, thermalise=20, beta=2.0):
 
 def lines(notebook):
     """What the status lines of the runs say, in their order."""
-    return notebook.page.evaluate("() => [...document.querySelectorAll('.fk-live .fk-status')].map((el) => ({...el.dataset}))")
+    return notebook.page.evaluate(
+        "() => [...document.querySelectorAll('.fk-live .fk-status')].map((el) => ({...el.dataset}))"
+    )
 
 
 def wait_for_lines(notebook, condition, seconds=40):

@@ -1,7 +1,7 @@
 // A finished picture: layers of points that come whole, few enough for SVG.
 
 import { make, marker, svg, swatch } from "./dom.js";
-import { number, roundSteps, ticks } from "./format.js";
+import { decades, number, roundSteps, ticks } from "./format.js";
 
 const HEIGHT = 190;
 
@@ -36,6 +36,7 @@ export class Chart {
       [low, high] = [low === 0 ? 0 : low - pad, high + pad];
     }
     const side = 0.02 * (right - left) || 0.5;
+    if (this.picture.log_x) return { left: left / (right / left) ** 0.03, right: right * (right / left) ** 0.03, low, high };
     return { left: left - side, right: right + side, low, high };
   }
 
@@ -47,20 +48,22 @@ export class Chart {
     const [left, right, top, bottom] = [52, 8, 8, 36];
     const range = this.extent();
     const log = this.picture.log ? Math.log10 : (v) => v;
-    const x = (v) => left + ((v - range.left) / (range.right - range.left)) * (width - left - right);
+    const logX = this.picture.log_x ? Math.log10 : (v) => v;
+    const x = (v) => left + ((logX(v) - logX(range.left)) / (logX(range.right) - logX(range.left))) * (width - left - right);
     const y = (v) => top + ((log(range.high) - log(v)) / (log(range.high) - log(range.low))) * (HEIGHT - top - bottom);
     const root = svg("svg", { width, height: HEIGHT, role: "img" });
     const named = this.layers.filter((layer) => layer.name);
     root.setAttribute("aria-label", `${this.picture.label} (${this.picture.unit}) against ${this.picture.x_label}. ${named.map((l) => l.name).join("; ")}`);
     const text = { fill: theme.text, "font-size": 11, "font-family": theme.font };
-    const vertical = this.picture.log ? logSteps(range.low, range.high) : roundSteps(range.low, range.high);
+    const vertical = this.picture.log ? { found: decades(range.low, range.high) } : roundSteps(range.low, range.high);
     const labels = this.picture.log ? vertical.found.map((v) => number(v, 3)) : ticks(vertical.found, vertical.step);
     vertical.found.forEach((v, i) => {
       root.append(svg("line", { x1: left, x2: width - right, y1: y(v), y2: y(v), stroke: theme.grid }));
       root.append(svg("text", { ...text, x: left - 6, y: y(v) + 4, "text-anchor": "end" }, labels[i]));
     });
-    const across = roundSteps(range.left, range.right, Math.max(2, Math.floor(width / 70)));
-    ticks(across.found, across.step).forEach((label, i) => {
+    const across = this.picture.log_x ? { found: decades(range.left, range.right) } : roundSteps(range.left, range.right, Math.max(2, Math.floor(width / 70)));
+    const below = this.picture.log_x ? across.found.map((v) => number(v, 3)) : ticks(across.found, across.step);
+    below.forEach((label, i) => {
       root.append(svg("text", { ...text, x: x(across.found[i]), y: HEIGHT - bottom + 15, "text-anchor": "middle" }, label));
     });
     root.append(svg("line", { x1: left, x2: width - right, y1: HEIGHT - bottom, y2: HEIGHT - bottom, stroke: theme.text }));
@@ -124,11 +127,4 @@ function markIcon(layer, colour) {
   const icon = svg("svg", { width: 12, height: 12, "aria-hidden": "true" });
   icon.append(marker(layer.marker, 6, 6, 4, colour, layer.style === "outline"));
   return icon;
-}
-
-function logSteps(low, high) {
-  const found = [];
-  const every = Math.max(1, Math.ceil(Math.log10(high / low) / 4));
-  for (let p = Math.ceil(Math.log10(low)); p <= Math.floor(Math.log10(high)); p += every) found.push(10 ** p);
-  return { step: 1, found: found.length ? found : [low, high] };
 }

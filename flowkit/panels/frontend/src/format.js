@@ -3,7 +3,8 @@
 export function number(value, digits = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return exponent(value, digits - 2);
+  if (size === 0) return "0"; // and not "-0"
+  if (size < 1e-3 || size >= 1e6) return exponent(value, digits - 2);
   return value.toLocaleString("en-US", { maximumSignificantDigits: digits });
 }
 

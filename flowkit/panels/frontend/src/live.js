@@ -120,7 +120,7 @@ function render({ model, el }) {
     range: () => {
       if (view.zoom) return view.zoom;
       const some = stores.filter((store) => store.n > 1);
-      if (!some.length) return [0, Math.max(1, stores[0].status.total || 1)];
+      if (!some.length) return [0, Math.max(1, stores[0]?.status.total || 1)];
       const from = Math.min(...some.map((store) => view.x(store)[0]));
       return [from, Math.max(...some.map((store) => view.x(store)[store.n - 1]))];
     },
@@ -155,7 +155,7 @@ function render({ model, el }) {
   tools.append(reset);
   if (axes.length > 1) tools.append(axisChoice());
   if (plots.some((plot) => !plot.spec.steps)) tools.append(smooth);
-  lines[0].el.append(tools);
+  lines[0]?.el.append(tools);
   grid.append(...plots.map((plot) => plot.el));
   root.append(...lines.flatMap((line) => [line.el, line.error]), trouble, note, grid);
   el.append(root);
@@ -195,12 +195,12 @@ function render({ model, el }) {
     note.hidden = !(gone || waiting);
     if (gone) note.textContent = "The kernel is gone: these are the last numbers it sent. Run the notebook again to go on.";
     else if (waiting) note.textContent = "Waiting for the kernel, which is busy with a cell or gone.";
-    const { n, rows, step } = lines[0].el.dataset;
+    const { n = 0, rows = 0, step = 0 } = lines[0]?.el.dataset ?? {};
     Object.assign(root.dataset, {
       n,
       rows,
       step,
-      state: stores[0].status.state ?? "idle",
+      state: stores.length ? (stores[0].status.state ?? "idle") : "finished",
       axis: view.axis.column,
       kernel: gone ? "gone" : waiting ? "waiting" : "live",
       theme: view.theme.dark ? "dark" : "light",

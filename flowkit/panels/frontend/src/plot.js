@@ -100,7 +100,7 @@ export class Plot {
         hooks: {
           setSelect: [(u) => this.select(u)],
           setCursor: [() => this.read()],
-          draw: [(u) => this.reference(u)],
+          draw: [(u) => this.references(u)],
         },
       },
       [[], ...series.map(() => [])],
@@ -117,35 +117,36 @@ export class Plot {
   }
 
   span(min, max) {
-    const { reference, range, steps } = this.spec;
+    const { references, range, steps } = this.spec;
     if (range && !this.log) return range;
     if (min === null || max === null || !Number.isFinite(min)) return this.log ? [0.1, 1] : [0, 1];
     if (steps) [min, max] = this.view.extent(this.spec.column); // beside each other on one scale
-    if (reference !== null && (!this.log || reference > 0)) [min, max] = [Math.min(min, reference), Math.max(max, reference)];
+    for (const [, value] of references) if (!this.log || value > 0) [min, max] = [Math.min(min, value), Math.max(max, value)];
     if (this.log) return min === max ? [min / 2, max * 2] : [min / (max / min) ** 0.06, max * (max / min) ** 0.06];
     const pad = min === max ? (steps ? 1 : Math.abs(min) * 0.1 || 0.5) : 0.06 * (max - min);
     return [min - pad, max + pad];
   }
 
-  // The value to compare with, dashed, and what it is.
-  reference(u) {
-    const { reference } = this.spec;
-    if (reference === null || (this.log && !(reference > 0))) return;
-    const y = u.valToPos(reference, "y", true);
+  // The values to compare with, dashed, and what they are.
+  references(u) {
     const { ctx, bbox } = u;
-    ctx.save();
-    ctx.strokeStyle = ctx.fillStyle = this.view.theme.text;
-    ctx.lineWidth = devicePixelRatio;
-    ctx.setLineDash([5 * devicePixelRatio, 4 * devicePixelRatio]);
-    ctx.beginPath();
-    ctx.moveTo(bbox.left, y);
-    ctx.lineTo(bbox.left + bbox.width, y);
-    ctx.stroke();
-    ctx.font = `${11 * devicePixelRatio}px ${this.view.theme.font}`;
-    ctx.textAlign = "right";
-    const above = y - bbox.top > 16 * devicePixelRatio;
-    ctx.fillText("exact", bbox.left + bbox.width - 3, above ? y - 4 * devicePixelRatio : y + 13 * devicePixelRatio);
-    ctx.restore();
+    const scale = devicePixelRatio;
+    for (const [name, value] of this.spec.references) {
+      if (this.log && !(value > 0)) continue;
+      const y = u.valToPos(value, "y", true);
+      ctx.save();
+      ctx.strokeStyle = ctx.fillStyle = this.view.theme.text;
+      ctx.lineWidth = scale;
+      ctx.setLineDash([5 * scale, 4 * scale]);
+      ctx.beginPath();
+      ctx.moveTo(bbox.left, y);
+      ctx.lineTo(bbox.left + bbox.width, y);
+      ctx.stroke();
+      ctx.font = `${11 * scale}px ${this.view.theme.font}`;
+      ctx.textAlign = "right";
+      ctx.fillText(name, bbox.left + bbox.width - 3, y - bbox.top > 16 * scale ? y - 4 * scale : y + 13 * scale);
+      ctx.restore();
+    }
   }
 
   select(u) {
