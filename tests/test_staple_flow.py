@@ -76,6 +76,12 @@ def test_contract_of_any_circular_spline_with_a_network():
 
 
 @pytest.mark.parametrize("group", [U1, SU2, SU3], ids=str)
+def test_contract_with_longer_loops(group):
+    updates = (Circular(bins=3), Circular(loop=3, bins=3)) if group == U1 else (Residual(), Spectral(loop=2, bins=3))
+    testing.check_conditional(Unscored(heat(group), updates, harmonics=1, windings=1), 2, 1000)
+
+
+@pytest.mark.parametrize("group", [U1, SU2, SU3], ids=str)
 def test_it_starts_at_its_prior(group):
     model = flow(group)
     v, rest = links_of(model)
@@ -196,9 +202,11 @@ def test_a_resumed_run_equals_the_unbroken_one(tmp_path):
 
 
 def test_what_does_not_fit():
-    with pytest.raises(ValueError, match="needs updates, two or more loops and harmonics >= 1; got 0, 2 and 4"):
+    with pytest.raises(
+        ValueError, match="needs updates, two or more loops, harmonics >= 1 and windings >= 0; got 0, 2, 4 and 0"
+    ):
         StapleFlow(heat(U1), ())
-    with pytest.raises(ValueError, match="got 1, 1 and 4"):
+    with pytest.raises(ValueError, match="got 1, 1, 4 and 0"):
         StapleFlow(heat(U1), loops=1)
     with pytest.raises(ValueError, match=r"does not move links of U1\(\)"):
         StapleFlow(heat(U1), (Spectral(),))
