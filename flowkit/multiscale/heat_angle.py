@@ -158,8 +158,8 @@ class HeatAngleConditional(LinkConditional):
         return cubes, total
 
     @staticmethod
-    def _weighted(frame: Frame, weight: Tensor | None) -> Tensor:
-        return frame.scales if weight is None else weight * frame.scales
+    def _weighted(frame: Frame, weight: Tensor | None) -> Frame:
+        return frame if weight is None else frame._replace(scales=weight * frame.scales)
 
     def _heat(self) -> list[HeatColumn]:
         return list(self.columns)  # type: ignore[arg-type]
