@@ -54,18 +54,23 @@ def _side_cdf(c: Tensor, n: int) -> tuple[Tensor, Tensor]:
     return 0.5 + c * total / norm, (1 - square).clamp(min=0) ** (n - 2) / norm
 
 
-def _tilted_side(u: Tensor, linear: Tensor | float, square: Tensor) -> Tensor:
+def _tilted_side(u: Tensor, linear: Tensor | None, square: Tensor) -> Tensor:
     """c in [-1, 1] with CDF u for the density (1 - c^2) (1 + linear c + square c^2), positive.
 
-    In t = (3 c - c^3) / 2 the slope of the CDF has no zero: Newton's steps, halves where they leave the bracket.
+    In t = (3 c - c^3) / 2 the slope of the CDF has no zero. Newton's steps; without a linear term the CDF is convex
+    above 1/2 and they converge by themselves, else halves take their place where they leave the bracket.
     """
+    steps = 5 if u.dtype == torch.float64 else 3
     with torch.no_grad():
-        t, low, high = 2 * u - 1, torch.full_like(u, -1), torch.ones_like(u)
-        for _ in range(8 if u.dtype == torch.float64 else 5):
+        t, low, high = 2 * u - 1, -1.0, 1.0
+        for _ in range(steps if linear is None else steps + 3):
             cdf, slope = _tilted_side_cdf(_third(t), linear, square)
+            new = t - (cdf - u) / slope
+            if linear is None:
+                t = new.clamp(-1, 1)
+                continue
             low, high = torch.where(cdf < u, t, low), torch.where(cdf < u, high, t)
-            t = t - (cdf - u) / slope
-            t = torch.where((t >= low) & (t <= high), t, (low + high) / 2)
+            t = torch.where((new >= low) & (new <= high), new, (low + high) / 2)
         c = _third(t)
     # Converged: one more step brings the gradients of the implicit function theorem.
     cdf, slope = _tilted_side_cdf(c, linear, square)
@@ -78,19 +83,22 @@ def _third(t: Tensor) -> Tensor:
     return 2 * (t.asin() / 3).sin()
 
 
-def _tilted_side_cdf(c: Tensor, linear: Tensor | float, square: Tensor) -> tuple[Tensor, Tensor]:
+def _tilted_side_cdf(c: Tensor, linear: Tensor | None, square: Tensor) -> tuple[Tensor, Tensor]:
     """The CDF of `_tilted_side` and its slope in t."""
     norm, c2 = 4 / 3 + 4 / 15 * square, c * c
-    cdf = 0.5 + (c * (1 - c2 / 3 + square * c2 * (1 / 3 - c2 / 5)) - linear * (1 - c2).square() / 4) / norm
-    return cdf, (1 + linear * c + square * c2) * (2 / 3) / norm
+    part, factor = c * (1 - c2 / 3 + square * c2 * (1 / 3 - c2 / 5)), 1 + square * c2
+    if linear is not None:
+        part, factor = part - linear * (1 - c2).square() / 4, factor + linear * c
+    return 0.5 + part / norm, factor / (1.5 * norm)
 
 
-def _side_gain(c: Tensor, law: tuple[Tensor | float, Tensor] | None) -> Tensor | float:
+def _side_gain(c: Tensor, law: tuple[Tensor | None, Tensor] | None) -> Tensor | float:
     """log of the density of `_tilted_side` over that of `_side`."""
     if law is None:
         return 0.0
     linear, square = law
-    return torch.log((1 + linear * c + square * c * c) / (1 + square / 5))
+    factor = 1 + square * c * c
+    return torch.log((factor if linear is None else factor + linear * c) / (1 + square / 5))
 
 
 def _tilted(u: Tensor, slope: Tensor) -> Tensor:
@@ -125,7 +133,7 @@ class HaarColumn:
         """kappa in the weight exp(kappa cos a), [links]; params are those of unit 0."""
         return torch.zeros_like(frame.scales[0])
 
-    def side_law(self, x: Tensor, sine: Tensor, frame: Frame) -> tuple[Tensor | float, Tensor] | None:
+    def side_law(self, x: Tensor, sine: Tensor, frame: Frame) -> tuple[Tensor | None, Tensor] | None:
         """The factor 1 + linear c + square c^2 of the density of c, given x; None for 1."""
         return None
 
@@ -212,9 +220,18 @@ class HaarColumn:
 class HeatColumn(nn.Module, HaarColumn):
     """The first column with the weight exp(kappa cos a) and splines of the flat coordinates of HaarColumn.
 
-    kappa = strength (D_1 + h s / (n - 1)), s = D_2 + ... + D_n, D the weighted scales and h = s / (|s| + n). h = 1 is
-    the width of the exact law at weak coupling, and h = 0 that at strong coupling, where the other columns average to
-    nothing; for n = 2 h = 1 is exact.
+    For n = 3 the exact weight of the column, z = x + i y, |v_2|^2 = (1 - |z|^2) (1 - t) and |v_3|^2 = (1 - |z|^2) t, is
+
+        exp(D_1 x) Z(k),    Z(k) = I_1(2k) / k  of the SU(2) matrix that is left,
+        4 k^2 = 2 D_2 D_3 Re e^{3 i phi} z + (D_2^2 + D_3^2) (1 + |z|^2) / 2 + (D_2^2 - D_3^2) (1 - |z|^2) (t - 1/2)
+
+    with D the weighted scales. ln Z is taken to first order in k^2 for each number in turn, at the mean of those still to
+    come: kappa, the factor 1 + linear c + square c^2 and the slope of t. For other n
+
+        kappa = D_1 + h s / (n - 1),    s = D_2 + ... + D_n,    h = s / (|s| + n);
+
+    h = 1 is the width of the exact law at weak coupling, and h = 0 that at strong coupling, where the other columns
+    average to nothing; for n = 2 h = 1 is exact. kappa is multiplied by a learned strength, 1 at the start.
 
     n         of SU(n)
     bins      of the splines; 0 leaves them out
@@ -242,54 +259,49 @@ class HeatColumn(nn.Module, HaarColumn):
 
     def kappa(self, frame: Frame, params: Tensor | None) -> Tensor:
         log = self.log_strength if params is None else self.log_strength + params[-1]
-        scales, others = frame.scales, frame.scales[1:].sum(0)
         if self.n == 3:
             return log.exp() * self._mean_law(frame)
+        others = frame.scales[1:].sum(0)
         if self.n > 2:
             others = others / (self.n - 1) * (others / (others.abs() + self.n))
-        return log.exp() * (scales[0] + others).clamp(min=0)
+        return log.exp() * (frame.scales[0] + others).clamp(min=0)
 
     @staticmethod
     def _pull(frame: Frame, along: Tensor, size: Tensor) -> Tensor:
-        """d ln Z / d k^2 = 2 r(2k) / (2k), r = I_2 / I_1 to about a percent, at e = 1/2; along = Re e^{3i phi} (x + iy) and
-        size = x^2 + y^2.
-        """
+        """d ln Z / d k^2 = I_2(2k) / (k I_1(2k)), to a percent, at t = 1/2; along = Re e^{3 i phi} z and size = |z|^2."""
         _, b, c = frame.scales
         square = b * c * along / 2 + (b * b + c * c) * (1 + size) / 8
         return 2 / (1.5 + (6.25 + 4 * square).sqrt())
 
-    def _turn(self, frame: Frame) -> tuple[Tensor | float, Tensor | float]:
-        if frame.phase is None:
-            return 1.0, 0.0
-        turn = frame.phase**3
-        return turn.real, turn.imag
-
     def _mean_law(self, frame: Frame) -> Tensor:
-        """kappa of x alone: D_1 and the slope of ln Z at the mean of x, a fixed point."""
+        """kappa of x alone for n = 3: D_1 and the slope of ln Z at the mean of x, which is that of this kappa."""
         a, b, c = frame.scales
-        cosine, _ = self._turn(frame)
+        cross, squares = b * c / 2, (b * b + c * c) / 5
+        if frame.phase is not None:
+            cross = cross * (frame.phase**3).real
         x = torch.full_like(a, 0.5)
         for _ in range(3):
-            size = (1 + 4 * x * x) / 5  # x^2 + <y^2>
-            kappa = (a + self._pull(frame, cosine * x, size) * (b * c * cosine / 2 + (b * b + c * c) * x / 5)).clamp(min=0)
+            k2 = cross * x + squares * (3 + 2 * x * x) / 4  # |z|^2 = (1 + 4 x^2) / 5 for the mean of c^2
+            kappa = (a + 2 / (1.5 + (6.25 + 4 * k2).sqrt()) * (cross + squares * x)).clamp(min=0)
             x = kappa / (2.5 + (6.25 + kappa * kappa).sqrt())
         return kappa
 
-    def side_law(self, x: Tensor, sine: Tensor, frame: Frame) -> tuple[Tensor | float, Tensor] | None:
+    def side_law(self, x: Tensor, sine: Tensor, frame: Frame) -> tuple[Tensor | None, Tensor] | None:
         if self.n != 3:
             return None
         _, b, c = frame.scales
-        cosine, other = self._turn(frame)
-        pull = self._pull(frame, cosine * x, x * x + sine * sine / 5)
-        linear = other if isinstance(other, float) else torch.tanh(-pull * b * c / 2 * other * sine) * 0.9
+        turn = None if frame.phase is None else frame.phase**3
+        along = x if turn is None else x * turn.real
+        pull = self._pull(frame, along, x * x + sine * sine / 5)
+        linear = None if turn is None else -0.9 * torch.tanh(pull * b * c / 2 * turn.imag * sine)
         return linear, (pull * sine * sine * (b * b + c * c) / 8).clamp(max=8)
 
     def ratio_law(self, x: Tensor, y: Tensor, frame: Frame) -> Tensor | None:
         if self.n != 3:
             return None
         _, b, c = frame.scales
-        cosine, other = self._turn(frame)
-        size = x * x + y * y
-        slope = self._pull(frame, cosine * x - other * y, size) * (b * b - c * c) * (1 - size) / 4
+        turn = None if frame.phase is None else frame.phase**3
+        along, size = x if turn is None else x * turn.real - y * turn.imag, x * x + y * y
+        slope = self._pull(frame, along, size) * (b * b - c * c) * (1 - size) / 4
         tiny = torch.finfo(slope.dtype).eps ** 0.5
         return torch.where(slope.abs() < tiny, tiny, slope.clamp(-30, 30))

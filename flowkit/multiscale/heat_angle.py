@@ -48,8 +48,8 @@ class HeatAngleConditional(LinkConditional):
         n: int,
         loops: int = 2,
         strength: float = 1.0,
-        bins: int = 8,
-        hidden: Sequence[int] = (32, 32),
+        bins: int = 4,
+        hidden: Sequence[int] = (16, 16),
         splines: bool = True,
     ):
         super().__init__()
