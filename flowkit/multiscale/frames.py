@@ -210,7 +210,9 @@ def complete(column: Column, phase: Tensor | None) -> Tensor:
             real.append(-parts[k] if j == 0 else float(j == k) - e * parts[k] / (1 + first))
         real.append(-sign * x * e)
         imaginary += [*[zero] * (n - 1), sign * y * e]
-    return torch.complex(torch.stack(real, -1), torch.stack(imaginary, -1)).view(*x.shape, n, n)
+    # Rows first and one transposition: twice as fast as numbers written one by one.
+    pairs = torch.stack([part for entry in zip(real, imaginary, strict=True) for part in entry]).flatten(1)
+    return torch.view_as_complex(pairs.T.contiguous().view(*x.shape, n, n, 2))
 
 
 def beside(R: Tensor) -> Tensor:

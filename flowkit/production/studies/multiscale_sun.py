@@ -126,8 +126,8 @@ def _speed(model: Prior, seed: int, most: float | None = None) -> Row:
     with torch.no_grad():
         for _ in range(3):
             start = time.perf_counter()
-            for _ in range(4):
-                model.draw(250, rng)
+            for _ in range(2):
+                model.draw(500, rng)
             times.append(time.perf_counter() - start)
     lattice = "x".join(map(str, model.space.lattice))
     row: Row = {"label": f"{model.space.group.name} on {lattice}, 1,000 draws, seconds", "value": min(times)}
