@@ -62,7 +62,7 @@ def _tilted_side(u: Tensor, linear: Tensor | None, square: Tensor) -> Tensor:
     """
     steps = 5 if u.dtype == torch.float64 else 3
     with torch.no_grad():
-        t, low, high = 2 * u - 1, -1.0, 1.0
+        t, low, high = 2 * u - 1, torch.full_like(u, -1), torch.ones_like(u)
         for _ in range(steps if linear is None else steps + 3):
             cdf, slope = _tilted_side_cdf(_third(t), linear, square)
             new = t - (cdf - u) / slope
@@ -225,8 +225,8 @@ class HeatColumn(nn.Module, HaarColumn):
         exp(D_1 x) Z(k),    Z(k) = I_1(2k) / k  of the SU(2) matrix that is left,
         4 k^2 = 2 D_2 D_3 Re e^{3 i phi} z + (D_2^2 + D_3^2) (1 + |z|^2) / 2 + (D_2^2 - D_3^2) (1 - |z|^2) (t - 1/2)
 
-    with D the weighted scales. ln Z is taken to first order in k^2 for each number in turn, at the mean of those still to
-    come: kappa, the factor 1 + linear c + square c^2 and the slope of t. For other n
+    with D the weighted scales. ln Z is taken to first order in k^2 for each number in turn, at the mean of those
+    still to come: kappa, the factor 1 + linear c + square c^2 and the slope of t. For other n
 
         kappa = D_1 + h s / (n - 1),    s = D_2 + ... + D_n,    h = s / (|s| + n);
 
@@ -268,10 +268,10 @@ class HeatColumn(nn.Module, HaarColumn):
 
     @staticmethod
     def _pull(frame: Frame, along: Tensor, size: Tensor) -> Tensor:
-        """d ln Z / d k^2 = I_2(2k) / (k I_1(2k)), to a percent, at t = 1/2; along = Re e^{3 i phi} z and size = |z|^2."""
+        """d ln Z / d k^2 = I_2(2k) / (k I_1(2k)) to a percent, at t = 1/2; along = Re e^{3 i phi} z, size = |z|^2."""
         _, b, c = frame.scales
         square = b * c * along / 2 + (b * b + c * c) * (1 + size) / 8
-        return 2 / (1.5 + (6.25 + 4 * square).sqrt())
+        return torch.reciprocal(0.75 + (6.25 + 4 * square).sqrt() / 2)
 
     def _mean_law(self, frame: Frame) -> Tensor:
         """kappa of x alone for n = 3: D_1 and the slope of ln Z at the mean of x, which is that of this kappa."""
@@ -279,10 +279,10 @@ class HeatColumn(nn.Module, HaarColumn):
         cross, squares = b * c / 2, (b * b + c * c) / 5
         if frame.phase is not None:
             cross = cross * (frame.phase**3).real
-        x = torch.full_like(a, 0.5)
+        x, kappa = torch.full_like(a, 0.5), a
         for _ in range(3):
             k2 = cross * x + squares * (3 + 2 * x * x) / 4  # |z|^2 = (1 + 4 x^2) / 5 for the mean of c^2
-            kappa = (a + 2 / (1.5 + (6.25 + 4 * k2).sqrt()) * (cross + squares * x)).clamp(min=0)
+            kappa = torch.relu(a + (cross + squares * x) / (0.75 + (6.25 + 4 * k2).sqrt() / 2))
             x = kappa / (2.5 + (6.25 + kappa * kappa).sqrt())
         return kappa
 

@@ -195,6 +195,10 @@ class HeatAngleConditional(LinkConditional):
         V, logq = self._draw(self._heat(), cubes, frame, mean, features)
         return V.view(rest[0].shape), logq.view(rest[0].shape[:-2])
 
+    @torch.no_grad()
+    def strengthen(self, ratio: float) -> None:
+        self.log_weights.add_(math.log(ratio))
+
     @classmethod
     def example(cls) -> "HeatAngleConditional":
         return cls(3, strength=1.5, bins=4, hidden=(8,))

@@ -35,7 +35,7 @@ class StapleFlow(LinkConditional):
     In two dimensions there is one pair, and R_i R_j^dagger is the coarse plaquette. The network is zero at start, and
     the flow then is its prior. Equivariant as its prior is.
 
-    `score` needs one pass backwards through the updates, and the prior's own score.
+    `score` needs one pass backwards through the updates, and the prior's own score unless the prior is frozen.
 
     prior      of the link: its group is the flow's
     updates    in order; None takes one spline on the learned loop
@@ -142,6 +142,14 @@ class StapleFlow(LinkConditional):
     def log_prob(self, v: Tensor, rest: Loops) -> Tensor:
         v, logdet = self._inverse(v, rest, self.net(self._features(rest)))
         return self.prior.log_prob(v, rest) + logdet
+
+    @property
+    def scored(self) -> bool:
+        frozen = not any(p.requires_grad for p in self.prior.parameters())
+        return super().scored and (frozen or self.prior.scored)
+
+    def strengthen(self, ratio: float) -> None:
+        self.prior.strengthen(ratio)
 
     @torch.no_grad()
     def score(self, v: Tensor, rest: Loops) -> Tensor:

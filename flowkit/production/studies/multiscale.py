@@ -54,9 +54,7 @@ def multiscale_u1_2d(
                 n = max(512, draws * sides[0] ** 2 // side**2)
                 rows += _on(trainer, side, n, beta, seed)
             published = PUBLISHED.get(beta) if lattice == (16, 16) else None
-            rows += staple_flow_rows(
-                1, beta, lattice=lattice, quick=quick, goal=0.99, published=published, seed=seed
-            )
+            rows += staple_flow_rows(1, beta, lattice=lattice, quick=quick, goal=0.99, published=published, seed=seed)
         if peak := _peak_gib():
             rows.append({"label": "largest memory, GiB", "value": peak, "goal": "<= 4", "reached": peak <= 4})
         return rows

@@ -29,7 +29,7 @@ SECONDS = {1: 180.0, 2: 120.0, 3: 300.0}
 
 
 def su3_coarsest(lattice: tuple[int, ...], beta: float) -> Haar:
-    """Haar on the coarsest lattice for SU(3): its plaquettes have area 16, 32 at beta above 6; u_3^area is below 1e-5."""
+    """Haar for SU(3): coarsest plaquettes have area 16, 32 at beta above 6, and u_3^area is below 1e-5."""
     return Haar(links([side // (8 if beta > 6 and not mu else 4) for mu, side in enumerate(lattice)], SUN(3)))
 
 
