@@ -279,7 +279,8 @@ class HeatColumn(nn.Module, HaarColumn):
         cross, squares = b * c / 2, (b * b + c * c) / 5
         if frame.phase is not None:
             cross = cross * (frame.phase**3).real
-        x, kappa = torch.full_like(a, 0.5), a
+        x = torch.full_like(a, 0.5)
+        kappa: Tensor = a
         for _ in range(3):
             k2 = cross * x + squares * (3 + 2 * x * x) / 4  # |z|^2 = (1 + 4 x^2) / 5 for the mean of c^2
             kappa = torch.relu(a + (cross + squares * x) / (0.75 + (6.25 + 4 * k2).sqrt() / 2))

@@ -20,7 +20,8 @@ class HeatAngleConditional(LinkConditional):
     J = U_1 D U_2^dagger e^{i phi},    V = U_1 Y U_2^dagger,    Re Tr V J^dagger = Re Tr Y D e^{-i phi}
 
     The first column of Y is a point of the sphere S^{2N-1}: its first number is e^{i phi} (cos a + i c sin a), with the
-    heat law sin^{2N-2}(a) exp(kappa cos a) of learned kappa(D, phi). Given this column, Re Tr Y D e^{-i phi} is again
+    heat law sin^{2N-2}(a) exp(kappa cos a) of learned kappa(D, phi); for N = 3 its other numbers lean as the exact law
+    has it to first order, see `HeatColumn`. Given this column, Re Tr Y D e^{-i phi} is again
     the real part of a linear form of the SU(N-1) matrix that is left, and so on down to SU(2), whose heat law is
     exact. Flat coordinates (the CDFs of Haar measure, that of the heat law for a) are moved by rational-quadratic
     splines whose parameters are functions of D, phi and all that is drawn before. They begin at the identity, which
