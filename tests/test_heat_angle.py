@@ -19,6 +19,7 @@ def double():
 
 
 def small(n, loops=2, splines=True, strength=3.0):
+    torch.manual_seed(1)
     return HeatAngleConditional(n, loops, strength / loops, bins=4, hidden=(6,), splines=splines)
 
 
