@@ -170,9 +170,9 @@ _CONTENTS = {
     "history": ["History"],
     "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "Sampler"],
     "ensemble": ["Ensemble", "draw", "run"],
+    "job": ["Job", "start"],
     "comparison": ["compare", "tune_length"],
     "costs": ["Comparison"],
-    "job": ["Job", "start"],
     "stats": ["Estimate"],
 }
 _MODULES = ("exact", "losses", "panels", "schedules", "stats", "testing")
