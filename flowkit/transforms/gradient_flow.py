@@ -1,14 +1,13 @@
 """Learned trivializing maps: the flow of links down a potential of few Wilson loops."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from flowkit.groups import U1
-from flowkit.lattice import format_lattice
 from flowkit.space import Space, links
 from flowkit.transforms.base import Transform
 from flowkit.transforms.loop_potential import loop_potential
@@ -17,11 +16,12 @@ from flowkit.transforms.loop_potential import loop_potential
 class GradientFlow(Transform):
     """The map from t = 0 to t = 1 of the flow of all links at once
 
-        dU/dt = -i T_a d^a S~(U, t) U,    S~(U, t) = sum_k c_k(t) O_k(U),    c_k(t) = sum_n theta_kn P_n(2 t - 1),
+        dU/dt = -i T_a d^a S~(U, t) U,    S~(U, t) = sum_k c_k(t) O_k(U),    c_k(t) = t^(n_k - 1) sum_j theta_kj P_j(2t - 1),
 
-    O_k the loops of `flowkit.transforms.loop_potential`, P_n the Legendre polynomials. Its log-Jacobian is the
-    integral of the divergence -sum d^a d^a S~, a combination of the same loops. All symmetries of the lattice and of the
-    gauge field are kept exactly; the weights know no volume.
+    O_k the loops of `flowkit.transforms.loop_potential`, of order n_k, P_j the Legendre polynomials. The coefficient of
+    the plaquette is constant, which fixes what t means. The log-Jacobian is the integral of the divergence
+    -sum d^a d^a S~, a combination of loops. All symmetries of the lattice and of the gauge field are kept exactly; the
+    weights know no volume.
 
     Integrator  commutator-free Runge-Kutta of order 4 with `steps` equal steps. `inverse` undoes the very steps of
                 `forward`, to rounding. The log-Jacobian is that of the exact flow up to O(steps^-4), and no other
@@ -29,31 +29,29 @@ class GradientFlow(Transform):
                 small beside the spread of log w. Gradients through `inverse` have the same accuracy
     Field     links of U(1) or SU(N), [batch, mu, *lattice, *matrix]
 
-    degree    of the polynomials c_k(t)
+    order     of the loops, 1 (the plaquette) to 3
+    degree    of the polynomials
     steps     of the integrator
-    beta, order  where to start: the trivializing flow of the Wilson action at that beta, as a series in t of so many
-              terms, 0 (the identity) to 2; 2 needs degree >= 1
-    Raises    ValueError for another space, a side below 3, or settings outside their ranges
+    beta      where to start: at the first terms of the series of the trivializing flow of the Wilson action with that
+              beta, one for order 1 and two for higher ones; 0 is the identity
+    Raises    ValueError for another space, a side below order + 1, or settings outside their ranges
     See       Luescher, 0907.5491; Bacchio, Kessel, Schaefer and Vaitl, 2212.08469; Celledoni, Marthinsen and Owren,
               Future Gener. Comput. Syst. 19 (2003) 341
     """
 
-    def __init__(self, space: Space, degree: int = 1, steps: int = 8, beta: float = 0.0, order: int = 1):
+    def __init__(self, space: Space, order: int = 3, degree: int = 0, steps: int = 8, beta: float = 0.0):
         super().__init__(space)
-        if degree < 0 or steps < 1:
-            raise ValueError(f"GradientFlow needs degree >= 0 and steps >= 1; got {degree} and {steps}.")
-        if order not in (0, 1, 2) or (order == 2 and degree == 0) or not 0 <= beta < math.inf:
+        if degree < 0 or steps < 1 or not 0 <= beta < math.inf:
             raise ValueError(
-                "GradientFlow starts at beta >= 0, in order 0, 1 or, with degree >= 1, 2; got "
-                f"beta {beta:g}, order {order}, degree {degree}."
+                f"GradientFlow needs degree >= 0, steps >= 1 and beta >= 0; got {degree}, {steps} and {beta:g}."
             )
-        self.degree, self.steps, self.beta, self.order = degree, steps, beta, order
-        self.potential = loop_potential(space)
-        constant, slope = self.potential.series(beta, order).unbind(1)
+        self.potential = loop_potential(space, order)
+        self.order, self.degree, self.steps, self.beta = order, degree, steps, beta
+        constant, slope = self.potential.series(beta).unbind(1)
         start = torch.zeros(len(self.loops) - 1, degree + 1, dtype=torch.float64)
-        if order == 2:
-            start[:, :2] = slope[1:, None] / 2  # t = (P_0 + P_1) / 2
+        start[:, 0] = slope[1:]
         plain = torch.get_default_dtype()
+        # A linear part of the plaquette's coefficient is, to this order, another choice of t.
         self.plaquette = nn.Parameter((constant[:1] + slope[:1] / 2).to(plain))
         self.coefficients = nn.Parameter(start.to(plain))
 
@@ -78,7 +76,8 @@ class GradientFlow(Transform):
         x, legendre = 2 * t - 1, [1.0, 2 * t - 1]
         for n in range(1, self.degree):
             legendre.append(((2 * n + 1) * x * legendre[n] - n * legendre[n - 1]) / (n + 1))
-        return theta @ theta.new_tensor(legendre[: self.degree + 1])
+        powers = theta.new_tensor([t ** (order - 1) for order in self.potential.orders])
+        return powers * (theta @ theta.new_tensor(legendre[: self.degree + 1]))
 
     # ---------------------------------------------------------------- the integrator
 
@@ -102,20 +101,11 @@ class GradientFlow(Transform):
         x = self._turn(h * (k1 / 4 + both - k4 / 12), x)
         return self._turn(h * (both + k4 / 4 - k1 / 12), x), h / 6 * (d1 + 2 * (d2 + d3) + d4)
 
-    def _kept(self, x: Tensor, theta: Tensor, t: float, h: float) -> tuple[Tensor, Tensor]:
-        """`_step`, which the backward pass does again instead of keeping what lies between its ends."""
-        if not torch.is_grad_enabled() or not (x.requires_grad or theta.requires_grad):
-            return self._step(x, theta, t, h)
-        out: tuple[Tensor, Tensor] = checkpoint(
-            self._step, x, theta, t, h, use_reentrant=False, preserve_rng_state=False
-        )
-        return out
-
     def _run(self, x: Tensor, theta: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """From t = 0 to 1, or back for negative steps."""
         h, total = 1 / steps, x.real.new_zeros(len(x))
         for k in range(abs(steps)):
-            x, logdet = self._kept(x, theta, k * h if steps > 0 else 1 + k * h, h)
+            x, logdet = _Kept.apply(self._step, x, theta, k * h if steps > 0 else 1 + k * h, h)
             total = total + logdet
         return x, total
 
@@ -178,11 +168,31 @@ class GradientFlow(Transform):
         return (-fine - coarse) * 16 / 15
 
     def rebuild(self, space: Space) -> "GradientFlow":
-        return GradientFlow(space, self.degree, self.steps, self.beta, self.order)
+        return GradientFlow(space, self.order, self.degree, self.steps, self.beta)
 
     def extra_repr(self) -> str:
-        return f"{len(self.loops)} loops, degree={self.degree}, steps={self.steps}"
+        return f"{len(self.loops)} loops, order={self.order}, degree={self.degree}, steps={self.steps}"
 
     @classmethod
     def example(cls) -> "GradientFlow":
-        return GradientFlow(links((3, 4), U1()), steps=64)
+        return GradientFlow(links((4, 5), U1()), degree=1, steps=64)
+
+
+class _Kept(torch.autograd.Function):
+    """A step that the backward pass does again instead of keeping what lies between its ends."""
+
+    @staticmethod
+    def forward(ctx: Any, step: Callable[..., tuple[Tensor, Tensor]], x: Tensor, theta: Tensor, t: float, h: float) -> Any:
+        ctx.save_for_backward(x, theta)
+        ctx.step, ctx.times = step, (t, h)
+        return step(x, theta, t, h)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        wanted = ctx.needs_input_grad[1:3]
+        with torch.enable_grad():
+            inputs = [p.detach().requires_grad_(need) for p, need in zip(ctx.saved_tensors, wanted, strict=True)]
+            out = ctx.step(*inputs, *ctx.times)
+            found = iter(torch.autograd.grad(out, [p for p in inputs if p.requires_grad], gradients))
+        return (None, *(next(found) if need else None for need in wanted), None, None)
