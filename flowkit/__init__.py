@@ -86,6 +86,7 @@ if TYPE_CHECKING:
         DistributionConverter as DistributionConverter,
         FourierScale as FourierScale,
         GaugeCoupling as GaugeCoupling,
+        GradientFlow as GradientFlow,
         IntervalSpline as IntervalSpline,
         LinkUpdate as LinkUpdate,
         MatrixCoupling as MatrixCoupling,

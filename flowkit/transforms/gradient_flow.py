@@ -8,15 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.groups import U1
+from flowkit.priors import Prior
 from flowkit.space import Space, links
 from flowkit.transforms.base import Transform
 from flowkit.transforms.loop_potential import loop_potential
+
+CHUNK = 2**14  # links in one graph of a score
 
 
 class GradientFlow(Transform):
     """The map from t = 0 to t = 1 of the flow of all links at once
 
-        dU/dt = -i T_a d^a S~(U, t) U,    S~(U, t) = sum_k c_k(t) O_k(U),    c_k(t) = t^(n_k - 1) sum_j theta_kj P_j(2t - 1),
+        dU/dt = -i T_a d^a S~(U, t) U,    S~(U, t) = sum_k c_k(t) O_k(U),
+        c_k(t) = t^(n_k - 1) sum_j theta_kj P_j(2 t - 1),
 
     O_k the loops of `flowkit.transforms.loop_potential`, of order n_k, P_j the Legendre polynomials. The coefficient of
     the plaquette is constant, which fixes what t means. The log-Jacobian is the integral of the divergence
@@ -30,7 +34,7 @@ class GradientFlow(Transform):
     Field     links of U(1) or SU(N), [batch, mu, *lattice, *matrix]
 
     order     of the loops, 1 (the plaquette) to 3
-    degree    of the polynomials
+    degree    of the polynomials of the loops of second order; one less for those of third
     steps     of the integrator
     beta      where to start: at the first terms of the series of the trivializing flow of the Wilson action with that
               beta, one for order 1 and two for higher ones; 0 is the identity
@@ -39,7 +43,9 @@ class GradientFlow(Transform):
               Future Gener. Comput. Syst. 19 (2003) 341
     """
 
-    def __init__(self, space: Space, order: int = 3, degree: int = 0, steps: int = 8, beta: float = 0.0):
+    places: Tensor
+
+    def __init__(self, space: Space, order: int = 3, degree: int = 1, steps: int = 8, beta: float = 0.0):
         super().__init__(space)
         if degree < 0 or steps < 1 or not 0 <= beta < math.inf:
             raise ValueError(
@@ -47,13 +53,18 @@ class GradientFlow(Transform):
             )
         self.potential = loop_potential(space, order)
         self.order, self.degree, self.steps, self.beta = order, degree, steps, beta
-        constant, slope = self.potential.series(beta).unbind(1)
-        start = torch.zeros(len(self.loops) - 1, degree + 1, dtype=torch.float64)
-        start[:, 0] = slope[1:]
-        plain = torch.get_default_dtype()
         # A linear part of the plaquette's coefficient is, to this order, another choice of t.
-        self.plaquette = nn.Parameter((constant[:1] + slope[:1] / 2).to(plain))
-        self.coefficients = nn.Parameter(start.to(plain))
+        constant, slope = self.potential.series(beta).unbind(1)
+        start = torch.zeros(len(self.loops), degree + 1, dtype=torch.float64)
+        start[:, 0] = slope
+        start[0, 0] = constant[0] + slope[0] / 2
+        free = [k * (degree + 1) + j for k, n in enumerate(self._degrees()) for j in range(n + 1)]
+        self.register_buffer("places", torch.tensor(free), persistent=False)
+        self.coefficients = nn.Parameter(start.flatten()[free].to(torch.get_default_dtype()))
+
+    def _degrees(self) -> list[int]:
+        """The degree of each loop's polynomial."""
+        return [0 if order == 1 else max(0, self.degree + 2 - order) for order in self.potential.orders]
 
     @property
     def loops(self) -> tuple[str, ...]:
@@ -62,15 +73,13 @@ class GradientFlow(Transform):
 
     def at(self, t: float) -> Tensor:
         """c_k(t), [loops], dimensionless."""
-        return self._at(self._own(), t)
+        return self._at(self._table(self.coefficients), t)
 
-    def _own(self) -> Tensor:
-        return self._theta(self.plaquette, self.coefficients)
-
-    def _theta(self, plaquette: Tensor, coefficients: Tensor) -> Tensor:
-        """All loops in one table, [..., loops, degree + 1]; in both, [..., 1] and [..., loops - 1, degree + 1]."""
-        first = torch.nn.functional.pad(plaquette, (0, self.degree))
-        return torch.cat([first[..., None, :], coefficients], -2)
+    def _table(self, coefficients: Tensor) -> Tensor:
+        """theta, [..., loops, degree + 1], of the free ones, [..., count]."""
+        shape = len(self.loops), self.degree + 1
+        zero = coefficients.new_zeros(*coefficients.shape[:-1], math.prod(shape))
+        return zero.index_copy(-1, self.places, coefficients).view(*coefficients.shape[:-1], *shape)
 
     def _at(self, theta: Tensor, t: float) -> Tensor:
         x, legendre = 2 * t - 1, [1.0, 2 * t - 1]
@@ -105,15 +114,16 @@ class GradientFlow(Transform):
         """From t = 0 to 1, or back for negative steps."""
         h, total = 1 / steps, x.real.new_zeros(len(x))
         for k in range(abs(steps)):
-            x, logdet = _Kept.apply(self._step, x, theta, k * h if steps > 0 else 1 + k * h, h)
+            time = k * h if steps > 0 else 1 + k * h
+            x, logdet = _Kept.apply(self._step, x, theta, time, h)  # type: ignore[no-untyped-call]
             total = total + logdet
         return x, total
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(self.space.check(x), self._own(), self.steps)
+        return self._run(self.space.check(x), self._table(self.coefficients), self.steps)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        theta = self._own()
+        theta = self._table(self.coefficients)
         back, total = self._run(self.space.check(y), theta, -self.steps)
         with torch.no_grad():
             x, logdet = self._undo(y, theta)
@@ -147,22 +157,25 @@ class GradientFlow(Transform):
 
     # ---------------------------------------------------------------- scores and errors
 
-    def score(self, y: Tensor) -> Tensor:
-        """d log q(y) / d theta for a prior r = 1, Haar, at fixed y, [batch, coefficients]: each field flows back under
-        coefficients of its own.
+    def score(self, y: Tensor, prior: Prior) -> Tensor:
+        """d log q(y) / d theta at fixed y, [batch, coefficients]: each field flows back to the prior under coefficients
+        of its own, few fields at a time.
         """
-        with torch.enable_grad():
-            own = [p.detach().expand(len(y), *p.shape).clone().requires_grad_() for p in self.parameters()]
-            _, logdet = self._run(self.space.check(y).detach(), self._theta(*own), -self.steps)
-            gradients = torch.autograd.grad(logdet.sum(), own)
-        return torch.cat([g.flatten(1) for g in gradients], 1)
+        rows: list[Tensor] = []
+        few = max(1, CHUNK // (self.space.volume * self.space.ndim))
+        for some in torch.split(self.space.check(y).detach(), few):
+            with torch.enable_grad():
+                own = self.coefficients.detach().expand(len(some), -1).clone().requires_grad_()
+                z, logdet = self._run(some, self._table(own), -self.steps)
+                rows += torch.autograd.grad((logdet + prior.log_prob(z)).sum(), own)
+        return torch.cat(rows)
 
     @torch.no_grad()
     def defect(self, x: Tensor) -> Tensor:
         """The error of `forward`'s log-Jacobian, [batch]: the exact one of the map of `steps` steps minus that, up to
         higher orders. It is estimated as the change with twice the steps, times 16 / 15, of log q at one y.
         """
-        theta = self._own()
+        theta = self._table(self.coefficients)
         y, coarse = self._run(self.space.check(x), theta, self.steps)
         _, fine = self._run(y, theta, -2 * self.steps)
         return (-fine - coarse) * 16 / 15
@@ -175,14 +188,16 @@ class GradientFlow(Transform):
 
     @classmethod
     def example(cls) -> "GradientFlow":
-        return GradientFlow(links((4, 5), U1()), degree=1, steps=64)
+        return GradientFlow(links((4, 5), U1()), steps=64)
 
 
 class _Kept(torch.autograd.Function):
     """A step that the backward pass does again instead of keeping what lies between its ends."""
 
     @staticmethod
-    def forward(ctx: Any, step: Callable[..., tuple[Tensor, Tensor]], x: Tensor, theta: Tensor, t: float, h: float) -> Any:
+    def forward(
+        ctx: Any, step: Callable[..., tuple[Tensor, Tensor]], x: Tensor, theta: Tensor, t: float, h: float
+    ) -> Any:
         ctx.save_for_backward(x, theta)
         ctx.step, ctx.times = step, (t, h)
         return step(x, theta, t, h)

@@ -83,7 +83,7 @@ class LoopPotential(ABC):
             total = total + c[k] * own
         return total
 
-    def series(self, beta: float, order: int) -> Tensor:
+    def series(self, beta: float) -> Tensor:
         """The trivializing flow of the Wilson action as a series in t, S~ = sum_n t^n S~_n, [loops, 2], float64:
 
             Laplacian S~_0 = -S,    Laplacian S~_1 = sum d^a S d^a S~_0,    both up to constants.
