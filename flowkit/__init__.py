@@ -129,6 +129,7 @@ _CONTENTS = {
         "DistributionConverter",
         "FourierScale",
         "GaugeCoupling",
+        "GradientFlow",
         "IntervalSpline",
         "LinkUpdate",
         "MatrixCoupling",

@@ -28,9 +28,9 @@ class GradientFlow(Transform):
     weights know no volume.
 
     Integrator  commutator-free Runge-Kutta of order 4 with `steps` equal steps. `inverse` undoes the very steps of
-                `forward`, to rounding. The log-Jacobian is that of the exact flow up to O(steps^-4), and no other
-                quantity is approximate: `defect` measures the difference field by field. Choose `steps` so that it is
-                small beside the spread of log w. Gradients through `inverse` have the same accuracy
+                `forward`, to rounding. The log-Jacobian is the integral of the divergence by the same rule, right up to
+                O(steps^-4): `defect` measures how far off, field by field. Choose `steps` so that it is small beside
+                the spread of log w, and look again after training. Gradients through `inverse` are as accurate
     Field     links of U(1) or SU(N), [batch, mu, *lattice, *matrix]
 
     order     of the loops, 1 (the plaquette) to 3
@@ -172,8 +172,10 @@ class GradientFlow(Transform):
 
     @torch.no_grad()
     def defect(self, x: Tensor) -> Tensor:
-        """The error of `forward`'s log-Jacobian, [batch]: the exact one of the map of `steps` steps minus that, up to
-        higher orders. It is estimated as the change with twice the steps, times 16 / 15, of log q at one y.
+        """What the integrator adds to log q at y = f(x): that of `forward` minus that of the exact flow, [batch].
+
+        Estimated by twice the steps, back from y: the change times 16 / 15. The exact log-Jacobian of the map of so many
+        steps, a determinant over the whole lattice, misses that of `forward` by as much, and as steps^-4 too.
         """
         theta = self._table(self.coefficients)
         y, coarse = self._run(self.space.check(x), theta, self.steps)
@@ -188,7 +190,7 @@ class GradientFlow(Transform):
 
     @classmethod
     def example(cls) -> "GradientFlow":
-        return GradientFlow(links((4, 5), U1()), steps=64)
+        return GradientFlow(links((2, 3), U1()), order=1, steps=64)
 
 
 class _Kept(torch.autograd.Function):

@@ -31,7 +31,7 @@ class Case(NamedTuple):
     draws: int
 
 
-CASES = (Case(3, 6.0, 10, 180.0, 4096), Case(2, 2.7, 10, 120.0, 8192), Case(1, 2.0, 20, 60.0, 16384))
+CASES = (Case(3, 6.0, 10, 180.0, 4096), Case(2, 2.7, 10, 120.0, 8192), Case(1, 1.0, 10, 60.0, 8192))
 
 
 def gradient_flow_su3(
@@ -42,10 +42,10 @@ def gradient_flow_su3(
     goal: float = 0.8,
     seed: int = 1,
 ) -> list[Row]:
-    """ESS, plaquette and errors of the integrator for SU(3) beta 6, SU(2) beta 2.7 and U(1) beta 2 on 8x8, and on 16x16
+    """ESS, plaquette and errors of the integrator for SU(3) beta 6, SU(2) beta 2.7 and U(1) beta 1 on 8x8, and on 16x16
     with the same weights, in double precision.
 
-    Each flow starts at two terms of Luescher's series and learns its 17 coefficients (13 for SU(2) and U(1)) by a
+    Each flow starts at two terms of Luescher's series and learns its 17 coefficients (11 for SU(2) and U(1)) by a
     natural gradient.
 
     batch       draws of a training step
