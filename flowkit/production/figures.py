@@ -349,7 +349,7 @@ FIGURES = {
             "flowkit.production.studies.gradient_flow:gradient_flow_su3",
             "Luescher, 0907.5491; Bacchio, Kessel, Schaefer and Vaitl, 2212.08469",
             "14 parameters rival a million",
-            480,
+            360,
             "fewer and smaller training steps, fewer draws, no 16x16",
         ),
         Figure(

@@ -174,8 +174,8 @@ class GradientFlow(Transform):
     def defect(self, x: Tensor) -> Tensor:
         """What the integrator adds to log q at y = f(x): that of `forward` minus that of the exact flow, [batch].
 
-        Estimated by twice the steps, back from y: the change times 16 / 15. The exact log-Jacobian of the map of so many
-        steps, a determinant over the whole lattice, misses that of `forward` by as much, and as steps^-4 too.
+        Estimated by twice the steps, back from y: the change times 16 / 15. The exact log-Jacobian of so many steps,
+        a determinant over the whole lattice, misses that of `forward` by as much, and as steps^-4 too.
         """
         theta = self._table(self.coefficients)
         y, coarse = self._run(self.space.check(x), theta, self.steps)

@@ -31,7 +31,7 @@ class Case(NamedTuple):
     draws: int
 
 
-CASES = (Case(3, 6.0, 10, 180.0, 4096), Case(2, 2.7, 10, 120.0, 8192), Case(1, 1.0, 10, 60.0, 8192))
+CASES = (Case(3, 6.0, 6, 180.0, 2048), Case(2, 2.7, 6, 120.0, 4096), Case(1, 1.0, 10, 60.0, 8192))
 
 
 def gradient_flow_su3(
