@@ -11,6 +11,7 @@ from flowkit.natural_gradient import NaturalGradientStep
 from flowkit.transforms.loop_potential import loop_potential
 
 GROUPS = [fk.U1(), fk.SUN(2), fk.SUN(3)]
+MOST = [*GROUPS[:2], pytest.param(GROUPS[2], marks=pytest.mark.slow)]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -67,7 +68,7 @@ def test_force_and_laplacian_against_autograd(lattice, group, order):
     testing.require_close(-rows.trace()[None], potential.laplacian(loops, c), "the Laplacian", 1e-12)
 
 
-@pytest.mark.parametrize("group", [*GROUPS[:2], pytest.param(GROUPS[2], marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize("group", MOST, ids=str)
 def test_each_loop_has_the_laplacian_of_its_representation(group):
     """One by one, so that no factor hides: the plaquette has 4 C_F, the loops of eight links 8 C_F."""
     potential = loop_potential(fk.links((4, 4), group))
@@ -110,19 +111,19 @@ def test_logdet_against_autograd(lattice, group, order):
     x = f.space.haar(1, testing.seeded())
     logdet = f(x)[1]
     assert logdet.abs() > 1e-3
-    testing.require_close(logdet, exact_logdet(f, x)[None], "logdet", 5e-7)
+    testing.require_close(logdet, exact_logdet(f, x)[None], "logdet", 2e-6)
 
 
-@pytest.mark.parametrize("group", GROUPS, ids=str)
+@pytest.mark.parametrize("group", MOST, ids=str)
 def test_the_integrator_is_of_fourth_order(group):
     f = make(group, (4, 4), 0.06)
     x = f.space.haar(2, testing.seeded())
     with torch.no_grad():
         runs = {}
-        for steps in (8, 16, 48):
+        for steps in (8, 16, 40):
             f.steps = steps
             runs[steps] = f(x)
-    y, logdet = runs.pop(48)
+    y, logdet = runs.pop(40)
     off = [float(testing.difference(group, run[0], y).norm()) for run in runs.values()]
     logs = [float((run[1] - logdet).norm()) for run in runs.values()]
     for errors in (off, logs):
@@ -149,10 +150,10 @@ def test_the_inverse_undoes_the_steps_to_rounding(group):
 def test_defect_measures_the_error_of_the_logdet():
     """The exact determinant is off by as much, and both fall with the fourth power of the step."""
     f = make(fk.U1(), (4, 4), 0.04)
-    x = f.space.haar(12, testing.seeded())
+    x = f.space.haar(5, testing.seeded())
     sizes = []
     for f.steps in (6, 12):
-        exact = torch.stack([exact_logdet(f, x[i : i + 1]) for i in range(12)])
+        exact = torch.stack([exact_logdet(f, x[i : i + 1]) for i in range(5)])
         sizes.append([float((exact - f(x)[1]).square().mean().sqrt()), float(f.defect(x).square().mean().sqrt())])
     for miss, defect in sizes:
         assert 1e-9 < miss < 5 * defect < 25 * miss
