@@ -57,8 +57,8 @@ def gradient_flow_su3(
     try:
         rows: list[Row] = []
         for case in CASES:
-            few = case._replace(steps=3, draws=256) if quick else case
-            rows += _rows(few, 64 if quick else batch, 4 if quick else integrator, goal, quick, seed)
+            few = case._replace(steps=2, draws=128) if quick else case
+            rows += _rows(few, 48 if quick else batch, 4 if quick else integrator, goal, quick, seed)
         return rows
     finally:
         torch.set_default_dtype(before)
@@ -91,16 +91,16 @@ def _rows(case: Case, batch: int, integrator: int, goal: float, quick: bool, see
         rows.append(ess_row(f"{where}, ESS of {draws} draws", ensemble.ess(), aim))
         rows.append({"label": f"{where}, milliseconds a draw", "value": 1e3 * seconds / draws})
         rows.append(exact_row(f"{where}, {plaquette.name}", ensemble.mean(plaquette)))
-        rows += _integrator(where, moved, ensemble.ess(), seed)
+        rows += _integrator(where, moved, ensemble.ess(), 8 if quick else 64, seed)
     return rows
 
 
 @torch.no_grad()
-def _integrator(where: str, flow: Flow, ess: Estimate, seed: int) -> list[Row]:
+def _integrator(where: str, flow: Flow, ess: Estimate, count: int, seed: int) -> list[Row]:
     """How far the steps are from reversible, and the spread of the error of log w beside that of log w."""
     transform = flow.transform
     assert isinstance(transform, GradientFlow)
-    z = flow.prior.sample(64, torch.Generator(flow.device).manual_seed(seed + 2))
+    z = flow.prior.sample(count, torch.Generator(flow.device).manual_seed(seed + 2))
     group = flow.space.group
     back, _ = transform.inverse(transform(z)[0])
     miss = float(group.tangent(group.compose(back, group.inverse(z))).abs().max())
