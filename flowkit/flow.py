@@ -67,6 +67,18 @@ class Flow(Prior):
         z, logdet = self.transform.inverse(self._mine(x))
         return self.prior.log_prob(z) + logdet
 
+    def score(self, x: Tensor) -> Tensor:
+        """d log q(x) / dparams at fixed x, [batch, params], where the transform knows it and the prior is fixed.
+
+        Raises    ValueError otherwise
+        """
+        own = getattr(self.transform, "score", None)
+        if own is None or any(p.requires_grad for p in self.prior.parameters()):
+            kinds = f"{type(self.prior).__name__} and {type(self.transform).__name__}"
+            raise ValueError(f"A score needs a transform that has one and a prior that does not learn; got {kinds}.")
+        score: Tensor = own(self._mine(x), self.prior)
+        return score
+
     def on(self, space: Space) -> "Flow":
         """The same flow on another lattice, with a copy of its weights."""
         return Flow(self.prior.on(space), self.transform.on(space))

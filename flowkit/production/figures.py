@@ -310,6 +310,15 @@ FIGURES = {
             "beta 6 alone, 2 seconds for each sampler",
         ),
         Figure(
+            "gradient-flow-su3",
+            "SU(3) on 8x8, beta 6, and SU(2), U(1): trivializing gradient flows of few Wilson loops",
+            "flowkit.production.studies.gradient_flow:gradient_flow_su3",
+            "Luescher, 0907.5491; Bacchio, Kessel, Schaefer and Vaitl, 2212.08469",
+            "14 parameters rival a million",
+            360,
+            "fewer and smaller training steps, fewer draws, no 16x16",
+        ),
+        Figure(
             "u1-step-ratio",
             "Time of a training step on active sites alone, over that on all sites, U(1) 8x8 and 16x16",
             "flowkit.production.studies.u1:u1_step_ratio",

@@ -6,6 +6,7 @@ from flowkit.transforms.circular import Circular
 from flowkit.transforms.coupling import CheckerboardCoupling
 from flowkit.transforms.fourier import FourierScale
 from flowkit.transforms.gauge import GaugeCoupling
+from flowkit.transforms.gradient_flow import GradientFlow
 from flowkit.transforms.matrix_coupling import MatrixCoupling
 from flowkit.transforms.pointwise import (
     AffineMap,
@@ -30,6 +31,7 @@ __all__ = [
     "DistributionConverter",
     "FourierScale",
     "GaugeCoupling",
+    "GradientFlow",
     "IntervalSpline",
     "LinkUpdate",
     "MatrixCoupling",
