@@ -234,6 +234,7 @@ class Walk:
     """Chains of a sampler that go on step by step: what `run` and `compare` share.
 
     action    of the theory whose fields are measured, or None for a sampler without one; `space` is that of the fields
+    seed      last given to the generator
     bad       updates so far without a finite weight or action
     others    as `run`
     """
@@ -242,7 +243,7 @@ class Walk:
     def __init__(
         self,
         sampler: Steps,
-        rng: torch.Generator,
+        rng: torch.Generator | int | None,
         *,
         chains: int = 16,
         every: int = 1,
@@ -250,13 +251,15 @@ class Walk:
     ):
         _whole("chains", chains, 1)
         _whole("every", every, 1)
-        self.sampler, self.rng, self.every = sampler, rng, every
+        device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
+        self.rng, self.seed = _generator(rng, device)
+        self.sampler, self.every = sampler, every
         self._coordinates: Action | None = getattr(sampler, "action", None)
         self.action = None if self._coordinates is None else self._coordinates.theory
         self.space = sampler.space if self.action is None else self.action.space
         if start is None:
             own = getattr(sampler, "start", None)
-            start = own(chains, rng) if own else sampler.space.cold(chains, like=torch.empty(0))
+            start = own(chains, self.rng) if own else sampler.space.cold(chains, like=torch.empty(0))
         self.chains = len(start)
         self.state = sampler.init(start)
         self.bad = torch.zeros((), dtype=torch.long, device=self.state.S.device)
@@ -338,9 +341,7 @@ def run(
                   is not finite
     """
     check_numbers(n, chains, every, thermalise)
-    device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
-    generator, seed = _generator(rng, device)
-    walk = Walk(sampler, generator, chains=chains, every=every, start=start)
+    walk = Walk(sampler, rng, chains=chains, every=every, start=start)
     x = _room(n, walk.state.x, max_bytes) if keep else None
     walk.thermalise(thermalise)
     columns = Columns(n, walk.chains, observe, walk.space)
@@ -363,7 +364,7 @@ def run(
         action=walk.action,
         provenance=_provenance(
             walk.action,
-            seed,
+            walk.seed,
             sampler=sampler.describe(),
             n=n,
             chains=walk.chains,

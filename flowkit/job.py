@@ -141,10 +141,11 @@ class Job(Background):
     def _each(self, columns: Columns) -> bool:
         now = time.perf_counter()
         self._columns = columns
+        forces = getattr(self.sampler, "forces", None)
         self.history.append(
             step=columns.filled,
             seconds=now - columns.begun - self._paused,
-            forces=columns.filled * self.every * getattr(self.sampler, "forces", math.nan),
+            forces=math.nan if forces is None else columns.filled * self.every * forces,
             accept=float(columns["accept"][-1].mean()),
         )
         self._call_back()
