@@ -146,6 +146,16 @@ def test_forces_and_seconds_are_axes_where_all_runs_count_them(hmc):
     assert Chain(hmc, x="seconds")._pictures()[0].layers[0].x[-1] == pytest.approx(hmc.provenance["seconds"])
 
 
+@pytest.mark.parametrize(
+    ("sampler", "axes"), [(fk.Heatbath, ["step", "seconds"]), (fk.HMC, ["step", "forces", "seconds"])]
+)
+def test_an_idle_job_has_its_axes_and_an_empty_picture(sampler, axes):
+    panel = Chain(fk.Job(sampler(ACTION), 10, **SETTINGS))
+    assert [axis.column for axis in panel._axes] == axes
+    assert panel.snapshot().data[:4] == b"\x89PNG"
+    assert len(panel.figure().data) > 0
+
+
 def test_a_job_is_shown_while_it_runs_and_controlled_by_its_buttons():
     at, go = threading.Semaphore(0), threading.Semaphore(0)
 
