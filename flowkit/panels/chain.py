@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
+import numpy as np
 import plotly.graph_objects as go
 from IPython.display import Image
 
@@ -98,6 +99,7 @@ class Chain(Panel):
         self._correlations = [Correlation() for _ in self._sources]
         # The live view counts and correlates in threads, and a figure may be asked for meanwhile.
         self._locks = threading.Lock(), threading.Lock()
+        self._warm = False
         self._curves = self._make_curves()
 
     # -- what is there ---------------------------------------------------------------------------------------------
@@ -155,6 +157,9 @@ class Chain(Panel):
     def _correlation_pictures(self) -> list[Picture]:
         """Autocorrelation functions with their windows."""
         with self._locks[1]:
+            if not self._warm:  # what the Gamma method needs takes seconds to import, at best before a run begins
+                Correlation().update(np.arange(16.0) % 3, going=False)
+                self._warm = True
             for i, one in enumerate(self._sources):
                 if self._correlated_of[i] is not one.clock:
                     self._correlated_of[i], self._correlations[i] = one.clock, Correlation()
