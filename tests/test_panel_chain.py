@@ -146,6 +146,16 @@ def test_forces_and_seconds_are_axes_where_all_runs_count_them(hmc):
     assert Chain(hmc, x="seconds")._pictures()[0].layers[0].x[-1] == pytest.approx(hmc.provenance["seconds"])
 
 
+@pytest.mark.parametrize(
+    ("sampler", "axes"), [(fk.Heatbath, ["step", "seconds"]), (fk.HMC, ["step", "forces", "seconds"])]
+)
+def test_an_idle_job_has_its_axes_and_an_empty_picture(sampler, axes):
+    panel = Chain(fk.Job(sampler(ACTION), 10, **SETTINGS))
+    assert [axis.column for axis in panel._axes] == axes
+    assert panel.snapshot().data[:4] == b"\x89PNG"
+    assert len(panel.figure().data) > 0
+
+
 def test_a_job_is_shown_while_it_runs_and_controlled_by_its_buttons():
     at, go = threading.Semaphore(0), threading.Semaphore(0)
 
@@ -168,8 +178,8 @@ def test_a_job_is_shown_while_it_runs_and_controlled_by_its_buttons():
     assert not stop.disabled
     status = panel._status(0, None)
     assert (status["state"], status["step"], status["total"]) == ("running", 12, 10**6)
-    view.draw_pictures()
-    view.draw_pictures()
+    for which in range(2):
+        view.draw_pictures(which)
     assert [picture["label"] for picture in view.pictures] == ["Share of each Q", "Autocorrelation of Q²"]
     stop.click()
     go.release()
@@ -181,7 +191,7 @@ def test_a_job_is_shown_while_it_runs_and_controlled_by_its_buttons():
     start.click()
     assert at.acquire(timeout=30)
     view.flush()
-    panel._count()
+    view.draw_pictures(0)
     assert panel._charges[0].taken == 12
     job.stop()
     go.release()
@@ -190,7 +200,7 @@ def test_a_job_is_shown_while_it_runs_and_controlled_by_its_buttons():
 
 
 def test_a_panel_that_fails_to_draw_says_so():
-    view = LiveCurves([], [], [], lambda: 1 / 0)
+    view = LiveCurves([], [], [], [lambda: 1 / 0])
     said = threading.Event()
     view.observe(lambda change: said.set(), "trouble")
     view.stream(20)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
+import numpy as np
 import plotly.graph_objects as go
 from IPython.display import Image
 
@@ -92,11 +93,13 @@ class Chain(Panel):
         self._axes.sort(key=lambda axis: axis.column != x)
         self.chain, self.per_second = chain, per_second
         self._rows: list[ChainRows | None] = [None] * len(self._sources)
-        self._clocks: list[History | None] = [None] * len(self._sources)
+        self._counted: list[History | None] = [None] * len(self._sources)
+        self._correlated_of: list[History | None] = [None] * len(self._sources)
         self._charges = [Charges(one.chains) for one in self._sources]
         self._correlations = [Correlation() for _ in self._sources]
-        self._turn = 0
-        self._counting = threading.RLock()  # the live view counts in a thread, and a figure may be asked for meanwhile
+        # The live view counts and correlates in threads, and a figure may be asked for meanwhile.
+        self._locks = threading.Lock(), threading.Lock()
+        self._warm = False
         self._curves = self._make_curves()
 
     # -- what is there ---------------------------------------------------------------------------------------------
@@ -142,28 +145,29 @@ class Chain(Panel):
 
     # -- pictures --------------------------------------------------------------------------------------------------
 
-    def _count(self) -> bool:
-        """Bring the counts of charges up to date; returns whether they changed."""
-        changed = False
-        for i, one in enumerate(self._sources):
-            if self._clocks[i] is not one.clock:
-                self._clocks[i] = one.clock
-                self._charges[i], self._correlations[i] = Charges(one.chains), Correlation()
-                changed = True
-            if CHARGE in self._series:
-                changed |= self._charges[i].update(one.series(CHARGE)[: len(one.clock)])
-        return changed
+    def _charge_pictures(self) -> list[Picture]:
+        """The share of each charge, counted up to now."""
+        with self._locks[0]:
+            for i, one in enumerate(self._sources):
+                if self._counted[i] is not one.clock:
+                    self._counted[i], self._charges[i] = one.clock, Charges(one.chains)
+                self._charges[i].update(one.series(CHARGE)[: len(one.clock)])
+            return [charge_picture(self._sources, self._charges, self._looks)]
 
-    def _correlate(self, i: int) -> bool:
-        """Bring the autocorrelations of run i up to date; returns whether they changed."""
-        one = self._sources[i]
-        going = one.status()["state"] in ("running", "stopping")
-        return self._correlations[i].update(one.series(self._correlated)[: len(one.clock)], going)
+    def _correlation_pictures(self) -> list[Picture]:
+        """Autocorrelation functions with their windows."""
+        with self._locks[1]:
+            if not self._warm:  # what the Gamma method needs takes seconds to import, at best before a run begins
+                Correlation().update(np.arange(16.0) % 3, going=False)
+                self._warm = True
+            for i, one in enumerate(self._sources):
+                if self._correlated_of[i] is not one.clock:
+                    self._correlated_of[i], self._correlations[i] = one.clock, Correlation()
+                going = one.status()["state"] in ("running", "stopping")
+                self._correlations[i].update(one.series(self._correlated)[: len(one.clock)], going)
+            return [self._correlation_picture()]
 
-    def _summaries(self) -> list[Picture]:
-        found = []
-        if CHARGE in self._series:
-            found.append(charge_picture(self._sources, self._charges, self._looks))
+    def _correlation_picture(self) -> Picture:
         label = LABELS.get(self._correlated, (self._correlated, self._correlated))[1]
         layers, windows = [], []
         for (name, colour, marker), correlation in zip(self._looks, self._correlations, strict=True):
@@ -172,28 +176,21 @@ class Chain(Panel):
             if correlation.window:
                 windows.append((float(correlation.window), colour))
         title, unit = f"Autocorrelation of {label}", "dimensionless"
-        found.append(Picture(title, unit, f"stored steps ({unit})", layers, verticals=windows, key=True))
-        return found
+        return Picture(title, unit, f"stored steps ({unit})", layers, verticals=windows, key=True)
 
-    def _live_pictures(self) -> list[Picture] | None:
-        """One thing at a call, so that the charges need not wait for an autocorrelation, which may take seconds."""
-        self._turn = (self._turn + 1) % (2 * len(self._sources))
-        with self._counting:
-            changed = self._count() if self._turn % 2 else self._correlate(self._turn // 2)
-            return self._summaries() if changed else None
+    def _makers(self) -> list[Callable[[], list[Picture]]]:
+        return [*([self._charge_pictures] if CHARGE in self._series else []), self._correlation_pictures]
 
     def _pictures(self) -> list[Picture]:
-        with self._counting:
-            self._count()
-            for i in range(len(self._sources)):
-                self._correlate(i)
-            summaries = self._summaries()
         columns = (*CLOCK, *self._series)
         runs = [
             Run(name, colour, columns, gather(self._rows_of(i), columns))
             for i, (name, colour, _) in enumerate(self._looks)
         ]
-        return [*pictures(self._curves, runs, self._axes[0]), *summaries]
+        return [
+            *pictures(self._curves, runs, self._axes[0]),
+            *(picture for maker in self._makers() for picture in maker()),
+        ]
 
     def _title(self) -> str:
         lengths = [f"{name} {len(s.clock):,} steps" for name, s in zip(self.names, self._sources, strict=True)]
@@ -229,9 +226,10 @@ class Chain(Panel):
                     colour,
                 )
             )
-        self._count()
-        curves = LiveCurves(feeds, self._curves, self._axes, self._live_pictures, "Markov chains, live")
-        curves.set_trait("pictures", [picture.plain() for picture in self._summaries()])
+        makers = self._makers()
+        curves = LiveCurves(feeds, self._curves, self._axes, makers, "Markov chains, live")
+        for i in range(len(makers) - 1):  # an autocorrelation may take long, and comes when it is there
+            curves.draw_pictures(i)
         fewest = min(one.chains for one in self._sources)
         if fewest > 1:
             choice = ipywidgets.BoundedIntText(value=self.chain, min=0, max=fewest - 1, description="chain drawn")

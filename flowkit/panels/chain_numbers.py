@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,12 @@ def exact_charges(sources: list[Source], charges: Floats) -> Floats | None:
         return None
     if action.space.ndim != 2 or action.space.group.name != "U1":
         return None
-    return exact.u1_charge_distribution(float(action.beta), action.space.volume, [int(q) for q in charges])
+    return _u1_charges(float(action.beta), action.space.volume, tuple(int(q) for q in charges))
+
+
+@lru_cache(maxsize=64)
+def _u1_charges(beta: float, volume: int, charges: tuple[int, ...]) -> Floats:
+    return exact.u1_charge_distribution(beta, volume, charges)
 
 
 def charge_picture(sources: list[Source], counts: list[Charges], looks: list[tuple[str, str, str]]) -> Picture:

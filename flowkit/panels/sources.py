@@ -67,7 +67,7 @@ class JobSource(Source):
         self.job, self._job = job, job
         self.chains = job.chains
         self.known = tuple(obs.name for obs in job.settings.get("observe", ()))
-        self.forces, self.seconds = hasattr(job.sampler, "forces"), True
+        self.forces, self.seconds = getattr(job.sampler, "forces", None) is not None, True
         action = getattr(job.sampler, "action", None)
         self.theory = None if action is None else action.theory
 

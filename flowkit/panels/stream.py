@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from flowkit.panels.feed import Feed, Message
 from flowkit.panels.pictures import Picture
 
 STATIC = Path(__file__).parent / "static"
-PICTURES_EVERY = 0.5  # s
+PICTURES_EVERY = 1.0  # s
 
 
 def bundle(name: str) -> str:
@@ -37,7 +38,8 @@ class LiveCurves(anywidget.AnyWidget):
     feeds      one for each run; a page that lacks rows of one asks for them ("resync")
     curves     what is drawn of them
     axes       what can be the horizontal axis, the first one to begin with
-    pictures   gives finished pictures, as histograms, or None where they are as they were
+    pictures   each gives finished pictures, as a histogram; each has a thread of its own, so that one that takes long
+               delays no other
     title      what a screen reader calls the panel
     """
 
@@ -59,7 +61,7 @@ class LiveCurves(anywidget.AnyWidget):
         feeds: Sequence[Feed],
         curves: Sequence[Curve],
         axes: Sequence[Axis],
-        pictures: Callable[[], Sequence[Picture] | None] = lambda: None,
+        pictures: Sequence[Callable[[], Sequence[Picture]]] = (),
         title: str = "Curves, live",
     ):
         super().__init__(
@@ -71,7 +73,9 @@ class LiveCurves(anywidget.AnyWidget):
             saved=[b""] * len(feeds),
             saved_status=[{}] * len(feeds),
         )
-        self.feeds, self._pictures = tuple(feeds), pictures
+        self.feeds, self._makers = tuple(feeds), tuple(pictures)
+        self._drawn: list[Sequence[Picture]] = [()] * len(pictures)
+        self._drawing = threading.Lock()
         self._closed = threading.Event()
         let_subshell_answer(self)
         self.on_msg(self._on_message)
@@ -86,11 +90,12 @@ class LiveCurves(anywidget.AnyWidget):
                     self._post(i, news)
         self.save_picture(at_once=False)
 
-    def draw_pictures(self) -> None:
-        """Send the finished pictures where they changed."""
-        pictures = self._pictures()
-        if pictures is not None:
-            self.set_trait("pictures", [picture.plain() for picture in pictures])
+    def draw_pictures(self, which: int) -> None:
+        """Bring the finished pictures of the maker `which` up to date; they travel where they changed."""
+        pictures = self._makers[which]()
+        with self._drawing:
+            self._drawn[which] = pictures
+            self.set_trait("pictures", [picture.plain() for some in self._drawn for picture in some])
 
     def _post(self, run: int, message: Message) -> None:
         content, buffers = message
@@ -114,9 +119,7 @@ class LiveCurves(anywidget.AnyWidget):
             self.set_trait("saved", list(saved))
 
     def stream(self, per_second: float) -> None:
-        """Flush `per_second` times a second in a thread of its own, until `close`; pictures, which may take long to
-        compute, come from another thread.
-        """
+        """Flush `per_second` times a second in a thread of its own, until `close`, and draw pictures in others."""
 
         def loop(do: Callable[[], None], seconds: float) -> None:
             while not self._closed.wait(seconds):
@@ -125,7 +128,9 @@ class LiveCurves(anywidget.AnyWidget):
                 except Exception as error:  # it would end the thread unseen
                     self.set_trait("trouble", f"This panel failed to draw: {type(error).__name__}: {error}")
 
-        for do, seconds in ((self.flush, 1.0 / per_second), (self.draw_pictures, PICTURES_EVERY)):
+        jobs = [(self.flush, 1.0 / per_second)]
+        jobs += [(partial(self.draw_pictures, i), PICTURES_EVERY) for i in range(len(self._makers))]
+        for do, seconds in jobs:
             threading.Thread(target=loop, args=(do, seconds), name="flowkit-panel", daemon=True).start()
 
     def close(self) -> None:

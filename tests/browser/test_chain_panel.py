@@ -87,9 +87,8 @@ def test_a_reload_a_second_tab_and_a_second_view_lack_nothing(open_notebook):
     wait_for_lines(notebook, "all.length === 4 && all.every((d) => d.state === 'running' && +d.rows > 40)")
     second = open_notebook("again.ipynb")
     wait_for_lines(second, "all.length === 4 && all.every((d) => d.state === 'running')")
-    for _ in range(2):
-        second.page.locator("button.fk-stop:not([disabled])").first.click()
-        second.page.wait_for_timeout(300)
+    for i in range(2):  # those of the first view
+        second.page.locator("button.fk-stop").nth(i).click()
     for tab in (second, notebook):
         tab.page.bring_to_front()
         wait_for_lines(tab, "all.every((d) => d.state === 'stopped')")

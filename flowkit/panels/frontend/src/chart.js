@@ -61,7 +61,7 @@ export class Chart {
       root.append(svg("line", { x1: left, x2: width - right, y1: y(v), y2: y(v), stroke: theme.grid }));
       root.append(svg("text", { ...text, x: left - 6, y: y(v) + 4, "text-anchor": "end" }, labels[i]));
     });
-    const across = this.picture.log_x ? { found: decades(range.left, range.right) } : roundSteps(range.left, range.right, Math.max(2, Math.floor(width / 70)));
+    const across = this.picture.log_x ? { found: decades(range.left, range.right) } : roundSteps(range.left, range.right, Math.max(2, Math.floor(width / 50)));
     const below = this.picture.log_x ? across.found.map((v) => number(v, 3)) : ticks(across.found, across.step);
     below.forEach((label, i) => {
       root.append(svg("text", { ...text, x: x(across.found[i]), y: HEIGHT - bottom + 15, "text-anchor": "middle" }, label));

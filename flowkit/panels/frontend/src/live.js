@@ -95,7 +95,7 @@ function render({ model, el }) {
   root.setAttribute("aria-label", model.get("title"));
   const grid = make("div", "fk-grid");
   const note = make("p", "fk-note");
-  const trouble = make("pre", "fk-error");
+  const trouble = make("pre", "fk-trouble");
   trouble.setAttribute("role", "alert");
   let frame = 0;
 
@@ -210,11 +210,11 @@ function render({ model, el }) {
   function draw() {
     frame = 0;
     view.theme = readTheme(root);
-    const begun = performance.now();
+    plots.forEach((plot) => plot.show());
+    plots.forEach((plot) => plot.measure());
     plots.forEach((plot) => plot.draw());
     drawCharts();
     drawStatus();
-    root.dataset.ms = (performance.now() - begun).toFixed(2);
   }
 
   const unwatch = watchTheme(view.redraw);

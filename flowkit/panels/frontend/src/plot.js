@@ -19,8 +19,8 @@ export class Plot {
     this.value = make("output", "fk-value");
     this.logButton = toggle("log", `Logarithmic axis for: ${spec.label}`, this.log, (on) => {
       this.log = on;
-      this.build();
-      this.draw();
+      this.forget();
+      this.view.redraw();
     });
     head.append(name, make("small", "", spec.unit), this.value);
     if (!spec.steps) head.append(this.logButton);
@@ -58,7 +58,6 @@ export class Plot {
   }
 
   build() {
-    this.plot?.destroy();
     const { theme } = this.view;
     const axis = {
       stroke: () => this.view.theme.text,
@@ -79,7 +78,7 @@ export class Plot {
     const { label, unit } = this.view.axis;
     this.plot = new uPlot(
       {
-        width: Math.max(160, this.canvas.clientWidth),
+        width: Math.max(160, this.width),
         height: HEIGHT,
         padding: [6, 10, 0, 0],
         legend: { show: false },
@@ -222,10 +221,18 @@ export class Plot {
     ];
   }
 
-  draw() {
+  show() {
     this.el.hidden = !this.wanted();
-    const width = this.canvas.clientWidth;
-    if (this.el.hidden || width < 40) return;
+  }
+
+  // After `show` of all pictures and before `draw` of any: to read a width among changes makes the page lay itself out.
+  measure() {
+    this.width = this.el.hidden ? 0 : this.canvas.clientWidth;
+  }
+
+  draw() {
+    const { width } = this;
+    if (!(width >= 40)) return;
     if (!this.plot) this.build();
     if (this.plot.width !== width) this.plot.setSize({ width, height: HEIGHT });
     this.smoothed = false;
