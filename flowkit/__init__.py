@@ -65,6 +65,12 @@ if TYPE_CHECKING:
         trace as trace,
         wilson_loop as wilson_loop,
     )
+    from flowkit.pictures import (
+        FieldNumbers as FieldNumbers,
+        LayerNumbers as LayerNumbers,
+        field_numbers as field_numbers,
+        layer_numbers as layer_numbers,
+    )
     from flowkit.priors import Draw as Draw, FreeField as FreeField, Haar as Haar, Normal as Normal, Prior as Prior
     from flowkit.samplers import (
         HMC as HMC,
@@ -167,6 +173,7 @@ _CONTENTS = {
     "history": ["History"],
     "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "Sampler"],
     "ensemble": ["Ensemble", "draw", "run"],
+    "pictures": ["FieldNumbers", "LayerNumbers", "field_numbers", "layer_numbers"],
     "stats": ["Estimate"],
 }
 _MODULES = ("exact", "losses", "panels", "schedules", "stats", "testing")

@@ -79,7 +79,24 @@ def multiscale_panel():
     return panels.Multiscale(by_scale(model, flowkit.Wilson(model.space, 1.0), x))
 
 
-EXAMPLES = {panels.Multiscale: multiscale_panel, panels.Training: training_panel}
+def field_panel():
+    space = flowkit.links((2, 3, 4), SUN(2))
+    return panels.Field(space.haar(3, testing.seeded()), space)
+
+
+def flow_layers_panel():
+    from flowkit.flow import Flow
+
+    flow = Flow.example()
+    return panels.FlowLayers(flow, flowkit.Phi4(flow.space, m2=1.0, lam=0.5), n=16)
+
+
+EXAMPLES = {
+    panels.Field: field_panel,
+    panels.FlowLayers: flow_layers_panel,
+    panels.Multiscale: multiscale_panel,
+    panels.Training: training_panel,
+}
 
 
 def import_all() -> None:

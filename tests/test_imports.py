@@ -28,6 +28,7 @@ ORDER = [
     ["train", "schedules", "checkpoint", "natural_gradient"],
     ["samplers", "level_step", "natural_level_step"],
     ["ensemble", "formats", "model"],
+    ["pictures"],
     ["panels"],
     ["production"],
 ]
