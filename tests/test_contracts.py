@@ -92,6 +92,7 @@ def flow_layers_panel():
 
 
 EXAMPLES = {
+    panels.Dashboard: lambda: panels.Dashboard(training_panel().trainer, field_panel()),
     panels.Field: field_panel,
     panels.FlowLayers: flow_layers_panel,
     panels.Multiscale: multiscale_panel,

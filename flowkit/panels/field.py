@@ -65,6 +65,10 @@ class Field(SlicePanel):
     def _labels(self) -> list[str]:
         return [f"stored step {step}" for step in self.numbers.steps]
 
+    def _positions(self) -> list[str]:
+        count = len(self.numbers.steps)
+        return [f"{i} of {count}" for i in range(1, count + 1)]
+
     def _series(self) -> list[Series]:
         numbers = self.numbers
         if numbers.quantity == "charge":

@@ -19,7 +19,7 @@ class FieldView(anywidget.AnyWidget):
     plane, at       the plane (mu, nu) of the picture, an entry of `axes`, and the site it goes through
     part            what is shown of a field; the plane says it where `by_plane`
     charts          pictures of numbers against `main`, with values [others][mains]
-    strip           whether small pictures of every main stand beside the large one
+    ends            what stands left and right of a strip of small pictures, one for every main; empty for no strip
     """
 
     _esm = bundle("field.js")
@@ -33,7 +33,7 @@ class FieldView(anywidget.AnyWidget):
     labels = traitlets.Dict().tag(sync=True)
     colours = traitlets.Dict().tag(sync=True)
     charts = traitlets.List(traitlets.Dict()).tag(sync=True)
-    strip = traitlets.Bool().tag(sync=True)
+    ends = traitlets.List(traitlets.Unicode()).tag(sync=True)
     title = traitlets.Unicode().tag(sync=True)
     what = traitlets.Unicode().tag(sync=True)
     main = traitlets.Int().tag(sync=True)

@@ -30,7 +30,7 @@ class FlowLayers(SlicePanel):
     """
 
     names = ("layer", "field")
-    strip = True
+    ends = ("prior", "theory")
 
     def __init__(
         self,
@@ -74,8 +74,12 @@ class FlowLayers(SlicePanel):
         return ["prior", *map(str, range(1, len(self.numbers.names)))]
 
     def _labels(self) -> list[str]:
+        words = [f"layer {i}, {name}" for i, name in enumerate(self.numbers.names[1:], start=1)]
+        return ["prior", *words]
+
+    def _positions(self) -> list[str]:
         last = len(self.numbers.names) - 1
-        return ["prior", *[f"layer {i} of {last}, {name}" for i, name in enumerate(self.numbers.names[1:], start=1)]]
+        return ["prior", *[f"{i} of {last}" for i in range(1, last + 1)]]
 
     def _series(self) -> list[Series]:
         numbers = self.numbers

@@ -65,12 +65,12 @@ class Shown(NamedTuple):
 class SlicePanel(Panel):
     """Slices of the fields of `FieldNumbers`: a main slider over its second axis, another over its first.
 
-    A subclass says in `names` what the two count (main, other), and in `_ticks`, `_labels` and `_series` what the main
-    slider's values are and which numbers are drawn against it.
+    A subclass says in `names` what the two count (main, other), in `_ticks`, `_labels` and `_positions` what the main
+    slider's values are, and in `_series` which numbers are drawn against it.
     """
 
     names: tuple[str, str]
-    strip = False  # small pictures of every value of the main slider
+    ends: tuple[str, ...] = ()  # left and right of a strip of small pictures, where there is one
 
     def __init__(
         self, numbers: FieldNumbers, main: int, other: int, plane: tuple[int, int] | None, at: Sequence[int] | None
@@ -95,6 +95,10 @@ class SlicePanel(Panel):
     @abstractmethod
     def _labels(self) -> list[str]:
         """Its values in words."""
+
+    @abstractmethod
+    def _positions(self) -> list[str]:
+        """What stands beside the main slider."""
 
     @abstractmethod
     def _series(self) -> list[Series]: ...
@@ -125,7 +129,7 @@ class SlicePanel(Panel):
         colours = self._colours()
         return {
             "values": np.ascontiguousarray(self._fields.values, dtype="<f4").tobytes(),
-            "labels": {"main": self._labels(), "ticks": self._ticks()},
+            "labels": {"main": self._labels(), "ticks": self._ticks(), "slider": self._positions()},
             "colours": {
                 "label": f"{colours.label} ({UNIT})",
                 "range": [colours.low, colours.high],
@@ -145,7 +149,7 @@ class SlicePanel(Panel):
             axes=[list(pair) for pair in self._axes],
             by_plane=self._by_plane(),
             names=[*self.names, self._part_name()],
-            strip=self.strip,
+            ends=list(self.ends),
             what=repr(self),
             **self._content(),
         )

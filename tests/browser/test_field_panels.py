@@ -147,11 +147,12 @@ def test_the_layers_of_a_flow_from_prior_to_theory(open_notebook):
 def test_light_and_dark(open_notebook, screenshots):
     for name, cell, size in (("field", FIELD, (6, 8)), ("layers", LAYERS, (8, 8))):
         notebook = opened(open_notebook, f"theme_{name}.ipynb", cell)
+        notebook.page.set_viewport_size({"width": 1400, "height": 1200})
         picture = drawn(notebook, *size)
         for theme in ("light", "dark"):
             notebook.theme(theme)
             assert drawn(notebook, *size) == picture, "a colour means the same on every page"
             notebook.page.locator(".fk-live").screenshot(path=screenshots / f"{name}_{theme}.png")
-        notebook.page.set_viewport_size({"width": 760, "height": 1200})
+        notebook.page.set_viewport_size({"width": 760, "height": 1800})
         notebook.page.locator(".fk-live").screenshot(path=screenshots / f"{name}_narrow.png")
         notebook.page.close()

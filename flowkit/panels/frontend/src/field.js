@@ -87,7 +87,7 @@ function render({ model, el }) {
   const charts = model.get("charts").map((chart) => bars(chart, labels.ticks, mainName, (i) => set("main", i)));
   const right = make("div", "fk-right");
   const strip = make("div", "fk-strip");
-  const thumbs = !model.get("strip") ? [] : labels.main.map((label, i) => {
+  const thumbs = !model.get("ends").length ? [] : labels.main.map((label, i) => {
     const button = make("button", "fk-thumb");
     Object.assign(button, { type: "button", title: label, tabIndex: -1 }); // the slider does the same by keyboard
     const small = make("canvas", "fk-small");
@@ -96,7 +96,6 @@ function render({ model, el }) {
     strip.append(button);
     return { button, small };
   });
-  if (thumbs.length) right.append(strip);
   right.append(...charts.map((chart) => chart.el));
   const both = make("div", "fk-both");
   both.append(left, right);
@@ -104,7 +103,13 @@ function render({ model, el }) {
   const head = make("div", "fk-status");
   const title = make("strong");
   head.append(title, line);
-  root.append(head, both);
+  root.append(head);
+  if (thumbs.length) {
+    const ends = make("div", "fk-ends");
+    ends.append(...model.get("ends").map((text) => make("span", "", text)));
+    root.append(ends, strip);
+  }
+  root.append(both);
   el.append(root);
 
   let shown = null;
@@ -135,7 +140,7 @@ function render({ model, el }) {
     const table = rgb(colours.table);
     shown = slice(model, m, o);
     const { numbers, size: [columns, rows], mu, nu } = shown;
-    describe(main, mainName, m, mains);
+    describe(main, mainName, m, mains, now.slider[m]);
     describe(other, otherName, o, others);
     describe(plane, "plane", model.get("plane"), 0, `(${mu}, ${nu})`);
     describe(part, partName, model.get("part"), parts);
