@@ -86,10 +86,10 @@ class FlowLayers(SlicePanel):
         others = len(numbers.logdet)
         values = np.array([one.value for one in numbers.kl])
         errors = np.array([one.error if np.isfinite(one.error) else 0.0 for one in numbers.kl])
-        distance = "KL from the theory, all draws" if numbers.absolute else "log q + S, all draws"
+        distance = "KL from the theory" if numbers.absolute else "⟨log q + S⟩"
         return [
-            Series("log det so far, this field", "log det", BLUE, numbers.logdet),
-            Series("Action S, this field", "S", VERMILION, numbers.action),
+            Series("log det so far", "log det", BLUE, numbers.logdet),
+            Series("Action S", "S", VERMILION, numbers.action),
             Series(
                 distance,
                 "KL" if numbers.absolute else "⟨log q + S⟩",

@@ -107,7 +107,9 @@ function render({ model, el }) {
   if (thumbs.length) {
     const ends = make("div", "fk-ends");
     ends.append(...model.get("ends").map((text) => make("span", "", text)));
-    root.append(ends, strip);
+    const walk = make("div", "fk-walk");
+    walk.append(ends, strip);
+    root.append(walk);
   }
   root.append(both);
   el.append(root);
