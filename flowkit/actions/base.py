@@ -1,11 +1,12 @@
 """What an action is, and how actions are added, scaled and pulled back."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flowkit.space import Space
 
@@ -67,6 +68,15 @@ class Action(ABC):
     def log_z(self) -> float | None:
         """Exact ln Z for the measure in which priors give log q (Haar on links, flat on sites), or None."""
         return None
+
+    @property
+    def theory(self) -> "Action":
+        """The action whose fields are measured: this one, or the one that a pullback pulled back."""
+        return self
+
+    def to_theory(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The fields of `theory` of x, and theory(fields) - self(x), [batch]; x and 0, but for a pullback."""
+        return x, x.real.new_zeros(len(x))
 
     def pullback(self, transform: Map) -> "Pullback":
         """The same physics in the coordinates z of x = f(z): S'(z) = S(f(z)) - log|det df/dz|."""
@@ -159,17 +169,61 @@ class Multiple(Action):
 class Pullback(Action):
     """S'(z) = S(f(z)) - log|det df/dz|, x = f(z): the theory in the coordinates of the prior.
 
-    A chain of it holds z: an observable of the theory is measured on f(z), `transform(z)[0]`, and not on z.
+    A chain of it holds z; `run` stores and measures the theory's fields f(z), `to_theory(z)[0]`, and their S.
     HMC on it is field-transformation HMC (Luescher, 0907.5491; 2112.01586).
     """
 
     def __init__(self, action: Action, transform: Map):
         super().__init__(action.space)
         self.action, self.transform = action, transform
+        self._frozen: nn.Module | None = None
+        self._weights: list[tuple[int, torch.dtype]] = []
 
     def __call__(self, z: Tensor) -> Tensor:
         x, logdet = self.transform(z)
         return self.action(x) - logdet
+
+    def force(self, z: Tensor) -> Tensor:
+        """F'(z) = F(x) dx/dw + d logdet/dw, [batch, *space.algebra_shape]: one pass forward through f, the action's
+        own force at x, and one vector-Jacobian product back, in z alone.
+        """
+        G = self.space.group
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            x, logdet = self._without_weights()(z)
+        with torch.no_grad():
+            vectors = (x, G.covector(x, self.action.force(x.detach()))), (logdet, torch.ones_like(logdet))
+        outputs, seeds = zip(*(pair for pair in vectors if pair[0].requires_grad), strict=True)
+        (gradient,) = torch.autograd.grad(outputs, z, seeds)
+        return G.coordinates_of_gradient(z.detach(), gradient)
+
+    def _without_weights(self) -> Map:
+        """The transform with its weights as constants: a copy of the modules on the same memory, so that training goes
+        on undisturbed, in another thread too, and is followed.
+        """
+        f = self.transform
+        if not isinstance(f, nn.Module):
+            return f
+        weights = list(f.parameters())
+        if not any(p.requires_grad for p in weights):
+            return f
+        where = [(p.data_ptr(), p.dtype) for p in weights]
+        if self._frozen is None or self._weights != where:  # new, or moved to another dtype or device
+            memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in weights}
+            memo |= {id(b): b for b in f.buffers()}
+            self._frozen, self._weights = copy.deepcopy(f, memo), where
+        return self._frozen
+
+    @property
+    def theory(self) -> Action:
+        """The innermost action, whose fields are measured."""
+        return self.action.theory
+
+    def to_theory(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """f(z) and log|det df/dz|, through every pullback."""
+        y, logdet = self.transform(x)
+        y, more = self.action.to_theory(y)
+        return y, logdet + more
 
     def on(self, space: Space) -> Action:
         """The same action and transform on another lattice.

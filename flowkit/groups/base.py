@@ -49,6 +49,16 @@ class Group(ABC):
     def tangent(self, g: Tensor) -> Tensor:
         """The coordinates of g, exact to first order around the identity, with gradients that are finite there."""
 
+    def covector(self, x: Tensor, f: Tensor) -> Tensor:
+        """The gradient g = dL/dx, as autograd counts it, that belongs to dL(exp(w) x) = f^a dw^a at w = 0: where
+        autograd takes a vector for x, one given in algebra coordinates.
+        """
+        return f
+
+    def coordinates_of_gradient(self, x: Tensor, g: Tensor) -> Tensor:
+        """f^a = dL(exp(w) x)/dw^a at w = 0 from g = dL/dx as autograd gives it, [..., *algebra_axes]."""
+        return g
+
     @abstractmethod
     def identity(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Unit elements, `shape` without the matrix axes; dtype and device of `like`."""

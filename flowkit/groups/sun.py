@@ -55,6 +55,13 @@ class SUN(Group):
     def tangent(self, g: Tensor) -> Tensor:
         return self.coordinates((g - g.mH) / 2j)
 
+    def covector(self, x: Tensor, f: Tensor) -> Tensor:
+        # dL = Re Tr g^dagger dx with dx = i w^a T_a x
+        return 2j * kernels.multiply(algebra(f), x)
+
+    def coordinates_of_gradient(self, x: Tensor, g: Tensor) -> Tensor:
+        return self.coordinates(1j * kernels.multiply(x, g.mH)) / 2
+
     def identity(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         eye = torch.eye(self.n, dtype=self.field_dtype(like.dtype), device=like.device)
         return eye.expand(*shape, self.n, self.n).clone()
