@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     )
     from flowkit.comparison import Comparison as Comparison, compare as compare, tune_length as tune_length
     from flowkit.ensemble import Ensemble as Ensemble, draw as draw, run as run
+    from flowkit.fields import (
+        FieldNumbers as FieldNumbers,
+        LayerNumbers as LayerNumbers,
+        field_numbers as field_numbers,
+        layer_numbers as layer_numbers,
+    )
     from flowkit.flow import Flow as Flow, gauge_flow as gauge_flow, scalar_flow as scalar_flow
     from flowkit.groups import SUN as SUN, U1 as U1, Group as Group, Real as Real
     from flowkit.history import History as History
@@ -66,12 +72,6 @@ if TYPE_CHECKING:
         topological_charge as topological_charge,
         trace as trace,
         wilson_loop as wilson_loop,
-    )
-    from flowkit.pictures import (
-        FieldNumbers as FieldNumbers,
-        LayerNumbers as LayerNumbers,
-        field_numbers as field_numbers,
-        layer_numbers as layer_numbers,
     )
     from flowkit.priors import Draw as Draw, FreeField as FreeField, Haar as Haar, Normal as Normal, Prior as Prior
     from flowkit.samplers import (
@@ -175,7 +175,7 @@ _CONTENTS = {
     "history": ["History"],
     "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "Sampler"],
     "ensemble": ["Ensemble", "draw", "run"],
-    "pictures": ["FieldNumbers", "LayerNumbers", "field_numbers", "layer_numbers"],
+    "fields": ["FieldNumbers", "LayerNumbers", "field_numbers", "layer_numbers"],
     "job": ["Job", "start"],
     "comparison": ["Comparison", "compare", "tune_length"],
     "stats": ["Estimate"],

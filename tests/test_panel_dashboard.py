@@ -12,7 +12,7 @@ pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
 if not (Path(__file__).parents[1] / "flowkit/panels/static/field.js").is_file():
     pytest.skip("the front end of the panels is not built", allow_module_level=True)
 
-from flowkit.panels import Dashboard, Field, FlowLayers, Multiscale, Training
+from flowkit.panels import Chain, Dashboard, EssKl, Field, FlowLayers, Multiscale, Training
 
 SPACE = fk.links((2, 4), fk.U1())
 ACTION = fk.Wilson(SPACE, 2.0)
@@ -31,17 +31,30 @@ def ensemble():
 def test_it_lays_out_what_fits(trainer, ensemble):
     dashboard = Dashboard(trainer, ensemble, Field(ensemble, quantity="charge"))
     kinds = [type(panel) for panel in dashboard.panels.values()]
-    assert kinds == [Training, FlowLayers, Field, Field]
-    assert repr(dashboard) == "Dashboard(Training, Layers, Fields, Field)"
-    assert list(dashboard.widget.titles) == ["Training", "Layers", "Fields", "Field"]
+    assert kinds == [Training, FlowLayers, Field, Field, Chain]
+    assert repr(dashboard) == "Dashboard(Training, Layers, Fields, Field, Chains)"
+    assert list(dashboard.widget.titles) == ["Training", "Layers", "Fields", "Field", "Chains"]
     dashboard.close()
 
 
-def test_panels_of_ones_own_and_two_of_a_kind(ensemble):
+def test_names_several_runs_and_several_trainers(trainer, ensemble):
     charge = Field(ensemble, quantity="charge")
-    dashboard = Dashboard(ensemble, ensemble, {"charge density": charge})
-    assert list(dashboard.panels) == ["Fields 1", "Fields 2", "charge density"]
+    job = fk.start(fk.HMC(ACTION), 6, chains=2, rng=2).wait(60)
+    dashboard = Dashboard({"HMC": ensemble, "charge density": charge}, job, trainer, trainer)
+    titles = [
+        "HMC: Fields",
+        "charge density",
+        "Training 1",
+        "Layers 1",
+        "Training 2",
+        "Layers 2",
+        "Chains",
+        "ESS and KL",
+    ]
+    assert list(dashboard.panels) == titles
     assert dashboard.panels["charge density"] is charge
+    assert dashboard.panels["Chains"].names == ["HMC", "run 2"]
+    assert isinstance(dashboard.panels["ESS and KL"], EssKl)
 
 
 def test_a_multiscale_model_shows_its_scales():
@@ -88,7 +101,7 @@ def test_what_it_leaves_without_a_page(trainer, ensemble, tmp_path):
 
 
 def test_refusals(ensemble):
-    with pytest.raises(TypeError, match="shows trainers, ensembles and panels; got int"):
+    with pytest.raises(TypeError, match="shows trainers, ensembles, jobs and panels; got int"):
         Dashboard(ensemble, 3)
     with pytest.raises(TypeError, match="ensembles with configurations, and panels; got none"):
-        Dashboard(fk.Ensemble(SPACE, None, ensemble.series))
+        Dashboard(fk.Ensemble(SPACE, None, {**ensemble.series, "logw": -ensemble.series["S"]}, weighted=True))

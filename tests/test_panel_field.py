@@ -18,9 +18,9 @@ import ipywidgets
 import traitlets
 
 from flowkit import loops
+from flowkit.fields import walk
 from flowkit.panels import Field, FlowLayers
 from flowkit.panels.colours import CHARGE, SIGNED, of_quantity, signed
-from flowkit.pictures import walk
 from flowkit.testing import seeded
 
 U1_2D, SU2_3D, SU3_4D = fk.links((4, 6), fk.U1()), fk.links((2, 3, 4), fk.SUN(2)), fk.links((2, 2, 2, 3), fk.SUN(3))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import ipywidgets
@@ -16,8 +16,11 @@ from flowkit.actions import Wilson
 from flowkit.ensemble import Ensemble, draw
 from flowkit.flow import Flow
 from flowkit.groups import SUN
+from flowkit.job import Job
 from flowkit.multiscale import Multiscale as MultiscaleModel, by_scale
 from flowkit.panels.base import Panel, let_subshell_answer
+from flowkit.panels.chain import Chain
+from flowkit.panels.ess_kl import EssKl
 from flowkit.panels.field import Field
 from flowkit.panels.flow_layers import FlowLayers
 from flowkit.panels.multiscale import Multiscale
@@ -38,17 +41,18 @@ class Place(NamedTuple):
 
 
 class Dashboard(Panel):
-    """The panels that fit, one a tab: of a trainer its curves and what its flow does, of an ensemble its fields.
+    """The panels that fit, one a tab: of a trainer its curves and what its flow does, of a run its fields, of all runs
+    side by side their histories, of several trainers ESS and KL.
 
     A button above what shows a flow draws it again, with the weights of that moment; while a training goes on these may
-    change on the way. Other panels have places of their own: `Dashboard(trainer, {"my panel": panel})`.
+    change on the way.
 
-    sources    trainers, ensembles, panels, or dictionaries of panels by their titles
-    Raises     TypeError where there is nothing to show
+    sources    trainers, ensembles, jobs of `start`, panels, or dictionaries of any of them by their names
+    Raises     TypeError where there is nothing to show, or for a source of another kind
     """
 
     def __init__(self, *sources: Any):
-        self._places = [place for source in sources for place in _places(source)]
+        self._places = list(_places(sources))
         if not self._places:
             raise TypeError("Dashboard shows trainers, ensembles with configurations, and panels; got none.")
         titles = [place.title for place in self._places]
@@ -123,31 +127,50 @@ class Dashboard(Panel):
         return f"Dashboard({', '.join(self._titles)})"
 
 
-def _places(source: Any) -> Iterator[Place]:
+def _places(sources: Sequence[Any]) -> Iterator[Place]:
     """The panels that fit.
 
     Raises    TypeError for a source of another kind
     """
-    if isinstance(source, Trainer):
-        yield Place("Training", lambda _: Training(source))
-        if isinstance(source.flow, Flow):
-            yield Place("Layers", lambda old: _layers(source, old), "Walk through the flow with its present weights")
-        if isinstance(source.flow, MultiscaleModel) and isinstance(source.action, Wilson) and _solved(source.action):
-            yield Place("Scales", lambda old: _scales(source, old), "Draw from the model with its present weights")
-    elif isinstance(source, Ensemble):
-        if source.x is not None:
-            yield Place("Fields", lambda _: Field(source))
-    elif isinstance(source, Panel):
-        yield _given(type(source).__name__, source)
-    elif isinstance(source, dict) and all(isinstance(panel, Panel) for panel in source.values()):
-        for title, panel in source.items():
-            yield _given(str(title), panel)
-    else:
-        raise TypeError(f"Dashboard shows trainers, ensembles and panels; got {type(source).__name__}.")
+    named: list[tuple[str, Any]] = []
+    for source in sources:
+        named += [(str(name), one) for name, one in source.items()] if isinstance(source, dict) else [("", source)]
+    for name, source in named:
+        if isinstance(source, Panel):
+            yield _given(name or type(source).__name__, source)
+        elif isinstance(source, Trainer):
+            yield from _of_trainer(f"{name}: " if name else "", source)
+        elif isinstance(source, Ensemble):
+            if source.x is not None:
+                yield _given(f"{name}: Fields" if name else "Fields", Field(source))
+        elif not isinstance(source, Job):
+            raise TypeError(f"Dashboard shows trainers, ensembles, jobs and panels; got {type(source).__name__}.")
+    runs = [
+        (name, one) for name, one in named if isinstance(one, Job) or (isinstance(one, Ensemble) and not one.weighted)
+    ]
+    if runs:
+        yield _given("Chains", Chain(_by_name(runs, "run")))
+    trainers = [(name, one) for name, one in named if isinstance(one, Trainer)]
+    if len(trainers) > 1:
+        yield _given("ESS and KL", EssKl(_by_name(trainers, "trainer")))
+
+
+def _by_name(sources: list[tuple[str, Any]], kind: str) -> dict[str, Any]:
+    return {name or f"{kind} {i}": source for i, (name, source) in enumerate(sources, start=1)}
 
 
 def _given(title: str, panel: Panel) -> Place:
     return Place(title, lambda _: panel)
+
+
+def _of_trainer(prefix: str, trainer: Trainer) -> Iterator[Place]:
+    yield _given(f"{prefix}Training", Training(trainer))
+    if isinstance(trainer.flow, Flow):
+        words = "Walk through the flow with its present weights"
+        yield Place(f"{prefix}Layers", lambda old: _layers(trainer, old), words)
+    if isinstance(trainer.flow, MultiscaleModel) and isinstance(trainer.action, Wilson) and _solved(trainer.action):
+        words = "Draw from the model with its present weights"
+        yield Place(f"{prefix}Scales", lambda old: _scales(trainer, old), words)
 
 
 def _solved(action: Wilson) -> bool:

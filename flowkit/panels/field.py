@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flowkit.panels.curves import BLUE
+from flowkit.fields import FieldNumbers, describe, field_numbers
+from flowkit.panels.colours import BLUE
 from flowkit.panels.slices import Series, SlicePanel
-from flowkit.pictures import FieldNumbers, describe, field_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowkit.panels.curves import BLUE, PURPLE, VERMILION
+from flowkit.fields import LayerNumbers, describe, layer_numbers
+from flowkit.panels.colours import BLUE, PURPLE, VERMILION
 from flowkit.panels.slices import Series, SlicePanel, counted
-from flowkit.pictures import LayerNumbers, describe, layer_numbers
 
 if TYPE_CHECKING:
     from flowkit.actions import Action

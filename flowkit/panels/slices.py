@@ -16,11 +16,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
+from flowkit.fields import FieldNumbers, describe
 from flowkit.panels.base import Panel, let_subshell_answer
-from flowkit.panels.colours import Colours, of_quantity
-from flowkit.panels.curves import ON_DARK
+from flowkit.panels.colours import ON_DARK, Colours, of_quantity
 from flowkit.panels.field_view import FieldView
-from flowkit.pictures import FieldNumbers, describe
 
 UNIT = "dimensionless"
 SHOWN = 8  # pictures in a snapshot
