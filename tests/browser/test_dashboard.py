@@ -29,10 +29,10 @@ def tab(page, title):
 
 def use(page, screenshots, name):
     """Train from the page, walk through the flow once more, look at the fields."""
-    page.locator(".fk-live[data-state='idle']").wait_for(timeout=90_000)
-    page.locator(".widget-inline-hbox input").first.fill("60")
-    page.locator("button.fk-start").click()
-    page.locator(".fk-live[data-state='finished']").wait_for(timeout=60_000)
+    page.locator(".fk-live[data-state='idle']:visible").wait_for(timeout=90_000)
+    page.locator(".widget-inline-hbox input:visible").first.fill("60")
+    page.locator("button.fk-start:visible").click()
+    page.locator(".fk-live[data-state='finished']:visible").wait_for(timeout=60_000)
     tab(page, "Layers")
     line = page.locator(".fk-field-panel:visible .fk-line")
     line.wait_for()
@@ -45,8 +45,11 @@ def use(page, screenshots, name):
     page.screenshot(path=screenshots / f"{name}_layers.png")
     tab(page, "Fields")
     page.locator("input.fk-configuration:visible").fill("7")
-    page.locator(".fk-live[data-main='7']").wait_for()
+    page.locator(".fk-live[data-main='7']:visible").wait_for()
     page.screenshot(path=screenshots / f"{name}_fields.png")
+    tab(page, "Chains")
+    page.locator(".fk-plot:visible canvas").first.wait_for()
+    page.screenshot(path=screenshots / f"{name}_chains.png")
 
 
 def test_the_dashboard_in_jupyterlab(open_notebook, screenshots):
