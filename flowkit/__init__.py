@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from flowkit.comparison import compare as compare, tune_length as tune_length
     from flowkit.costs import Comparison as Comparison
     from flowkit.ensemble import Ensemble as Ensemble, draw as draw, run as run
+    from flowkit.fields import (
+        FieldNumbers as FieldNumbers,
+        LayerNumbers as LayerNumbers,
+        field_numbers as field_numbers,
+        layer_numbers as layer_numbers,
+    )
     from flowkit.flow import Flow as Flow, gauge_flow as gauge_flow, scalar_flow as scalar_flow
     from flowkit.groups import SUN as SUN, U1 as U1, Group as Group, Real as Real
     from flowkit.history import History as History
@@ -172,6 +178,7 @@ _CONTENTS = {
     "history": ["History"],
     "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "Sampler"],
     "ensemble": ["Ensemble", "draw", "run"],
+    "fields": ["FieldNumbers", "LayerNumbers", "field_numbers", "layer_numbers"],
     "job": ["Job", "start"],
     "comparison": ["compare", "tune_length"],
     "costs": ["Comparison"],

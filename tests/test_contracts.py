@@ -79,6 +79,18 @@ def multiscale_panel():
     return panels.Multiscale(by_scale(model, flowkit.Wilson(model.space, 1.0), x))
 
 
+def field_panel():
+    space = flowkit.links((2, 3, 4), SUN(2))
+    return panels.Field(space.haar(3, testing.seeded()), space)
+
+
+def flow_layers_panel():
+    from flowkit.flow import Flow
+
+    flow = Flow.example()
+    return panels.FlowLayers(flow, flowkit.Phi4(flow.space, m2=1.0, lam=0.5), n=16)
+
+
 def chain_panel():
     from flowkit.samplers import HMC, Heatbath
 
@@ -94,7 +106,10 @@ def ess_kl_panel():
 
 EXAMPLES = {
     panels.Chain: chain_panel,
+    panels.Dashboard: lambda: panels.Dashboard(training_panel().trainer, field_panel()),
     panels.EssKl: ess_kl_panel,
+    panels.Field: field_panel,
+    panels.FlowLayers: flow_layers_panel,
     panels.Multiscale: multiscale_panel,
     panels.Training: training_panel,
 }
