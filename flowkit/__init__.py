@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Refinement as Refinement,
         ScalarMultiscale as ScalarMultiscale,
         ScaleNumbers as ScaleNumbers,
+        SmoothClassFunctionConditional as SmoothClassFunctionConditional,
         StapleFlow as StapleFlow,
         SU2ClassFunctionConditional as SU2ClassFunctionConditional,
         by_scale as by_scale,
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
         Spline as Spline,
         TangentMixture as TangentMixture,
         Transform as Transform,
+        plaquette_couplings as plaquette_couplings,
     )
 
 __version__ = "0.1.0"
@@ -140,6 +142,7 @@ _CONTENTS = {
         "Spline",
         "TangentMixture",
         "Transform",
+        "plaquette_couplings",
     ],
     "flow": ["Flow", "gauge_flow", "scalar_flow"],
     "multiscale": [
@@ -154,6 +157,7 @@ _CONTENTS = {
         "SU2ClassFunctionConditional",
         "ScalarMultiscale",
         "ScaleNumbers",
+        "SmoothClassFunctionConditional",
         "StapleFlow",
         "by_scale",
         "decimated_action",

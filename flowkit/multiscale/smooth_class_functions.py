@@ -1,6 +1,5 @@
 """Class functions of U(1) whose density has a continuous slope, for HMC in base variables."""
 
-import copy
 import math
 from typing import NamedTuple
 
@@ -9,7 +8,6 @@ from torch import Tensor, nn
 
 from flowkit.multiscale.class_functions import ClassFunctionConditional, part_below
 from flowkit.multiscale.conditional import LinkConditional
-from flowkit.multiscale.hierarchy import Multiscale
 
 
 class _Row(NamedTuple):
@@ -40,7 +38,8 @@ class SmoothClassFunctionConditional(ClassFunctionConditional):
     and exactly that of the draws here too: its integral is a quartic in each cell, inverted by bisection over the
     nodes and Newton's method in the cell.
 
-    Its score has no closed form; train a ClassFunctionConditional, and take its weights: `smooth`.
+    Its score has no closed form; train a ClassFunctionConditional, and take its weights: `of`, or `Multiscale.smooth`
+    for all of a model.
 
     harmonics     number of c_n
     cells         of the table; 1/cells is its step in units of 2 pi
@@ -94,7 +93,7 @@ class SmoothClassFunctionConditional(ClassFunctionConditional):
         a, b, c, d = row.weights
         return a * near[:k] + b * near[k:] + c * far[:k] + d * far[k:]
 
-    def _ends(self, table: _Table, row: _Row, cell: Tensor) -> tuple[Tensor, ...]:
+    def _ends(self, table: _Table, row: _Row, cell: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The density and its slope in phi at the left end of the cell, then at its right end."""
         left, right = (self._nodes(table.nodes, row, cell + k) for k in (0, 1))
         return left[0], left[1], right[0], right[1]
@@ -123,6 +122,14 @@ class SmoothClassFunctionConditional(ClassFunctionConditional):
         return (cell + t) / self.cells
 
     @classmethod
+    def of(cls, model: ClassFunctionConditional, cells: int = 256) -> "SmoothClassFunctionConditional":
+        """The smooth form of a model, with a copy of its weights, on at least `cells` intervals."""
+        one = cls(model.harmonics, max(cells, 1 << (8 * model.harmonics - 1).bit_length())).to(model.coefficients)
+        one.load_state_dict(model.state_dict())
+        one.coefficients.requires_grad_(model.coefficients.requires_grad)
+        return one
+
+    @classmethod
     def example(cls) -> "SmoothClassFunctionConditional":
         one = cls(harmonics=3, cells=64)
         with torch.no_grad():
@@ -143,19 +150,3 @@ def _quartic(p: Tensor, dp: Tensor, q: Tensor, dq: Tensor, t: Tensor) -> Tensor:
     """The integral of that cubic from 0 to t."""
     rise, bend = q - p, dp + dq
     return t * (p + t * (dp / 2 + t * (rise - (bend + dp) / 3 + t * (bend - 2 * rise) / 4)))
-
-
-def smooth(model: Multiscale, cells: int = 256) -> Multiscale:
-    """The model with a SmoothClassFunctionConditional of the same weights for each ClassFunctionConditional of U(1), for
-    HMC in its base variables.
-
-    cells     of each table
-    """
-    new = copy.deepcopy(model)
-    for i, one in enumerate(new.conditionals):
-        if type(one) is ClassFunctionConditional:
-            other = SmoothClassFunctionConditional(one.harmonics, max(cells, 8 * one.harmonics)).to(one.coefficients)
-            other.load_state_dict(one.state_dict())
-            other.coefficients.requires_grad_(one.coefficients.requires_grad)
-            new.conditionals[i] = other
-    return new
