@@ -41,8 +41,10 @@ class Tunnelling(NamedTuple):
 
     def over(self, other: "Tunnelling", cost: Callable[["Tunnelling"], float]) -> tuple[float, float]:
         """The ratio of two rates at equal cost, and its error."""
-        value = self.rate / cost(self) / (other.rate / cost(other)) if other.rate else math.inf
-        return value, value * math.hypot(self.error / self.rate, other.error / other.rate) if other.rate else math.nan
+        if not self.rate or not other.rate:  # nothing seen of one of them
+            return (math.inf if self.rate else 0.0), math.nan
+        value = self.rate / cost(self) / (other.rate / cost(other))
+        return value, value * math.hypot(self.error / self.rate, other.error / other.rate)
 
 
 def train_multiscale(space: Space, beta: float, seed: int, steps: int = 40, batch: int = 2048) -> Multiscale:
@@ -153,7 +155,7 @@ def fthmc_u1(
     n         trajectories of each chain of FT-HMC; plain HMC makes eight times as many
     """
     if quick:
-        sides, steps, n = sides[:1], 20, 40
+        sides, steps, n = sides[:1], 20, 16
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -179,7 +181,7 @@ def _rows(quick: bool, sides: tuple[int, ...], steps: int, n: int, seed: int) ->
         here = links((side, side), U1())
         action = Wilson(here, BETA)
         who = format_lattice(here.lattice)
-        chains = max(16, 64 * 64 // here.volume)
+        chains = 16 if quick else max(16, 64 * 64 // here.volume)
         plain_run, plain = walk(action, 8 * n * 64 // max(64, here.volume // 4), 4 * chains, max(20, n // 4), seed + 1)
         rows += walk_rows(f"{who}, plain HMC", plain_run, plain)
         rows += frozen_rows(who, plain_run, action)
@@ -194,7 +196,7 @@ def _rows(quick: bool, sides: tuple[int, ...], steps: int, n: int, seed: int) ->
             if name == "plaquette couplings":
                 ensemble, moved = walk(pulled, n, chains, max(20, n // 2), seed + 2)
             else:  # nearly flat: Haar measure is its equilibrium, and one step is accepted
-                ensemble, moved = walk(pulled, n // 4, chains, 0, seed + 2, steps=1)
+                ensemble, moved = walk(pulled, max(16, n // 4), chains, 0, seed + 2, steps=1)
             rows += walk_rows(f"{who}, {name}", ensemble, moved, plain, GOAL if side == 8 else None)
             cost = force_cost(pulled, action)
             rows.append({"label": f"{who}, {name}, seconds of a force over plain HMC", "value": cost})
