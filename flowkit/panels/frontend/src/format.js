@@ -3,7 +3,8 @@
 export function number(value, digits = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return exponent(value, digits - 2);
+  if (size === 0) return "0"; // and not "-0"
+  if (size < 1e-3 || size >= 1e6) return exponent(value, digits - 2);
   return value.toLocaleString("en-US", { maximumSignificantDigits: digits });
 }
 
@@ -49,4 +50,14 @@ export function ticks(values, step) {
     if (largest >= 1e4 && step >= 10) return `${(v / 1e3).toFixed(decimals(step / 1e3))}k`;
     return v.toLocaleString("en-US", { maximumFractionDigits: decimals(step) });
   });
+}
+
+// Round steps for an axis from low to high, about `count` of them.
+export function roundSteps(low, high, count = 4) {
+  const raw = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = power * [1, 2, 5, 10].find((f) => f * power >= raw);
+  const found = [];
+  for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + 1e-9 * step; v += step) found.push(Math.abs(v) < 1e-9 * step ? 0 : v);
+  return { step, found };
 }
