@@ -114,21 +114,26 @@ def walk_rows(
         {"label": f"{who}, changes of Q per trajectory", "value": rate, "error": moved.error},
         {"label": f"{who}, changes of Q per force", "value": rate / forces, "error": moved.error / forces},
         {"label": f"{who}, changes of Q per second", "value": rate / seconds, "error": moved.error / seconds},
-        {"label": f"{who}, tau_int(Q^2), trajectories", "value": q2.tau_int, "error": finite(q2.tau_int_error)},
+        {"label": f"{who}, tau_int(Q^2), trajectories", **_known(q2.tau_int, q2.tau_int_error)},
     ]
     if plain is None:
         del accept["goal"]
         return [*rows, {"label": f"{who}, <Q^2>", "value": q2.value, "error": finite(q2.error)}]
     for name, cost in (("force", lambda t: t.forces), ("second", lambda t: t.seconds)):
         value, error = moved.over(plain, cost)
-        row: Row = {"label": f"{who}, changes of Q per {name}, over plain HMC", "value": value, "error": finite(error)}
+        row: Row = {"label": f"{who}, changes of Q per {name}, over plain HMC", **_known(value, error)}
         if goal is not None and name == "force":
             row |= {"goal": f">= {goal:g}", "reached": value >= goal}
         rows.append(row)
     return [*rows, exact_row(f"{who}, <Q^2>", q2), exact_row(f"{who}, plaquette", mean)]
 
 
-def force_cost(action: Action, base: Action, batch: int = 64, repeats: int = 10) -> float:
+def _known(value: float, error: float) -> Row:
+    """Value and error of a row; words where too little was seen for a number."""
+    return {"value": value, "error": finite(error)} if math.isfinite(value) else {"value": "too few changes seen"}
+
+
+def force_cost(action: Action, base: Action, batch: int = 256, repeats: int = 5) -> float:
     """Seconds of one force over those of another, fields and batch the same."""
     z = action.space.haar(batch, torch.Generator().manual_seed(1), torch.float64)
     times = []
