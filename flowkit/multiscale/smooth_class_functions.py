@@ -1,13 +1,15 @@
 """Class functions of U(1) whose density has a continuous slope, for HMC in base variables."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.kernels.class_link import class_link, serves
 from flowkit.multiscale.class_functions import ClassFunctionConditional, part_below
 from flowkit.multiscale.conditional import LinkConditional
+from flowkit.multiscale.doubling import Loops
 
 
 class _Row(NamedTuple):
@@ -60,6 +62,7 @@ class SmoothClassFunctionConditional(ClassFunctionConditional):
         to_row, to_cell = n / 2 * (math.pi / self.rows), n * (2 * math.pi / cells)
         self.register_buffer("sin_w", ((half_w[:, None] * n).sin() * to_row).to(dtype), persistent=False)
         self.register_buffer("sin_phi", ((phi[:, None] * n).sin() * to_cell).to(dtype), persistent=False)
+        self._kept: tuple[tuple[Any, ...], _Table] | None = None
 
     def _table(self) -> _Table:  # type: ignore[override]
         even, odd = 2 * self.coefficients * self.cos_w, -2 * self.coefficients * self.sin_w
@@ -120,6 +123,26 @@ class SmoothClassFunctionConditional(ClassFunctionConditional):
             slope = _cubic(*ends, t).clamp(min=torch.finfo(t.dtype).tiny)
             t = (t - (_quartic(*ends, t) - mass) / slope).clamp(0, 1)
         return (cell + t) / self.cells
+
+    def from_base(self, u: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
+        table = self._known_table()
+        if not serves(u, table.nodes):
+            return super().from_base(u, rest)
+        left, right = rest
+        w = self.group.wrap(left - right)
+        frame = w / 2 - left
+        x, logq = class_link(self._place(u, frame), w, *table, self.cells)
+        return self.group.wrap(frame + (2 * x - 1) * math.pi), logq
+
+    def _known_table(self) -> _Table:
+        """The table; made once for weights that stay as they are."""
+        c = self.coefficients
+        if c.requires_grad:
+            return self._table()
+        key = (c.data_ptr(), c._version, c.dtype, c.device)
+        if self._kept is None or self._kept[0] != key:
+            self._kept = (key, self._table())
+        return self._kept[1]
 
     @classmethod
     def of(cls, model: ClassFunctionConditional, cells: int = 256) -> "SmoothClassFunctionConditional":
