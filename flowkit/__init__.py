@@ -26,7 +26,8 @@ if TYPE_CHECKING:
         Wilson as Wilson,
         as_double_well as as_double_well,
     )
-    from flowkit.comparison import Comparison as Comparison, compare as compare, tune_length as tune_length
+    from flowkit.comparison import compare as compare, tune_length as tune_length
+    from flowkit.costs import Comparison as Comparison
     from flowkit.ensemble import Ensemble as Ensemble, draw as draw, run as run
     from flowkit.flow import Flow as Flow, gauge_flow as gauge_flow, scalar_flow as scalar_flow
     from flowkit.groups import SUN as SUN, U1 as U1, Group as Group, Real as Real
@@ -174,7 +175,8 @@ _CONTENTS = {
     "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "Sampler"],
     "ensemble": ["Ensemble", "draw", "run"],
     "job": ["Job", "start"],
-    "comparison": ["Comparison", "compare", "tune_length"],
+    "comparison": ["compare", "tune_length"],
+    "costs": ["Comparison"],
     "stats": ["Estimate"],
 }
 _MODULES = ("exact", "losses", "panels", "schedules", "stats", "testing")
