@@ -48,20 +48,20 @@ class Tunnelling(NamedTuple):
         return value, value * math.hypot(self.error / self.rate, other.error / other.rate)
 
 
-def train_multiscale(space: Space, beta: float, seed: int, steps: int = 30, batch: int = 2048) -> Multiscale:
+def train_multiscale(
+    space: Space, beta: float, seed: int, batch: int = 2048, cells: int = CELLS, most: int = 30
+) -> Multiscale:
     """The multiscale model of U(1) for Wilson's action, by natural gradient until the steps are small. Its tables are
     finer than by default: they are smoothed later, and what training adapts to their kinks is then an error.
     """
     step = NaturalGradientStep()
 
     def enough(trainer: Trainer) -> None:
-        if step.progress == 1 and step.predicted < 1e-8:
+        if step.progress == 1 and step.predicted < 1e-5 / cells:
             trainer.stop()
 
-    model = multiscale_flow(space, links=lambda _: ClassFunctionConditional(16, CELLS))
-    Trainer(model, Wilson(space, beta), batch=batch, step=step, seed=seed, callbacks=[enough]).fit(
-        steps, progress=False
-    )
+    model = multiscale_flow(space, links=lambda _: ClassFunctionConditional(16, cells))
+    Trainer(model, Wilson(space, beta), batch=batch, step=step, seed=seed, callbacks=[enough]).fit(most, progress=False)
     return model.requires_grad_(False)
 
 
@@ -174,12 +174,12 @@ def fthmc_u1(
 
 def _rows(quick: bool, sides: tuple[int, ...], steps: int, n: int, seed: int) -> list[Row]:
     space = links((8, 8), U1())
-    batch = 512 if quick else 2048
+    batch, cells = (512, 256) if quick else (2048, CELLS)
     begun = time.perf_counter()
-    base = train_multiscale(space, BASE, seed, batch=batch)
+    base = train_multiscale(space, BASE, seed, batch, 256)
     couplings = train_couplings(space, base, seed, steps, 64 if quick else 256)
     first = time.perf_counter() - begun
-    model = train_multiscale(space, BETA, seed, batch=batch)
+    model = train_multiscale(space, BETA, seed, batch, cells)
     second = time.perf_counter() - begun - first
     rows = [
         seconds_row("plaquette couplings, training on 8x8, seconds", first, MOST_SECONDS),
@@ -197,7 +197,7 @@ def _rows(quick: bool, sides: tuple[int, ...], steps: int, n: int, seed: int) ->
         if side < 32:  # a chain there would take as long as all the rest
             maps = {"plaquette couplings": couplings.on(here), **maps}
         if side > 8 and not quick:
-            again = train_multiscale(here, BETA, seed, batch=max(512, batch * 64 // here.volume))
+            again = train_multiscale(here, BETA, seed, max(512, batch * 64 // here.volume), cells)
             maps["multiscale, trained here"] = again.smooth()
         for name, f in maps.items():
             pulled = action.pullback(f)
