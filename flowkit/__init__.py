@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Refinement as Refinement,
         ScalarMultiscale as ScalarMultiscale,
         ScaleNumbers as ScaleNumbers,
+        SmoothClassFunctionConditional as SmoothClassFunctionConditional,
         StapleFlow as StapleFlow,
         SU2ClassFunctionConditional as SU2ClassFunctionConditional,
         by_scale as by_scale,
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
         Spline as Spline,
         TangentMixture as TangentMixture,
         Transform as Transform,
+        plaquette_couplings as plaquette_couplings,
     )
 
 __version__ = "0.1.0"
@@ -149,6 +151,7 @@ _CONTENTS = {
         "Spline",
         "TangentMixture",
         "Transform",
+        "plaquette_couplings",
     ],
     "flow": ["Flow", "gauge_flow", "scalar_flow"],
     "multiscale": [
@@ -163,6 +166,7 @@ _CONTENTS = {
         "SU2ClassFunctionConditional",
         "ScalarMultiscale",
         "ScaleNumbers",
+        "SmoothClassFunctionConditional",
         "StapleFlow",
         "by_scale",
         "decimated_action",

@@ -133,6 +133,15 @@ def check_group(group: Group, dtype: torch.dtype = torch.float64) -> None:
     require_close(group.log(a), w, f"{group}: log(exp(w)) near the identity", tolerance)
     small = 1e-3 * w
     require_close(group.tangent(group.exp(small)), small, f"{group}: tangent", 1e-6)
+    f = torch.randn(w.shape, generator=seeded(6), dtype=dtype)
+    again = group.coordinates_of_gradient(a, group.covector(a, f))
+    require_close(again, f, f"{group}: a gradient from coordinates and back", tolerance)
+    v, x = torch.zeros_like(w).requires_grad_(), a.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(group.compose(group.exp(v), a).sum().abs(), v)
+    (ambient,) = torch.autograd.grad(x.sum().abs(), x)
+    require_close(
+        group.coordinates_of_gradient(a, ambient), slope, f"{group}: the coordinates of a gradient", tolerance
+    )
     require((group.defect(a) <= 50 * eps).all(), f"{group}: exp leaves the group by {group.defect(a).max():.2g}.")
     same(group, group.project(a), a, f"{group}: project moves an element", tolerance)
     spoilt = torch.full_like(a, math.nan)

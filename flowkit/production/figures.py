@@ -328,6 +328,15 @@ FIGURES = {
             "1e4 points alone, fewer updates, one import",
         ),
         Figure(
+            "fthmc-u1",
+            "U(1) in two dimensions, beta = 6, 8x8 to 32x32: HMC in the coordinates of flows trained on 8x8",
+            "flowkit.production.studies.fthmc:fthmc_u1",
+            "Foreman et al., 2112.01586",
+            "HMC frozen, HMC through the flow tunnels; about 4 h of training on one A100",
+            900,
+            "8x8 alone, few steps of training and few trajectories",
+        ),
+        Figure(
             "u1-step-ratio",
             "Time of a training step on active sites alone, over that on all sites, U(1) 8x8 and 16x16",
             "flowkit.production.studies.u1:u1_step_ratio",

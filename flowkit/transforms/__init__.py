@@ -5,7 +5,7 @@ from flowkit.transforms.base import Chain, Transform
 from flowkit.transforms.circular import Circular
 from flowkit.transforms.coupling import CheckerboardCoupling
 from flowkit.transforms.fourier import FourierScale
-from flowkit.transforms.gauge import GaugeCoupling
+from flowkit.transforms.gauge import GaugeCoupling, plaquette_couplings
 from flowkit.transforms.gradient_flow import GradientFlow
 from flowkit.transforms.matrix_coupling import MatrixCoupling
 from flowkit.transforms.pointwise import (
@@ -43,4 +43,5 @@ __all__ = [
     "Spline",
     "TangentMixture",
     "Transform",
+    "plaquette_couplings",
 ]
