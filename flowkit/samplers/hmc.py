@@ -90,10 +90,10 @@ class HMC(Sampler):
         """The end of the trajectory that starts at (x, p). From (x', -p') it leads back to (x, -p)."""
         G, h = self.space.group, self.step_size
         drifts, kicks = schedule(self.integrator, self.steps)
-        x = G.compose(G.exp(drifts[0] * h * p), x)
+        x = G.move(x, p, drifts[0] * h)
         for drift, kick in zip(drifts[1:], kicks, strict=True):
-            p = p + kick * h * self.action.force(x)
-            x = G.compose(G.exp(drift * h * p), x)
+            p = torch.add(p, self.action.force(x), alpha=kick * h)
+            x = G.move(x, p, drift * h)
         return x, p
 
     @torch.no_grad()
