@@ -248,6 +248,78 @@ class Ensemble:
         )
 
 
+class Walk:
+    """Chains of a sampler that go on step by step: what `run` and `compare` share.
+
+    action    of the theory whose fields are measured, or None for a sampler without one; `space` is that of the fields
+    bad       updates so far without a finite weight or action
+    others    as `run`
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        sampler: Steps,
+        rng: torch.Generator,
+        *,
+        chains: int = 16,
+        every: int = 1,
+        start: Tensor | None = None,
+    ):
+        _whole("chains", chains, 1)
+        _whole("every", every, 1)
+        self.sampler, self.rng, self.every = sampler, rng, every
+        self._coordinates: Action | None = getattr(sampler, "action", None)
+        self.action = None if self._coordinates is None else self._coordinates.theory
+        self.space = sampler.space if self.action is None else self.action.space
+        if start is None:
+            own = getattr(sampler, "start", None)
+            start = own(chains, rng) if own else sampler.space.cold(chains, like=torch.empty(0))
+        self.chains = len(start)
+        self.state = sampler.init(start)
+        self.bad = torch.zeros((), dtype=torch.long, device=self.state.S.device)
+
+    @torch.no_grad()
+    def thermalise(self, steps: int) -> None:
+        """Steps that are not counted; a sampler with `tune` sets its step size in them."""
+        tune = getattr(self.sampler, "tune", None)
+        if tune is not None:
+            self.state = tune(self.state, self.rng, steps)
+            return
+        for _ in range(steps):
+            self.state, _ = self.sampler.step(self.state, self.rng)
+
+    @torch.no_grad()
+    def step(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """The fields of the theory after `every` more steps, [chains, *space.shape], and numbers of each chain."""
+        state = self.state
+        accepted = torch.zeros((), dtype=torch.float64, device=state.S.device)
+        for _ in range(self.every):
+            state, info = self.sampler.step(state, self.rng)
+            accepted = accepted + info["accept"].double()
+            self.bad = self.bad + info["invalid"].sum() if "invalid" in info else self.bad
+        finite = state.S.isfinite()
+        if not finite.all():  # a sampler that lets NaN through: those chains go back to their last stored step
+            self.bad = self.bad + (~finite).sum()
+            state = _choose(finite, state, self.state)
+        self.state, x, S = state, state.x, state.S
+        logq = getattr(state, "logq", None)
+        if self._coordinates is not None and self._coordinates is not self.action:
+            x, change = self._coordinates.to_theory(x)
+            S, logq = S + change, None if logq is None else logq - change
+        known = {} if logq is None else {"logq": logq, "logw": -S - logq}
+        return x, {"S": S, **info, **known, "accept": accepted / self.every}
+
+    def check(self, done: int, most: int, max_bad: float) -> None:
+        """Raises    EnsembleError where more than max_bad of the updates of `most` stored steps were invalid"""
+        updates = most * self.every * self.chains
+        if int(self.bad) > max_bad * updates:
+            raise EnsembleError(
+                f"The run ended at stored step {done} of {most}: {int(self.bad)} updates had no finite action or "
+                f"weight, more than {100 * max_bad:g} % of {updates}. {self.sampler.describe()}"
+            )
+
+
 @torch.no_grad()
 def run(
     sampler: Steps,
@@ -266,72 +338,50 @@ def run(
 ) -> Ensemble:
     """Run `chains` chains of a sampler and store n steps of each.
 
+    A sampler of a pullback S(f(z)) - log|det df/dz| walks in z; stored and measured are the fields f(z) of the theory
+    and their S, so that `run(HMC(action.pullback(flow.transform)), ...)` gives an ensemble of `action`.
+
     sampler       a Sampler, or anything with space, init(x), step(state, rng) and describe()
     thermalise    steps before the first stored one; a sampler with `tune` sets its step size in them
     every         steps from one stored step to the next
     rng           a generator, a seed, or None for a fresh seed; a seed is recorded
     observe       observables measured during the run, on the device of the chains
     keep          whether configurations are stored, on the CPU; at most max_bytes
-    start         [chains, *space.shape]; by default the sampler's own start, else a cold one
+    start         [chains, *space.shape], in the coordinates z of a pullback; by default the sampler's own start, else a
+                  cold one
     max_bad       share of invalid updates (no finite weight or action) past which the run ends; they are never accepted
     Raises        ValueError for numbers out of range; EnsembleError past max_bad or max_bytes, or where an observable
                   is not finite
     """
-    for name, value, least in (("n", n, 1), ("chains", chains, 1), ("every", every, 1), ("thermalise", thermalise, 0)):
-        _whole(name, value, least)
-    space = sampler.space
+    _whole("n", n, 1)
+    _whole("thermalise", thermalise, 0)
     device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
     generator, seed = _generator(rng, device)
-    if start is None:
-        own = getattr(sampler, "start", None)
-        start = own(chains, generator) if own else space.cold(chains, like=torch.empty(0))
-    chains = len(start)
-    x = _room(n, start, max_bytes) if keep else None
-    columns = _Columns(n, chains, observe, space)
-    state = sampler.init(start)
-    if hasattr(sampler, "tune"):
-        state = sampler.tune(state, generator, thermalise)
-    else:
-        for _ in range(thermalise):
-            state, _ = sampler.step(state, generator)
-    good, bad = state, torch.zeros((), dtype=torch.long, device=state.S.device)
+    walk = Walk(sampler, generator, chains=chains, every=every, start=start)
+    x = _room(n, walk.state.x, max_bytes) if keep else None
+    walk.thermalise(thermalise)
+    columns = _Columns(n, walk.chains, observe, walk.space)
     for i in _progress(n, progress):
-        accepted = torch.zeros((), dtype=torch.float64, device=state.S.device)
-        for _ in range(every):
-            state, info = sampler.step(state, generator)
-            accepted = accepted + info["accept"].double()
-            bad = bad + info["invalid"].sum() if "invalid" in info else bad
-        finite = state.S.isfinite()
-        if not finite.all():  # a sampler that lets NaN through: those chains go back to their last stored step
-            bad = bad + (~finite).sum()
-            state = _choose(finite, state, good)
-        good = state
-        if int(bad) > max_bad * n * every * chains:
-            raise EnsembleError(
-                f"The run ended at stored step {i + 1} of {n}: {int(bad)} updates had no finite action or weight, more "
-                f"than {100 * max_bad:g} % of {n * every * chains}. {sampler.describe()}"
-            )
+        fields, values = walk.step()
+        walk.check(i + 1, n, max_bad)
         if x is not None:
-            x[i] = state.x
-        logq = getattr(state, "logq", None)
-        known = {} if logq is None else {"logq": logq, "logw": -state.S - logq}
-        columns.store(i, state.x, {"S": state.S, **info, **known, "accept": accepted / every})
+            x[i] = fields
+        columns.store(i, fields, values)
     series, left_out = columns.finish()
-    action = getattr(sampler, "action", None)
     return Ensemble(
-        space,
+        walk.space,
         x,
         series,
-        action=action,
+        action=walk.action,
         provenance=_provenance(
-            action,
+            walk.action,
             seed,
             sampler=sampler.describe(),
             n=n,
-            chains=chains,
+            chains=walk.chains,
             every=every,
             thermalise=thermalise,
-            invalid=int(bad),
+            invalid=int(walk.bad),
             left_out=left_out,
         ),
     )

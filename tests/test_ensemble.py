@@ -122,6 +122,40 @@ def test_a_run_starts_where_it_is_told_and_keeps_the_dtype():
     assert torch.equal(e.x, start.expand(4, *start.shape))
 
 
+def cubic(z):
+    return z + z**3 / 3, z.square().log1p().flatten(1).sum(1)
+
+
+def halved(z):
+    return z / 2, torch.full((len(z),), -SPACE.dof * math.log(2.0), dtype=z.dtype)
+
+
+def test_chains_in_the_coordinates_of_a_pullback_give_an_ensemble_of_the_theory():
+    """Through two maps one inside the other: fields, S, log w and the exact values are the theory's own."""
+    theory = Gauss(SPACE)
+    pulled = theory.pullback(cubic).pullback(halved)
+    assert pulled.theory is theory
+    assert theory.theory is theory
+    start = torch.zeros(64, *SPACE.shape, dtype=torch.float64)
+    e = run(fk.HMC(pulled, 1.0, steps=4), 400, thermalise=20, start=start, rng=1, observe=(fk.phi_squared,))
+    assert e.action is theory
+    assert (theory(e.x.flatten(0, 1)) - e.series["S"].flatten()).abs().max() < 1e-12
+    assert torch.allclose(e.history("phi_squared").flatten(), fk.phi_squared(SPACE, e.x.flatten(0, 1)))
+    for name in ("phi_squared", "S"):
+        assert e.mean(name).exact == theory.exact(name)
+        assert e.mean(name).within(sigmas=3)
+    assert e.logw_under(Normal(SPACE)).std() < 1e-6  # the theory is this prior, and S is that of f(z)
+    blind = run(fk.HMC(theory, 1.0, steps=4), 400, thermalise=20, start=start, rng=1)
+    assert not torch.equal(blind.x, e.x)
+
+
+def test_a_proposal_in_the_coordinates_of_a_pullback_has_the_log_density_of_the_theorys_field():
+    e = run(IndependenceMetropolis(Normal(SPACE, sigma=2.0), Gauss(SPACE).pullback(halved)), 50, chains=4, rng=2)
+    assert torch.allclose(e.series["logq"], Normal(SPACE).log_prob(e.x.flatten(0, 1)).double().view(50, 4), atol=1e-5)
+    assert e.series["logw"].std() < 1e-5
+    assert e.series["accept"].mean() == 1
+
+
 def test_without_configurations_only_what_was_observed_is_known():
     e = run(Toy(), 100, chains=2, rng=1, keep=False, observe=(fk.phi_squared,))
     assert e.x is None

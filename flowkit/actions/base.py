@@ -69,6 +69,15 @@ class Action(ABC):
         """Exact ln Z for the measure in which priors give log q (Haar on links, flat on sites), or None."""
         return None
 
+    @property
+    def theory(self) -> "Action":
+        """The action whose fields are measured: this one, or the one that a pullback pulled back."""
+        return self
+
+    def to_theory(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The fields of `theory` of x, and theory(fields) - self(x), [batch]; x and 0, but for a pullback."""
+        return x, x.real.new_zeros(len(x))
+
     def pullback(self, transform: Map) -> "Pullback":
         """The same physics in the coordinates z of x = f(z): S'(z) = S(f(z)) - log|det df/dz|."""
         return Pullback(self, transform)
@@ -160,7 +169,7 @@ class Multiple(Action):
 class Pullback(Action):
     """S'(z) = S(f(z)) - log|det df/dz|, x = f(z): the theory in the coordinates of the prior.
 
-    A chain of it holds z: an observable of the theory is measured on f(z), `transform(z)[0]`, and not on z.
+    A chain of it holds z; `run` stores and measures the theory's fields f(z), `to_theory(z)[0]`, and their S.
     HMC on it is field-transformation HMC (Luescher, 0907.5491; 2112.01586).
     """
 
@@ -204,6 +213,17 @@ class Pullback(Action):
             memo |= {id(b): b for b in f.buffers()}
             self._frozen, self._weights = copy.deepcopy(f, memo), where
         return self._frozen
+
+    @property
+    def theory(self) -> Action:
+        """The innermost action, whose fields are measured."""
+        return self.action.theory
+
+    def to_theory(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """f(z) and log|det df/dz|, through every pullback."""
+        y, logdet = self.transform(x)
+        y, more = self.action.to_theory(y)
+        return y, logdet + more
 
     def on(self, space: Space) -> Action:
         """The same action and transform on another lattice.

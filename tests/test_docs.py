@@ -1,0 +1,61 @@
+"""What the documentation shows as code runs, and its pages hold what they promise."""
+
+import re
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import flowkit
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+TEXTS = sorted(DOCS.glob("*.md")) + sorted(DOCS.glob("theory/*.md")) + [ROOT / "README.md"]
+
+
+def blocks(path):
+    return re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["howto", "extending"])
+def test_code_on_a_page_runs(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    scope = {"__name__": f"docs_{name}"}
+    for block in blocks(DOCS / f"{name}.md"):
+        exec(compile(block, f"{name}.md", "exec"), scope)
+    if name == "howto":
+        assert "exact" in capsys.readouterr().out
+
+
+def test_names_of_the_library_exist():
+    for path in TEXTS:
+        for name in re.findall(r"`fk\.(\w+)", path.read_text(encoding="utf-8")):
+            assert name == "NAME" or name in flowkit.__all__, f"{path.name} speaks of fk.{name}"
+
+
+def test_links_between_pages_lead_somewhere():
+    made = {"figures.md", "api.md", "lessons.md"}
+    for path in TEXTS:
+        for target in re.findall(r"\]\(([\w./-]+\.md)\)", path.read_text(encoding="utf-8")):
+            assert target in made or (path.parent / target).is_file(), f"{path.name}: {target}"
+
+
+def test_every_public_name_is_documented(monkeypatch):
+    if find_spec("anywidget") is None:
+        pytest.skip("the panels need the extra lab")
+    monkeypatch.syspath_prepend(str(DOCS))
+    sys.modules.pop("api", None)
+    import api
+
+    text = api.page()
+    for name in flowkit.__all__:
+        known = f"flowkit.{name}" in text or f"fk.{name}" in text or name == "__version__"
+        assert known, f"{name} is not on the page of public names"
+
+
+def test_formulas_are_balanced():
+    for path in DOCS.glob("theory/*.md"):
+        text = path.read_text(encoding="utf-8")
+        assert text.count("$$") % 2 == 0
+        assert text.replace("$$", "").count("$") % 2 == 0, path.name
