@@ -65,11 +65,20 @@ if TYPE_CHECKING:
         trace as trace,
         wilson_loop as wilson_loop,
     )
-    from flowkit.priors import Draw as Draw, FreeField as FreeField, Haar as Haar, Normal as Normal, Prior as Prior
+    from flowkit.priors import (
+        Draw as Draw,
+        Embedded as Embedded,
+        FreeField as FreeField,
+        Haar as Haar,
+        Interleaved as Interleaved,
+        Normal as Normal,
+        Prior as Prior,
+    )
     from flowkit.samplers import (
         HMC as HMC,
         Heatbath as Heatbath,
         IndependenceMetropolis as IndependenceMetropolis,
+        MarkovPrior as MarkovPrior,
         Sampler as Sampler,
     )
     from flowkit.space import Space as Space, links as links, sites as sites
@@ -89,6 +98,9 @@ if TYPE_CHECKING:
         IntervalSpline as IntervalSpline,
         LinkUpdate as LinkUpdate,
         MatrixCoupling as MatrixCoupling,
+        OnEvenSites as OnEvenSites,
+        OnSublattices as OnSublattices,
+        Prolongation as Prolongation,
         RealSpline as RealSpline,
         Residual as Residual,
         Spectral as Spectral,
@@ -116,7 +128,7 @@ _CONTENTS = {
         "trace",
         "wilson_loop",
     ],
-    "priors": ["Draw", "FreeField", "Haar", "Normal", "Prior"],
+    "priors": ["Draw", "Embedded", "FreeField", "Haar", "Interleaved", "Normal", "Prior"],
     "transforms": [
         "Affine",
         "AffineMap",
@@ -131,6 +143,9 @@ _CONTENTS = {
         "IntervalSpline",
         "LinkUpdate",
         "MatrixCoupling",
+        "OnEvenSites",
+        "OnSublattices",
+        "Prolongation",
         "RealSpline",
         "Residual",
         "Spectral",
@@ -165,7 +180,7 @@ _CONTENTS = {
     "natural_level_step": ["NaturalLevelStep"],
     "level_step": ["LevelStep"],
     "history": ["History"],
-    "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "Sampler"],
+    "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "MarkovPrior", "Sampler"],
     "ensemble": ["Ensemble", "draw", "run"],
     "stats": ["Estimate"],
 }

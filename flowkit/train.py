@@ -61,7 +61,7 @@ class TrainingStep(ABC):
 
         Raises    ValueError for a flow without log q, or with nothing to train
         """
-        if not flow.normalised:
+        if not (flow.normalised or flow.up_to_constant):
             raise ValueError("Training needs log q, and the flow's prior is not normalised.")
         trainable = [(name, p) for name, p in flow.named_parameters() if p.requires_grad]
         if not trainable:
@@ -235,7 +235,7 @@ class Trainer:
         self.history = History(COLUMNS)
         self.step = self.total = 0
         self.status, self.error = "idle", None  # type: tuple[str, str | None]
-        self._log_z = action.log_z()
+        self._log_z = action.log_z() if flow.normalised else None
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._go, self._stop, self._ended = threading.Event(), threading.Event(), threading.Event()

@@ -1,4 +1,4 @@
-"""The nearest-neighbour action of scalar fields and its force, S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 ].
+"""The action of scalar fields and its force, S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 ].
 
 On a CPU by a C kernel, one pass over memory; elsewhere, or without a compiler, through torch with the same results.
 """

@@ -3,6 +3,7 @@
 from flowkit.transforms.affine import Affine
 from flowkit.transforms.base import Chain, Transform
 from flowkit.transforms.circular import Circular
+from flowkit.transforms.coarser import OnEvenSites, OnSublattices, Prolongation
 from flowkit.transforms.coupling import CheckerboardCoupling
 from flowkit.transforms.fourier import FourierScale
 from flowkit.transforms.gauge import GaugeCoupling
@@ -33,7 +34,10 @@ __all__ = [
     "IntervalSpline",
     "LinkUpdate",
     "MatrixCoupling",
+    "OnEvenSites",
+    "OnSublattices",
     "PointwiseMap",
+    "Prolongation",
     "RealSpline",
     "Residual",
     "Spectral",

@@ -110,7 +110,8 @@ class CheckerboardCoupling(Transform):
             weight, bias = conv.weight, conv.bias
         else:
             squares = self.scale.first[0]
-            assert isinstance(squares, SiteConv) and squares.bias is not None
+            assert isinstance(squares, SiteConv)
+            assert squares.bias is not None
             weight, bias = torch.cat([squares.weight, conv.weight]), F.pad(squares.bias, (0, 1))
         weight = torch.cat([weight[:, 0].index_select(1, where.odd), bias[:, None]], 1)
         return affine_coupling.affine_coupling(x, weight, where, self.z2, back)
