@@ -5,7 +5,7 @@ from flowkit.transforms.base import Chain, Transform
 from flowkit.transforms.circular import Circular
 from flowkit.transforms.coarser import OnEvenSites, OnSublattices, Prolongation
 from flowkit.transforms.coupling import CheckerboardCoupling
-from flowkit.transforms.fourier import FourierScale
+from flowkit.transforms.fourier import FourierModes, FourierScale
 from flowkit.transforms.gauge import GaugeCoupling
 from flowkit.transforms.matrix_coupling import MatrixCoupling
 from flowkit.transforms.pointwise import (
@@ -29,6 +29,7 @@ __all__ = [
     "CircleSpline",
     "Circular",
     "DistributionConverter",
+    "FourierModes",
     "FourierScale",
     "GaugeCoupling",
     "IntervalSpline",
