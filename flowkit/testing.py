@@ -274,9 +274,7 @@ def jacobian(transform: Transform, x: Tensor) -> Tensor:
     return logdet
 
 
-def check_transform(
-    transform: Transform, x: Tensor | None = None, local: bool = True, periodic: bool = True
-) -> None:
+def check_transform(transform: Transform, x: Tensor | None = None, local: bool = True, periodic: bool = True) -> None:
     """Round trip, log-Jacobian, gradients, dtypes, independent fields; a periodic field on twice the sides is mapped to
     the periodic image.
 

@@ -26,7 +26,7 @@ class Interleaved(Prior):
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         parts = 2**self.space.ndim
-        return join_sublattices(self.coarse.sample(n * parts, rng).unflatten(0, (n, parts)))
+        return join_sublattices(torch.unflatten(self.coarse.sample(n * parts, rng), 0, (n, parts)))
 
     def log_prob(self, x: Tensor) -> Tensor:
         parts = split_sublattices(self.space.check(x))

@@ -64,7 +64,7 @@ class MarkovPrior(Prior):
         sampler = self.sampler(self.action)
         state = sampler.init(sampler.start(chains, rng, dtype=self.dtype))
         state = sampler.tune(state, rng, thermalise)
-        kept = []
+        kept: list[Tensor] = []
         while len(kept) * chains < pool:
             for _ in range(every):
                 state, _ = sampler.step(state, rng)

@@ -105,14 +105,15 @@ class CheckerboardCoupling(Transform):
             return None
         side = self.kernel if isinstance(self.kernel, int) else self.kernel[0]
         where = affine_coupling.geometry(self.space.lattice, side, self.moves)
+        weight: Tensor = conv.weight
         if self.scale is None:
             assert conv.bias is not None
-            weight, bias = conv.weight, conv.bias
+            bias: Tensor = conv.bias
         else:
             squares = self.scale.first[0]
             assert isinstance(squares, SiteConv)
             assert squares.bias is not None
-            weight, bias = torch.cat([squares.weight, conv.weight]), F.pad(squares.bias, (0, 1))
+            weight, bias = torch.cat([squares.weight, weight]), F.pad(squares.bias, (0, 1))
         weight = torch.cat([weight[:, 0].index_select(1, where.odd), bias[:, None]], 1)
         return affine_coupling.affine_coupling(x, weight, where, self.z2, back)
 

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class FourierScale(Transform):
         series = torch.stack([torch.cos(n * angle) for n in range(self.order + 1)], -1) @ self.coefficients
         return series - (p2 + self.log_m2.exp()).log() / 2
 
-    def fit(self, x: Tensor) -> "FourierScale":
+    def fit(self, x: Tensor) -> Self:
         """Set the gain by maximum likelihood: x are fields of the theory, and standard normal variables should give
         fields of their two-point function G(p). Minimises sum_p [G(p) / g(p)^2 + log g(p)^2].
 
@@ -47,12 +48,12 @@ class FourierScale(Transform):
         def cost() -> Tensor:
             optimizer.zero_grad()
             log = 2 * self._log_gain()
-            value = (G.to(log) * (-log).exp() + log).mean()
+            value: Tensor = (G.to(log) * (-log).exp() + log).mean()
             value.backward()  # type: ignore[no-untyped-call]
-            return value
+            return value.detach()
 
         with torch.enable_grad():
-            optimizer.step(cost)
+            optimizer.step(cost)  # type: ignore[no-untyped-call]
         return self
 
     def _multiply(self, x: Tensor, log_gain: Tensor) -> tuple[Tensor, Tensor]:
