@@ -26,10 +26,12 @@ if TYPE_CHECKING:
         Wilson as Wilson,
         as_double_well as as_double_well,
     )
+    from flowkit.comparison import Comparison as Comparison, compare as compare, tune_length as tune_length
     from flowkit.ensemble import Ensemble as Ensemble, draw as draw, run as run
     from flowkit.flow import Flow as Flow, gauge_flow as gauge_flow, scalar_flow as scalar_flow
     from flowkit.groups import SUN as SUN, U1 as U1, Group as Group, Real as Real
     from flowkit.history import History as History
+    from flowkit.job import Job as Job, start as start
     from flowkit.level_step import LevelStep as LevelStep
     from flowkit.model import Model as Model
     from flowkit.multiscale import (
@@ -184,6 +186,8 @@ _CONTENTS = {
     "history": ["History"],
     "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "MarkovPrior", "Sampler"],
     "ensemble": ["Ensemble", "draw", "run"],
+    "job": ["Job", "start"],
+    "comparison": ["Comparison", "compare", "tune_length"],
     "stats": ["Estimate"],
 }
 _MODULES = ("exact", "losses", "panels", "schedules", "stats", "testing")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -15,17 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowkit import __version__, stats
+from flowkit import __version__, stats, zarr_files
 from flowkit.actions.base import Action
 from flowkit.observables import Observable
 from flowkit.priors.base import Prior
 from flowkit.samplers.base import State
 from flowkit.space import Space
 from flowkit.stats import Estimate
-from flowkit.store import HEADER_LIMIT, Commit, Draft, Store, StoreError
+from flowkit.store import Store, StoreError
 
 _FORMAT = "flowkit ensemble 1"
-_CHUNK = 2**24  # bytes of configurations in one file, and in one piece that an observable is measured on
 
 
 class EnsembleError(RuntimeError):
@@ -156,7 +155,7 @@ class Ensemble:
     def _pieces(self) -> Iterator[Tensor]:
         assert self.x is not None  # the callers have said so in a sentence
         fields = self.x.flatten(0, 1)
-        rows = max(1, _CHUNK // _row_bytes(fields))
+        rows = max(1, zarr_files.CHUNK // _row_bytes(fields))
         for first in range(0, len(fields), rows):
             yield fields[first : first + rows]
 
@@ -182,26 +181,9 @@ class Ensemble:
         arrays = {"series": torch.stack(list(self.series.values())).double().numpy()}
         if self.x is not None:
             arrays["x"] = self.x.contiguous().numpy()
-        import zarr
-        from zarr.codecs import Crc32cCodec
-        from zarr.storage import MemoryStore
-
         try:
             with Store(path).writing() as draft:
-                files = _Files(draft)
-                group = zarr.create_group(MemoryStore(files), zarr_format=3, attributes=attributes)
-                for name, data in arrays.items():
-                    target = group.create_array(
-                        name,
-                        shape=data.shape,
-                        dtype=data.dtype,
-                        chunks=_chunks(data, axis=1 if name == "series" else 0),
-                        compressors=[Crc32cCodec()],
-                        filters=None,
-                        config={"write_empty_chunks": True},
-                    )
-                    target[...] = data
-                files.finish()
+                zarr_files.write(draft, attributes, arrays, cut={"series": 1})
             return draft.name
         except StoreError as error:
             raise EnsembleError(str(error)) from error
@@ -216,8 +198,8 @@ class Ensemble:
         """
         try:
             opened = Store(path).open(commit)
-            with _zarr_errors():
-                attributes, arrays = _read(opened)
+            with zarr_files.errors():
+                attributes, arrays = zarr_files.read(opened)
             names, provenance, weighted = (attributes[key] for key in ("series", "provenance", "weighted"))
             if attributes["format"] != _FORMAT or not isinstance(provenance, dict) or not isinstance(weighted, bool):
                 raise ValueError(f"it is no {_FORMAT!r}")
@@ -252,6 +234,7 @@ class Walk:
     """Chains of a sampler that go on step by step: what `run` and `compare` share.
 
     action    of the theory whose fields are measured, or None for a sampler without one; `space` is that of the fields
+    seed      last given to the generator
     bad       updates so far without a finite weight or action
     others    as `run`
     """
@@ -260,7 +243,7 @@ class Walk:
     def __init__(
         self,
         sampler: Steps,
-        rng: torch.Generator,
+        rng: torch.Generator | int | None,
         *,
         chains: int = 16,
         every: int = 1,
@@ -268,13 +251,15 @@ class Walk:
     ):
         _whole("chains", chains, 1)
         _whole("every", every, 1)
-        self.sampler, self.rng, self.every = sampler, rng, every
+        device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
+        self.rng, self.seed = _generator(rng, device)
+        self.sampler, self.every = sampler, every
         self._coordinates: Action | None = getattr(sampler, "action", None)
         self.action = None if self._coordinates is None else self._coordinates.theory
         self.space = sampler.space if self.action is None else self.action.space
         if start is None:
             own = getattr(sampler, "start", None)
-            start = own(chains, rng) if own else sampler.space.cold(chains, like=torch.empty(0))
+            start = own(chains, self.rng) if own else sampler.space.cold(chains, like=torch.empty(0))
         self.chains = len(start)
         self.state = sampler.init(start)
         self.bad = torch.zeros((), dtype=torch.long, device=self.state.S.device)
@@ -335,6 +320,7 @@ def run(
     progress: bool = False,
     max_bad: float = 0.01,
     max_bytes: int = 4 * 2**30,
+    each: Callable[[Columns], object] | None = None,
 ) -> Ensemble:
     """Run `chains` chains of a sampler and store n steps of each.
 
@@ -350,23 +336,26 @@ def run(
     start         [chains, *space.shape], in the coordinates z of a pullback; by default the sampler's own start, else a
                   cold one
     max_bad       share of invalid updates (no finite weight or action) past which the run ends; they are never accepted
+    each          called after every stored step with the series so far; True ends the run there
     Raises        ValueError for numbers out of range; EnsembleError past max_bad or max_bytes, or where an observable
                   is not finite
     """
-    _whole("n", n, 1)
-    _whole("thermalise", thermalise, 0)
-    device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
-    generator, seed = _generator(rng, device)
-    walk = Walk(sampler, generator, chains=chains, every=every, start=start)
+    check_numbers(n, chains, every, thermalise)
+    walk = Walk(sampler, rng, chains=chains, every=every, start=start)
     x = _room(n, walk.state.x, max_bytes) if keep else None
     walk.thermalise(thermalise)
-    columns = _Columns(n, walk.chains, observe, walk.space)
+    columns = Columns(n, walk.chains, observe, walk.space)
     for i in _progress(n, progress):
         fields, values = walk.step()
         walk.check(i + 1, n, max_bad)
         if x is not None:
             x[i] = fields
         columns.store(i, fields, values)
+        if each is not None and each(columns) is True:
+            n = i + 1
+            x = None if x is None else x[:n].clone()
+            break
+    seconds = time.perf_counter() - columns.begun
     series, left_out = columns.finish()
     return Ensemble(
         walk.space,
@@ -375,12 +364,13 @@ def run(
         action=walk.action,
         provenance=_provenance(
             walk.action,
-            seed,
+            walk.seed,
             sampler=sampler.describe(),
             n=n,
             chains=walk.chains,
             every=every,
             thermalise=thermalise,
+            seconds=seconds,
             invalid=int(walk.bad),
             left_out=left_out,
         ),
@@ -414,7 +404,7 @@ def draw(
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"draw needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
     generator, seed = _generator(rng, flow.device)
-    columns = _Columns(n, 1, observe, flow.space)
+    columns = Columns(n, 1, observe, flow.space)
     x: Tensor | None = None
     filled = bad = 0
     bar = _progress(-(-n // chunk), progress)
@@ -450,8 +440,12 @@ def draw(
     )
 
 
-class _Columns:
-    """Series that fill up row by row, float64 on the CPU."""
+class Columns:
+    """Series that fill up row by row, float64 on the CPU; another thread may read what is filled.
+
+    filled    rows stored so far
+    begun     when the first of them was begun, on the clock of `time.perf_counter`
+    """
 
     def __init__(self, n: int, chains: int, observe: Sequence[Observable], space: Space):
         names = [obs.name for obs in observe]
@@ -460,6 +454,11 @@ class _Columns:
             raise ValueError(f"Observables of a run have names of their own; got {taken[0]!r} twice.")
         self.shape, self.observe, self.space = (n, chains), observe, space
         self.series: dict[str, Tensor] = {}
+        self.filled, self.begun = 0, time.perf_counter()
+
+    def __getitem__(self, name: str) -> stats.Floats:
+        """The series of that name so far, [filled, chains], without a copy; a row once stored never changes."""
+        return self.series[name][: self.filled].numpy()
 
     def store(self, rows: int | slice, x: Tensor, values: dict[str, Tensor]) -> None:
         for obs in self.observe:
@@ -469,101 +468,14 @@ class _Columns:
         for name, value in values.items():
             column = self.series.setdefault(name, torch.zeros(self.shape, dtype=torch.float64))
             column[rows] = value.to("cpu", torch.float64).view_as(column[rows])
+        self.filled = rows.stop if isinstance(rows, slice) else rows + 1
 
     def finish(self) -> tuple[dict[str, Tensor], list[str]]:
         """The series, and the names of those left out: what a sampler tells of proposals it refused may be infinite."""
-        self.series.pop("invalid", None)  # counted in the provenance
-        left_out = [name for name, values in self.series.items() if not values.isfinite().all()]
-        return {name: values for name, values in self.series.items() if name not in left_out}, left_out
-
-
-class _Files(MutableMapping[str, Any]):
-    """The files of a commit as zarr sees them: buffers by name, written to a draft or read and compared."""
-
-    def __init__(self, files: Draft | Commit):
-        self._files = files
-        self._json: dict[str, Any] = {}  # zarr writes its metadata more than once
-
-    def __setitem__(self, name: str, buffer: Any) -> None:
-        if not isinstance(self._files, Draft):
-            raise TypeError("a commit is read, not written")
-        if name.endswith(".json"):
-            self._json[name] = buffer
-        else:
-            self._files.write(name, buffer.to_bytes())
-
-    def finish(self) -> None:
-        """Write the metadata."""
-        if isinstance(self._files, Draft):
-            for name, buffer in self._json.items():
-                self._files.write(name, buffer.to_bytes())
-
-    def __getitem__(self, name: str) -> Any:
-        from zarr.core.buffer import default_buffer_prototype
-
-        if name in self._json:
-            return self._json[name]
-        if name not in self._files.files:
-            # zarr would take a chunk that is missing for one full of zeros.
-            raise ValueError(f"the chunk {name} is missing") if "/c/" in name else KeyError(name)
-        if isinstance(self._files, Draft):
-            raise KeyError(name)
-        if name.endswith(".json") and self._files.files[name].size > HEADER_LIMIT:
-            raise ValueError(f"{name} is over 1 MiB")
-        return default_buffer_prototype().buffer.from_bytes(self._files.read(name))
-
-    def __delitem__(self, name: str) -> None:
-        del self._json[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({**self._json, **self._files.files})
-
-    def __len__(self) -> int:
-        return len({**self._json, **self._files.files})
-
-
-def _read(commit: Commit) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
-    """Attributes and arrays of a commit. No array is made before files of its size are seen to be there."""
-    import zarr
-    from zarr.storage import MemoryStore
-
-    group = zarr.open_group(MemoryStore(_Files(commit), read_only=True), mode="r", zarr_format=3)
-    arrays = {}
-    for name in ("series", "x"):
-        if name == "x" and "x/zarr.json" not in commit.files:
-            continue
-        array = group[name]
-        codecs = json.loads(_Files(commit)[f"{name}/zarr.json"].to_bytes())["codecs"]
-        if not isinstance(array, zarr.Array) or [codec["name"] for codec in codecs] != ["bytes", "crc32c"]:
-            raise ValueError(f"{name} is no array of plain bytes with crc32c")
-        if array.ndim < 3 or array.dtype.kind not in "fc":
-            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}")
-        grid = [-(-side // chunk) for side, chunk in zip(array.shape, array.chunks, strict=True)]
-        size = math.prod(array.chunks) * array.dtype.itemsize + 4
-        sizes = [entry.size for file, entry in commit.files.items() if file.startswith(f"{name}/c/")]
-        if math.prod(grid) != len(sizes) or set(sizes) != {size}:
-            raise ValueError(
-                f"{name} {list(array.shape)} needs {math.prod(grid)} chunks of {size} bytes; got {len(sizes)}"
-            )
-        arrays[name] = np.asarray(array[...])
-    return dict(group.attrs), arrays
-
-
-@contextmanager
-def _zarr_errors() -> Iterator[None]:
-    """Whatever zarr finds wrong with metadata of any kind, as ValueError."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{type(error).__name__}: {error}"[:500]) from error
-
-
-def _chunks(data: np.ndarray[Any, Any], axis: int) -> tuple[int, ...]:
-    """Chunks that cut one axis alone, of at most _CHUNK bytes where a row allows it."""
-    row = max(1, data.nbytes // data.shape[axis])
-    return tuple(min(side, max(1, _CHUNK // row)) if i == axis else side for i, side in enumerate(data.shape))
+        series = {name: values[: self.filled] for name, values in self.series.items()}
+        series.pop("invalid", None)  # counted in the provenance
+        left_out = [name for name, values in series.items() if not values.isfinite().all()]
+        return {name: values for name, values in series.items() if name not in left_out}, left_out
 
 
 def _names(names: object) -> bool:
@@ -574,6 +486,12 @@ def _finite(name: str, values: Tensor) -> None:
     bad = int((~values.isfinite()).sum())
     if bad:
         raise EnsembleError(f"An ensemble stores finite numbers; {name} has {bad} NaN or infinite of {values.numel()}.")
+
+
+def check_numbers(n: int, chains: int, every: int, thermalise: int) -> None:
+    """Raise ValueError for numbers of a run that are out of range."""
+    for name, value, least in (("n", n, 1), ("chains", chains, 1), ("every", every, 1), ("thermalise", thermalise, 0)):
+        _whole(name, value, least)
 
 
 def _whole(name: str, value: object, least: int) -> None:

@@ -8,6 +8,7 @@ mean are worth N / (2 tau_int) independent ones (Wolff, hep-lat/0306017; pyerror
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,13 @@ def format_error(value: float, error: float) -> str:
         return f"{round(value, decimals):.0f}({round(error, decimals):.0f})"
     digits = f"{error:.{decimals}f}" if round(error, decimals) >= 1 else f"{round(error * 10**decimals)}"
     return f"{value:.{decimals}f}({digits})"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns of text, as wide as their longest entry."""
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def estimate(chains: ArrayLike, *, S: float = 2.0) -> Estimate:
@@ -191,9 +199,9 @@ def autocorrelation(chains: ArrayLike, *, S: float = 2.0) -> Autocorrelation:
     Raises    ValueError for fewer than 8 steps, for values that are all equal, and as `estimate`
     """
     x = _chains(chains, "autocorrelation")
-    if len(x) < _SHORTEST or _constant(x):
-        what = f"{len(x)} steps" if len(x) < _SHORTEST else "values that are all equal"
-        raise ValueError(f"autocorrelation needs at least {_SHORTEST} steps of a value that changes; got {what}.")
+    if len(x) < SHORTEST or _constant(x):
+        what = f"{len(x)} steps" if len(x) < SHORTEST else "values that are all equal"
+        raise ValueError(f"autocorrelation needs at least {SHORTEST} steps of a value that changes; got {what}.")
     obs = _gamma(x, S)
     rho, tau, error = obs.e_rho[_NAME], obs.e_n_tauint[_NAME], obs.e_n_dtauint[_NAME]
     return Autocorrelation(rho, tau, error, int(obs.e_windowsize[_NAME]))
@@ -245,7 +253,7 @@ def tail_check(logw_flow: ArrayLike, logw_other: ArrayLike, *, level: float = 0.
     other = _chains(logw_other, "tail_check")
     if len(flow) < 100:
         raise ValueError(f"tail_check needs at least 100 draws of the flow; got {len(flow)}.")
-    if len(other) >= _SHORTEST and not _constant(other):
+    if len(other) >= SHORTEST and not _constant(other):
         tau = float(_gamma(other, 2.0).e_tauint[_NAME])
         other = other[:: max(1, round(2 * tau))]
     other = other.ravel()
@@ -279,7 +287,7 @@ def tail_check(logw_flow: ArrayLike, logw_other: ArrayLike, *, level: float = 0.
     return TailCheck(p < level, p, unseen, n, m, verdict)
 
 
-_NAME, _SHORTEST = "chains", 8
+_NAME, SHORTEST = "chains", 8  # steps that an autocorrelation needs
 
 
 def _chains(values: Any, who: str) -> Floats:
@@ -332,7 +340,7 @@ def _estimate(
         tau, tau_error = 0.5, 0.0
         error = float(series.std(ddof=1) / math.sqrt(total)) if total > 1 else 0.0
     else:
-        if n < _SHORTEST:
+        if n < SHORTEST:
             note = f"no error: chains of {n} steps tell no autocorrelation"
             return Estimate(value, math.nan, math.nan, math.nan, total, note)
         obs = _gamma(series, S)

@@ -9,7 +9,6 @@ import math
 import os
 import threading
 import time
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from flowkit import checkpoint as files
 from flowkit.actions import Action
+from flowkit.background import Background
 from flowkit.history import History
 from flowkit.losses import LossFunction, named, path_gradient
 from flowkit.priors import Prior
@@ -181,7 +181,7 @@ def _quality(report: Report) -> tuple[Tensor, Tensor, Tensor]:
     return ess, _acceptance(logw), -logw.mean()
 
 
-class Trainer:
+class Trainer(Background):
     """Trains a flow towards an action: `fit(steps)` blocks, `start(steps)` runs in a thread.
 
     flow        any Prior with parameters
@@ -195,6 +195,9 @@ class Trainer:
     Raises      TypeError if `flow` is no Prior; ValueError where flow and action live on different spaces, or an
                 option does not fit
     """
+
+    what = "trainer"
+    failure = TrainingError
 
     def __init__(
         self,
@@ -211,7 +214,7 @@ class Trainer:
         schedule: Schedule | None = None,
         anneal: Anneal | None = None,
         seed: int = 1,
-        callbacks: Sequence[Callable[["Trainer"], None]] = (),
+        callbacks: Sequence[Callable[["Trainer"], object]] = (),
     ):
         if not isinstance(flow, Prior) or not isinstance(action, Action):
             names = f"{type(flow).__name__} and {type(action).__name__}"
@@ -226,21 +229,15 @@ class Trainer:
         usual = GradientStep(loss, lr, clip=clip, amsgrad=amsgrad, weight_decay=weight_decay)
         if step is not None and vars(usual) != vars(GradientStep()):
             raise ValueError("loss, lr, clip, amsgrad and weight_decay belong to GradientStep; give them to the step.")
+        super().__init__(callbacks)
         self.flow, self.action, self.batch = flow, action, batch
         self.training_step = step or usual
         self.training_step.prepare(flow)
         self.schedule, self.anneal = schedule or Constant(), anneal
         self.rng = torch.Generator(flow.device).manual_seed(seed)
-        self.callbacks = list(callbacks)
         self.history = History(COLUMNS)
         self.step = self.total = 0
-        self.status, self.error = "idle", None  # type: tuple[str, str | None]
         self._log_z = action.log_z() if flow.normalised else None
-        self._thread: threading.Thread | None = None
-        self._failure: BaseException | None = None
-        self._go, self._stop, self._ended = threading.Event(), threading.Event(), threading.Event()
-        self._go.set()
-        self._ended.set()  # is_alive() would not do: Python 3.11 takes a thread for dead when its join() is interrupted
         self._whole = threading.RLock()  # held while a step changes weights, optimiser and history
         self._pending: list[tuple[int, float, float, float, Tensor, Tensor]] = []
         self._clock = 0.0
@@ -251,56 +248,16 @@ class Trainer:
     # -- running ---------------------------------------------------------------------------------------------------
 
     def start(self, steps: int, *, checkpoint: PathLike | None = None, every: int = 100) -> "Trainer":
-        """Train `steps` more steps in a thread; with `checkpoint`, commit there every so many steps and at the end.
+        """Train `steps` more steps in a thread, after a stop too; with `checkpoint`, commit there every so many steps
+        and at the end.
 
         Raises    RuntimeError while a run goes on; ValueError for steps or every below 1
         """
-        if not self._ended.is_set():
-            raise RuntimeError(f"This trainer is {self.status} at step {self.step}; stop it or wait for its end first.")
         if steps < 1 or every < 1:
             raise ValueError(f"Training needs steps >= 1 and every >= 1; got {steps} and {every}.")
-        self.total, self.error, self._failure = self.step + steps, None, None
-        self._stop.clear()
-        self._ended.clear()
-        self._go.set()
-        self.status = "running"
-        self._thread = threading.Thread(target=self._run, args=(checkpoint, every), name="flowkit-trainer", daemon=True)
-        self._thread.start()
-        return self
-
-    def pause(self) -> None:
-        """Hold after the present step."""
-        if self.status == "running":
-            self._go.clear()
-            self.status = "paused"
-
-    def resume(self) -> None:
-        """Go on after a pause."""
-        if self.status == "paused":
-            self.status = "running"
-            self._go.set()
-
-    def stop(self) -> None:
-        """End after the present step; all that was learnt stays, and `start` goes on from there."""
-        if self.status in ("running", "paused"):
-            self.status = "stopping"
-            self._stop.set()
-            self._go.set()
-
-    def wait(self, timeout: float | None = None) -> "Trainer":
-        """Wait for the end of the run, at most `timeout` seconds. An interrupt (Ctrl-C, or the kernel's) means stop.
-
-        Raises    TrainingError where the run failed
-        """
-        end = math.inf if timeout is None else time.monotonic() + timeout
-        try:
-            while not self._ended.wait(min(0.1, max(0.0, end - time.monotonic()))) and time.monotonic() < end:
-                pass
-        except KeyboardInterrupt:
-            self.stop()
-            self._ended.wait()
-        if self._failure is not None:
-            raise TrainingError(self.error or "Training failed.") from self._failure
+        self._check_ended()
+        self.total = self.step + steps
+        self._begin(lambda: self._run(checkpoint, every))
         return self
 
     def fit(
@@ -327,30 +284,27 @@ class Trainer:
             bar.update(self.step - first - bar.n)
         return self.wait()
 
-    def _run(self, checkpoint: PathLike | None, every: int) -> None:
+    def _where(self) -> str:
+        return f" at step {self.step}"
+
+    def _run(self, checkpoint: PathLike | None, every: int) -> bool:
         self._clock = time.perf_counter()
-        try:
-            while self.step < self.total and not self._stop.is_set():
-                if not self._go.is_set():
-                    with self._whole:
-                        self._flush()
-                    self._go.wait()
-                    self._clock = time.perf_counter()
-                    continue
+        while self.step < self.total and not self._stop.is_set():
+            if not self._go.is_set():
                 with self._whole:
-                    self._one()
-                if checkpoint is not None and self.step % every == 0 and self.step < self.total:
                     self._flush()
-                    self.save(checkpoint)
-            self._flush()
-            if checkpoint is not None:
+                self._go.wait()
+                self._clock = time.perf_counter()
+                continue
+            with self._whole:
+                self._one()
+            if checkpoint is not None and self.step % every == 0 and self.step < self.total:
+                self._flush()
                 self.save(checkpoint)
-            self.status = "finished" if self.step >= self.total else "stopped"
-        except BaseException as error:
-            self.error = str(error) if isinstance(error, TrainingError) else f"{type(error).__name__}: {error}"
-            self._failure, self.status = error, "failed"
-        finally:
-            self._ended.set()
+        self._flush()
+        if checkpoint is not None:
+            self.save(checkpoint)
+        return self.step >= self.total
 
     def _one(self) -> None:
         action = self.anneal.action(self.action, self.step) if self.anneal else self.action
@@ -404,13 +358,7 @@ class Trainer:
                 beta=beta,
                 level=level,
             )
-        for callback in list(self.callbacks):
-            try:
-                callback(self)
-            except Exception as error:
-                self.callbacks.remove(callback)
-                self.error = f"The callback {getattr(callback, '__name__', callback)!s} failed and was dropped: {error}"
-                warnings.warn(self.error, stacklevel=2)
+        self._call_back()
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 

@@ -355,7 +355,7 @@ def test_runs_come_back_with_their_exact_values(tmp_path, toy):
 
 
 def test_many_chunks_and_zeros_are_written_and_other_tools_read_them(tmp_path, monkeypatch):
-    monkeypatch.setattr("flowkit.ensemble._CHUNK", 60)
+    monkeypatch.setattr("flowkit.zarr_files.CHUNK", 60)
     x = torch.zeros(7, 2, *SPACE.shape)  # zarr would leave out chunks of zeros if it were not told
     e = Ensemble(SPACE, x, {"S": torch.zeros(7, 2, dtype=torch.float64), "q": torch.arange(14.0).double().view(7, 2)})
     commit = e.save(tmp_path / "e.zarr")

@@ -27,12 +27,15 @@ ORDER = [
     ["losses"],
     ["train", "schedules", "checkpoint", "natural_gradient"],
     ["samplers", "level_step", "natural_level_step"],
-    ["ensemble", "formats", "model"],
+    ["zarr_files"],
+    ["ensemble", "formats", "job", "model"],
+    ["comparison"],
     ["panels"],
     ["production"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-FREE = {"kernels", "nets", "exact", "store", "stats", "history"}  # these import nothing of flowkit, but nets kernels
+# These import nothing of flowkit, but nets kernels.
+FREE = {"kernels", "nets", "exact", "store", "stats", "history", "background"}
 
 
 def modules() -> list[Path]:

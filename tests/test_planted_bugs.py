@@ -131,8 +131,8 @@ def drifts_that_do_not_add_up(integrator, steps):
     return [drifts[0], *[1 - hmc.OMELYAN if 0.5 < d < 1 else d for d in drifts[1:-1]], drifts[-1]], kicks
 
 
-def drift_from_the_right(self, x, p):
-    G, h = self.space.group, self.step_size
+def drift_from_the_right(self, x, p, step_size=None):
+    G, h = self.space.group, step_size or self.step_size
     drifts, kicks = _schedule(self.integrator, self.steps)
     x = G.compose(x, G.exp(drifts[0] * h * p))
     for drift, kick in zip(drifts[1:], kicks, strict=True):
@@ -141,8 +141,8 @@ def drift_from_the_right(self, x, p):
     return x, p
 
 
-def friction(self, x, p):
-    x, p = _trajectory(self, x, p)
+def friction(self, x, p, step_size=None):
+    x, p = _trajectory(self, x, p, step_size)
     return x, 0.9 * p
 
 

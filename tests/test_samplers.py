@@ -358,6 +358,36 @@ def test_forces_agree_with_finite_differences(name):
     check_force(THEORIES[name], starts(name)[0][:8])
 
 
+@pytest.mark.parametrize("name", ["free", "U1", "SU2"])
+def test_hmc_with_a_randomised_step_size_keeps_its_distribution(name):
+    start, fresh = starts(name)
+    plain = coarse(name)
+    hmc = HMC(plain.action, plain.length, steps=plain.steps, randomise=0.4)
+    check_exp_dh(hmc, start)
+    check_stationary(hmc, start, fresh)
+    check_state(hmc, start[:50])
+    check_randomness(hmc, start)
+    p, h = hmc.momenta(start, seed(2)), hmc.step_sizes(start.real, seed(3))
+    assert h.shape == (len(start), *[1] * (start.dim() - 1))  # every chain has its own
+    assert 0.6 * hmc.step_size <= h.min() < 0.61 * hmc.step_size
+    assert 1.39 * hmc.step_size < h.max() <= 1.4 * hmc.step_size
+    there, p_there = hmc.trajectory(start[:50], p[:50], h := hmc.step_sizes(p[:50], seed(3)))
+    back, p_back = hmc.trajectory(there, -p_there, h)
+    G = hmc.space.group
+    assert (G.compose(back, G.inverse(start[:50])) - G.identity((), start)).abs().max() < 1e-9
+    assert (p_back + p[:50]).abs().max() < 1e-9
+    assert hmc.step_size == plain.step_size
+    assert plain.step_sizes(p, seed()) == plain.step_size
+
+
+def test_another_length_at_the_same_step_size():
+    hmc = HMC(THEORIES["U1"], 1.0, steps=5, integrator="omelyan", target=0.7, randomise=0.1)
+    other = hmc.of_length(2.0)
+    assert other.describe() == {**hmc.describe(), "length": 2.0, "steps": 10, "forces_per_trajectory": 20}
+    assert other.target == 0.7
+    assert hmc.of_length(0.1).steps == 1
+
+
 def test_hmc_on_a_pullback_samples_the_same_theory():
     action = THEORIES["free"]
 
@@ -557,6 +587,9 @@ BAD = [
     (lambda: HMC(THEORIES["U1"], steps=2.5), ValueError, "whole number of steps"),
     (lambda: HMC(THEORIES["U1"], steps=2, step_size=0.5), ValueError, "steps or step_size"),
     (lambda: HMC(THEORIES["U1"], length=0), ValueError, "length > 0; got 0"),
+    (lambda: HMC(THEORIES["U1"], randomise=1.0), ValueError, r"a share in \[0, 1\); got 1\.0"),
+    (lambda: HMC(THEORIES["U1"], randomise=-0.1), ValueError, r"a share in \[0, 1\); got -0\.1"),
+    (lambda: HMC(THEORIES["U1"]).of_length(0.0), ValueError, "length > 0; got 0"),
     (lambda: HMC(THEORIES["U1"], target=1.0), ValueError, "between 0 and 1; got 1.0"),
     (lambda: HMC(THEORIES["U1"], leapfrogs=3), TypeError, "unexpected keyword argument 'leapfrogs'"),
     (lambda: Heatbath(THEORIES["free"]), TypeError, r"needs a Wilson action; got Phi4\("),

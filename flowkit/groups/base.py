@@ -41,8 +41,8 @@ class Group(ABC):
     def exp(self, w: Tensor) -> Tensor:
         """exp(i w^a T_a)."""
 
-    def move(self, x: Tensor, w: Tensor, h: float) -> Tensor:
-        """exp(h w) x."""
+    def move(self, x: Tensor, w: Tensor, h: float | Tensor) -> Tensor:
+        """exp(h w) x; h a number, or a tensor that fits w."""
         return self.compose(self.exp(h * w), x)
 
     @abstractmethod

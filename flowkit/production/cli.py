@@ -15,7 +15,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from flowkit import __version__
-from flowkit.production.figures import FIGURES, Figure, Record, find, table
+from flowkit.production.figures import FIGURES, Figure, Record, find
+from flowkit.stats import table
 
 app = typer.Typer(
     help="Normalizing flows for lattice field theory, with honest errors.",

@@ -8,7 +8,7 @@ import inspect
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -131,13 +131,6 @@ def plus_minus(value: float | str, error: float | None) -> str:
         return value if isinstance(value, str) else f"{value:.6g}"
     digits = max(0, 1 - math.floor(math.log10(error)))
     return f"{value:.{digits}f} ± {error:.{digits}f}"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of text, as wide as their longest entry."""
-    lines = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def find(name: str) -> Figure:
@@ -273,11 +266,11 @@ FIGURES = {
         ),
         Figure(
             "multiscale-u1-2d",
-            "U(1) in two dimensions from 16x16 to 256x256, beta 1 to 16: multiscale with class functions",
+            "U(1) in two dimensions from 16x16 to 256x256, beta 1 to 16: multiscale, staple flows",
             "flowkit.production.studies.multiscale:multiscale_u1_2d",
             "2404.10819",
             "ESS 0.341, 0.297, 0.277 on 16x16 at beta 8, 12, 16",
-            300,
+            480,
             "beta 2 on 16x16 alone, smaller batches, fewer draws",
         ),
         Figure(
@@ -291,20 +284,20 @@ FIGURES = {
         ),
         Figure(
             "multiscale-su2-2d",
-            "SU(2) in two dimensions, 16x16 and 32x32, beta 1.8, 2.2, 2.7, 8: multiscale with class functions",
+            "SU(2) in two dimensions, 16x16 and 32x32, beta 1.8, 2.2, 2.7, 8: multiscale, staple flows",
             "flowkit.production.studies.multiscale_sun:multiscale_su2_2d",
             "2404.10819; " + _SUN_FLOWS,
             "ESS 0.91, 0.80, 0.56 on 16x16 at beta 1.8, 2.2, 2.7 (2008.05456)",
-            400,
+            650,
             "beta 2.2 on 8x8 alone, smaller batches, fewer draws",
         ),
         Figure(
             "multiscale-su3-2d",
-            "SU(3) in two dimensions, 16x16 and 32x32, beta 4, 5, 6, 12: multiscale with heat angles",
+            "SU(3) in two dimensions, 16x16 and 32x32, beta 4, 5, 6, 12: multiscale, staple flows",
             "flowkit.production.studies.multiscale_sun:multiscale_su3_2d",
             "2404.10819; " + _SUN_FLOWS,
             "ESS 0.88, 0.75, 0.48 on 16x16 at beta 4, 5, 6 (2008.05456)",
-            660,
+            940,
             "beta 6 on 8x8 alone, fewer steps and draws",
         ),
         Figure(
@@ -314,34 +307,7 @@ FIGURES = {
             "2404.10819",
             "heatbath with overrelaxation and HMC on the same machine",
             720,
-            "beta 6 alone, an eighth of the steps",
-        ),
-        Figure(
-            "staple-flows-u1-2d",
-            "U(1) in two dimensions, 16x16, beta 1 to 16: multiscale with staple-conditional flows",
-            "flowkit.production.studies.staple_flows:staple_flows_u1_2d",
-            "2404.10819",
-            "ESS 0.341, 0.297, 0.277 on 16x16 at beta 8, 12, 16",
-            180,
-            "the first beta alone, fewer and smaller steps, fewer draws",
-        ),
-        Figure(
-            "staple-flows-su2-2d",
-            "SU(2) in two dimensions, 16x16, beta 1.8, 2.2, 2.7, 8: multiscale with staple-conditional flows",
-            "flowkit.production.studies.staple_flows:staple_flows_su2_2d",
-            "2404.10819; " + _SUN_FLOWS,
-            "ESS 0.91, 0.80, 0.56 on 16x16 at beta 1.8, 2.2, 2.7 (2008.05456)",
-            250,
-            "the first beta alone, fewer and smaller steps, fewer draws",
-        ),
-        Figure(
-            "staple-flows-su3-2d",
-            "SU(3) in two dimensions, 16x16, beta 4, 5, 6: multiscale with staple-conditional flows",
-            "flowkit.production.studies.staple_flows:staple_flows_su3_2d",
-            "2404.10819; " + _SUN_FLOWS,
-            "ESS 0.88, 0.75, 0.48 on 16x16 at beta 4, 5, 6 (2008.05456)",
-            400,
-            "the first beta alone, fewer and smaller steps, fewer draws",
+            "beta 6 alone, 2 seconds for each sampler",
         ),
         Figure(
             "trivializing-phi4",

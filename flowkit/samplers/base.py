@@ -85,6 +85,11 @@ class Sampler(ABC):
             raise ValueError(f"{type(self).__name__} needs a start with a finite action; got {S.tolist()[:4]}.")
         return State(x, S)
 
+    @property
+    def forces(self) -> int | None:
+        """Force evaluations of one step, of one chain; None for a sampler that needs none."""
+        return None
+
     @abstractmethod
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
         """One update of all chains."""

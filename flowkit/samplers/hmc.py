@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.groups import Real
 from flowkit.samplers.base import Info, Sampler, State, accept, back_to_group, select
 
 # Minimises the norm of the error; Omelyan, Mryglod and Folk, Comput. Phys. Commun. 151 (2003) 272.
@@ -35,9 +36,13 @@ class HMC(Sampler):
     forces (leapfrog) or 2 n (omelyan), and one action.
 
     length      of a trajectory, in units of simulation time; a free mode of frequency w hardly changes its square
-                where w * length is near a multiple of pi
+                where w * length is near a multiple of pi, unless the length is randomised
     steps       of a trajectory, or give step_size (length / step_size is rounded up to whole steps)
     target      mean acceptance that `tune` aims at, by changing the number of steps at fixed length
+    randomise   r in [0, 1): every chain draws the step size of each trajectory anew, uniform in step_size * (1 +- r),
+                at the same number of steps. The square of a free mode then keeps (1 + cos(2 w l) sinc(2 w l r)) / 2 of
+                itself, sinc(x) = sin(x) / x: r = 0.5 is enough where w * length = pi (Mackenzie, Phys. Lett. B 226
+                (1989) 369). Exact, as the step size does not depend on where the chain stands
     info        accept, invalid, and dH = H(end) - H(start), [chains]
     Raises      ValueError for settings out of range or an unknown integrator
     See         Duane, Kennedy, Pendleton and Roweth, Phys. Lett. B 195 (1987) 216
@@ -51,6 +56,7 @@ class HMC(Sampler):
         step_size: float | None = None,
         integrator: str = "leapfrog",
         target: float = 0.8,
+        randomise: float = 0.0,
     ):
         super().__init__(action)
         if integrator not in INTEGRATORS:
@@ -65,7 +71,10 @@ class HMC(Sampler):
             raise ValueError(f"HMC needs a whole number of steps >= 1; got {steps!r}.")
         if not 0 < target < 1:
             raise ValueError(f"HMC needs a target acceptance between 0 and 1; got {target!r}.")
+        if not 0 <= randomise < 1:
+            raise ValueError(f"HMC randomises the step size by a share in [0, 1); got {randomise!r}.")
         self.length, self.integrator, self.target = float(length), integrator, float(target)
+        self.randomise = float(randomise)
         self.steps = self._whole_steps(step_size) if step_size else steps or 10
         self.step_size = self.length / self.steps
 
@@ -73,6 +82,13 @@ class HMC(Sampler):
     def forces(self) -> int:
         """Force evaluations of one trajectory."""
         return len(schedule(self.integrator, self.steps)[1])
+
+    def of_length(self, length: float) -> "HMC":
+        """The same sampler with trajectories of another length and about the same step size.
+
+        Raises    ValueError for a length <= 0
+        """
+        return HMC(self.action, length, None, self.step_size, self.integrator, self.target, self.randomise)
 
     def _whole_steps(self, step_size: float) -> int:
         return max(1, math.ceil(self.length / step_size - 1e-9))
@@ -86,20 +102,27 @@ class HMC(Sampler):
         """sum_a p_a^2 / 2, [chains]."""
         return p.square().flatten(1).sum(1) / 2
 
-    def trajectory(self, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    def step_sizes(self, p: Tensor, rng: torch.Generator) -> float | Tensor:
+        """The step size of the next trajectory, for each chain [chains, 1, ...] where it is randomised."""
+        if not self.randomise:
+            return self.step_size
+        u = torch.rand(len(p), *[1] * (p.dim() - 1), generator=rng, device=p.device, dtype=p.dtype)
+        return self.step_size * (1 + self.randomise * (2 * u - 1))
+
+    def trajectory(self, x: Tensor, p: Tensor, step_size: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The end of the trajectory that starts at (x, p). From (x', -p') it leads back to (x, -p)."""
-        G, h = self.space.group, self.step_size
+        G, h = self.space.group, self.step_size if step_size is None else step_size
         drifts, kicks = schedule(self.integrator, self.steps)
         x = G.move(x, p, drifts[0] * h)
         for drift, kick in zip(drifts[1:], kicks, strict=True):
-            p = torch.add(p, self.action.force(x), alpha=kick * h)
+            p = Real().move(p, self.action.force(x), kick * h)  # momenta are real numbers for every group
             x = G.move(x, p, drift * h)
         return x, p
 
     @torch.no_grad()
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
         p = self.momenta(state.x, rng)
-        x, p_end = self.trajectory(state.x, p)
+        x, p_end = self.trajectory(state.x, p, self.step_sizes(p, rng))
         S = self.action(x)
         dH = S - state.S + self.kinetic(p_end) - self.kinetic(p)
         yes = accept(-dH, rng)
@@ -134,6 +157,7 @@ class HMC(Sampler):
             "steps": self.steps,
             "step_size": self.step_size,
             "integrator": self.integrator,
+            "randomise": self.randomise,
             "forces_per_trajectory": self.forces,
         }
 

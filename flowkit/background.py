@@ -1,0 +1,115 @@
+"""Work in a thread that can be paused, resumed, stopped and waited for: what a trainer and a run of chains share."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+Self = TypeVar("Self", bound="Background")
+
+
+class Background:
+    """One thread at a time, which calls callbacks as f(self).
+
+    `pause`, `resume` and `stop` set events and return at once; the work looks at them.
+
+    status    idle, running, paused, stopping; stopped, finished or failed at the end
+    error     why it failed, or which callback did, in a sentence; None otherwise
+    """
+
+    what: ClassVar[str] = "work"
+    """How a message calls it."""
+    failure: ClassVar[type[RuntimeError]] = RuntimeError
+    """What `wait` raises where the work failed."""
+
+    def __init__(self, callbacks: Sequence[Callable[[Any], object]] = ()) -> None:
+        self.callbacks = list(callbacks)
+        self.status, self.error = "idle", None  # type: tuple[str, str | None]
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._go, self._stop, self._ended = threading.Event(), threading.Event(), threading.Event()
+        self._go.set()
+        self._ended.set()  # is_alive() would not do: Python 3.11 takes a thread for dead when its join() is interrupted
+        self._turn = threading.Lock()  # a pause that comes as the work ends must not overwrite its last status
+
+    def _check_ended(self) -> None:
+        """Raise RuntimeError while the work goes on."""
+        if not self._ended.is_set():
+            raise RuntimeError(f"This {self.what} is {self.status}{self._where()}; stop it or wait for its end first.")
+
+    def _begin(self, work: Callable[[], bool]) -> None:
+        """Do `work` in a thread; it returns whether all of it was done, or else it was stopped."""
+        self.error, self._failure = None, None
+        self._stop.clear()
+        self._ended.clear()
+        self._go.set()
+        self.status = "running"
+        name = f"flowkit-{self.what}"
+        self._thread = threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
+        self._thread.start()
+
+    def _guard(self, work: Callable[[], bool]) -> None:
+        try:
+            status = "finished" if work() else "stopped"
+        except BaseException as error:
+            self.error = str(error) if isinstance(error, self.failure) else f"{type(error).__name__}: {error}"
+            self._failure, status = error, "failed"
+        with self._turn:
+            self.status = status
+            self._ended.set()
+
+    def _call_back(self) -> None:
+        """Call the callbacks; one that fails is dropped, and `error` says so."""
+        for callback in list(self.callbacks):
+            try:
+                callback(self)
+            except Exception as error:
+                self.callbacks.remove(callback)
+                self.error = f"The callback {getattr(callback, '__name__', callback)!s} failed and was dropped: {error}"
+                warnings.warn(self.error, stacklevel=2)
+
+    def _where(self) -> str:
+        """How far the work has come, for a message."""
+        return ""
+
+    def pause(self) -> None:
+        """Hold after the present step."""
+        with self._turn:
+            if self.status == "running":
+                self._go.clear()
+                self.status = "paused"
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        with self._turn:
+            if self.status == "paused":
+                self.status = "running"
+                self._go.set()
+
+    def stop(self) -> None:
+        """End after the present step; what was done stays."""
+        with self._turn:
+            if self.status in ("running", "paused"):
+                self.status = "stopping"
+                self._stop.set()
+                self._go.set()
+
+    def wait(self: Self, timeout: float | None = None) -> Self:
+        """Wait for the end, at most `timeout` seconds. An interrupt (Ctrl-C, or the kernel's) means stop.
+
+        Raises    `failure` where the work failed
+        """
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        try:
+            while not self._ended.wait(min(0.1, max(0.0, end - time.monotonic()))) and time.monotonic() < end:
+                pass
+        except KeyboardInterrupt:
+            self.stop()
+            self._ended.wait()
+        if self._failure is not None:
+            raise self.failure(self.error or f"The {self.what} failed.") from self._failure
+        return self
