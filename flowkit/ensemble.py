@@ -466,7 +466,9 @@ class Columns:
             _finite(obs.name, measured)
             values[obs.name] = measured
         for name, value in values.items():
-            column = self.series.setdefault(name, torch.zeros(self.shape, dtype=torch.float64))
+            if name not in self.series:
+                self.series[name] = torch.zeros(self.shape, dtype=torch.float64)
+            column = self.series[name]
             column[rows] = value.to("cpu", torch.float64).view_as(column[rows])
         self.filled = rows.stop if isinstance(rows, slice) else rows + 1
 

@@ -18,12 +18,10 @@ import operator
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from itertools import pairwise
-from typing import NamedTuple, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh_tridiagonal
-from scipy.special import ive
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -63,9 +61,16 @@ def _cutoff(beta: float) -> int:
     return math.ceil(40 + 12 * math.sqrt(beta))
 
 
+def _scaled_bessel(order: Any, x: float) -> Any:
+    """exp(-x) I_order(x)."""
+    from scipy.special import ive  # takes longer to import than the rest of flowkit
+
+    return ive(order, x)
+
+
 def _bessel(beta: float, orders: Indices) -> Array:
     """I_n(beta) / I_0(beta) for whole n of either sign, [*orders.shape]."""
-    ratio: Array = ive(np.abs(orders), beta) / ive(0, beta)
+    ratio: Array = _scaled_bessel(np.abs(orders), beta) / _scaled_bessel(0, beta)
     return ratio
 
 
@@ -78,7 +83,7 @@ def u1_log_z(beta: float, volume: int) -> float:
     volume = _whole("u1_log_z", "volume", volume, 1)
     cut = _cutoff(beta)
     ratio = _bessel(beta, np.arange(-cut, cut + 1))
-    return float(volume * (beta + math.log(ive(0, beta))) + math.log(np.sum(ratio**volume)))
+    return float(volume * (beta + math.log(_scaled_bessel(0, beta))) + math.log(np.sum(ratio**volume)))
 
 
 def u1_plaquette(beta: float, volume: int | None = None) -> float:
@@ -230,7 +235,7 @@ def _characters(n: int, beta: float, reps: Sequence[Rep]) -> Array:
     shift = np.arange(-cut - rows.max(), cut + 1)
     i = np.arange(n)
     order = np.abs(rows[:, None, None, :] + shift[:, None, None] + i[:, None] - i)  # [reps, q, i, j]
-    table = ive(np.arange(order.max() + 1), x)
+    table = _scaled_bessel(np.arange(order.max() + 1), x)
     total: Array = np.linalg.det(table[order]).sum(axis=1)
     return total
 
@@ -474,6 +479,8 @@ def _gauss_rule(phi: Array, weight: Array, points: int) -> tuple[Array, Array]:
     The recursion of its orthonormal polynomials p_k is Stieltjes', the nodes are eigenvalues (Golub and Welsch), the
     weights 1 / sum_k p_k^2: accurate even where tiny, as squared entries of the eigenvectors would not be.
     """
+    from scipy.linalg import eigh_tridiagonal
+
     norm = np.ones(points)
     previous, current = np.zeros_like(phi), np.ones_like(phi)
     for k in range(1, points):

@@ -52,6 +52,7 @@ class Job(Background):
         check_numbers(n, **numbers)
         self._given, self.settings = sampler, settings
         self.total, self.thermalise, self.every = n, numbers["thermalise"], numbers["every"]
+        self.chains = len(settings["start"]) if settings.get("start") is not None else numbers["chains"]
         self._reset()
 
     def _reset(self) -> None:

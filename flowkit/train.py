@@ -237,6 +237,8 @@ class Trainer(Background):
         self.rng = torch.Generator(flow.device).manual_seed(seed)
         self.history = History(COLUMNS)
         self.step = self.total = 0
+        self.saved_step: int | None = None
+        self._save_to: PathLike | None = None
         self._log_z = action.log_z() if flow.normalised else None
         self._whole = threading.RLock()  # held while a step changes weights, optimiser and history
         self._pending: list[tuple[int, float, float, float, Tensor, Tensor]] = []
@@ -298,10 +300,12 @@ class Trainer(Background):
                 continue
             with self._whole:
                 self._one()
+            self._save_if_asked()
             if checkpoint is not None and self.step % every == 0 and self.step < self.total:
                 self._flush()
                 self.save(checkpoint)
         self._flush()
+        self._save_if_asked()
         if checkpoint is not None:
             self.save(checkpoint)
         return self.step >= self.total
@@ -369,10 +373,33 @@ class Trainer(Background):
                   while the run goes on
         """
         if threading.current_thread() is not self._thread and self.status in ("running", "stopping"):
-            raise RuntimeError("A running trainer saves with start(checkpoint=...); pause or stop it to save by hand.")
+            raise RuntimeError("A running trainer saves with start(checkpoint=...) or save_soon; or pause it first.")
         with self._whole:  # a pause lets the step under way end
             self._flush()
-            return files.save(path, *self._contents())
+            commit = files.save(path, *self._contents())
+            self.saved_step = self.step
+            return commit
+
+    def save_soon(self, path: PathLike) -> None:
+        """`save` from any thread: a running trainer saves after the present step. `saved_step` tells that it has; where
+        that cannot be done the training goes on, and `error` says why.
+
+        Raises    flowkit.checkpoint.CheckpointError of a trainer that does not run
+        """
+        with self._turn:
+            if self.status in ("running", "stopping"):
+                self._save_to = path
+                return
+        self.save(path)
+
+    def _save_if_asked(self) -> None:
+        path, self._save_to = self._save_to, None
+        if path is None:
+            return
+        try:
+            self.save(path)
+        except files.CheckpointError as error:
+            self.error = str(error)
 
     def _contents(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and plain data of a checkpoint."""

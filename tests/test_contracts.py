@@ -80,7 +80,25 @@ def multiscale_panel():
     return panels.Multiscale(by_scale(model, flowkit.Wilson(model.space, 1.0), x))
 
 
-EXAMPLES = {panels.Multiscale: multiscale_panel, panels.Training: training_panel}
+def chain_panel():
+    from flowkit.samplers import HMC, Heatbath
+
+    action = flowkit.Wilson(flowkit.links((4, 2), flowkit.U1()), 1.0)
+    settings = {"chains": 4, "observe": (flowkit.plaquette, flowkit.topological_charge), "rng": 1}
+    heatbath = flowkit.run(Heatbath(action), 40, **settings)
+    return panels.Chain({"heatbath": heatbath, "HMC": flowkit.start(HMC(action, steps=3), 40, **settings).wait(60)})
+
+
+def ess_kl_panel():
+    return panels.EssKl({"flow": [{"beta": beta, "ess": 0.9 / beta, "kl": 0.1 * beta} for beta in (1.0, 2.0, 4.0)]})
+
+
+EXAMPLES = {
+    panels.Chain: chain_panel,
+    panels.EssKl: ess_kl_panel,
+    panels.Multiscale: multiscale_panel,
+    panels.Training: training_panel,
+}
 
 
 def import_all() -> None:

@@ -15,8 +15,9 @@ if not (Path(__file__).parents[1] / "flowkit/panels/static/live.js").is_file():
 
 from flowkit.history import History
 from flowkit.panels import Training
-from flowkit.panels.curves import Curve, running_mean
-from flowkit.panels.stream import LARGEST_MESSAGE, SAVED_ROWS, LiveCurves
+from flowkit.panels.curves import Axis, Curve, running_mean
+from flowkit.panels.feed import LARGEST_MESSAGE, SAVED_ROWS, Feed
+from flowkit.panels.stream import LiveCurves
 from flowkit.panels.thin import Thinned, gather, overview, summaries
 
 COLUMNS = ("step", "loss", "ess", "kl", "acceptance", "grad_norm", "lr", "samples_per_s", "beta")
@@ -53,7 +54,7 @@ class Page:
 
     def __init__(self, curves):
         self.curves, self.messages, self.asked = curves, [], []
-        self.rows = np.empty((0, len(curves.columns)), dtype=np.float32)
+        self.rows = np.empty((0, len(curves.feeds[0].columns)), dtype=np.float32)
         self.generation = None
         curves.send = self.receive
 
@@ -109,13 +110,13 @@ def curves(trainer):
     def status():
         return {"state": trainer.status, "step": trainer.step, "total": trainer.total, "error": trainer.error}
 
-    widget = LiveCurves(lambda: trainer.history, status, COLUMNS, [])
+    widget = LiveCurves([Feed(lambda: trainer.history, status, COLUMNS)], [], [Axis("step", "training step")])
     yield widget
     widget.close()
 
 
 def parts(panel):
-    (start, pause, stop, steps), curves = panel.widget.children[0].children, panel.widget.children[1]
+    (start, pause, stop, steps, *_), curves = panel.widget.children[0].children, panel.widget.children[1]
     return start, pause, stop, steps, curves
 
 
@@ -214,7 +215,7 @@ def test_a_long_history_is_answered_in_parts_that_the_page_asks_for(trainer, cur
     trainer.grow(30_000)
     page = Page(curves)
     curves.flush()
-    while page.messages[-1][0]["sent"] < len(curves._rows):
+    while page.messages[-1][0]["sent"] < len(curves.feeds[0].rows):
         curves.flush()
     page.rows = page.rows[:0]  # a reload
     page.messages.clear()
@@ -318,10 +319,10 @@ def test_the_saved_picture_holds_the_curves_and_is_small(trainer, curves):
     curves.flush()
     trainer.status = "finished"
     curves.flush()
-    saved = np.frombuffer(curves.saved, dtype="<f4").reshape(-1, len(COLUMNS))
+    saved = np.frombuffer(curves.saved[0], dtype="<f4").reshape(-1, len(COLUMNS))
     assert len(saved) <= SAVED_ROWS
     assert (saved[0, 0], saved[-1, 0]) == (1, 5000)
-    assert curves.saved_status == {
+    assert curves.saved_status[0] == {
         "state": "finished",
         "step": 5000,
         "total": 0,
@@ -399,6 +400,20 @@ def test_clicks_only_call_the_trainer(trainer, panel):
     pause.click()
     stop.click()
     assert trainer.calls == [("start", 77), "pause", "resume", "stop"]
+
+
+def test_the_checkpoint_button_saves_where_it_says(trainer):
+    assert len(Training(trainer).widget.children[0].children) == 4  # a trainer that cannot save has no such button
+    trainer.save_soon = lambda path: trainer.calls.append(("save", path))
+    panel = Training(trainer, checkpoint="runs/one", per_second=1)
+    button = panel.widget.children[0].children[-1]
+    assert "runs/one" in button.tooltip
+    button.click()
+    assert trainer.calls == [("save", "runs/one")]
+    trainer.saved_step = 1200
+    assert panel._status()["text"] == "checkpoint of step 1,200"
+    panel.close()
+    assert len(Training(trainer, checkpoint=None).widget.children[0].children) == 4
 
 
 def test_buttons_offer_what_the_state_allows(trainer, panel):

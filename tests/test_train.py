@@ -419,6 +419,27 @@ def test_checkpoints_while_it_runs(tmp_path):
     assert small_trainer().load(tmp_path / "run").step == 7
 
 
+def test_saving_soon_while_it_runs_and_where_it_cannot(tmp_path):
+    trainer = small_trainer().start(100_000)
+    until(lambda: trainer.step > 3)
+    trainer.save_soon(tmp_path / "run")
+    until(lambda: trainer.saved_step is not None)
+    assert trainer.status == "running"
+    (tmp_path / "file").write_text("no folder")
+    trainer.save_soon(tmp_path / "file")
+    until(lambda: trainer.error is not None)
+    assert "file" in trainer.error
+    assert trainer.status == "running"
+    saved = trainer.saved_step
+    trainer.stop()
+    assert trainer.wait(20).status == "stopped"
+    again = small_trainer().load(tmp_path / "run")
+    assert again.step == saved == len(again.history)
+    trainer.save_soon(tmp_path / "end")  # one that does not run saves at once
+    assert trainer.saved_step == trainer.step
+    assert small_trainer().load(tmp_path / "end").step == trainer.step
+
+
 def test_saving_by_hand(tmp_path):
     trainer = fit(small_trainer(), 3)
     assert trainer.save(tmp_path / "run") == "commit-000001"

@@ -12,9 +12,11 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from flowkit.panels.base import Panel
+from flowkit.panels.chain import Chain
+from flowkit.panels.ess_kl import EssKl
 from flowkit.panels.multiscale import Multiscale
 from flowkit.panels.training import Training
 
-__all__ = ["Multiscale", "Panel", "Training"]
+__all__ = ["Chain", "EssKl", "Multiscale", "Panel", "Training"]
 
 del anywidget, ipywidgets, matplotlib, plotly

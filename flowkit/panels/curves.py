@@ -1,51 +1,79 @@
-"""What a curve looks like, and small multiples of curves as a finished plotly figure or a png."""
+"""What a curve of a history looks like, for one run or for several in one picture."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import plotly.graph_objects as go
-from IPython.display import Image
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from plotly.subplots import make_subplots
 
-from flowkit.panels.thin import Floats, Rows, overview
+from flowkit.panels.colours import BLACK, ON_DARK
+from flowkit.panels.pictures import Layer, Picture
+from flowkit.panels.thin import Floats, overview
 
 DRAWN_ROWS = 4000
 
-# Okabe and Ito's palette, told apart with any colour vision: its darker half for light pages, and what stands for it on
-# dark ones.
-BLUE, GREEN, VERMILION, PURPLE, BLACK = "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#000000"
-SKY, ORANGE, WHITE = "#56B4E9", "#E69F00", "#E0E0E0"
-ON_DARK = {BLUE: SKY, GREEN: "#009E73", VERMILION: ORANGE, PURPLE: PURPLE, BLACK: WHITE}
+
+class Axis(NamedTuple):
+    """A column that can be the horizontal axis."""
+
+    column: str
+    label: str
+    unit: str = "dimensionless"
+
+    @property
+    def title(self) -> str:
+        return f"{self.label} ({self.unit})"
 
 
 class Curve(NamedTuple):
-    """One quantity of a history and how it is drawn."""
+    """One quantity of a history and how it is drawn.
+
+    colour       of a picture of one run; where it is empty, each run has its own
+    show         always; known: once it has a value; varies: once it has two
+    headline     whether its newest value stands in the status line
+    steps        drawn as constant from point to point, and never smoothed, as a topological charge
+    references   names and values to compare with, drawn as dashed lines
+    runs         which runs are drawn
+    """
 
     column: str
     label: str
     short: str
-    colour: str
+    colour: str = ""
     unit: str = "dimensionless"
     log: bool = False
     range: tuple[float, float] | None = None
-    show: Literal["always", "known", "varies"] = "always"  # known: has a value; varies: has two
-    headline: bool = False  # its newest value stands in the status line
+    show: Literal["always", "known", "varies"] = "always"
+    headline: bool = False
+    steps: bool = False
+    references: tuple[tuple[str, float], ...] = ()
+    runs: tuple[int, ...] = (0,)
 
     def as_plot(self) -> dict[str, Any]:
         """The same as plain data for the front end."""
         limits = None if self.range is None else list(self.range)
-        return {**self._asdict(), "range": limits, "colour_dark": ON_DARK[self.colour]}
+        dark = ON_DARK[self.colour] if self.colour else ""
+        return {**self._asdict(), "range": limits, "colour_dark": dark, "runs": list(self.runs)}
 
     def wanted(self, y: Floats) -> bool:
         """Whether there is something to show."""
         finite = y[np.isfinite(y)]
         return self.show == "always" or (finite.size > 0 and (self.show == "known" or finite.min() < finite.max()))
+
+
+class Run(NamedTuple):
+    """The numbers of a run: values [columns, n]."""
+
+    name: str
+    colour: str
+    columns: tuple[str, ...]
+    values: Floats
+
+    def column(self, name: str) -> Floats:
+        """The values of a column, [n]."""
+        values: Floats = self.values[self.columns.index(name)]
+        return values
 
 
 def running_mean(y: Floats) -> Floats:
@@ -60,69 +88,43 @@ def running_mean(y: Floats) -> Floats:
     return np.where(finite, mean, np.nan)
 
 
-class Drawn(NamedTuple):
-    """A curve with its points, few enough to draw, and its running mean, which is taken over every step."""
+def pictures(curves: Sequence[Curve], runs: Sequence[Run], axis: Axis) -> list[Picture]:
+    """The curves that have something to show: every point thin and the running mean thick, both few enough to draw."""
+    found = []
+    for curve in curves:
+        chosen = [runs[i] for i in curve.runs]
+        if not any(curve.wanted(run.column(curve.column)) for run in chosen):
+            continue
+        limits, x_limits = curve.range, None
+        if curve.steps:  # beside each other on one scale
+            limits = _reach([run.column(curve.column) for run in runs], 0.5)
+            x_limits = _reach([run.column(axis.column) for run in runs], 0.0)
+        layers = [layer for run in chosen for layer in _layers(curve, run, axis, several=len(runs) > 1)]
+        x = np.concatenate([layer.x for layer in layers])
+        if np.isfinite(x).any():
+            ends = np.array([np.nanmin(x), np.nanmax(x)])
+            layers += [Layer(ends, np.full(2, value), BLACK, "dashed", name) for name, value in curve.references]
+        found.append(Picture(curve.label, curve.unit, axis.title, layers, curve.log, limits, x_range=x_limits))
+    return found
 
-    curve: Curve
-    x: Rows
-    y: Rows
-    mean_x: Floats
-    mean: Floats
+
+def _reach(columns: Sequence[Floats], beyond: float) -> tuple[float, float] | None:
+    """Smallest and largest value in all columns, and as much beyond."""
+    values = np.concatenate(columns)
+    values = values[np.isfinite(values)]
+    if not values.size or (values.min() == values.max() and not beyond):
+        return None
+    return float(values.min()) - beyond, float(values.max()) + beyond
 
 
-def drawn(curves: Sequence[Curve], values: Floats) -> list[Drawn]:
-    """The curves that have something to show; values [1 + len(curves), n], the first row being the horizontal axis."""
-    rows, _ = overview(values, DRAWN_ROWS)
-    every = slice(None, None, max(1, values.shape[1] // DRAWN_ROWS))
+def _layers(curve: Curve, run: Run, axis: Axis, several: bool) -> list[Layer]:
+    x, y = run.column(axis.column), run.column(curve.column)
+    rows, _ = overview(np.stack([x, y]), DRAWN_ROWS)
+    colour, name = curve.colour or run.colour, run.name if several else ""
+    if curve.steps:
+        return [Layer(rows[:, 0], rows[:, 1], colour, "steps", name)]
+    every = slice(None, None, max(1, len(y) // DRAWN_ROWS))
     return [
-        Drawn(curve, rows[:, 0], rows[:, i], values[0][every], running_mean(values[i])[every])
-        for i, curve in enumerate(curves, start=1)
-        if curve.wanted(values[i])
+        Layer(rows[:, 0], rows[:, 1], colour, "thin"),
+        Layer(x[every], running_mean(y)[every], colour, "line", name),
     ]
-
-
-def plotly_figure(curves: Sequence[Curve], values: Floats, x_label: str, title: str) -> go.Figure:
-    """Small multiples, two in a row, every point thin and the running mean thick."""
-    parts = drawn(curves, values)
-    height = -(-len(parts) // 2)
-    titles = [f"{part.curve.label} ({part.curve.unit})" for part in parts]
-    figure = make_subplots(rows=height, cols=2, subplot_titles=titles, vertical_spacing=0.4 / height)
-    for i, (curve, x, y, mean_x, mean) in enumerate(parts):
-        place = {"row": i // 2 + 1, "col": i % 2 + 1}
-        thin = go.Scatter(x=x, y=y, name=curve.label, line={"color": curve.colour, "width": 1}, opacity=0.35)
-        thick = go.Scatter(x=mean_x, y=mean, name="running mean", line={"color": curve.colour, "width": 2})
-        figure.add_traces([thin, thick], rows=[place["row"]] * 2, cols=[place["col"]] * 2)
-        figure.update_xaxes(title_text=x_label, **place)
-        figure.update_yaxes(type="log" if curve.log else "linear", range=None if curve.log else curve.range, **place)
-    size = {"height": 120 + 250 * height, "margin": {"l": 60, "r": 20, "t": 90, "b": 50}}
-    return figure.update_layout(template="plotly_white", showlegend=False, title_text=title, **size)
-
-
-def png(curves: Sequence[Curve], values: Floats, x_label: str, title: str) -> Image:
-    """The same small multiples as a png, drawn without a browser, a network or a display."""
-    parts = drawn(curves, values)
-    height = -(-len(parts) // 4)
-    # The figure object itself, not pyplot, which would register figures globally and choose a backend.
-    figure = Figure(figsize=(13.0, 0.6 + 2.3 * height), dpi=100)
-    FigureCanvasAgg(figure)
-    figure.set_layout_engine("constrained", h_pad=0.1, w_pad=0.1)
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    axes = figure.subplots(height, 4, squeeze=False).flat
-    for ax, (curve, x, y, mean_x, mean) in zip(axes, parts, strict=False):
-        ax.plot(x, y, color=curve.colour, linewidth=0.7, alpha=0.35)
-        ax.plot(mean_x, mean, color=curve.colour, linewidth=1.6)
-        ax.set_title(curve.label, fontsize=10, fontweight="bold", loc="left")
-        ax.set_title(curve.unit, fontsize=8, color="#555555", loc="right")
-        ax.set_xlabel(x_label, fontsize=8)
-        ax.tick_params(labelsize=8)
-        ax.grid(color="#e3e3e3", linewidth=0.6)
-        ax.spines[["top", "right"]].set_visible(False)
-        if curve.log and np.any(y > 0):
-            ax.set_yscale("log", nonpositive="mask")  # an estimate of a small KL is often negative
-        elif curve.range:
-            ax.set_ylim(*curve.range)
-    for ax in list(figure.axes)[len(parts) :]:
-        ax.set_visible(False)
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return Image(data=file.getvalue(), format="png", alt=title)  # type: ignore[no-untyped-call]

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from flowkit.panels.base import Panel, let_subshell_answer
-from flowkit.panels.colours import ANGLE, trace
-from flowkit.panels.curves import GREEN, ON_DARK, PURPLE
+from flowkit.panels.colours import ANGLE, GREEN, ON_DARK, PURPLE, trace
 from flowkit.panels.scale_view import ScaleView
 from flowkit.stats import Estimate, format_error
 

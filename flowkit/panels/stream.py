@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anywidget
-import numpy as np
 import traitlets
 
-from flowkit.history import History
 from flowkit.panels.base import let_subshell_answer
-from flowkit.panels.thin import Rows, Thinned, gather, overview
-
-Status = dict[str, Any]
+from flowkit.panels.curves import Axis, Curve
+from flowkit.panels.feed import Feed, Message
+from flowkit.panels.pictures import Picture
 
 STATIC = Path(__file__).parent / "static"
-LARGEST_MESSAGE = 256 * 1024  # bytes; a page that lacks more asks again, and so sets the pace itself
-SAVED_ROWS = 1000
-SAVE_EVERY = 30.0  # s
+PICTURES_EVERY = 1.0  # s
 
 
 def bundle(name: str) -> str:
@@ -37,121 +33,105 @@ def bundle(name: str) -> str:
 
 
 class LiveCurves(anywidget.AnyWidget):
-    """Curves against a common first column, streamed to every page that shows them.
+    """Curves of one run or of several, streamed to every page that shows them.
 
-    history   gives the history as it is now; columns are those drawn, the first is the horizontal axis
-    status    gives state, step, total, error: small, JSON-able
-    plots     one dictionary a picture: column, label, short, unit, colour, colour_dark, log, range, show, headline
-
-    Every message carries the index of its first row and how many rows were sent in all. A page that starts late, was
-    reloaded or lost a message sees the gap and asks ("resync") for the rows from what it has. `full` says how many rows
-    are single steps; the others are summaries (see `thin`). `generation` changes when the history was exchanged for
-    another one, which empties the page.
+    feeds      one for each run; a page that lacks rows of one asks for them ("resync")
+    curves     what is drawn of them
+    axes       what can be the horizontal axis, the first one to begin with
+    pictures   each gives finished pictures, as a histogram; each has a thread of its own, so that one that takes long
+               delays no other
+    title      what a screen reader calls the panel
     """
 
     _esm = bundle("live.js")
     _css = bundle("live.css")
     uid = traitlets.Unicode().tag(sync=True)
-    columns = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    title = traitlets.Unicode().tag(sync=True)
+    runs = traitlets.List(traitlets.Dict()).tag(sync=True)
     plots = traitlets.List(traitlets.Dict()).tag(sync=True)
-    # What a reopened notebook shows while it has no kernel; the page never counts it as received.
-    saved = traitlets.Bytes(b"").tag(sync=True)
-    saved_status = traitlets.Dict().tag(sync=True)
+    axes = traitlets.List(traitlets.Dict()).tag(sync=True)
+    pictures = traitlets.List(traitlets.Dict()).tag(sync=True)
+    trouble = traitlets.Unicode("").tag(sync=True)
+    # What a reopened notebook shows while it has no kernel, for each run; the page never counts it as received.
+    saved = traitlets.List(traitlets.Bytes()).tag(sync=True)
+    saved_status = traitlets.List(traitlets.Dict()).tag(sync=True)
 
     def __init__(
         self,
-        history: Callable[[], History],
-        status: Callable[[], Status],
-        columns: Sequence[str],
-        plots: Sequence[dict[str, Any]],
+        feeds: Sequence[Feed],
+        curves: Sequence[Curve],
+        axes: Sequence[Axis],
+        pictures: Sequence[Callable[[], Sequence[Picture]]] = (),
+        title: str = "Curves, live",
     ):
-        super().__init__(uid=uuid.uuid4().hex, columns=list(columns), plots=list(plots))
-        self._history, self._status = history, status
-        self._lock = threading.Lock()
-        self._generation = 0
-        self._last_status: Status = {}
-        self._saved_at = -np.inf
-        self._saved_key: tuple[int, int, object] = (0, 0, None)
+        super().__init__(
+            uid=uuid.uuid4().hex,
+            title=title,
+            runs=[feed.plain() for feed in feeds],
+            plots=[curve.as_plot() for curve in curves],
+            axes=[axis._asdict() for axis in axes],
+            saved=[b""] * len(feeds),
+            saved_status=[{}] * len(feeds),
+        )
+        self.feeds, self._makers = tuple(feeds), tuple(pictures)
+        self._drawn: list[Sequence[Picture]] = [()] * len(pictures)
+        self._drawing = threading.Lock()
         self._closed = threading.Event()
-        self._exchange()
-        self._rows.update(self._seen)
-        self._sent = len(self._rows)  # no page is there yet; the first one asks for what is older
         let_subshell_answer(self)
         self.on_msg(self._on_message)
         self.save_picture()
 
-    def _exchange(self) -> None:
-        self._seen = self._history()
-        self._rows = Thinned(tuple(self.columns))
-        self._generation += 1
-        self._sent = 0
-
-    def _take(self) -> None:
-        if self._history() is not self._seen:
-            self._exchange()
-        self._rows.update(self._seen)
-
     def flush(self) -> None:
-        """Send what is new, as one message; nothing where nothing changed."""
-        with self._lock:
-            self._take()
-            status = self._status()
-            if self._sent == len(self._rows) and status == self._last_status:
-                return
-            self._last_status = status
-            start = self._sent
-            self._sent = start + len(self._part(start, len(self._rows)))
-            self._post(start, self._sent, status, answer=False)
-        if status["state"] not in ("running", "stopping") or time.monotonic() - self._saved_at > SAVE_EVERY:
-            self.save_picture()
+        """Send what is new, as one message for each run; nothing where nothing changed."""
+        for i, feed in enumerate(self.feeds):
+            with feed.lock:
+                news = feed.news()
+                if news is not None:
+                    self._post(i, news)
+        self.save_picture(at_once=False)
 
-    def _part(self, start: int, end: int) -> Rows:
-        most = LARGEST_MESSAGE // (4 * len(self.columns))
-        return self._rows[start : min(end, start + most)]
+    def draw_pictures(self, which: int) -> None:
+        """Bring the finished pictures of the maker `which` up to date; they travel where they changed."""
+        pictures = self._makers[which]()
+        with self._drawing:
+            self._drawn[which] = pictures
+            self.set_trait("pictures", [picture.plain() for some in self._drawn for picture in some])
 
-    def _post(self, start: int, end: int, status: Status, answer: bool) -> None:
-        message = {
-            "op": "append",
-            "generation": self._generation,
-            "start": start,
-            "sent": self._sent,
-            "rows": self._rows.taken,
-            "full": self._rows.full,
-            "status": status,
-            "answer": answer,
-        }
-        self.send(message, buffers=[self._part(start, end).tobytes()] if end > start else [])
+    def _post(self, run: int, message: Message) -> None:
+        content, buffers = message
+        self.send({**content, "run": run}, buffers=buffers)
 
     def _on_message(self, _: object, content: dict[str, Any], __: object) -> None:
         if content.get("op") != "resync":
             return
-        with self._lock:
-            have = int(content.get("have", 0))
-            # What a page has of another history, or beyond what was ever sent, is of no use to it.
-            if content.get("generation") != self._generation or not 0 <= have <= self._sent:
-                have = 0
-            self._post(have, self._sent, self._status(), answer=True)
+        run = int(content.get("run", 0))
+        if 0 <= run < len(self.feeds):
+            with self.feeds[run].lock:
+                self._post(run, self.feeds[run].answer(int(content.get("have", 0)), content.get("generation")))
 
-    def save_picture(self) -> None:
+    def save_picture(self, at_once: bool = True) -> None:
         """Bring the saved picture up to date, so that saving the notebook keeps the curves as they are now."""
-        with self._lock:
-            status = self._status()
-            key = (self._generation, len(self._rows), status.get("state"))
-            if key == self._saved_key:
-                return
-            self._saved_key, self._saved_at = key, time.monotonic()
-            picture, full = overview(gather(self._seen, tuple(self.columns)), SAVED_ROWS)
-        self.set_trait("saved_status", {**status, "rows": len(self._seen), "full": full})
-        self.set_trait("saved", picture.tobytes())
+        found = [feed.picture(at_once) for feed in self.feeds]
+        if any(found):
+            old = zip(self.saved_status, self.saved, strict=True)
+            status, saved = zip(*(new or before for new, before in zip(found, old, strict=True)), strict=True)
+            self.set_trait("saved_status", list(status))
+            self.set_trait("saved", list(saved))
 
     def stream(self, per_second: float) -> None:
-        """Flush `per_second` times a second in a thread of its own, until `close`."""
+        """Flush `per_second` times a second in a thread of its own, until `close`, and draw pictures in others."""
 
-        def loop() -> None:
-            while not self._closed.wait(1.0 / per_second):
-                self.flush()
+        def loop(do: Callable[[], None], seconds: float) -> None:
+            while not self._closed.wait(seconds):
+                try:
+                    do()
+                except Exception as error:  # it would end the thread unseen
+                    self.set_trait("trouble", f"This panel failed to draw: {type(error).__name__}: {error}")
 
-        threading.Thread(target=loop, name="flowkit-panel", daemon=True).start()
+        jobs = [(self.flush, 1.0 / per_second)]
+        jobs += [(partial(self.draw_pictures, i), PICTURES_EVERY) for i in range(len(self._makers))]
+        for do, seconds in jobs:
+            threading.Thread(target=loop, args=(do, seconds), name="flowkit-panel", daemon=True).start()
 
     def close(self) -> None:
         # ipywidgets closes a widget from its own __init__ failures and at exit too, before _closed may exist.
@@ -160,4 +140,5 @@ class LiveCurves(anywidget.AnyWidget):
         super().close()
 
     def __repr__(self) -> str:
-        return f"LiveCurves({', '.join(self.columns)})"
+        names = ", ".join(feed.name for feed in self.feeds if feed.name)
+        return f"LiveCurves({names or ', '.join(column for feed in self.feeds for column in feed.columns)})"

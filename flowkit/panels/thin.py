@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit.history import History
-
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
+
+
+class Grows(Protocol):
+    """What is read here: a History, or whatever else only grows."""
+
+    def __len__(self) -> int: ...
+
+    def since(self, start: int) -> Mapping[str, Floats]: ...
 
 
 def summaries(block: Floats, bucket: int) -> Rows:
@@ -35,7 +43,7 @@ def summaries(block: Floats, bucket: int) -> Rows:
     return rows.transpose(2, 0, 1).reshape(3 * (n // bucket), columns).astype(np.float32)
 
 
-def gather(history: History, columns: tuple[str, ...], start: int = 0) -> Floats:
+def gather(history: Grows, columns: tuple[str, ...], start: int = 0) -> Floats:
     """Columns of a history from row `start` on, [columns, n]; what float32 cannot hold as a finite number is NaN."""
     new = history.since(start)
     values = np.stack([new[name] for name in columns])
@@ -75,7 +83,7 @@ class Thinned:
     def __getitem__(self, part: slice) -> Rows:
         return self._rows[: self._length][part]
 
-    def update(self, history: History) -> None:
+    def update(self, history: Grows) -> None:
         """Take what the history has gained since the last call."""
         new = gather(history, self.columns, self.taken)
         while True:

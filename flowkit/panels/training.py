@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import ipywidgets
@@ -10,12 +10,16 @@ import plotly.graph_objects as go
 from IPython.display import Image
 
 from flowkit.history import History
-from flowkit.panels.base import Panel, let_subshell_answer
-from flowkit.panels.curves import BLACK, BLUE, GREEN, PURPLE, VERMILION, Curve, plotly_figure, png
+from flowkit.panels.base import Panel
+from flowkit.panels.colours import BLACK, BLUE, GREEN, PURPLE, VERMILION
+from flowkit.panels.control import Controls
+from flowkit.panels.curves import Axis, Curve, Run, pictures
+from flowkit.panels.feed import Feed
+from flowkit.panels.pictures import Picture, plotly_figure, png
 from flowkit.panels.stream import LiveCurves
-from flowkit.panels.thin import Floats, gather
+from flowkit.panels.thin import gather
 
-X_LABEL = "training step"
+STEP = Axis("step", "training step")
 
 CURVES = (
     Curve("loss", "Loss", "loss", BLUE, headline=True),
@@ -50,15 +54,23 @@ class Trains(Protocol):
 
 
 class Training(Panel):
-    """Live curves of a training run with Start, Pause / Resume and Stop.
+    """Live curves of a training run with Start, Pause / Resume, Stop and Checkpoint.
 
     trainer      anything with the attributes of `Trains`; its history needs the columns step and loss, and of the other
                  curves (ess, kl, acceptance, grad_norm, lr, samples_per_s, beta) those that it has are drawn
     steps        what the Start button trains for; the field beside it changes that
     per_second   updates of the picture, 1 to 20 a second; the run itself only appends to its history
+    checkpoint   folder of the Checkpoint button, which is there where the trainer has `save_soon`; None: no button
     """
 
-    def __init__(self, trainer: Trains, *, steps: int = 1000, per_second: float = 8.0):
+    def __init__(
+        self,
+        trainer: Trains,
+        *,
+        steps: int = 1000,
+        per_second: float = 8.0,
+        checkpoint: str | Path | None = "checkpoint",
+    ):
         lacking = [name for name in ("history", "status", "error", "step", "total") if not hasattr(trainer, name)]
         actions = ("start", "pause", "resume", "stop")
         lacking += [f"{name}()" for name in actions if not callable(getattr(trainer, name, None))]
@@ -74,17 +86,19 @@ class Training(Panel):
         self.trainer = trainer
         self.steps = steps
         self.per_second = per_second
+        self.checkpoint = checkpoint
         self._curves = [curve for curve in CURVES if curve.column in trainer.history.columns]
         self._columns = ("step", *(curve.column for curve in self._curves))
 
     def figure(self) -> go.Figure:
-        return plotly_figure(self._curves, self._values(), X_LABEL, self._title())
+        return plotly_figure(self._pictures(), self._title())
 
     def snapshot(self) -> Image:
-        return png(self._curves, self._values(), X_LABEL, self._title())
+        return png(self._pictures(), self._title())
 
-    def _values(self) -> Floats:
-        return gather(self.trainer.history, self._columns)
+    def _pictures(self) -> list[Picture]:
+        run = Run("", BLUE, self._columns, gather(self.trainer.history, self._columns))
+        return pictures(self._curves, [run], STEP)
 
     def _title(self) -> str:
         return f"Training {self.trainer.status}, step {self.trainer.step:,} of {self.trainer.total:,}"
@@ -95,63 +109,22 @@ class Training(Panel):
     def _status(self) -> dict[str, Any]:
         trainer = self.trainer
         error = None if trainer.error is None else str(trainer.error)
-        return {"state": str(trainer.status), "step": int(trainer.step), "total": int(trainer.total), "error": error}
+        status = {"state": str(trainer.status), "step": int(trainer.step), "total": int(trainer.total), "error": error}
+        saved = getattr(trainer, "saved_step", None)
+        return status if saved is None else {**status, "text": f"checkpoint of step {saved:,}"}
 
     def _make_widget(self) -> ipywidgets.Widget:
-        controls = Controls(self.trainer, self.steps)
+        controls = Controls(self.trainer, self.steps, self.checkpoint)
 
         def status() -> dict[str, Any]:
             now = self._status()
             controls.follow(now["state"])
             return {**now, "error": now["error"] or controls.refused}
 
-        plots = [curve.as_plot() for curve in self._curves]
-        curves = LiveCurves(lambda: self.trainer.history, status, self._columns, plots)
+        feed = Feed(lambda: self.trainer.history, status, self._columns)
+        curves = LiveCurves([feed], self._curves, [STEP], title="Training, live")
         curves.stream(self.per_second)
         return ipywidgets.VBox([controls.box, curves], layout=ipywidgets.Layout(width="100%"))
 
     def __repr__(self) -> str:
         return f"Training({type(self.trainer).__name__})"
-
-
-class Controls:
-    """The row of buttons. A click only calls the trainer, whose methods set events and return at once."""
-
-    def __init__(self, trainer: Trains, steps: int):
-        self._trainer = trainer
-        self.refused: str | None = None  # why the last click was refused; a callback's exception would go unseen
-        self.start = self._button("start", "play", "Train for this many steps")
-        self.pause = self._button("pause", "pause", "Pause after the step under way, or go on")
-        self.stop = self._button("stop", "stop", "Stop after the step under way; what was learnt is kept")
-        self.steps = ipywidgets.BoundedIntText(value=steps, min=1, max=1_000_000_000, description="steps")
-        self.steps.layout = ipywidgets.Layout(width="150px")
-        self.steps.style = {"description_width": "40px"}
-        self.start.on_click(lambda _: self._call(lambda: trainer.start(steps=self.steps.value)))
-        self.pause.on_click(lambda _: self._call(trainer.resume if trainer.status == "paused" else trainer.pause))
-        self.stop.on_click(lambda _: self._call(trainer.stop))
-        let_subshell_answer(self.steps)
-        self.box = ipywidgets.HBox([self.start, self.pause, self.stop, self.steps])
-        self.follow(str(trainer.status))
-
-    @staticmethod
-    def _button(name: str, icon: str, tooltip: str) -> ipywidgets.Button:
-        button = ipywidgets.Button(description=name.capitalize(), icon=icon, tooltip=tooltip)
-        button.layout = ipywidgets.Layout(width="100px")
-        button.add_class(f"fk-{name}")
-        let_subshell_answer(button)
-        return button
-
-    def _call(self, action: Callable[[], Any]) -> None:
-        try:
-            action()
-            self.refused = None
-        except Exception as refusal:
-            self.refused = f"{type(refusal).__name__}: {refusal}"
-
-    def follow(self, state: str) -> None:
-        """Offer what the state allows. A trait travels only when it changes, so this is free between changes."""
-        going = state in ("running", "paused")
-        self.start.disabled = going or state == "stopping"
-        self.pause.disabled = self.stop.disabled = not going
-        paused = state == "paused"
-        self.pause.description, self.pause.icon = ("Resume", "play") if paused else ("Pause", "pause")

@@ -16,24 +16,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from flowkit.production.studies.panels import CHROMIUM_FLAGS, chromium
+
 HERE = Path(__file__).parent
 PACKAGE = Path(find_spec("flowkit").origin).parent
 READY_SECONDS = 90
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-def chromium():
-    """Where Chromium is: FLOWKIT_CHROMIUM, or the system's; None where there is none."""
-    named = os.environ.get("FLOWKIT_CHROMIUM")
-    return named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def pytest_collection_modifyitems(items):
@@ -225,7 +212,7 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        instance = playwright.chromium.launch(executable_path=chromium(), headless=True, args=FLAGS)
+        instance = playwright.chromium.launch(executable_path=chromium(), headless=True, args=CHROMIUM_FLAGS)
         yield instance
         instance.close()
 

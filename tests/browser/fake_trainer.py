@@ -19,6 +19,7 @@ class FakeTrainer:
         self.history = History(self.columns)
         self.status, self.error, self.step, self.total = "idle", None, 0, 0
         self.period, self.fail_at = period, fail_at
+        self.saved_step = self.saved_to = None
         self._go, self._stop = threading.Event(), threading.Event()
         self._thread = None
 
@@ -41,6 +42,9 @@ class FakeTrainer:
     def stop(self):
         self._stop.set()
         self._go.set()
+
+    def save_soon(self, path):
+        self.saved_step, self.saved_to = self.step, str(path)
 
     def wait(self, timeout=None):
         self._thread.join(timeout)

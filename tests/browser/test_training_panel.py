@@ -33,6 +33,10 @@ def test_start_pause_resume_stop(open_notebook, screenshots):
     notebook.wait_for(f"+d.rows > {seen}")
     assert notebook.kernel("trainer.status") == "running"
 
+    notebook.click("checkpoint")
+    notebook.page.wait_for_selector("text=/checkpoint of step [0-9]/")
+    assert notebook.kernel("trainer.saved_to") == "checkpoint"
+
     notebook.click("pause")
     notebook.wait_for("d.state === 'paused'")
     paused_at = notebook.kernel("trainer.step")

@@ -1,10 +1,20 @@
 // Numbers as short text.
 
+// Number.toLocaleString makes a new formatter at every call, which costs more than a picture's line.
+const formatters = new Map();
+
+function format(value, name, digits) {
+  const key = `${name}${digits}`;
+  if (!formatters.has(key)) formatters.set(key, new Intl.NumberFormat("en-US", { [name]: digits }));
+  return formatters.get(key).format(value);
+}
+
 export function number(value, digits = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return exponent(value, digits - 2);
-  return value.toLocaleString("en-US", { maximumSignificantDigits: digits });
+  if (size === 0) return "0"; // and not "-0"
+  if (size < 1e-3 || size >= 1e6) return exponent(value, digits - 2);
+  return format(value, "maximumSignificantDigits", digits);
 }
 
 function exponent(value, digits) {
@@ -13,7 +23,7 @@ function exponent(value, digits) {
 }
 
 export function whole(value) {
-  return Number.isFinite(value) ? Math.round(value).toLocaleString("en-US") : "–";
+  return Number.isFinite(value) ? format(Math.round(value), "maximumFractionDigits", 0) : "–";
 }
 
 // Ticks of a logarithmic axis: powers of ten, thinned out where there are many, with 2 and 5 between where there are few.
@@ -47,6 +57,16 @@ export function ticks(values, step) {
     if (v === 0) return "0";
     if (largest < 1e-2 || largest >= 1e6) return exponent(v, decimals(step / 10 ** Math.floor(Math.log10(Math.abs(v)))));
     if (largest >= 1e4 && step >= 10) return `${(v / 1e3).toFixed(decimals(step / 1e3))}k`;
-    return v.toLocaleString("en-US", { maximumFractionDigits: decimals(step) });
+    return format(v, "maximumFractionDigits", decimals(step));
   });
+}
+
+// Round steps for an axis from low to high, about `count` of them.
+export function roundSteps(low, high, count = 4) {
+  const raw = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = power * [1, 2, 5, 10].find((f) => f * power >= raw);
+  const found = [];
+  for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + 1e-9 * step; v += step) found.push(Math.abs(v) < 1e-9 * step ? 0 : v);
+  return { step, found };
 }

@@ -1,6 +1,7 @@
-// The live panel: one store for each widget model, any number of views of it.
+// Live curves of one run or of several: one store for each run of a widget model, any number of views of it.
 
-import { make, toggle } from "./dom.js";
+import { Chart } from "./chart.js";
+import { make, swatch, toggle } from "./dom.js";
 import { number, whole } from "./format.js";
 import { Plot } from "./plot.js";
 import { Store } from "./store.js";
@@ -8,25 +9,32 @@ import { readTheme, watchTheme } from "./theme.js";
 
 const WAITING_MS = 3000; // after this long without an answer the panel says that it waits
 const SILENCE_MS = 10000; // after this long without a word from a run that goes on, it asks
+const GOING = ["running", "stopping"];
 
-const stores = new Map();
+const sessions = new Map();
 
 function initialize({ model }) {
   const uid = model.get("uid");
-  const store = new Store(model.get("columns"), (have, generation) => model.send({ op: "resync", have, generation }));
-  store.views = new Set();
-  store.restore(model.get("saved"), model.get("saved_status"));
-  stores.set(uid, store);
-  const redraw = () => store.views.forEach((view) => view());
+  const saved = model.get("saved");
+  const status = model.get("saved_status");
+  const stores = model.get("runs").map((run, i) => {
+    const store = new Store(run.columns, (have, generation) => model.send({ op: "resync", run: i, have, generation }));
+    store.restore(saved[i], status[i] ?? {});
+    return store;
+  });
+  const session = { stores, views: new Set() };
+  sessions.set(uid, session);
+  const redraw = () => session.views.forEach((view) => view());
   model.on("msg:custom", (message, buffers) => {
     if (message.op !== "append") return;
-    store.receive(message, buffers?.[0], performance.now());
+    stores[message.run].receive(message, buffers?.[0], performance.now());
     redraw();
   });
   // The notebook lost its kernel or found it again; a frame later the views are marked with which it is.
   model.on("comm_live_update", redraw);
-  store.request(performance.now());
-  return () => stores.delete(uid);
+  model.on("change:pictures change:trouble", redraw);
+  stores.forEach((store) => store.request(performance.now()));
+  return () => sessions.delete(uid);
 }
 
 // Whether the notebook has lost its kernel. ipywidgets marks the views of models without one; JupyterLab's widget manager
@@ -37,36 +45,65 @@ function kernelGone(model, el) {
   return kernel === null || ["dead", "terminating"].includes(kernel?.status);
 }
 
-function statusLine() {
-  const el = make("div", "fk-status");
-  const state = make("strong", "fk-state");
-  state.setAttribute("aria-live", "polite");
-  const step = make("span", "fk-step");
-  const track = make("div", "fk-progress");
-  track.setAttribute("role", "progressbar");
-  track.setAttribute("aria-label", "training steps done");
-  const bar = track.appendChild(make("div"));
-  const numbers = make("span", "fk-numbers");
-  const note = make("p", "fk-note");
-  const error = make("pre", "fk-error");
-  error.setAttribute("role", "alert");
-  el.append(state, step, track, numbers);
-  return { el, state, step, track, bar, numbers, note, error };
+// One run: its name, its state, how far it is, its newest numbers, and below what went wrong.
+class StatusLine {
+  constructor(run, store, view) {
+    Object.assign(this, { run, store, view });
+    this.el = make("div", "fk-status");
+    this.mark = make("span", "fk-mark");
+    this.state = make("strong", "fk-state");
+    this.state.setAttribute("aria-live", "polite");
+    this.step = make("span", "fk-step");
+    this.track = make("div", "fk-progress");
+    this.track.setAttribute("role", "progressbar");
+    this.track.setAttribute("aria-label", run.name ? `steps of ${run.name} done` : "training steps done");
+    this.bar = this.track.appendChild(make("div"));
+    this.numbers = make("span", "fk-numbers");
+    this.text = make("span", "fk-numbers");
+    this.error = make("pre", "fk-error");
+    this.error.setAttribute("role", "alert");
+    if (run.name) this.el.append(this.mark, make("span", "fk-name", run.name));
+    this.el.append(this.state, this.step, this.track, this.numbers, this.text);
+  }
+
+  draw(gone, plots, index) {
+    const { state = "idle", step = 0, total = 0, error = null, text = "" } = this.store.status;
+    const said = gone && [...GOING, "paused"].includes(state) ? `was ${state}` : state;
+    if (this.state.textContent !== said) this.state.textContent = said;
+    this.step.textContent = total > 0 ? `step ${whole(step)} of ${whole(total)}` : `step ${whole(step)}`;
+    const done = total > 0 ? Math.min(1, step / total) : 0;
+    this.bar.style.width = `${100 * done}%`;
+    this.track.setAttribute("aria-valuenow", String(Math.round(100 * done)));
+    const mine = plots.flatMap((plot) => (plot.spec.headline ? plot.lines.filter((line) => line.run === index).map((line) => [plot, line]) : []));
+    const known = mine.map(([plot, line]) => [plot.spec.short, plot.newest(line)]).filter(([, value]) => Number.isFinite(value));
+    this.numbers.textContent = known.map(([short, value]) => `${short} ${number(value)}`).join("   ");
+    this.text.textContent = text;
+    this.error.hidden = !error;
+    if (error && this.error.textContent !== error) this.error.textContent = error;
+    if (this.run.name) this.mark.replaceChildren(swatch(this.view.colour(this.run), this.view.dash(index)));
+    const x = this.store.data[0];
+    Object.assign(this.el.dataset, { n: this.store.n, rows: this.store.rows, step: this.store.n ? x[this.store.n - 1] : 0, state: said });
+  }
 }
 
 function render({ model, el }) {
-  const store = stores.get(model.get("uid"));
+  const { stores, views } = sessions.get(model.get("uid"));
+  const runs = model.get("runs");
+  const axes = model.get("axes");
   const root = make("div", "fk-live");
   root.setAttribute("role", "group");
-  root.setAttribute("aria-label", "Training, live");
-  const line = statusLine();
+  root.setAttribute("aria-label", model.get("title"));
   const grid = make("div", "fk-grid");
+  const note = make("p", "fk-note");
+  const trouble = make("pre", "fk-trouble");
+  trouble.setAttribute("role", "alert");
   let frame = 0;
 
   const view = {
     theme: null,
     smooth: true,
     zoom: null,
+    axis: axes[0],
     sync: `flowkit-${model.get("uid")}`,
     redraw: () => {
       if (!frame) frame = requestAnimationFrame(draw);
@@ -76,14 +113,35 @@ function render({ model, el }) {
       reset.hidden = zoom === null;
       view.redraw();
     },
+    colour: (of) => (view.theme.dark ? of.colour_dark : of.colour),
+    dash: (index) => [[], [7, 4], [2, 3], [9, 3, 2, 3]][index % 4],
+    x: (store) => store.data[store.columns.indexOf(view.axis.column)],
+    // The same for all pictures, so that those side by side can be compared.
     range: () => {
       if (view.zoom) return view.zoom;
-      const x = store.data[0];
-      return store.n > 1 ? [x[0], x[store.n - 1]] : [0, Math.max(1, store.status.total || 1)];
+      const some = stores.filter((store) => store.n > 1);
+      if (!some.length) return [0, Math.max(1, stores[0]?.status.total || 1)];
+      const from = Math.min(...some.map((store) => view.x(store)[0]));
+      return [from, Math.max(...some.map((store) => view.x(store)[store.n - 1]))];
+    },
+    // Smallest and largest value of a column in all runs.
+    extent: (column) => {
+      let [low, high] = [Infinity, -Infinity];
+      for (const store of stores) {
+        const y = store.data[store.columns.indexOf(column)];
+        for (let i = 0; i < store.n; i++) {
+          if (y[i] < low) low = y[i];
+          if (y[i] > high) high = y[i];
+        }
+      }
+      return [low, high];
     },
   };
 
-  const plots = model.get("plots").map((spec) => new Plot(spec, store.columns.indexOf(spec.column), store, view));
+  const plots = model.get("plots").map((spec) => new Plot(spec, stores, runs, view));
+  const lines = runs.map((run, i) => new StatusLine(run, stores[i], view));
+  let charts = [];
+  let drawn = null;
   const tools = make("div", "fk-tools");
   const smooth = toggle("smooth", "Thick line: running mean over 2 % of the steps. Thin line: every step.", view.smooth, (on) => {
     view.smooth = on;
@@ -94,34 +152,56 @@ function render({ model, el }) {
   reset.title = "Show all steps again (or double-click a curve)";
   reset.hidden = true;
   reset.addEventListener("click", () => view.setZoom(null));
-  tools.append(reset, smooth);
-  line.el.append(tools);
+  tools.append(reset);
+  if (axes.length > 1) tools.append(axisChoice());
+  if (plots.some((plot) => !plot.spec.steps)) tools.append(smooth);
+  lines[0]?.el.append(tools);
   grid.append(...plots.map((plot) => plot.el));
-  root.append(line.el, line.error, line.note, grid);
+  root.append(...lines.flatMap((line) => [line.el, line.error]), trouble, note, grid);
   el.append(root);
 
+  function axisChoice() {
+    const label = make("label", "fk-axis-choice", "against ");
+    const select = make("select", "fk-select");
+    select.dataset.lmSuppressShortcuts = "true";
+    select.append(...axes.map((axis) => new Option(`${axis.label} (${axis.unit})`, axis.column)));
+    select.addEventListener("keydown", (event) => event.stopPropagation());
+    select.addEventListener("change", () => {
+      view.axis = axes[select.selectedIndex];
+      plots.forEach((plot) => plot.forget());
+      view.setZoom(null);
+    });
+    label.append(select);
+    return label;
+  }
+
+  function drawCharts() {
+    const pictures = model.get("pictures");
+    if (pictures !== drawn) {
+      drawn = pictures;
+      charts.forEach((chart) => chart.destroy());
+      charts = pictures.map((picture) => new Chart(picture, view));
+      grid.append(...charts.map((chart) => chart.el));
+    }
+    charts.forEach((chart) => chart.draw());
+  }
+
   function drawStatus() {
-    const { state = "idle", step = 0, total = 0, error = null } = store.status;
     const gone = kernelGone(model, el);
-    const said = gone && ["running", "paused", "stopping"].includes(state) ? `was ${state}` : state;
-    if (line.state.textContent !== said) line.state.textContent = said;
-    line.step.textContent = total > 0 ? `step ${whole(step)} of ${whole(total)}` : `step ${whole(step)}`;
-    const done = total > 0 ? Math.min(1, step / total) : 0;
-    line.bar.style.width = `${100 * done}%`;
-    line.track.setAttribute("aria-valuenow", String(Math.round(100 * done)));
-    const parts = plots.filter((plot) => plot.spec.headline && Number.isFinite(plot.newest()));
-    line.numbers.textContent = parts.map((plot) => `${plot.spec.short} ${number(plot.newest())}`).join("   ");
-    line.error.hidden = !error;
-    if (error && line.error.textContent !== error) line.error.textContent = error;
-    const waiting = !gone && store.waiting(performance.now()) > WAITING_MS;
-    line.note.hidden = !(gone || waiting);
-    if (gone) line.note.textContent = "The kernel is gone: these are the last numbers it sent. Run the notebook again to go on.";
-    else if (waiting) line.note.textContent = "Waiting for the kernel, which is busy with a cell or gone.";
+    lines.forEach((line, i) => line.draw(gone, plots, i));
+    trouble.hidden = !model.get("trouble");
+    trouble.textContent = model.get("trouble");
+    const waiting = !gone && stores.some((store) => store.waiting(performance.now()) > WAITING_MS);
+    note.hidden = !(gone || waiting);
+    if (gone) note.textContent = "The kernel is gone: these are the last numbers it sent. Run the notebook again to go on.";
+    else if (waiting) note.textContent = "Waiting for the kernel, which is busy with a cell or gone.";
+    const { n = 0, rows = 0, step = 0 } = lines[0]?.el.dataset ?? {};
     Object.assign(root.dataset, {
-      n: store.n,
-      rows: store.rows,
-      step: store.n ? store.data[0][store.n - 1] : 0,
-      state,
+      n,
+      rows,
+      step,
+      state: stores.length ? (stores[0].status.state ?? "idle") : "finished",
+      axis: view.axis.column,
       kernel: gone ? "gone" : waiting ? "waiting" : "live",
       theme: view.theme.dark ? "dark" : "light",
     });
@@ -130,27 +210,35 @@ function render({ model, el }) {
   function draw() {
     frame = 0;
     view.theme = readTheme(root);
+    plots.forEach((plot) => plot.show());
+    plots.forEach((plot) => plot.measure());
     plots.forEach((plot) => plot.draw());
+    drawCharts();
     drawStatus();
   }
 
   const unwatch = watchTheme(view.redraw);
+  const resize = new ResizeObserver(view.redraw);
+  resize.observe(grid);
   // So that the note comes even when no message does.
   const patience = setInterval(() => {
-    const going = ["running", "stopping"].includes(store.status.state);
     const now = performance.now();
-    const silent = now - Math.max(store.heardAt, store.askedAt) > SILENCE_MS;
-    if (going && silent && !kernelGone(model, el)) store.request(now);
+    for (const store of stores) {
+      const silent = now - Math.max(store.heardAt, store.askedAt) > SILENCE_MS;
+      if (GOING.includes(store.status.state) && silent && !kernelGone(model, el)) store.request(now);
+    }
     view.redraw();
   }, WAITING_MS);
-  store.views.add(view.redraw);
+  views.add(view.redraw);
   view.redraw();
   return () => {
-    store.views.delete(view.redraw);
+    views.delete(view.redraw);
     clearInterval(patience);
     cancelAnimationFrame(frame);
     unwatch();
+    resize.disconnect();
     plots.forEach((plot) => plot.destroy());
+    charts.forEach((chart) => chart.destroy());
   };
 }
 

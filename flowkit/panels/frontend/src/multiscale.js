@@ -1,17 +1,8 @@
 // The multiscale panel: one field at every scale, bars beside it. All numbers are in the model's traits.
 
-import { make } from "./dom.js";
-import { number, ticks } from "./format.js";
+import { make, svg } from "./dom.js";
+import { number, roundSteps, ticks } from "./format.js";
 import { readTheme, watchTheme } from "./theme.js";
-
-const SVG = "http://www.w3.org/2000/svg";
-
-function svg(tag, attributes, text) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
 
 // The float32 numbers of one field at one scale.
 function values(model, scale, field) {
@@ -93,16 +84,6 @@ function colourBar(colours) {
   return el;
 }
 
-// Round steps for an axis from low to high.
-function steps(low, high) {
-  const raw = (high - low) / 4;
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const step = power * [1, 2, 5, 10].find((f) => f * power >= raw);
-  const found = [];
-  for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + 1e-9 * step; v += step) found.push(Math.abs(v) < 1e-9 * step ? 0 : v);
-  return { step, found };
-}
-
 function bars(chart, labels, onPick) {
   const el = make("section", "fk-plot fk-bars");
   const head = make("header");
@@ -126,7 +107,7 @@ function bars(chart, labels, onPick) {
     const said = labels.map((label, i) => `${label}: ${number(chart.values[i], 3)}`).join(", ");
     root.setAttribute("aria-label", `${chart.label} (${chart.unit}); ${said}`);
     const text = { fill: theme.text, "font-size": 11, "font-family": theme.font };
-    const { step, found } = steps(low, high);
+    const { step, found } = roundSteps(low, high);
     ticks(found, step).forEach((label, i) => {
       root.append(svg("line", { x1: left, x2: width - right, y1: y(found[i]), y2: y(found[i]), stroke: theme.grid }));
       root.append(svg("text", { ...text, x: left - 6, y: y(found[i]) + 4, "text-anchor": "end" }, label));

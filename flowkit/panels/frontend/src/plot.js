@@ -1,4 +1,4 @@
-// One small picture: a quantity against the training step.
+// One small picture: a quantity of one run or of several.
 
 import uPlot from "uplot";
 import { make, toggle } from "./dom.js";
@@ -8,9 +8,10 @@ import { extremes, lowerBound, runningMean } from "./reduce.js";
 const HEIGHT = 150;
 
 export class Plot {
-  // `view` is shared by all pictures of a panel: { theme, smooth, zoom, sync, redraw() }.
-  constructor(spec, column, store, view) {
-    Object.assign(this, { spec, column, store, view, log: spec.log });
+  // `view` is shared by all pictures of a panel: { theme, smooth, zoom, axis, sync, redraw(), colour(of), dash(run), x(store) }.
+  constructor(spec, stores, runs, view) {
+    Object.assign(this, { spec, view, log: spec.log });
+    this.lines = spec.runs.map((run) => ({ run, of: spec.colour ? spec : runs[run], store: stores[run], column: stores[run].columns.indexOf(spec.column) }));
     this.el = make("section", "fk-plot");
     this.el.dataset.column = spec.column;
     const head = make("header");
@@ -18,10 +19,11 @@ export class Plot {
     this.value = make("output", "fk-value");
     this.logButton = toggle("log", `Logarithmic axis for: ${spec.label}`, this.log, (on) => {
       this.log = on;
-      this.build();
-      this.draw();
+      this.forget();
+      this.view.redraw();
     });
-    head.append(name, make("small", "", spec.unit), this.value, this.logButton);
+    head.append(name, make("small", "", spec.unit), this.value);
+    if (!spec.steps) head.append(this.logButton);
     this.canvas = make("div", "fk-canvas");
     // Arrow keys move the reading line; JupyterLab must not take them for moving between cells.
     this.canvas.tabIndex = 0;
@@ -35,11 +37,13 @@ export class Plot {
 
   // Shown always, or once it is known (has a value), or once it varies.
   wanted() {
-    const { n, data } = this.store;
-    if (this.spec.show === "always") return true;
-    const y = data[this.column];
+    return this.spec.show === "always" || this.lines.some((line) => this.has(line));
+  }
+
+  has({ store, column }) {
+    const y = store.data[column];
     let first = NaN;
-    for (let i = 0; i < n; i++) {
+    for (let i = 0; i < store.n; i++) {
       if (!Number.isFinite(y[i])) continue;
       if (this.spec.show === "known" || (Number.isFinite(first) && y[i] !== first)) return true;
       first = y[i];
@@ -47,12 +51,13 @@ export class Plot {
     return false;
   }
 
-  colour() {
-    return this.view.theme.dark ? this.spec.colour_dark : this.spec.colour;
+  // Build anew at the next draw, as for another axis.
+  forget() {
+    this.plot?.destroy();
+    this.plot = null;
   }
 
   build() {
-    this.plot?.destroy();
     const { theme } = this.view;
     const axis = {
       stroke: () => this.view.theme.text,
@@ -63,10 +68,17 @@ export class Plot {
     };
     const linear = { values: (_, v, __, ___, step) => ticks(v, step) };
     const logarithmic = { splits: (_, __, min, max) => decades(min, max), values: (_, v) => v.map((x) => number(x, 3)), filter: (_, v) => v };
-    const raw = { stroke: () => this.colour(), width: 1, points: { show: false }, spanGaps: false };
+    const raw = { width: this.spec.steps ? 1.4 : 1, points: { show: false }, spanGaps: false };
+    if (this.spec.steps) raw.paths = uPlot.paths.stepped({ align: 1 });
+    const series = this.lines.flatMap((line) => {
+      const stroke = () => this.view.colour(line.of);
+      const dash = this.lines.length > 1 ? this.view.dash(line.run) : [];
+      return [{ ...raw, stroke }, { ...raw, stroke, width: 2, dash }];
+    });
+    const { label, unit } = this.view.axis;
     this.plot = new uPlot(
       {
-        width: Math.max(160, this.canvas.clientWidth),
+        width: Math.max(160, this.width),
         height: HEIGHT,
         padding: [6, 10, 0, 0],
         legend: { show: false },
@@ -75,10 +87,10 @@ export class Plot {
           y: { distr: this.log ? 3 : 1, range: (_, min, max) => this.span(min, max) },
         },
         axes: [
-          { ...axis, label: "training step", labelSize: 16, labelGap: 0, size: 24, gap: 3, space: 60, ...linear },
+          { ...axis, label: `${label} (${unit})`, labelSize: 16, labelGap: 0, size: 24, gap: 3, space: 60, ...linear },
           { ...axis, size: this.labelWidth, gap: 3, space: 28, ...(this.log ? logarithmic : linear) },
         ],
-        series: [{}, raw, { ...raw, width: 2 }],
+        series: [{}, ...series],
         cursor: {
           sync: { key: this.view.sync },
           drag: { x: true, y: false, setScale: false },
@@ -87,9 +99,10 @@ export class Plot {
         hooks: {
           setSelect: [(u) => this.select(u)],
           setCursor: [() => this.read()],
+          draw: [(u) => this.references(u)],
         },
       },
-      [[], [], []],
+      [[], ...series.map(() => [])],
       this.canvas,
     );
     // A double click shows all steps again (uPlot's own handler would only rescale this picture).
@@ -103,11 +116,36 @@ export class Plot {
   }
 
   span(min, max) {
-    if (this.spec.range && !this.log) return this.spec.range;
+    const { references, range, steps } = this.spec;
+    if (range && !this.log) return range;
     if (min === null || max === null || !Number.isFinite(min)) return this.log ? [0.1, 1] : [0, 1];
+    if (steps) [min, max] = this.view.extent(this.spec.column); // beside each other on one scale
+    for (const [, value] of references) if (!this.log || value > 0) [min, max] = [Math.min(min, value), Math.max(max, value)];
     if (this.log) return min === max ? [min / 2, max * 2] : [min / (max / min) ** 0.06, max * (max / min) ** 0.06];
-    const pad = min === max ? Math.abs(min) * 0.1 || 0.5 : 0.06 * (max - min);
+    const pad = min === max ? (steps ? 1 : Math.abs(min) * 0.1 || 0.5) : 0.06 * (max - min);
     return [min - pad, max + pad];
+  }
+
+  // The values to compare with, dashed, and what they are.
+  references(u) {
+    const { ctx, bbox } = u;
+    const scale = devicePixelRatio;
+    for (const [name, value] of this.spec.references) {
+      if (this.log && !(value > 0)) continue;
+      const y = u.valToPos(value, "y", true);
+      ctx.save();
+      ctx.strokeStyle = ctx.fillStyle = this.view.theme.text;
+      ctx.lineWidth = scale;
+      ctx.setLineDash([5 * scale, 4 * scale]);
+      ctx.beginPath();
+      ctx.moveTo(bbox.left, y);
+      ctx.lineTo(bbox.left + bbox.width, y);
+      ctx.stroke();
+      ctx.font = `${11 * scale}px ${this.view.theme.font}`;
+      ctx.textAlign = "right";
+      ctx.fillText(name, bbox.left + bbox.width - 3, y - bbox.top > 16 * scale ? y - 4 * scale : y + 13 * scale);
+      ctx.restore();
+    }
   }
 
   select(u) {
@@ -129,57 +167,90 @@ export class Plot {
     this.plot.setCursor({ left, top: this.plot.over.clientHeight / 2 });
   }
 
-  // The number at the reading line, or else the newest one.
+  // The numbers at the reading line, or else the newest ones.
   read() {
-    const { n, data } = this.store;
-    const y = data[this.column];
     const left = this.plot?.cursor.left ?? -1;
-    if (left >= 0 && n) {
-      const step = this.plot.posToVal(left, "x");
-      let i = Math.min(n - 1, lowerBound(data[0], n, step));
-      if (i > 0 && step - data[0][i - 1] < data[0][i] - step) i -= 1;
-      this.value.textContent = `${number(y[i])} at step ${whole(data[0][i])}`;
-      return;
-    }
-    this.value.textContent = number(this.newest());
+    const at = left >= 0 ? this.plot.posToVal(left, "x") : null;
+    const several = this.lines.length > 1;
+    const parts = this.lines.map((line) => {
+      const text = at === null ? number(this.newest(line)) : this.textAt(line, at, several);
+      if (!several) return text;
+      const part = make("span", "", text);
+      part.style.color = this.view.colour(line.of);
+      return part;
+    });
+    this.value.replaceChildren(...parts);
   }
 
-  newest() {
-    const y = this.store.data[this.column];
-    for (let i = this.store.n - 1; i >= 0; i--) if (Number.isFinite(y[i])) return y[i];
+  textAt({ store, column }, at, short) {
+    const { n, data } = store;
+    if (!n) return "–";
+    const x = this.view.x(store);
+    let i = Math.min(n - 1, lowerBound(x, n, at));
+    if (i > 0 && at - x[i - 1] < x[i] - at) i -= 1;
+    if (short) return number(data[column][i]);
+    const { label, unit } = this.view.axis;
+    const where = unit === "dimensionless" ? `${label.split(" ").at(-1)} ${whole(x[i])}` : `${number(x[i])} ${unit}`;
+    return `${number(data[column][i])} at ${where}`;
+  }
+
+  newest({ store, column }) {
+    const y = store.data[column];
+    for (let i = store.n - 1; i >= 0; i--) if (Number.isFinite(y[i])) return y[i];
     return NaN;
   }
 
-  draw() {
-    this.el.hidden = !this.wanted();
-    const width = this.canvas.clientWidth;
-    if (this.el.hidden || width < 40) return;
-    if (!this.plot) this.build();
-    if (this.plot.width !== width) this.plot.setSize({ width, height: HEIGHT });
-    const { n, data } = this.store;
-    const x = data[0];
-    const y = data[this.column];
+  // One line as few points: [x, every value, running mean].
+  table({ store, column }, width) {
+    const { n, data } = store;
+    const x = this.view.x(store);
+    const y = data[column];
     const [from, to] = this.view.range();
     // One row beyond either edge, so that the line runs to the edge of the picture.
     const lo = Math.max(0, lowerBound(x, n, from) - 1);
     const hi = Math.min(n, lowerBound(x, n, to) + 2);
     const usable = this.log ? (v) => Number.isFinite(v) && v > 0 : Number.isFinite;
     const index = extremes(y, lo, hi, width, usable);
-    const smooth = this.view.smooth && n >= 20 ? runningMean(y, n, Math.max(5, Math.round(0.02 * n)), this.store.full) : null;
-    this.plot.setData([
+    const smooth = this.view.smooth && !this.spec.steps && n >= 20 ? runningMean(y, n, Math.max(5, Math.round(0.02 * n)), store.full) : null;
+    this.smoothed ||= smooth !== null;
+    this.points += index.length;
+    return [
       index.map((i) => x[i]),
       index.map((i) => (usable(y[i]) ? y[i] : null)),
       index.map((i) => (smooth && usable(smooth[i]) ? smooth[i] : null)),
-    ]);
-    this.plot.series[1].alpha = smooth ? 0.3 : 1;
+    ];
+  }
+
+  show() {
+    this.el.hidden = !this.wanted();
+  }
+
+  // After `show` of all pictures and before `draw` of any: to read a width among changes makes the page lay itself out.
+  measure() {
+    this.width = this.el.hidden ? 0 : this.canvas.clientWidth;
+  }
+
+  draw() {
+    const { width } = this;
+    if (!(width >= 40)) return;
+    if (!this.plot) this.build();
+    if (this.plot.width !== width) this.plot.setSize({ width, height: HEIGHT });
+    this.smoothed = false;
+    this.points = 0;
+    const tables = this.lines.map((line) => this.table(line, width));
+    this.plot.setData(tables.length > 1 ? uPlot.join(tables) : tables[0]);
+    for (let i = 1; i < this.plot.series.length; i += 2) this.plot.series[i].alpha = this.smoothed ? 0.3 : 1;
     this.plot.redraw(false);
     this.read();
+    const { label, unit } = this.view.axis;
+    const count = this.lines.reduce((sum, line) => sum + line.store.n, 0);
+    const newest = this.lines.map((line) => number(this.newest(line))).join(", ");
     this.canvas.setAttribute(
       "aria-label",
-      `${this.spec.label} (${this.spec.unit}) against the training step, ${whole(n)} points, newest ${number(this.newest())}`,
+      `${this.spec.label} (${this.spec.unit}) against ${label} (${unit}), ${whole(count)} points, newest ${newest}`,
     );
     this.el.dataset.log = String(this.log);
-    this.el.dataset.points = String(index.length);
+    this.el.dataset.points = String(this.points);
   }
 
   destroy() {
