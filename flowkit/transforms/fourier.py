@@ -88,8 +88,10 @@ class FourierModes(FourierScale):
 
     def _modes(self, x: Tensor) -> Tensor:
         """sum_p x_p e_p; its own inverse."""
-        for axis, side in enumerate(self.space.lattice, start=2):
-            x = torch.movedim(torch.movedim(x, axis, -1) @ _basis(side, x.dtype, x.device), -1, axis)
+        *outer, last = (_basis(side, x.dtype, x.device) for side in self.space.lattice)
+        x = x @ last
+        for axis, basis in enumerate(outer, start=2):  # all axes behind this one as one, so that nothing is moved
+            x = (basis @ x.flatten(axis + 1)).view(x.shape)
         return x
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -153,7 +153,7 @@ def cost_phi4(
     configurations: int = 100_000,
     chains: int = 128,
     trajectories: int = 6000,
-    kernel: int = 5,
+    kernel: int = 3,
     steps: int = 1000,
     seed: int = 1,
 ) -> list[Row]:
