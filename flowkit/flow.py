@@ -40,7 +40,7 @@ class Flow(Prior):
             raise ValueError(f"A flow needs prior and transform of one space; got {prior.space} and {transform.space}.")
         super().__init__(prior.space)
         self.prior, self.transform = prior, transform
-        self.normalised = prior.normalised
+        self.normalised, self.up_to_constant = prior.normalised, prior.up_to_constant
 
     @property
     def dtype(self) -> torch.dtype:
