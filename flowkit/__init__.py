@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from flowkit.comparison import compare as compare, tune_length as tune_length
     from flowkit.costs import Comparison as Comparison
     from flowkit.ensemble import Ensemble as Ensemble, draw as draw, run as run
+    from flowkit.fields import (
+        FieldNumbers as FieldNumbers,
+        LayerNumbers as LayerNumbers,
+        field_numbers as field_numbers,
+        layer_numbers as layer_numbers,
+    )
     from flowkit.flow import Flow as Flow, gauge_flow as gauge_flow, scalar_flow as scalar_flow
     from flowkit.groups import SUN as SUN, U1 as U1, Group as Group, Real as Real
     from flowkit.history import History as History
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
         Refinement as Refinement,
         ScalarMultiscale as ScalarMultiscale,
         ScaleNumbers as ScaleNumbers,
+        SmoothClassFunctionConditional as SmoothClassFunctionConditional,
         StapleFlow as StapleFlow,
         SU2ClassFunctionConditional as SU2ClassFunctionConditional,
         by_scale as by_scale,
@@ -68,11 +75,20 @@ if TYPE_CHECKING:
         trace as trace,
         wilson_loop as wilson_loop,
     )
-    from flowkit.priors import Draw as Draw, FreeField as FreeField, Haar as Haar, Normal as Normal, Prior as Prior
+    from flowkit.priors import (
+        Draw as Draw,
+        Embedded as Embedded,
+        FreeField as FreeField,
+        Haar as Haar,
+        Interleaved as Interleaved,
+        Normal as Normal,
+        Prior as Prior,
+    )
     from flowkit.samplers import (
         HMC as HMC,
         Heatbath as Heatbath,
         IndependenceMetropolis as IndependenceMetropolis,
+        MarkovPrior as MarkovPrior,
         Sampler as Sampler,
     )
     from flowkit.space import Space as Space, links as links, sites as sites
@@ -87,11 +103,16 @@ if TYPE_CHECKING:
         CircleSpline as CircleSpline,
         Circular as Circular,
         DistributionConverter as DistributionConverter,
+        FourierModes as FourierModes,
         FourierScale as FourierScale,
         GaugeCoupling as GaugeCoupling,
+        GradientFlow as GradientFlow,
         IntervalSpline as IntervalSpline,
         LinkUpdate as LinkUpdate,
         MatrixCoupling as MatrixCoupling,
+        OnEvenSites as OnEvenSites,
+        OnSublattices as OnSublattices,
+        Prolongation as Prolongation,
         RealSpline as RealSpline,
         Residual as Residual,
         Spectral as Spectral,
@@ -99,6 +120,7 @@ if TYPE_CHECKING:
         Spline as Spline,
         TangentMixture as TangentMixture,
         Transform as Transform,
+        plaquette_couplings as plaquette_couplings,
     )
 
 __version__ = "0.1.0"
@@ -119,7 +141,7 @@ _CONTENTS = {
         "trace",
         "wilson_loop",
     ],
-    "priors": ["Draw", "FreeField", "Haar", "Normal", "Prior"],
+    "priors": ["Draw", "Embedded", "FreeField", "Haar", "Interleaved", "Normal", "Prior"],
     "transforms": [
         "Affine",
         "AffineMap",
@@ -129,11 +151,16 @@ _CONTENTS = {
         "CircleSpline",
         "Circular",
         "DistributionConverter",
+        "FourierModes",
         "FourierScale",
         "GaugeCoupling",
+        "GradientFlow",
         "IntervalSpline",
         "LinkUpdate",
         "MatrixCoupling",
+        "OnEvenSites",
+        "OnSublattices",
+        "Prolongation",
         "RealSpline",
         "Residual",
         "Spectral",
@@ -141,6 +168,7 @@ _CONTENTS = {
         "Spline",
         "TangentMixture",
         "Transform",
+        "plaquette_couplings",
     ],
     "flow": ["Flow", "gauge_flow", "scalar_flow"],
     "multiscale": [
@@ -155,6 +183,7 @@ _CONTENTS = {
         "SU2ClassFunctionConditional",
         "ScalarMultiscale",
         "ScaleNumbers",
+        "SmoothClassFunctionConditional",
         "StapleFlow",
         "by_scale",
         "decimated_action",
@@ -168,8 +197,9 @@ _CONTENTS = {
     "natural_level_step": ["NaturalLevelStep"],
     "level_step": ["LevelStep"],
     "history": ["History"],
-    "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "Sampler"],
+    "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "MarkovPrior", "Sampler"],
     "ensemble": ["Ensemble", "draw", "run"],
+    "fields": ["FieldNumbers", "LayerNumbers", "field_numbers", "layer_numbers"],
     "job": ["Job", "start"],
     "comparison": ["compare", "tune_length"],
     "costs": ["Comparison"],

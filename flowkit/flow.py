@@ -40,7 +40,7 @@ class Flow(Prior):
             raise ValueError(f"A flow needs prior and transform of one space; got {prior.space} and {transform.space}.")
         super().__init__(prior.space)
         self.prior, self.transform = prior, transform
-        self.normalised = prior.normalised
+        self.normalised, self.up_to_constant = prior.normalised, prior.up_to_constant
 
     @property
     def dtype(self) -> torch.dtype:
@@ -66,6 +66,18 @@ class Flow(Prior):
         """
         z, logdet = self.transform.inverse(self._mine(x))
         return self.prior.log_prob(z) + logdet
+
+    def score(self, x: Tensor) -> Tensor:
+        """d log q(x) / dparams at fixed x, [batch, params], where the transform knows it and the prior is fixed.
+
+        Raises    ValueError otherwise
+        """
+        own = getattr(self.transform, "score", None)
+        if own is None or any(p.requires_grad for p in self.prior.parameters()):
+            kinds = f"{type(self.prior).__name__} and {type(self.transform).__name__}"
+            raise ValueError(f"A score needs a transform that has one and a prior that does not learn; got {kinds}.")
+        score: Tensor = own(self._mine(x), self.prior)
+        return score
 
     def on(self, space: Space) -> "Flow":
         """The same flow on another lattice, with a copy of its weights."""

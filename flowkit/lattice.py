@@ -44,6 +44,24 @@ def parity(lattice: tuple[int, ...]) -> Tensor:
     return coordinates(lattice).sum(0) % 2
 
 
+def split_sublattices(x: Tensor) -> Tensor:
+    """The fields on the 2^ndim sublattices of spacing 2, [batch, component, *lattice] ->
+    [batch, 2^ndim, component, *lattice / 2]; the sublattice of even coordinates comes first. Needs even sides.
+    """
+    ndim = x.dim() - 2
+    cells = x.reshape(*x.shape[:2], *(size for side in x.shape[2:] for size in (side // 2, 2)))
+    offsets, places = range(3, 3 + 2 * ndim, 2), range(2, 2 + 2 * ndim, 2)
+    return cells.permute(0, *offsets, 1, *places).reshape(len(x), 2**ndim, x.shape[1], *(n // 2 for n in x.shape[2:]))
+
+
+def join_sublattices(parts: Tensor) -> Tensor:
+    """The inverse of `split_sublattices`."""
+    ndim = parts.dim() - 3
+    cells = parts.view(len(parts), *[2] * ndim, *parts.shape[2:])
+    order = [axis for mu in range(ndim) for axis in (2 + ndim + mu, 1 + mu)]
+    return cells.permute(0, 1 + ndim, *order).reshape(len(parts), parts.shape[2], *(2 * n for n in parts.shape[3:]))
+
+
 def momentum_squared(lattice: tuple[int, ...], like: Tensor) -> Tensor:
     """Lattice momenta p^2 = sum_mu 4 sin^2(p_mu / 2) with p_mu = 2 pi k / L_mu, [*lattice], dimensionless.
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions import Action
+from flowkit.flow import Flow
 from flowkit.priors import Prior
 from flowkit.train import Report, TrainingStep
 
@@ -46,7 +47,8 @@ class NaturalGradientStep(TrainingStep):
         self.kl, self.ridge, self.lr = kl, ridge, lr
 
     def prepare(self, flow: Prior) -> None:
-        if not callable(getattr(flow, "score", None)):
+        knows = flow.transform if isinstance(flow, Flow) else flow
+        if not callable(getattr(knows, "score", None)):
             raise ValueError(f"A natural gradient needs a model with a score; {type(flow).__name__} has none.")
         self._take_parameters(flow)
         self.progress = torch.zeros((), dtype=torch.float64, device=flow.device)

@@ -61,7 +61,7 @@ class TrainingStep(ABC):
 
         Raises    ValueError for a flow without log q, or with nothing to train
         """
-        if not flow.normalised:
+        if not (flow.normalised or flow.up_to_constant):
             raise ValueError("Training needs log q, and the flow's prior is not normalised.")
         trainable = [(name, p) for name, p in flow.named_parameters() if p.requires_grad]
         if not trainable:
@@ -239,7 +239,7 @@ class Trainer(Background):
         self.step = self.total = 0
         self.saved_step: int | None = None
         self._save_to: PathLike | None = None
-        self._log_z = action.log_z()
+        self._log_z = action.log_z() if flow.normalised else None
         self._whole = threading.RLock()  # held while a step changes weights, optimiser and history
         self._pending: list[tuple[int, float, float, float, Tensor, Tensor]] = []
         self._clock = 0.0

@@ -15,7 +15,7 @@ from flowkit.patterns import Loop, Stripes
 from flowkit.priors import Prior
 from flowkit.samplers import Sampler
 from flowkit.schedules import Schedule
-from flowkit.transforms import Circular, LinkUpdate, MatrixCoupling, PointwiseMap, Transform
+from flowkit.transforms import Circular, FourierModes, FourierScale, LinkUpdate, MatrixCoupling, PointwiseMap, Transform
 
 panels = pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
 
@@ -32,7 +32,8 @@ def check_action(action: Action) -> None:
 
 def check_transform(transform: Transform) -> None:
     # A bigger lattice has momenta between those of the smaller one: the log-gain of a spectrum is no sum over sites.
-    testing.check_transform(transform, local=type(transform).__name__ != "FourierScale")
+    local = not isinstance(transform, FourierScale)
+    testing.check_transform(transform, local=local, periodic=not isinstance(transform, FourierModes))
 
 
 def check_update(update: LinkUpdate) -> None:
@@ -79,6 +80,18 @@ def multiscale_panel():
     return panels.Multiscale(by_scale(model, flowkit.Wilson(model.space, 1.0), x))
 
 
+def field_panel():
+    space = flowkit.links((2, 3, 4), SUN(2))
+    return panels.Field(space.haar(3, testing.seeded()), space)
+
+
+def flow_layers_panel():
+    from flowkit.flow import Flow
+
+    flow = Flow.example()
+    return panels.FlowLayers(flow, flowkit.Phi4(flow.space, m2=1.0, lam=0.5), n=16)
+
+
 def chain_panel():
     from flowkit.samplers import HMC, Heatbath
 
@@ -94,7 +107,10 @@ def ess_kl_panel():
 
 EXAMPLES = {
     panels.Chain: chain_panel,
+    panels.Dashboard: lambda: panels.Dashboard(training_panel().trainer, field_panel()),
     panels.EssKl: ess_kl_panel,
+    panels.Field: field_panel,
+    panels.FlowLayers: flow_layers_panel,
     panels.Multiscale: multiscale_panel,
     panels.Training: training_panel,
 }

@@ -18,7 +18,7 @@ from abc import abstractmethod
 from torch import Tensor
 
 from flowkit.actions.base import Action
-from flowkit.lattice import shift
+from flowkit.kernels.scalar_action import scalar_action, scalar_force
 from flowkit.space import Space, sites
 
 
@@ -52,19 +52,11 @@ class ScalarAction(Action):
 
     def __call__(self, x: Tensor) -> Tensor:
         h, a, g, c = self.coefficients
-        neighbours = shift(self.space.check(x), 0)
-        for mu in range(1, self.space.ndim):
-            neighbours = neighbours + shift(x, mu)
-        square = x * x
-        density = square * (a + g * square) - h * x * neighbours
-        return density.flatten(1).sum(1) + c * self.space.dof
+        return scalar_action(self.space.check(x), h, a, g) + c * self.space.dof
 
     def force(self, x: Tensor) -> Tensor:
         h, a, g, _ = self.coefficients
-        neighbours = shift(x, 0) + shift(x, 0, -1)
-        for mu in range(1, self.space.ndim):
-            neighbours = neighbours + shift(x, mu) + shift(x, mu, -1)
-        return h * neighbours - x * (2 * a + 4 * g * x * x)
+        return scalar_force(x, h, a, g)
 
     def convert(self, other: type["ScalarAction"]) -> tuple["ScalarAction", float]:
         """(S_other, s) with S_other(s phi) = S(phi) + constant.

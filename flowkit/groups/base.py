@@ -41,6 +41,10 @@ class Group(ABC):
     def exp(self, w: Tensor) -> Tensor:
         """exp(i w^a T_a)."""
 
+    def move(self, x: Tensor, w: Tensor, h: float | Tensor) -> Tensor:
+        """exp(h w) x; h a number, or a tensor that fits w."""
+        return self.compose(self.exp(h * w), x)
+
     @abstractmethod
     def log(self, g: Tensor) -> Tensor:
         """The coordinates w with exp(w) = g on the principal branch."""

@@ -18,6 +18,9 @@ class Real(Group):
     def compose(self, a: Tensor, b: Tensor) -> Tensor:
         return a + b
 
+    def move(self, x: Tensor, w: Tensor, h: float | Tensor) -> Tensor:
+        return torch.addcmul(x, h, w) if isinstance(h, Tensor) else torch.add(x, w, alpha=h)
+
     def inverse(self, a: Tensor) -> Tensor:
         return -a
 

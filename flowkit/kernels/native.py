@@ -56,6 +56,7 @@ def _library(name: str) -> ctypes.CDLL | None:
                     _build([compiler, *flags], source, whole, [])
                     logger.info("%s runs on one thread: %s does not compile it with OpenMP", name, compiler)
                 whole.replace(target)
+        _keep_memory()
         return ctypes.CDLL(str(target))
     except (OSError, subprocess.SubprocessError) as error:
         logger.warning("%s runs through torch: its C kernel did not compile or load (%s)", name, error)
@@ -81,6 +82,14 @@ def _advise() -> "ctypes._NamedFuncPointer | None":
     function = ctypes.CDLL(None).madvise
     function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     return function
+
+
+@functools.cache
+def _keep_memory() -> None:
+    """Keep freed memory in the process. The GNU allocator returns arrays of a megabyte to the system and fetches them
+    again, page by page, at every operation: it stops once it has seen a larger one freed.
+    """
+    torch.empty(2**25 - 2**20, dtype=torch.uint8)  # never touched; 2^25 is the largest size it learns from
 
 
 def on_large_pages(t: torch.Tensor) -> torch.Tensor:

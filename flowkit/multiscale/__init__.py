@@ -9,6 +9,7 @@ from flowkit.multiscale.heatbath_link import HeatbathConditional
 from flowkit.multiscale.hierarchy import Multiscale, multiscale_flow
 from flowkit.multiscale.scalar import Refinement, ScalarMultiscale, scalar_multiscale_flow
 from flowkit.multiscale.scales import ByScale, ScaleNumbers, by_scale, decimated_action, log_weights_by_scale
+from flowkit.multiscale.smooth_class_functions import SmoothClassFunctionConditional
 from flowkit.multiscale.staple_flow import StapleFlow
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "SU2ClassFunctionConditional",
     "ScalarMultiscale",
     "ScaleNumbers",
+    "SmoothClassFunctionConditional",
     "StapleFlow",
     "by_scale",
     "decimated_action",

@@ -14,6 +14,7 @@ from flowkit.multiscale.class_functions_su2 import SU2ClassFunctionConditional
 from flowkit.multiscale.conditional import LinkConditional
 from flowkit.multiscale.doubling import Doubling, Loops, Stage
 from flowkit.multiscale.heat_angle import HeatAngleConditional
+from flowkit.multiscale.smooth_class_functions import SmoothClassFunctionConditional
 from flowkit.priors import Draw, Haar, Prior
 from flowkit.space import Space
 
@@ -217,6 +218,16 @@ class Multiscale(Prior):
             levels.insert(0, (Doubling.of(space, doubling.mu, doubling.ordered), own))
             space = levels[0][0].coarse
         return Multiscale(self.coarsest.on(space), levels).to(self.anchor)
+
+    def smooth(self, cells: int = 256) -> "Multiscale":
+        """The model with log q of continuous slope, for HMC in its base variables: a copy with
+        SmoothClassFunctionConditional, of the same weights, in place of each ClassFunctionConditional.
+        """
+        model = copy.deepcopy(self)
+        for i, one in enumerate(model.conditionals):
+            if type(one) is ClassFunctionConditional:
+                model.conditionals[i] = SmoothClassFunctionConditional.of(one, cells)
+        return model
 
     def strengthened(self, ratio: float) -> "Multiscale":
         """A copy whose new links feel `ratio` times the coupling: where to start training at another beta.

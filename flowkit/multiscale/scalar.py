@@ -125,7 +125,7 @@ class ScalarMultiscale(Prior):
             space = wanted
         super().__init__(space)
         self.coarsest, self.refinements = coarsest, nn.ModuleList(levels)
-        self.normalised = coarsest.normalised
+        self.normalised, self.up_to_constant = coarsest.normalised, coarsest.up_to_constant
 
     @property
     def levels(self) -> list[Refinement]:

@@ -13,10 +13,13 @@ except ModuleNotFoundError as missing:
 
 from flowkit.panels.base import Panel
 from flowkit.panels.chain import Chain
+from flowkit.panels.dashboard import Dashboard
 from flowkit.panels.ess_kl import EssKl
+from flowkit.panels.field import Field
+from flowkit.panels.flow_layers import FlowLayers
 from flowkit.panels.multiscale import Multiscale
 from flowkit.panels.training import Training
 
-__all__ = ["Chain", "EssKl", "Multiscale", "Panel", "Training"]
+__all__ = ["Chain", "Dashboard", "EssKl", "Field", "FlowLayers", "Multiscale", "Panel", "Training"]
 
 del anywidget, ipywidgets, matplotlib, plotly

@@ -51,14 +51,18 @@ class Panel(ABC):
         """Lines of plain text that a saved page shows above the figure."""
         return []
 
+    def _figures(self) -> list[go.Figure]:
+        """What a saved page shows."""
+        return [self.figure()]
+
     def save_html(self, path: str | Path) -> Path:
         """Write the figure as one page that opens offline (plotly is inside, about 5 MB); returns its path."""
         path = Path(path)
-        figure = self.figure().to_html(full_html=False, include_plotlyjs=True)
+        pages = [one.to_html(full_html=False, include_plotlyjs=i == 0) for i, one in enumerate(self._figures())]
         lines = "".join(f"<p>{escape(line)}</p>" for line in self._notes())
         path.write_text(
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(repr(self))}</title></head>\n'
-            f'<body style="font-family: system-ui, sans-serif; margin: 1.5em">{lines}{figure}</body></html>\n',
+            f'<body style="font-family: system-ui, sans-serif; margin: 1.5em">{lines}{"".join(pages)}</body></html>\n',
             encoding="utf-8",
         )
         return path

@@ -21,10 +21,12 @@ class Draw(NamedTuple):
 class Prior(nn.Module, ABC):
     """A distribution r(x) on a space: `sample(n, rng)` and `log_prob(x)`, both differentiable in its parameters.
 
-    `normalised` says whether log_prob integrates to 1; where it does not, log q is refused downstream.
+    `normalised` says whether log_prob integrates to 1; where it does not, log q is refused downstream. `up_to_constant`
+    says that an unnormalised one lacks a constant alone, as -S_in does: then flows can be trained on it.
     """
 
     normalised = True
+    up_to_constant = False
     anchor: Tensor
 
     def __init__(self, space: Space):

@@ -3,9 +3,11 @@
 from flowkit.transforms.affine import Affine
 from flowkit.transforms.base import Chain, Transform
 from flowkit.transforms.circular import Circular
+from flowkit.transforms.coarser import OnEvenSites, OnSublattices, Prolongation
 from flowkit.transforms.coupling import CheckerboardCoupling
-from flowkit.transforms.fourier import FourierScale
-from flowkit.transforms.gauge import GaugeCoupling
+from flowkit.transforms.fourier import FourierModes, FourierScale
+from flowkit.transforms.gauge import GaugeCoupling, plaquette_couplings
+from flowkit.transforms.gradient_flow import GradientFlow
 from flowkit.transforms.matrix_coupling import MatrixCoupling
 from flowkit.transforms.pointwise import (
     AffineMap,
@@ -28,12 +30,17 @@ __all__ = [
     "CircleSpline",
     "Circular",
     "DistributionConverter",
+    "FourierModes",
     "FourierScale",
     "GaugeCoupling",
+    "GradientFlow",
     "IntervalSpline",
     "LinkUpdate",
     "MatrixCoupling",
+    "OnEvenSites",
+    "OnSublattices",
     "PointwiseMap",
+    "Prolongation",
     "RealSpline",
     "Residual",
     "Spectral",
@@ -41,4 +48,5 @@ __all__ = [
     "Spline",
     "TangentMixture",
     "Transform",
+    "plaquette_couplings",
 ]

@@ -1,10 +1,20 @@
 """What a transform is, and how transforms follow one another."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from flowkit.space import Space
+
+
+class Layer(NamedTuple):
+    """What a transform has made of a field up to one of its layers: the field and the logdet so far, [batch]."""
+
+    name: str
+    x: Tensor
+    logdet: Tensor
 
 
 class Transform(nn.Module, ABC):
@@ -24,6 +34,10 @@ class Transform(nn.Module, ABC):
     @abstractmethod
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """x = f^-1(y) and log|det df^-1/dy|, [batch]."""
+
+    def by_layer(self, x: Tensor) -> Iterator[Layer]:
+        """The field after each layer, forward; the last one is `forward(x)`."""
+        yield Layer(type(self).__name__, *self(x))
 
     @abstractmethod
     def rebuild(self, space: Space) -> "Transform":
@@ -75,6 +89,14 @@ class Chain(Transform):
             y, logdet = self._step(i).inverse(y)
             total = total + logdet
         return y, total
+
+    def by_layer(self, x: Tensor) -> Iterator[Layer]:
+        """The field after each layer of each step, and the logdet of all up to it."""
+        total = x.new_zeros(len(self.space.check(x)), dtype=x.real.dtype)
+        for i in range(len(self.steps)):
+            for layer in self._step(i).by_layer(x):
+                yield layer._replace(logdet=total + layer.logdet)
+            x, total = layer.x, total + layer.logdet
 
     def _step(self, i: int) -> Transform:
         step = self.steps[i]

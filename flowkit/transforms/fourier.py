@@ -1,4 +1,8 @@
-"""A learned isotropic spectrum."""
+"""A learned isotropic spectrum, of fields and of their modes."""
+
+import functools
+import math
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -31,9 +35,31 @@ class FourierScale(Transform):
         series = torch.stack([torch.cos(n * angle) for n in range(self.order + 1)], -1) @ self.coefficients
         return series - (p2 + self.log_m2.exp()).log() / 2
 
+    def fit(self, x: Tensor) -> Self:
+        """Set the gain by maximum likelihood: x are fields of the theory, and standard normal variables should give
+        fields of their two-point function G(p). Minimises sum_p [G(p) / g(p)^2 + log g(p)^2].
+
+        x         [n, *space.shape]; a short chain does, since few numbers are fitted
+        """
+        axes = tuple(range(2, 2 + self.space.ndim))
+        G = torch.fft.fftn(self.space.check(x.detach()), dim=axes).abs().square().mean((0, 1)) / self.space.volume
+        optimizer = torch.optim.LBFGS(self.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+        def cost() -> Tensor:
+            optimizer.zero_grad()
+            log = 2 * self._log_gain()
+            value: Tensor = (G.to(log) * (-log).exp() + log).mean()
+            value.backward()  # type: ignore[no-untyped-call]
+            return value.detach()
+
+        with torch.enable_grad():
+            optimizer.step(cost)  # type: ignore[no-untyped-call]
+        return self
+
     def _multiply(self, x: Tensor, log_gain: Tensor) -> tuple[Tensor, Tensor]:
         axes = tuple(range(2, 2 + self.space.ndim))
-        y = torch.fft.ifftn(torch.fft.fftn(x, dim=axes) * log_gain.exp(), dim=axes).real
+        half = log_gain[..., : x.shape[-1] // 2 + 1].exp()
+        y = torch.fft.irfftn(torch.fft.rfftn(x, dim=axes) * half, s=x.shape[2:], dim=axes)
         return y, (self.space.components * log_gain.sum()).expand(len(x))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,3 +74,47 @@ class FourierScale(Transform):
     @classmethod
     def example(cls) -> "FourierScale":
         return FourierScale(sites((4, 6)), m2=0.7)
+
+
+class FourierModes(FourierScale):
+    """y = sum_p g(p^2) z_p e_p with the real orthonormal modes e_p(x) = prod_mu [cos(p_mu x_mu) + sin(p_mu x_mu)] /
+    sqrt(L_mu): the map of FourierScale from independent modes, HMC in which is Fourier-accelerated. A product of one
+    matrix along each axis, it costs half of a transform there and back.
+
+    Field     z, sites, [batch, components, *lattice], a mode in the place of each momentum p_mu = 2 pi k_mu / L_mu
+    Raises    as FourierScale
+    See       Batrouni et al., Phys. Rev. D 32 (1985) 2736
+    """
+
+    def _modes(self, x: Tensor) -> Tensor:
+        """sum_p x_p e_p; its own inverse."""
+        *outer, last = (_basis(side, x.dtype, x.device) for side in self.space.lattice)
+        x = x @ last
+        for axis, basis in enumerate(outer, start=2):  # all axes behind this one as one, so that nothing is moved
+            x = (basis @ x.flatten(axis + 1)).view(x.shape)
+        return x
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        log_gain = self._log_gain()
+        logdet = (self.space.components * log_gain.sum()).expand(len(x))
+        return self._modes(self.space.check(x) * log_gain.exp()), logdet
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        log_gain = self._log_gain()
+        logdet = (self.space.components * log_gain.sum()).expand(len(y))
+        return self._modes(self.space.check(y)) * (-log_gain).exp(), -logdet
+
+    def rebuild(self, space: Space) -> "FourierModes":
+        return FourierModes(space, order=self.order)
+
+    @classmethod
+    def example(cls) -> "FourierModes":
+        return FourierModes(sites((4, 6)), m2=0.7)
+
+
+@functools.lru_cache(maxsize=64)
+def _basis(side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[cos(p x) + sin(p x)] / sqrt(side), a symmetric orthogonal matrix, [side, side]; rounded once."""
+    with torch.inference_mode(False):
+        angle = 2 * math.pi / side * torch.outer(torch.arange(side), torch.arange(side)).double()
+        return ((angle.cos() + angle.sin()) / math.sqrt(side)).to(dtype=dtype, device=device)

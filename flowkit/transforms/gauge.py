@@ -9,7 +9,7 @@ from flowkit.groups import U1
 from flowkit.nets import ConvNet
 from flowkit.patterns import Loop, Pattern, Step, Stripes, frozen_plaquettes, link_index, require_single
 from flowkit.space import Space, links
-from flowkit.transforms.base import Transform
+from flowkit.transforms.base import Chain, Transform
 from flowkit.transforms.pointwise import CircleSpline, PointwiseMap
 
 
@@ -170,3 +170,26 @@ class GaugeCoupling(Transform):
     def example(cls) -> "GaugeCoupling":
         space = links((4, 6), U1())
         return GaugeCoupling(space, Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)], start=1.0)
+
+
+def plaquette_couplings(space: Space, sweeps: int = 1, bins: int = 8, hidden: Sequence[int] = (8, 8)) -> Chain:
+    """Plaquette couplings of U(1) in two dimensions, which make sense on any lattice with sides of multiples of 4.
+
+    A sweep has eight couplings and moves every link once, a quarter of a direction at a time: each link through the
+    plaquette on one side of it, by a circular spline that a network sets from the frozen plaquettes around and from the
+    flux through the two plaquettes at the link. It looks once, at distances up to 1, and then thinks at each link.
+
+    bins      of the splines
+    hidden    channels of the networks' hidden layers, at least one
+    Raises    ValueError for another space, sweeps < 1, or sides that 4 does not divide
+    See       Kanwar et al., 2003.06413; 2112.01586
+    """
+    if space.kind != "links" or not isinstance(space.group, U1) or space.ndim != 2 or sweeps < 1:
+        raise ValueError(f"plaquette_couplings needs links of U1 in two dimensions and sweeps >= 1; got {space}.")
+    kernels = (3, *[1] * len(hidden))
+    layers = []
+    for k in range(8 * sweeps):
+        mu, place = k % 2, k // 2 % 4
+        stripes = Stripes(mu, (1, 4), (0, place)) if mu == 0 else Stripes(mu, (4, 1), (place, 0))
+        layers.append(GaugeCoupling(space, stripes, [Loop(1 - mu)], CircleSpline(bins), hidden, kernels))
+    return Chain(*layers)

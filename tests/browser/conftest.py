@@ -55,7 +55,7 @@ class LabServer:
             file.write_text(text)
         # The kernel imports the very flowkit that is under test, installed or not.
         folders = {"CONFIG_DIR": "config", "DATA_DIR": "data", "RUNTIME_DIR": "runtime"}
-        environment = {
+        self.environment = {
             **os.environ,
             **{f"JUPYTER_{name}": str(root / folder) for name, folder in folders.items()},
             "IPYTHONDIR": str(root / "ipython"),
@@ -78,7 +78,7 @@ class LabServer:
         ]
         with (root / "lab.log").open("w") as log:
             command = [sys.executable, "-m", "jupyterlab", *options]
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + READY_SECONDS
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:

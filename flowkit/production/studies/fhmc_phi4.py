@@ -1,0 +1,168 @@
+"""What the studies of field-transformation HMC for phi^4 share: theories, maps, a pilot run, measurements.
+
+S = sum_x [ -beta sum_mu phi phi_{+mu} + phi^2 + (phi^2 - 1)^2 / 2 ] on L x L, along the line L/xi = 4.
+"""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flowkit import losses, stats
+from flowkit.actions import Phi4Hopping
+from flowkit.ensemble import run
+from flowkit.flow import Flow, scalar_flow
+from flowkit.observables import magnetization, susceptibility
+from flowkit.priors import Embedded, Interleaved, Normal, Prior
+from flowkit.samplers import HMC, MarkovPrior
+from flowkit.schedules import Cosine
+from flowkit.space import Space, sites
+from flowkit.stats import Estimate
+from flowkit.train import Trainer
+from flowkit.transforms import Chain, CheckerboardCoupling, FourierModes, OnSublattices, Prolongation, Transform
+
+LADDER = {
+    6: 0.537, 8: 0.576, 10: 0.601, 12: 0.616, 14: 0.626, 16: 0.634, 18: 0.641, 20: 0.645, 40: 0.667, 80: 0.677,
+}  # fmt: skip
+"""beta at L/xi = 4 and lambda = 1/2."""
+KNOWN_CHI = {20: (33.03, 0.27), 40: (115.1, 1.9), 80: (392.0, 10.0)}
+"""Independent Monte Carlo, with errors."""
+TARGET = 0.85
+"""Acceptance that the step is tuned to, at trajectories of length 1, for plain HMC and in all coordinates."""
+
+
+def theory(side: int, beta: float | None = None) -> Phi4Hopping:
+    """The theory on side x side, on the line of constant physics where no beta is given."""
+    return Phi4Hopping(sites((side, side)), beta=LADDER[side] if beta is None else beta, lam=0.5)
+
+
+def couplings(space: Space, kernel: int) -> list[Transform]:
+    """The affine coupling of 2302.08408: both parities once, no hidden layer, Z2-equivariant; `kernel` is the
+    footprint.
+    """
+    return [CheckerboardCoupling(space, p, hidden=(), kernel=kernel, z2=True) for p in (0, 1)]
+
+
+def gaussian(space: Space, kernel: int) -> Flow:
+    """That coupling on independent normal numbers."""
+    return Flow(Normal(space), Chain(*couplings(space, kernel)))
+
+
+def larger_spacing(action: Phi4Hopping, kernel: int, pool: int) -> Flow:
+    """That coupling on the theory with as many degrees of freedom at half the correlation length, in a volume of twice
+    as many correlation lengths.
+    """
+    coarse = action.on(action.space).at(beta=LADDER[action.space.lattice[0] // 2])
+    return Flow(MarkovPrior(coarse, pool=pool), Chain(*couplings(action.space, kernel)))
+
+
+def one_configuration(side: int, kernel: int, pool: int) -> Flow:
+    """One configuration of the coarse theory on half of the sides, prolonged, and normal numbers for what it lacks."""
+    space = theory(side).space
+    prior = Embedded(MarkovPrior(theory(side // 2), pool=pool))
+    return Flow(prior, Chain(Prolongation(space), *couplings(space, kernel)))
+
+
+def four_configurations(side: int, levels: int, kernel: int, pool: int) -> Flow:
+    """4^levels configurations of the coarse theory on side / 2^levels, put together level by level: of four fields the
+    first is prolonged, the others, scaled, are its details, and a coupling follows.
+    """
+    prior: Prior = MarkovPrior(theory(side >> levels), pool=pool)
+    transform: Transform | None = None
+    for level in reversed(range(levels)):
+        space = theory(side >> level).space
+        steps: list[Transform] = [Prolongation(space), *couplings(space, kernel)]
+        if transform is not None:
+            steps.insert(0, OnSublattices(transform))
+        prior, transform = Interleaved(prior), Chain(*steps)
+    assert transform is not None
+    return Flow(prior, transform)
+
+
+def splines(space: Space, modes: FourierModes) -> Flow:
+    """Fourier modes, spline couplings of each parity in turn, and a spline of each site: the default scalar flow."""
+    steps = scalar_flow(space, hidden=(16,)).transform
+    return Flow(Normal(space), Chain(modes, steps))
+
+
+def train(flow: Flow, action: Phi4Hopping, steps: int, batch: int, seed: int) -> float:
+    """Train by reverse KL, up to a constant where the prior is another theory; the seconds it took."""
+    start = time.perf_counter()
+    schedule = Cosine(warmup=20)
+    trainer = Trainer(flow, action, batch=batch, loss="reverse_kl", lr=1e-2, schedule=schedule, seed=seed)
+    trainer.fit(steps, progress=False)
+    return time.perf_counter() - start
+
+
+@torch.no_grad()
+def metropolis(flow: Flow, action: Phi4Hopping, draws: int, seed: int) -> Estimate:
+    """Acceptance of independence Metropolis with draws of the flow as proposals, as if they were independent."""
+    rng = torch.Generator().manual_seed(seed)
+    logw = torch.cat([losses.reverse_kl(flow, action, 256, rng).logw for _ in range(-(-draws // 256))])
+    return stats.acceptance_from_logw(logw.numpy())
+
+
+@torch.no_grad()
+def pilot(action: Phi4Hopping, chains: int, seed: int, short: int = 100) -> tuple[FourierModes, Tensor]:
+    """Modes whose gains are fitted to a short run, and fields in equilibrium, [chains, *space.shape].
+
+    Plain HMC brings the short modes to equilibrium and underestimates the long ones, so that the first gains are safe;
+    HMC in those modes does the rest. Step sizes are kept small: a steep field is not left with large ones.
+    """
+    modes = FourierModes(action.space, m2=0.1)
+    fields = run(HMC(action, target=TARGET), 1, chains=chains, thermalise=short, rng=seed).x
+    for again in (1, 2):
+        assert fields is not None
+        modes.fit(fields[-1])
+        z = modes.inverse(fields[-1])[0]
+        fields = run(HMC(action.pullback(modes), steps=16), short, start=z, rng=seed + again).x
+    assert fields is not None
+    return modes.fit(fields[short // 2 :: 10].flatten(0, 1)), fields[-1]
+
+
+class Measured(NamedTuple):
+    """One sampler on one theory; tau in trajectories of length 1, 1/2 for independent data."""
+
+    tau: float
+    tau_error: float
+    chi: Estimate
+    accept: float
+    seconds: float
+    """Of one trajectory of one chain."""
+    steps: int
+
+    @property
+    def cost(self) -> float:
+        """Seconds per independent configuration, 2 tau times those of a trajectory."""
+        return 2 * self.tau * self.seconds
+
+
+@torch.no_grad()
+def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, n: int, seed: int) -> Measured:
+    """tau_int of the magnetisation under HMC of the theory or, with a transform f, of S(f(z)) - log|det df/dz|.
+
+    start     fields of the theory in equilibrium, [chains, *space.shape]
+    """
+    sampler = HMC(action if transform is None else action.pullback(transform), target=TARGET)
+
+    def coordinates(x: Tensor) -> Tensor:
+        return x if transform is None else transform.inverse(x)[0]
+
+    warm = run(sampler, 1, start=coordinates(start), thermalise=60, rng=seed).x
+    assert warm is not None
+    z, observed = coordinates(warm[-1]), (magnetization, susceptibility)
+    begin = time.perf_counter()
+    chain = run(sampler, n, start=z, rng=seed + 1, observe=observed, keep=False)
+    seconds = (time.perf_counter() - begin) / (n * len(start))
+    history: np.ndarray = chain.history(magnetization).numpy()
+    rho = stats.autocorrelation(history)
+    return Measured(
+        float(rho.tau[rho.window]),
+        float(rho.tau_error[rho.window]),
+        chain.mean(susceptibility),
+        float(chain.series["accept"].mean()),
+        seconds,
+        sampler.steps,
+    )

@@ -1,0 +1,228 @@
+"""Field-transformation HMC for phi^4: learned trivializing maps, maps from coarser theories, and what they cost."""
+
+import math
+import time
+
+from flowkit.flow import Flow
+from flowkit.priors import Normal
+from flowkit.production.studies.fhmc_phi4 import (
+    KNOWN_CHI,
+    Measured,
+    couplings,
+    four_configurations,
+    gaussian,
+    larger_spacing,
+    measure,
+    metropolis,
+    one_configuration,
+    pilot,
+    splines,
+    theory,
+    train,
+)
+from flowkit.production.studies.rows import Row, finite
+from flowkit.transforms import Chain
+
+NOTES = {0.586: (21.7, 3.68), 0.6: (27.9, 3.69), 0.65: (71.0, 12.1), 0.7: (720.0, 148.0)}
+"""tau of HMC and of FHMC on 8x8 in the notes on trivializing maps; their convention for tau is not stated."""
+PUBLISHED = {"HMC": 570, "Gaussian": 420, "four configurations": 269, "four configurations, twice": 164.5}
+"""tau of the magnetisation on 40x40."""
+
+
+def trivializing_phi4(
+    quick: bool = False,
+    *,
+    sides: tuple[int, ...] = (6, 8, 10, 12, 14, 16, 18, 20),
+    kernels: tuple[int, ...] = (1, 3, 5, 7),
+    kernel: int = 5,
+    chains: int = 64,
+    trajectories: int = 2000,
+    steps: int = 600,
+    seed: int = 1,
+) -> list[Row]:
+    """tau_int of the magnetisation, in trajectories of length 1 at 85 % acceptance, of HMC and of HMC in the variables
+    of one affine coupling: on 8x8 from beta .586 to .7, for growing footprints, with weights reused on a larger volume,
+    and along the ladder L/xi = 4. sides=40,80 are slow.
+    """
+    if quick:
+        sides, kernels, chains, trajectories, steps = (6,), (1, 3), 16, 150, 60
+    rows: list[Row] = []
+    for beta, (hmc, fhmc) in list(NOTES.items())[: 1 if quick else None]:
+        action = theory(8, beta)
+        modes, fields = pilot(action, chains, seed, 30 if quick else 200)
+        flow = splines(action.space, modes)
+        train(flow, action, steps // 2, 64, seed)
+        n = max(100, round(trajectories * min(20, hmc / 30)))
+        plain = measure(action, None, fields, n, seed)
+        mapped = measure(action, flow.transform, fields, max(100, n // 4), seed)
+        simple = gaussian(action.space, 7)
+        train(simple, action, steps, 128, seed)
+        paper = measure(action, simple.transform, fields, max(100, n // 2), seed)
+        who, ratio = f"8x8, beta {beta:g}", hmc / fhmc
+        rows += [tau_row(f"{who}, HMC", plain, hmc), tau_row(f"{who}, one affine coupling", paper, fhmc)]
+        rows += [tau_row(f"{who}, spline couplings of Fourier modes", mapped, None)]
+        rows += [
+            ratio_row(f"{who}, HMC over one coupling", plain, paper, None, f"{ratio:.3g}"),
+            ratio_row(f"{who}, HMC over spline couplings", plain, mapped, ratio, f"{ratio:.3g}"),
+        ]
+    side = 8 if quick else 16
+    action = theory(side)
+    _, fields = pilot(action, chains, seed, 30 if quick else 200)
+    plain = measure(action, None, fields, trajectories, seed)
+    for k in kernels:
+        flow = gaussian(action.space, k)
+        train(flow, action, steps, 128, seed)
+        mapped = measure(action, flow.transform, fields, trajectories // 2, seed)
+        label = f"{side}x{side}, xi = {side / 4:g}, footprint {k}"
+        rows += [tau_row(label, mapped, None)]
+        rows += [{"label": f"{label}, seconds of a step over HMC's", "value": _step(mapped) / _step(plain)}]
+    beta = action.parameters["beta"]
+    larger = theory(2 * side, beta)
+    modes, fields = pilot(larger, chains, seed, 30 if quick else 200)
+    plain = measure(larger, None, fields, trajectories, seed)
+    reused = measure(larger, flow.on(larger.space).transform, fields, trajectories // 2, seed)
+    label = f"weights of {side}x{side} on {2 * side}x{2 * side}, same beta: HMC over FHMC"
+    rows.append(ratio_row(label, plain, reused, None, None))
+    for side in sides:
+        action = theory(side)
+        modes, fields = pilot(action, chains, seed, 30 if quick else 200)
+        flow = gaussian(action.space, kernel)
+        train(flow, action, steps, 128 if side < 40 else 32, seed)
+        n = round(trajectories * max(1, side / 20))
+        for name, transform in (("HMC", None), ("FHMC", flow.transform), ("HMC of Fourier modes", modes)):
+            mapped = measure(action, transform, fields, n if transform is None else n // 2, seed)
+            rows += [tau_row(f"{side}x{side}, {name}", mapped, None), chi_row(f"{side}x{side}, {name}", side, mapped)]
+    return rows
+
+
+def coarser_phi4(
+    quick: bool = False,
+    *,
+    sides: tuple[int, ...] = (20, 40),
+    kernel: int = 5,
+    chains: int = 64,
+    trajectories: int = 6000,
+    steps: int = 1000,
+    pool: int = 4096,
+    draws: int = 1024,
+    seed: int = 1,
+) -> list[Row]:
+    """tau_int of the magnetisation, in trajectories of length 1 at 85 % acceptance, of HMC and of HMC in the variables
+    of coarser theories; acceptance of independence Metropolis beside it. On 40x40, published ratios.
+    """
+    if quick:
+        sides, chains, trajectories, steps, pool, draws = (12,), 16, 200, 40, 64, 256
+    rows: list[Row] = []
+    for side in sides:
+        action = theory(side)
+        modes, fields = pilot(action, chains, seed, 30 if quick else 200)
+        flows = {
+            "Gaussian": gaussian(action.space, kernel),
+            "larger spacing": larger_spacing(action, kernel, pool),
+            "one configuration": one_configuration(side, kernel, pool),
+            "four configurations": four_configurations(side, 1, kernel, pool),
+        }
+        if side == 40:
+            flows["four configurations, twice"] = four_configurations(side, 2, kernel, pool)
+        flows["Fourier modes and coupling"] = Flow(Normal(action.space), Chain(modes, *couplings(action.space, kernel)))
+        plain = measure(action, None, fields, trajectories, seed)
+        rows.append(tau_row(f"{side}x{side}, HMC", plain, PUBLISHED["HMC"] if side == 40 else None))
+        ratios: dict[str, tuple[float, float]] = {}
+        for name, flow in flows.items():
+            train(flow, action, steps, 64 if side < 40 else 32, seed)
+            mapped = measure(action, flow.transform, fields, trajectories // 4, seed)
+            label = f"{side}x{side}, {name}"
+            rows.append(tau_row(label, mapped, PUBLISHED.get(name) if side == 40 else None))
+            accepted = metropolis(flow, action, draws, seed)
+            rows.append({"label": f"{label}, Metropolis acceptance", "value": accepted.value})
+            rows.append(chi_row(label, side, mapped))
+            ratios[name] = _ratio(plain, mapped)
+            if side == 40 and name == "four configurations, twice":
+                rows.append(ratio_row(f"{label}: HMC over FHMC", plain, mapped, 3.5, "3.47"))
+        best = max(ratios, key=lambda name: ratios[name][0])
+        value, error = ratios[best]
+        row: Row = {"label": f"{side}x{side}, best map ({best}): HMC over FHMC", "value": value, "error": finite(error)}
+        rows.append(row | ({"goal": ">= 6", "reached": value >= 6} if side == 40 else {}))
+    return rows
+
+
+def cost_phi4(
+    quick: bool = False,
+    *,
+    side: int = 40,
+    configurations: int = 100_000,
+    chains: int = 128,
+    trajectories: int = 6000,
+    kernel: int = 3,
+    steps: int = 1000,
+    seed: int = 1,
+) -> list[Row]:
+    """Seconds per independent configuration, 2 tau_int(M) times those of a trajectory of one chain. HMC in other
+    variables bears its pilot run and training, divided by `configurations`; to thermalise plain HMC costs nothing here.
+    """
+    if quick:
+        side, chains, trajectories, steps = 12, 16, 200, 40
+    action = theory(side)
+    start = time.perf_counter()
+    modes, fields = pilot(action, chains, seed, 30 if quick else 100)
+    preparation = time.perf_counter() - start
+    plain = measure(action, None, fields, trajectories, seed)
+    rows = [tau_row(f"{side}x{side}, HMC", plain, None), _cost_row(f"{side}x{side}, HMC", plain, 0.0)]
+    coupled = Flow(Normal(action.space), Chain(modes, *couplings(action.space, kernel)))
+    modes_alone = Chain(modes)
+    best = math.inf
+    for name, transform in (("Fourier modes", modes_alone), ("Fourier modes and coupling", coupled.transform)):
+        seconds = preparation
+        if transform is coupled.transform:
+            seconds += train(coupled, action, steps, 32, seed)
+        mapped = measure(action, transform, fields, trajectories // 4, seed)
+        label = f"{side}x{side}, HMC in {name}"
+        rows += [tau_row(label, mapped, None), {"label": f"{label}, preparation, seconds", "value": seconds}]
+        rows.append(_cost_row(label, mapped, seconds / configurations))
+        rows.append(chi_row(label, side, mapped))
+        best = min(best, mapped.cost + seconds / configurations)
+    gain = plain.cost / best
+    label = f"{side}x{side}, seconds per independent configuration, HMC over the best FHMC"
+    rows.append({"label": label, "value": gain, **({} if quick else {"goal": "> 1", "reached": gain > 1})})
+    return rows
+
+
+def tau_row(label: str, run: Measured, published: float | None) -> Row:
+    """tau with what was published, in units of its own."""
+    text = f"{label}, tau_M ({run.steps} steps, acceptance {run.accept:.2f})"
+    return {"label": text, "value": run.tau, "error": finite(run.tau_error), "published": published}
+
+
+def ratio_row(label: str, plain: Measured, mapped: Measured, goal: float | None, published: str | None) -> Row:
+    """tau_HMC / tau_FHMC, reached from the goal on."""
+    value, error = _ratio(plain, mapped)
+    row: Row = {"label": f"{label}, ratio of tau_M", "value": value, "error": finite(error), "published": published}
+    return row if goal is None else {**row, "goal": f">= {goal:.3g}", "reached": value >= goal}
+
+
+def chi_row(label: str, side: int, run: Measured) -> Row:
+    """The susceptibility, beside independent Monte Carlo where it is known."""
+    row: Row = {"label": f"{label}, chi", "value": run.chi.value, "error": finite(run.chi.error)}
+    if side not in KNOWN_CHI:
+        return row
+    value, error = KNOWN_CHI[side]
+    reached = abs(run.chi.value - value) <= 3 * math.hypot(run.chi.error, error)
+    return {**row, "goal": f"{value} ± {error} within 3 errors", "reached": reached}
+
+
+def _ratio(plain: Measured, mapped: Measured) -> tuple[float, float]:
+    value = plain.tau / mapped.tau
+    return value, value * math.hypot(plain.tau_error / plain.tau, mapped.tau_error / mapped.tau)
+
+
+def _step(run: Measured) -> float:
+    return run.seconds / run.steps
+
+
+def _cost_row(label: str, run: Measured, extra: float) -> Row:
+    error = 2 * run.tau_error * run.seconds
+    return {
+        "label": f"{label}, seconds per independent configuration",
+        "value": run.cost + extra,
+        "error": finite(error),
+    }

@@ -1,0 +1,214 @@
+"""HMC of scalars in other variables: the C kernels, input theories from coarser lattices, Fourier modes."""
+
+import math
+
+import pytest
+import torch
+
+import flowkit as fk
+from flowkit import kernels, losses, testing
+from flowkit.actions import Action
+from flowkit.kernels.scalar_action import scalar_action, scalar_force
+from flowkit.lattice import join_sublattices, split_sublattices
+from flowkit.testing import seeded
+
+F64 = torch.float64
+LATTICES = [(4,), (2, 4), (4, 6), (8, 18), (18, 34), (2, 6, 4), (4, 4, 20)]
+
+
+@pytest.fixture
+def levels():
+    """Run something by the C kernels and by torch, in this order."""
+    before = kernels.compiling()
+
+    def both(function):
+        results = []
+        for level in ("c", "0"):
+            kernels.set_compile(level)
+            results.append(function())
+        return results
+
+    yield both
+    kernels.set_compile(before)
+
+
+@pytest.mark.parametrize("lattice", [(1,), (2,), (3,), (17,), (8, 17), (17, 34), (3, 2, 2, 33)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(F64, 1e-12), (torch.float32, 1e-5)])
+def test_scalar_action(lattice, dtype, tolerance, levels):
+    x = torch.randn(3, 2, *lattice, generator=seeded(), dtype=dtype)
+
+    def numbers():
+        y = x.clone().requires_grad_()
+        S = scalar_action(y, 0.6, 0.3, 0.5)
+        (gradient,) = torch.autograd.grad(S.sum(), y)
+        return S.detach(), scalar_force(x, 0.6, 0.3, 0.5), -gradient
+
+    native, plain = levels(numbers)
+    for came, expected in zip(native, plain, strict=True):
+        testing.require_close(came, expected, f"scalars on {lattice}", tolerance)
+
+
+def test_scalar_action_has_second_derivatives():
+    x = torch.randn(2, 1, 3, 4, generator=seeded(), dtype=F64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: scalar_action(x, 0.6, 0.3, 0.5), x)
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+@pytest.mark.parametrize("z2", [False, True])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_affine_coupling(lattice, z2, kernel, levels):
+    """Values, log-Jacobians and all gradients of the C kernel are those of the convolutions, both ways, each parity."""
+    for moves, dtype, tolerance in ((0, F64, 1e-10), (1, torch.float32, 2e-4)):
+        coupling = fk.CheckerboardCoupling(fk.sites(lattice), moves, hidden=(), kernel=kernel, z2=z2)
+        coupling = testing.randomised(coupling, seeded(2)).to(dtype)
+        x = torch.randn(5, 1, *lattice, generator=seeded(), dtype=dtype)
+
+        def numbers(coupling=coupling, x=x):
+            found = []
+            for run in (coupling.forward, coupling.inverse):
+                z = x.clone().requires_grad_()
+                y, logdet = run(z)
+                value = (y * x.flip(0)).sum() + (logdet * torch.arange(1, 6)).sum()
+                found += [y.detach(), logdet.detach(), *torch.autograd.grad(value, [z, *coupling.parameters()])]
+            return found
+
+        native, plain = levels(numbers)
+        for came, expected in zip(native, plain, strict=True):
+            testing.require_close(came, expected, f"coupling on {lattice}, kernel {kernel}", tolerance)
+
+
+def test_affine_coupling_is_z2_equivariant():
+    for hidden in ((), (4,)):
+        coupling = fk.CheckerboardCoupling(fk.sites((4, 6)), 1, hidden=hidden, z2=True, start=1.0)
+        testing.check_transform(coupling)
+        testing.check_equivariance(coupling, testing.symmetry(coupling.space, "z2", seeded()))
+    with pytest.raises(ValueError, match="needs an AffineMap; got RealSpline"):
+        fk.CheckerboardCoupling(fk.sites((4, 6)), 1, fk.RealSpline(4), z2=True)
+
+
+def test_sublattices_come_apart_and_together():
+    x = torch.arange(2 * 4 * 6.0).view(1, 2, 4, 6)
+    parts = split_sublattices(x)
+    assert parts.shape == (1, 4, 2, 2, 3)
+    for k, (a, b) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+        assert torch.equal(parts[:, k], x[:, :, a::2, b::2])
+    assert torch.equal(join_sublattices(parts), x)
+
+
+@pytest.mark.parametrize("kind", ["average", "copy"])
+def test_prolongation_interpolates(kind):
+    """A field linear in the coordinates comes out linear where averages see no seam, and repeated where cells copy."""
+    space = fk.sites((4, 8))
+    f = fk.Prolongation(space, kind)
+    z = torch.zeros(1, 1, 4, 8)
+    z[:, :, ::2, ::2] = torch.arange(4.0)
+    y, logdet = f(z)
+    expected = torch.arange(8) / 2 if kind == "average" else torch.arange(8) // 2
+    assert torch.allclose(y[0, 0, :, :7], expected[:7].float().expand(4, 7))
+    assert logdet == 0
+    testing.check_transform(f)
+    with pytest.raises(ValueError, match="the 'average' or a 'copy' of coarse sites; got 'cubic'"):
+        fk.Prolongation(space, "cubic")
+    with pytest.raises(ValueError, match="even sides makes a coarser one; got Sites"):
+        fk.Prolongation(fk.sites((3, 4)))
+
+
+def coarse_theory(side: int, pool: int = 256) -> fk.MarkovPrior:
+    return fk.MarkovPrior(fk.Phi4Hopping(fk.sites((side, side)), beta=0.537, lam=0.5), pool=pool, every=3, thermalise=50)
+
+
+def test_markov_prior_samples_its_theory_and_says_what_it_is():
+    truth = 0.856336956  # by transfer matrix
+    prior = fk.MarkovPrior(fk.Phi4Hopping(fk.sites((3, 3)), beta=0.645, lam=0.5), pool=16384, every=4)
+    x = prior.sample(16384, seeded())
+    phi2 = x.square().flatten(1).mean(1)
+    assert abs(float(phi2.mean()) - truth) < 6 * float(phi2.std()) / math.sqrt(16384)  # a few times correlated
+    assert torch.equal(prior.log_prob(x), -prior.action(x))
+    flow = fk.Flow(prior, fk.Affine(prior.space))
+    with pytest.raises(ValueError, match="not normalised"):
+        fk.IndependenceMetropolis(flow, prior.action)
+    with pytest.raises(ValueError, match="not normalised"):
+        fk.draw(flow, prior.action, 8)
+    with pytest.raises(TypeError, match="MarkovPrior needs an action such as"):
+        fk.MarkovPrior(fk.sites((3, 3)))
+    with pytest.raises(ValueError, match="MarkovPrior needs pool >= 1; got 0"):
+        fk.MarkovPrior(prior.action, pool=0)
+
+
+def test_interleaved_fields_are_independent():
+    free = fk.FreeField(fk.sites((2, 4)), m2=0.2).double()
+    prior = fk.Interleaved(free).double()
+    parts = split_sublattices(prior.sample(20_000, seeded()))
+    means = parts.flatten(2).mean(2)
+    covariance = means.T.cov() * free.space.volume
+    expected = torch.eye(4, dtype=F64) / (2 * 0.2)  # chi of the free field
+    assert (covariance - expected).abs().max() < 0.1
+    with pytest.raises(ValueError, match="Interleaved puts fields on sites together; got Links"):
+        fk.Interleaved(fk.Haar(fk.links((2, 2), fk.U1())))
+
+
+def flows():
+    """One per construction from a coarser theory, on 6x6 (12x12 where twice), with random weights."""
+    space = fk.sites((6, 6))
+    pair = [fk.CheckerboardCoupling(space, p, hidden=(), z2=True) for p in (0, 1)]
+    yield fk.Flow(coarse_theory(6), fk.Chain(*pair))
+    yield fk.Flow(fk.Embedded(coarse_theory(3)), fk.Chain(fk.Prolongation(space), *pair))
+    yield fk.Flow(fk.Interleaved(coarse_theory(3)), fk.Chain(fk.Prolongation(space, "copy"), *pair))
+    inner = fk.Chain(fk.Prolongation(space), *pair)
+    twice = fk.Interleaved(fk.Interleaved(coarse_theory(3)))
+    yield fk.Flow(twice, fk.Chain(fk.OnSublattices(inner), fk.Prolongation(twice.space)))
+    twice = fk.Embedded(fk.Embedded(coarse_theory(3)))
+    yield fk.Flow(twice, fk.Chain(fk.OnEvenSites(inner), fk.Prolongation(twice.space)))
+
+
+@pytest.mark.parametrize("which", range(5))
+def test_maps_from_coarser_theories(which):
+    """Densities follow draws, the pullback's force is the gradient of its action, and S_in plays no part in it."""
+    flow = testing.randomised(list(flows())[which], seeded(3), 0.1)
+    action = fk.Phi4Hopping(flow.space, beta=0.576, lam=0.5)
+    x, logq = flow.draw(4, seeded())
+    testing.require_close(flow.log_prob(x), logq, "log q of draws", 1e-9)
+    assert not flow.normalised
+    z = flow.transform.inverse(x)[0].detach()
+    pulled = flow.pullback(action)
+    testing.require_close(pulled.force(z), Action.force(pulled, z), "force")
+    testing.require_close(pulled(z), action(x) - flow.transform(z)[1], "pulled action")
+
+
+def test_training_on_another_theory_lowers_kl_and_hmc_in_its_variables_is_exact():
+    """chi of HMC in the variables of four coarse configurations equals that of plain HMC."""
+    torch.manual_seed(1)
+    flow = list(flows())[2]
+    action = fk.Phi4Hopping(flow.space, beta=0.537, lam=0.5)
+    trainer = fk.Trainer(flow, action, batch=64, loss="reverse_kl", lr=1e-2)
+    before = losses.reverse_kl(flow, action, 512, seeded()).value
+    trainer.fit(60, progress=False)
+    assert losses.reverse_kl(flow, action, 512, seeded()).value < before - 1
+    assert math.isnan(trainer.history.last("kl"))  # the constant is unknown
+    means = []
+    for theory in (action, flow.pullback(action)):
+        ensemble = fk.run(fk.HMC(theory), 400, chains=64, thermalise=60, rng=4, observe=[fk.susceptibility], keep=False)
+        means.append(ensemble.mean(fk.susceptibility))
+    plain, mapped = means
+    assert abs(plain.value - mapped.value) < 4 * math.hypot(plain.error, mapped.error)
+    assert mapped.tau_int < plain.tau_int
+
+
+def test_fourier_modes_of_the_free_field_are_independent():
+    """Fitted to draws of a free field they recover its propagator, and S in modes is that of unit normals."""
+    space = fk.sites((4, 6))
+    truth = fk.FreeField(space, m2=0.3)
+    modes = fk.FourierModes(space, m2=1.0).fit(truth.sample(4000, seeded()))
+    chi = float((2 * modes._log_gain().detach()[0, 0]).exp())
+    assert abs(chi * 2 * 0.3 - 1) < 0.1
+    x = torch.randn(3, 1, 4, 6, generator=seeded())
+    exact = fk.FourierScale(space, m2=0.3, order=0)
+    with torch.no_grad():
+        exact.coefficients.fill_(-math.log(2) / 2)
+    modes.load_state_dict({**modes.state_dict(), "log_m2": exact.log_m2})
+    with torch.no_grad():
+        modes.coefficients.zero_()
+        modes.coefficients[0] = exact.coefficients[0]
+    S = fk.Phi4(space, m2=0.3, lam=0.0).pullback(modes)
+    norm = x.square().flatten(1).sum(1) / 2
+    assert torch.allclose(S(x) - norm, (S(x) - norm).mean(), atol=1e-4)

@@ -1,0 +1,299 @@
+"""Gradient flows of Wilson loops: forces and Laplacians, the integrator, Luescher's series, training."""
+
+import math
+
+import pytest
+import torch
+
+import flowkit as fk
+from flowkit import testing
+from flowkit.natural_gradient import NaturalGradientStep
+from flowkit.transforms.loop_potential import loop_potential
+
+GROUPS = [fk.U1(), fk.SUN(2), fk.SUN(3)]
+MOST = [*GROUPS[:2], pytest.param(GROUPS[2], marks=pytest.mark.slow)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def double():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def make(group, lattice=(4, 4), size=0.05, seed=7, **options):
+    """A flow with random coefficients."""
+    f = fk.GradientFlow(fk.links(lattice, group), **options)
+    with torch.no_grad():
+        f.coefficients.copy_(size * torch.randn(f.coefficients.shape, generator=testing.seeded(seed)))
+    return f
+
+
+def diagonal(function, x):
+    """d f^a / dw^a of one field at once, and f: a copy of the field for each row. x [1, ...] -> [dof], [dof, dof]."""
+    group, n = fk.U1() if not x.is_complex() else fk.SUN(x.shape[-1]), 0
+    shape = group.algebra_shape(x.shape)
+    n = math.prod(shape)
+    w = torch.zeros(n, *shape[1:], requires_grad=True)
+    out = function(group.compose(group.exp(w), x.expand(n, *x.shape[1:]))).reshape(n, n)
+    (rows,) = torch.autograd.grad(out.diagonal().sum(), w)
+    return rows.reshape(n, n), out.detach()
+
+
+def exact_logdet(f, x):
+    """log|det df/dx| of one field by autograd."""
+    y = f(x)[0].detach()
+    rows, _ = diagonal(lambda u: testing.difference(f.space.group, f(u)[0], y.expand_as(u)), x)
+    return torch.linalg.slogdet(rows)[1]
+
+
+# ---------------------------------------------------------------- loops
+
+CASES = [((4, 5), group, 3) for group in GROUPS] + [((3, 4), fk.SUN(4), 2), ((2, 3), fk.SUN(3), 1)]
+CASES += [((3, 3, 3), fk.U1(), 2), ((4, 4, 4), fk.U1(), 3), ((3, 3, 3), fk.SUN(2), 2)]
+
+
+@pytest.mark.parametrize(("lattice", "group", "order"), CASES, ids=str)
+def test_force_and_laplacian_against_autograd(lattice, group, order):
+    potential = loop_potential(fk.links(lattice, group), order)
+    x = potential.space.haar(1, testing.seeded())
+    c = torch.randn(len(potential.names), generator=testing.seeded(3)).unbind()
+    w = torch.zeros(group.algebra_shape(x.shape), requires_grad=True)
+    _, loops = potential.flow(group.compose(group.exp(w), x), c)
+    (slope,) = torch.autograd.grad(sum(k * loop for k, loop in zip(c, loops, strict=False)).sum(), w)
+    force, loops = potential.flow(x, c)
+    testing.require_close(force, -slope, "the gradient of the potential", 1e-12)
+    rows, _ = diagonal(lambda u: potential.flow(u, c)[0], x)
+    testing.require_close(-rows.trace()[None], potential.laplacian(loops, c), "the Laplacian", 1e-12)
+
+
+@pytest.mark.parametrize("group", MOST, ids=str)
+def test_each_loop_has_the_laplacian_of_its_representation(group):
+    """One by one, so that no factor hides: the plaquette has 4 C_F, the loops of eight links 8 C_F."""
+    potential = loop_potential(fk.links((4, 4), group))
+    n = group.dimension
+    casimir = 1.0 if n == 1 else (n * n - 1) / (2 * n)
+    x = potential.space.haar(1, testing.seeded())
+    for k, name in enumerate(potential.names):
+        c = torch.zeros(len(potential.names))
+        c[k] = 1.0
+        _, loops = potential.flow(x, c.unbind())
+        rows, _ = diagonal(lambda u, c=c: potential.flow(u, c.unbind())[0], x)
+        testing.require_close(-rows.trace()[None], potential.laplacian(loops, c.unbind()), name, 1e-12)
+        links = {"t": 4, "cos": 4, "straight A": 6, "1x3": 8, "L": 8}.get(name)
+        if links:
+            assert -rows.trace().item() == pytest.approx(-links * casimir * loops[k].item(), rel=1e-10)
+
+
+def test_loops_are_those_of_the_library():
+    """Plaquette and rectangles against flowkit.loops."""
+    space = fk.links((4, 5), fk.SUN(3))
+    potential = loop_potential(space)
+    x = space.haar(2, testing.seeded())
+    _, loops = potential.flow(x, torch.zeros(len(potential.names)).unbind())
+    values = dict(zip(potential.names, loops, strict=False))
+    for name, sides in (("t", [(1, 1)]), ("straight A", [(1, 2), (2, 1)]), ("1x3", [(1, 3), (3, 1)])):
+        trace = sum(space.group.trace(fk.loops.rectangle(space, x, 0, 1, *s)).flatten(1).sum(1) for s in sides)
+        testing.require_close(values[name], 3 * trace, name, 1e-12)
+
+
+# ---------------------------------------------------------------- the map
+
+
+@pytest.mark.parametrize(("lattice", "group", "order"), [
+    ((4, 4), fk.U1(), 3), ((3, 3), fk.SUN(2), 2), ((2, 3), fk.SUN(3), 1),
+    pytest.param((4, 4), fk.SUN(2), 3, marks=pytest.mark.slow),
+    pytest.param((3, 3), fk.SUN(3), 2, marks=pytest.mark.slow),
+], ids=str)  # fmt: skip
+def test_logdet_against_autograd(lattice, group, order):
+    f = make(group, lattice, 0.01, order=order, steps=12)
+    x = f.space.haar(1, testing.seeded())
+    logdet = f(x)[1]
+    assert logdet.abs() > 1e-3
+    testing.require_close(logdet, exact_logdet(f, x)[None], "logdet", 2e-6)
+
+
+@pytest.mark.parametrize("group", MOST, ids=str)
+def test_the_integrator_is_of_fourth_order(group):
+    f = make(group, (4, 4), 0.06)
+    x = f.space.haar(2, testing.seeded())
+    with torch.no_grad():
+        runs = {}
+        for steps in (8, 16, 40):
+            f.steps = steps
+            runs[steps] = f(x)
+    y, logdet = runs.pop(40)
+    off = [float(testing.difference(group, run[0], y).norm()) for run in runs.values()]
+    logs = [float((run[1] - logdet).norm()) for run in runs.values()]
+    for errors in (off, logs):
+        assert 3.4 < math.log2(errors[0] / errors[1]) < 5.5, f"errors {errors} do not fall as the fourth power"
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=str)
+def test_the_inverse_undoes_the_steps_to_rounding(group):
+    """With steps so large that the flow back misses by far more."""
+    f = make(group, (4, 4), 0.06, steps=3)
+    x = f.space.haar(2, testing.seeded())
+    with torch.no_grad():
+        y, logdet = f(x)
+        plain = f._run(y, f._table(f.coefficients), -f.steps)[0]
+        back, minus = f.inverse(y)
+    assert testing.difference(group, plain, x).abs().max() > 1e-7
+    testing.require_same_field(group, back, x, "the round trip", 1e-12)
+    testing.require_close(minus, -logdet, "logdet of the inverse", 1e-11)
+    single = make(group, (4, 4), 0.06, steps=3).float()
+    y = single(x.to(group.field_dtype(torch.float32)))[0]
+    testing.require_same_field(group, single(single.inverse(y)[0])[0], y, "the round trip in float32", 1e-5)
+
+
+def test_defect_measures_the_error_of_the_logdet():
+    """The exact determinant is off by as much, and both fall with the fourth power of the step."""
+    f = make(fk.U1(), (4, 4), 0.04)
+    x = f.space.haar(5, testing.seeded())
+    sizes = []
+    for f.steps in (6, 12):
+        exact = torch.stack([exact_logdet(f, x[i : i + 1]) for i in range(5)])
+        sizes.append([float((exact - f(x)[1]).square().mean().sqrt()), float(f.defect(x).square().mean().sqrt())])
+    for miss, defect in sizes:
+        assert 1e-9 < miss < 5 * defect < 25 * miss
+    for before, after in zip(*sizes, strict=True):
+        assert 8 < before / after < 50
+
+
+@pytest.mark.parametrize("name", ["gauge", "translation"])
+@pytest.mark.parametrize("group", GROUPS, ids=str)
+def test_symmetries_are_exact_at_any_step(group, name):
+    f = make(group, (4, 5), 0.06, steps=2)
+    act = testing.symmetry(f.space, name, testing.seeded(5))
+    x = f.space.haar(2, testing.seeded())
+    (y, logdet), (moved, moved_logdet) = f(x), f(act(x))
+    testing.require_same_field(group, moved, act(y), f"f(g x) = g f(x), {name}", 1e-11)
+    testing.require_close(moved_logdet, logdet, f"logdet under {name}", 1e-11)
+
+
+def test_axes_and_conjugation():
+    """Exchanged axes and complex conjugation commute with the flow."""
+    f = make(fk.SUN(3), (4, 4), 0.06, steps=2)
+    x = f.space.haar(2, testing.seeded())
+    y = f(x)[0]
+    swap = lambda u: u.flip(1).transpose(2, 3)  # noqa: E731
+    testing.require_same_field(f.space.group, f(swap(x))[0], swap(y), "exchanged axes", 1e-11)
+    testing.require_same_field(f.space.group, f(x.conj().resolve_conj())[0], y.conj(), "charge conjugation", 1e-11)
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=str)
+def test_on_a_bigger_lattice(group):
+    f = make(group, (4, 5), 0.06, steps=2)
+    big = f.on(f.space.on((8, 10)))
+    x = f.space.haar(2, testing.seeded())
+    (y, logdet), (tiled, total) = f(x), big(testing.tile(big.space, x))
+    testing.require_same_field(group, tiled, testing.tile(big.space, y), "a periodic field", 1e-11)
+    testing.require_close(total, 4 * logdet, "its logdet", 1e-11)
+
+
+# ---------------------------------------------------------------- Luescher's series
+
+
+def test_the_first_term_of_the_series():
+    for group, expected in ((fk.U1(), -6 / 4), (fk.SUN(2), -6 / 6), (fk.SUN(3), -6 / 16)):
+        f = fk.GradientFlow(fk.links((2, 3), group), order=1, beta=6.0)
+        assert f.loops in (("t",), ("cos",))
+        assert f.coefficients.tolist() == pytest.approx([expected])
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=str)
+def test_log_w_varies_at_the_order_that_the_series_leaves(group):
+    """Standard deviation of log w ~ beta^2 with one term, beta^3 with two."""
+    space = fk.links((4, 4), group)
+    z = space.haar(128, testing.seeded())
+    for order in (1, 2):
+        spread = []
+        for beta in (0.2, 0.4):
+            f = fk.GradientFlow(space, order=order, beta=beta, steps=4)
+            with torch.no_grad():
+                x, logdet = f(z)
+                spread.append(float((logdet - fk.Wilson(space, beta)(x)).std()))
+        assert math.log2(spread[1] / spread[0]) == pytest.approx(order + 1, abs=0.15)
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_scores_against_differences():
+    f = make(fk.U1(), (4, 4), 0.01, steps=8)
+    flow = fk.Flow(fk.Haar(f.space), f)
+    x = f.space.haar(3, testing.seeded())
+    score, step = flow.score(x), 1e-4
+    assert score.shape == (3, f.coefficients.numel())
+    for k in range(score.shape[1]):
+        ends = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                f.coefficients[k] += sign * step
+                ends.append(flow.log_prob(x))
+                f.coefficients[k] -= sign * step
+        testing.require_close(score[:, k], (ends[0] - ends[1]) / (2 * step), f"score {k}", 1e-4)
+
+
+def test_scores_have_mean_zero_and_need_a_fixed_prior():
+    f = make(fk.U1(), (4, 4), 0.05, steps=4)
+    flow = fk.Flow(fk.Haar(f.space), f)
+    s = flow.score(flow.sample(2000, testing.seeded()))
+    assert (s.mean(0).abs() < 5 * s.std(0) / math.sqrt(len(s))).all()
+    with pytest.raises(ValueError, match="A score needs a transform that has one and a prior that does not learn"):
+        fk.Flow.example().score(fk.Flow.example().sample(1, testing.seeded()))
+
+
+@pytest.mark.parametrize(("loss", "name"), [("reverse_kl", "forward"), ("path_gradient", "inverse")])
+def test_every_coefficient_learns(loss, name):
+    f = make(fk.SUN(3), (4, 4), 0.05, steps=2)
+    flow = fk.Flow(fk.Haar(f.space), f)
+    trainer = fk.Trainer(flow, fk.Wilson(f.space, 1.0), batch=4, loss=loss, lr=1e-3)
+    before = f.coefficients.detach().clone()
+    trainer.fit(1, progress=False)
+    assert (f.coefficients != before).all(), f"a coefficient got no gradient through {name}"
+
+
+def test_u1_trained_by_natural_gradient():
+    action = fk.Wilson(fk.links((8, 8), fk.U1()), 1.0)
+    flow = fk.Flow(fk.Haar(action.space), fk.GradientFlow(action.space, steps=4, beta=1.0))
+    trainer = fk.Trainer(flow, action, batch=256, step=NaturalGradientStep(ridge=1e-4), seed=1)
+    trainer.fit(6, progress=False)
+    ensemble = fk.draw(flow, action, 4096, rng=2, observe=(fk.plaquette,), keep=False)
+    assert ensemble.ess().value > 0.94
+    mean = ensemble.mean(fk.plaquette)
+    assert mean.exact == pytest.approx(0.446389966, abs=1e-8)
+    assert mean.within(mean.exact, sigmas=3)
+    assert flow.transform.defect(action.space.haar(256, testing.seeded())).std() < 0.01
+
+
+def test_force_of_the_pullback():
+    """What hybrid Monte Carlo in the trivialised variable integrates."""
+    f = make(fk.SUN(3), (4, 4), 0.05, steps=2)
+    action, group = fk.Wilson(f.space, 2.0).pullback(f), f.space.group
+    z = f.space.haar(2, testing.seeded())
+    force, step = action.force(z), 1e-4
+    w = torch.randn(force.shape, generator=testing.seeded(2))
+    ends = [action(group.compose(group.exp(sign * step * w), z)) for sign in (1, -1)]
+    expected = -(ends[0] - ends[1]) / (2 * step)
+    testing.require_close((force * w).flatten(1).sum(1), expected.detach(), "force of the pullback", 1e-6)
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(("build", "message"), [
+    (lambda: fk.GradientFlow(fk.sites((4, 4))), "Loops need links of U1 or SUN in two or more dimensions; got Sites"),
+    (lambda: fk.GradientFlow(fk.links((4,), fk.U1())), "Loops need links of U1 or SUN in two or more dimensions"),
+    (lambda: fk.GradientFlow(fk.links((4, 4), fk.U1()), order=4), "Loops are of order 1, 2 or 3; got 4"),
+    (lambda: fk.GradientFlow(fk.links((3, 4), fk.U1())), "order 3 need sides of at least 4; got 3x4"),
+    (lambda: fk.GradientFlow(fk.links((4, 4), fk.U1()), degree=-1), "degree >= 0, steps >= 1 and beta >= 0; got -1, 8"),
+    (lambda: fk.GradientFlow(fk.links((4, 4), fk.U1()), steps=0), "degree >= 0, steps >= 1 and beta >= 0; got 1, 0"),
+    (lambda: fk.GradientFlow(fk.links((4, 4), fk.U1()), beta=-1.0), "beta >= 0; got 1, 8 and -1"),
+    (lambda: fk.GradientFlow(fk.links((4, 4), fk.U1()))(torch.zeros(2, 2, 4, 5)), "holds fields"),
+    (lambda: fk.GradientFlow(fk.links((4, 4), fk.U1())).on(fk.links((4, 4), fk.SUN(3))), "do not fit Links SU3 on 4x4"),
+])  # fmt: skip
+def test_bad_input(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
