@@ -467,7 +467,8 @@ class Columns:
             values[obs.name] = measured
         for name, value in values.items():
             if name not in self.series:
-                self.series[name] = torch.zeros(self.shape, dtype=torch.float64)
+                # numpy's zeros touch no memory before it is written; torch's would take the first second of a long run.
+                self.series[name] = torch.from_numpy(np.zeros(self.shape))
             column = self.series[name]
             column[rows] = value.to("cpu", torch.float64).view_as(column[rows])
         self.filled = rows.stop if isinstance(rows, slice) else rows + 1
