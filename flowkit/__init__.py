@@ -26,7 +26,8 @@ if TYPE_CHECKING:
         Wilson as Wilson,
         as_double_well as as_double_well,
     )
-    from flowkit.comparison import Comparison as Comparison, compare as compare, tune_length as tune_length
+    from flowkit.comparison import compare as compare, tune_length as tune_length
+    from flowkit.costs import Comparison as Comparison
     from flowkit.ensemble import Ensemble as Ensemble, draw as draw, run as run
     from flowkit.fields import (
         FieldNumbers as FieldNumbers,
@@ -177,7 +178,8 @@ _CONTENTS = {
     "ensemble": ["Ensemble", "draw", "run"],
     "fields": ["FieldNumbers", "LayerNumbers", "field_numbers", "layer_numbers"],
     "job": ["Job", "start"],
-    "comparison": ["Comparison", "compare", "tune_length"],
+    "comparison": ["compare", "tune_length"],
+    "costs": ["Comparison"],
     "stats": ["Estimate"],
 }
 _MODULES = ("exact", "losses", "panels", "schedules", "stats", "testing")

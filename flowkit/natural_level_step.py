@@ -8,7 +8,6 @@ from torch import Tensor
 
 from flowkit.actions import Action
 from flowkit.level_step import LevelStep
-from flowkit.multiscale import LinkConditional
 from flowkit.priors import Prior
 from flowkit.train import Report
 
@@ -50,7 +49,7 @@ class NaturalLevelStep(LevelStep):
     def prepare(self, flow: Prior) -> None:
         super().prepare(flow)
         for model in self.models:
-            if type(model).score is LinkConditional.score:
+            if not model.scored:
                 raise ValueError(f"A natural gradient needs a model with a score; {type(model).__name__} has none.")
         self._restart(0)
 

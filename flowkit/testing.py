@@ -377,7 +377,7 @@ def check_conditional(model: LinkConditional, loops: int = 2, n: int = 4000) -> 
     weight = torch.randn(v.shape, generator=rng, dtype=torch.float64)
     require_gradients(q, logq.square().sum() + (v.real * weight).sum(), f"{who}.from_base")
     require_gradients(q, q.log_prob(u, rest).square().sum(), f"{who}.log_prob")
-    if type(q).score is not LinkConditional.score:
+    if q.scored:
         sums = q.log_prob(v.detach(), rest).sum(1)
         lines = [torch.autograd.grad(one, list(q.parameters()), retain_graph=True) for one in sums]
         slopes = torch.stack([torch.cat([line.flatten() for line in row]) for row in lines])

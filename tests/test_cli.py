@@ -2,7 +2,9 @@
 
 import json
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -55,9 +57,76 @@ def call(*arguments: str):
     return runner.invoke(app, list(arguments))
 
 
+# ---------------------------------------------------------------- flowkit kernel
+
+
+def kernel_json(prefix, name="lattice-flowkit"):
+    return json.loads((prefix / "share" / "jupyter" / "kernels" / name / "kernel.json").read_text())
+
+
+def test_a_kernel_starts_this_python_with_its_threads(tmp_path):
+    """Jupyter finds it by name and starts it; a second installation changes nothing."""
+    pytest.importorskip("ipykernel")
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    first = call("kernel", "install", "--prefix", str(tmp_path), "--threads", "2", "--device", "cpu")
+    assert first.exit_code == 0, first.output
+    folder = tmp_path / "share" / "jupyter" / "kernels"
+    device, wrote = first.stdout.splitlines()
+    assert re.fullmatch(r"CPU: .+, \d+ cores?", device)
+    assert wrote == f"Wrote the kernel lattice-flowkit in {folder / 'lattice-flowkit'}"
+    manager = KernelSpecManager(kernel_dirs=[str(folder)], ensure_native_kernel=False)
+    assert list(manager.find_kernel_specs()) == ["lattice-flowkit"]
+    spec = manager.get_kernel_spec("lattice-flowkit")
+    assert spec.argv[0] == sys.executable
+    assert spec.env == {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": ""}
+    assert spec.display_name == "lattice-flowkit (CPU)"
+    again = call("kernel", "install", "--prefix", str(tmp_path), "--threads", "2", "--device", "cpu")
+    assert again.stdout.splitlines()[1].startswith("Kept the kernel")
+    changed = call("kernel", "install", "--prefix", str(tmp_path), "--threads", "1", "--device", "cpu")
+    assert changed.stdout.splitlines()[1].startswith("Wrote the kernel")
+    assert kernel_json(tmp_path)["env"]["OMP_NUM_THREADS"] == "1"
+
+
+def test_a_kernel_finds_the_gpu_where_there_is_one(tmp_path, monkeypatch):
+    pytest.importorskip("ipykernel")
+    card = SimpleNamespace(name="A card", total_memory=80 * 2**30)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: card.name)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: card)
+    done = call("kernel", "install", "--prefix", str(tmp_path), "--name", "mine")
+    assert done.stdout.splitlines()[0] == "CUDA: A card, 80 GiB"
+    spec = kernel_json(tmp_path, "mine")
+    assert spec["display_name"] == "mine (CUDA)"
+    assert "CUDA_VISIBLE_DEVICES" not in spec["env"]
+    assert 1 <= int(spec["env"]["OMP_NUM_THREADS"]) <= 4
+
+
+def test_a_kernel_is_refused_in_a_sentence(tmp_path):
+    pytest.importorskip("ipykernel")
+    place = ("kernel", "install", "--prefix", str(tmp_path))
+    for words, message in (
+        (("--name", "a b"), "A kernel's name is of a-z, 0-9, '-', '.' and '_'; got 'a b'."),
+        (("--threads", "0"), "A kernel needs at least one thread; got 0."),
+        (("--user",), f"A kernel goes to the user's folder or to a prefix; got --user and --prefix {tmp_path}."),
+    ):
+        refused = call(*place, *words)
+        assert refused.exit_code == 2
+        assert refused.stderr.strip() == message
+    assert list(tmp_path.iterdir()) == []
+    folder = tmp_path / "share" / "jupyter" / "kernels" / "lattice-flowkit"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text(json.dumps({"argv": ["other-python"], "display_name": "x", "language": "y"}))
+    refused = call(*place)
+    assert refused.exit_code == 2
+    assert "starts other-python. Choose another --name" in refused.stderr
+    assert kernel_json(tmp_path)["argv"] == ["other-python"]
+
+
 def test_version_and_help():
     assert call("--version").stdout == f"flowkit {flowkit.__version__}\n"
-    for command in ("run", "lab", "reproduce"):
+    for command in ("run", "lab", "kernel", "reproduce"):
         assert call(command, "--help").exit_code == 0
 
 

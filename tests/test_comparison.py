@@ -8,7 +8,8 @@ import torch
 
 import flowkit as fk
 from flowkit.actions import Action
-from flowkit.comparison import FIRST, Cost, compare, tune_length
+from flowkit.comparison import FIRST, compare, tune_length
+from flowkit.costs import Cost
 from flowkit.priors import Normal
 from flowkit.samplers import HMC, IndependenceMetropolis, State
 from flowkit.space import sites

@@ -29,7 +29,7 @@ ORDER = [
     ["samplers", "level_step", "natural_level_step"],
     ["zarr_files"],
     ["ensemble", "formats", "job", "model"],
-    ["comparison", "fields"],
+    ["comparison", "costs", "fields"],
     ["panels"],
     ["production"],
 ]

@@ -8,13 +8,13 @@ from flowkit import testing
 from flowkit.multiscale import (
     HeatAngleConditional,
     HeatbathConditional,
-    LinkConditional,
     Multiscale,
     StapleFlow,
     multiscale_flow,
 )
 from flowkit.natural_level_step import NaturalLevelStep
 from flowkit.nets import PointwiseNet
+from flowkit.samplers.heatbath import one_plaquette
 from flowkit.transforms import Circular, Residual, Spectral
 
 U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
@@ -28,16 +28,10 @@ def double():
     torch.set_default_dtype(before)
 
 
-def heat(group, loops=2):
+def heat(group, loops=2, strength=0.4):
     if group == SU3:
-        return HeatAngleConditional(3, loops=loops, strength=0.4, splines=False)
-    return HeatbathConditional(group, loops=loops, strength=0.4)
-
-
-class Unscored(StapleFlow):
-    """For priors without a score."""
-
-    score = LinkConditional.score
+        return HeatAngleConditional(3, loops=loops, strength=strength, splines=False)
+    return HeatbathConditional(group, loops=loops, strength=strength)
 
 
 def flow(group, loops=2, kind=StapleFlow):
@@ -60,19 +54,20 @@ def rough(model, size=0.3):
 
 
 @pytest.mark.parametrize("loops", [2, 3])
-@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+@pytest.mark.parametrize("group", [U1, SU2, SU3], ids=str)
 def test_contract(group, loops):
     """Base variables and back, log q against autograd, E_Haar q = E_q 1/q = 1, equivariance, the score."""
     testing.check_conditional(flow(group, loops), loops, 1000)
 
 
-@pytest.mark.parametrize("loops", [2, 3])
-def test_contract_su3(loops):
-    testing.check_conditional(flow(SU3, loops, Unscored), loops, 1000)
-
-
 def test_contract_of_any_circular_spline_with_a_network():
     testing.check_conditional(StapleFlow(heat(U1), (Circular(bins=3, even=False),), harmonics=2, hidden=(4,)), 2, 1000)
+
+
+@pytest.mark.parametrize("group", [U1, SU2, SU3], ids=str)
+def test_contract_with_longer_loops(group):
+    updates = (Circular(bins=3), Circular(loop=3, bins=3)) if group == U1 else (Residual(), Spectral(loop=2, bins=3))
+    testing.check_conditional(StapleFlow(heat(group), updates, harmonics=1, windings=1), 2, 1000)
 
 
 @pytest.mark.parametrize("group", [U1, SU2, SU3], ids=str)
@@ -122,6 +117,11 @@ def test_the_score_leaves_out_a_frozen_prior():
 
 def test_the_score_needs_that_of_the_prior():
     model = flow(SU3)
+    assert not model.scored
+    assert flow(SU2).scored
+    model.prior.requires_grad_(False)
+    assert model.scored
+    model.prior.requires_grad_(True)
     with pytest.raises(ValueError, match="HeatAngleConditional has no score in closed form"):
         model.score(*links_of(model))
 
@@ -192,13 +192,50 @@ def test_a_resumed_run_equals_the_unbroken_one(tmp_path):
         assert torch.equal(ours, theirs)
 
 
+def kl_of_a_link(model, beta):
+    """Half the variance of log w of links between two plaquettes at beta."""
+    G, rng = model.group, testing.seeded(3)
+    A = G.compose(*(one_plaquette(G, beta, 512, rng, torch.float64) for _ in range(2)))
+    A = A.repeat(8, *[1] * (A.dim() - 1))
+    v, logq = model.draw((A, G.identity((len(A),), A)), rng)
+    logw = beta * (G.trace(v) + G.trace(G.compose(v, A))) - logq
+    return float(logw.detach().view(8, -1).var(0).mean() / 2)
+
+
+@pytest.mark.parametrize("group", [U1, SU2, SU3], ids=str)
+def test_a_start_from_a_nearby_beta(group):
+    """Links of beta = 4 made for 5: the finest ones are as good there as they were; all others are moved along."""
+    model = multiscale_flow(
+        fk.links((4, 4), group), links=lambda level: StapleFlow(heat(group, strength=4.0 / 2**level))
+    )
+    nearby = model.strengthened(5.0 / 4.0)
+    old, new = (one.levels[-1][1][0] for one in (model, nearby))
+    assert kl_of_a_link(new, 5.0) < max(2e-12, 2 * kl_of_a_link(old, 4.0))
+    assert kl_of_a_link(new, 5.0) < kl_of_a_link(old, 5.0) / 5
+    for level, (_, (other,)) in enumerate(reversed(nearby.levels)):
+        expected = heat(group, strength=5.0 / 2**level).log_prob(*links_of(other))
+        testing.require_close(other.log_prob(*links_of(other)), expected, "log q", 1e-12)
+
+
+def test_a_start_of_class_functions_from_a_nearby_beta():
+    for group in (U1, SU2):
+        model = multiscale_flow(fk.links((2, 2), group))
+        rough(model, 0.1)
+        for ours, theirs in zip(model.parameters(), model.strengthened(1.5).parameters(), strict=True):
+            testing.require_close(theirs, 1.5 * ours, "coefficients", 1e-12)
+    with pytest.raises(ValueError, match=r"A ratio of couplings is positive; got 0\."):
+        model.strengthened(0.0)
+
+
 # ---------------------------------------------------------------- bad input
 
 
 def test_what_does_not_fit():
-    with pytest.raises(ValueError, match="needs updates, two or more loops and harmonics >= 1; got 0, 2 and 4"):
+    with pytest.raises(
+        ValueError, match="needs updates, two or more loops, harmonics >= 1 and windings >= 0; got 0, 2, 4 and 0"
+    ):
         StapleFlow(heat(U1), ())
-    with pytest.raises(ValueError, match="got 1, 1 and 4"):
+    with pytest.raises(ValueError, match="got 1, 1, 4 and 0"):
         StapleFlow(heat(U1), loops=1)
     with pytest.raises(ValueError, match=r"does not move links of U1\(\)"):
         StapleFlow(heat(U1), (Spectral(),))

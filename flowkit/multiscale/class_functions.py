@@ -158,6 +158,10 @@ class ClassFunctionConditional(LinkConditional):
             mode="sum",
         )
 
+    @torch.no_grad()
+    def strengthen(self, ratio: float) -> None:
+        self.coefficients.mul_(ratio)
+
     @classmethod
     def example(cls) -> "ClassFunctionConditional":
         one = cls(harmonics=3, cells=64)

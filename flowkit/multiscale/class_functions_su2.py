@@ -1,5 +1,6 @@
 """The exact form of a new link between two loops, in two dimensions: SU(2)."""
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -68,14 +69,10 @@ class SU2ClassFunctionConditional(LinkConditional):
             )
         self.characters, self.angles, self.polars, self.rows = characters, angles, polars, rows
         self.coefficients = nn.Parameter(torch.zeros(characters))
-        h = torch.linspace(0, math.pi / 2, rows + 1, dtype=torch.float64)[:, None, None]
-        a = torch.linspace(0, math.pi, angles + 1, dtype=torch.float64)[:, None]
-        c = torch.linspace(0, 1, polars + 1, dtype=torch.float64)
-        near, far = a.cos() * h.cos(), a.sin() * h.sin() * c
-        basis = _characters(near - far, characters) + _characters(near + far, characters)
         dtype = torch.get_default_dtype()
-        self.register_buffer("basis", basis.flatten(1).to(dtype), persistent=False)
-        self.register_buffer("nodes", heat_cdf(a[:, 0], 0.0, 2).to(dtype), persistent=False)
+        self.register_buffer("basis", _basis(characters, angles, polars, rows, dtype), persistent=False)
+        a = torch.linspace(0, math.pi, angles + 1, dtype=torch.float64)
+        self.register_buffer("nodes", heat_cdf(a, 0.0, 2).to(dtype), persistent=False)
 
     def _tables(self) -> _Tables:
         log = (self.coefficients @ self.basis).view(self.rows + 1, self.angles + 1, self.polars + 1)
@@ -248,12 +245,27 @@ class SU2ClassFunctionConditional(LinkConditional):
             mode="sum",
         )
 
+    @torch.no_grad()
+    def strengthen(self, ratio: float) -> None:
+        self.coefficients.mul_(ratio)
+
     @classmethod
     def example(cls) -> "SU2ClassFunctionConditional":
         one = cls(characters=3, angles=64, polars=8, rows=16)
         with torch.no_grad():
             one.coefficients.copy_(torch.tensor([1.2, -0.2, 0.1]))
         return one
+
+
+@functools.lru_cache
+def _basis(characters: int, angles: int, polars: int, rows: int, dtype: torch.dtype) -> Tensor:
+    """The characters of both loops at the nodes of h, a and |c|, [characters, nodes], for all models."""
+    with torch.inference_mode(False):
+        h = torch.linspace(0, math.pi / 2, rows + 1, dtype=torch.float64)[:, None, None]
+        a = torch.linspace(0, math.pi, angles + 1, dtype=torch.float64)[:, None]
+        c = torch.linspace(0, 1, polars + 1, dtype=torch.float64)
+        near, far = a.cos() * h.cos(), a.sin() * h.sin() * c
+        return (_characters(near - far, characters) + _characters(near + far, characters)).flatten(1).to(dtype)
 
 
 def _characters(x: Tensor, count: int) -> Tensor:

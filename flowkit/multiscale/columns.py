@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.kernels.heat import heat_angle, heat_cdf, heat_log_norm
-from flowkit.multiscale.frames import Column
+from flowkit.multiscale.frames import Column, Frame
 from flowkit.nets import ConvNet
 from flowkit.transforms import CircleSpline, IntervalSpline
 
@@ -54,6 +54,63 @@ def _side_cdf(c: Tensor, n: int) -> tuple[Tensor, Tensor]:
     return 0.5 + c * total / norm, (1 - square).clamp(min=0) ** (n - 2) / norm
 
 
+def _tilted_side(u: Tensor, linear: Tensor | None, square: Tensor) -> Tensor:
+    """c in [-1, 1] with CDF u for the density (1 - c^2) (1 + linear c + square c^2), positive.
+
+    In t = (3 c - c^3) / 2 the slope of the CDF has no zero. Newton's steps; without a linear term the CDF is convex
+    above 1/2 and they converge by themselves, else halves take their place where they leave the bracket.
+    """
+    steps = 5 if u.dtype == torch.float64 else 3
+    with torch.no_grad():
+        t, low, high = 2 * u - 1, torch.full_like(u, -1), torch.ones_like(u)
+        for _ in range(steps if linear is None else steps + 3):
+            cdf, slope = _tilted_side_cdf(_third(t), linear, square)
+            new = t - (cdf - u) / slope
+            if linear is None:
+                t = new.clamp(-1, 1)
+                continue
+            low, high = torch.where(cdf < u, t, low), torch.where(cdf < u, high, t)
+            t = torch.where((new >= low) & (new <= high), new, (low + high) / 2)
+        c = _third(t)
+    # Converged: one more step brings the gradients of the implicit function theorem.
+    cdf, slope = _tilted_side_cdf(c, linear, square)
+    end = 1 - torch.finfo(u.dtype).eps
+    return _third((t - (cdf - u) / slope.detach()).clamp(-end, end))
+
+
+def _third(t: Tensor) -> Tensor:
+    """c of t = (3 c - c^3) / 2."""
+    return 2 * (t.asin() / 3).sin()
+
+
+def _tilted_side_cdf(c: Tensor, linear: Tensor | None, square: Tensor) -> tuple[Tensor, Tensor]:
+    """The CDF of `_tilted_side` and its slope in t."""
+    norm, c2 = 4 / 3 + 4 / 15 * square, c * c
+    part, factor = c * (1 - c2 / 3 + square * c2 * (1 / 3 - c2 / 5)), 1 + square * c2
+    if linear is not None:
+        part, factor = part - linear * (1 - c2).square() / 4, factor + linear * c
+    return 0.5 + part / norm, factor / (1.5 * norm)
+
+
+def _side_gain(c: Tensor, law: tuple[Tensor | None, Tensor] | None) -> Tensor | float:
+    """log of the density of `_tilted_side` over that of `_side`."""
+    if law is None:
+        return 0.0
+    linear, square = law
+    factor = 1 + square * c * c
+    return torch.log((factor if linear is None else factor + linear * c) / (1 + square / 5))
+
+
+def _tilted(u: Tensor, slope: Tensor) -> Tensor:
+    """t in [0, 1] with CDF u for the density exp(slope t)."""
+    return torch.log1p(u * slope.expm1()) / slope
+
+
+def _ratio_gain(t: Tensor, slope: Tensor | None) -> Tensor | float:
+    """log of the density of `_tilted`."""
+    return 0.0 if slope is None else slope * t - (slope.expm1() / slope).log()
+
+
 class HaarColumn:
     """The first column of an SU(n) matrix with Haar measure, a point (x + i y, v_2, ..., v_n) of the sphere S^{2n-1}:
 
@@ -72,9 +129,17 @@ class HaarColumn:
         """Parameters of the spline of unit k, and of that of the phase for k = n, given the numbers known so far."""
         return None
 
-    def kappa(self, scales: Tensor, params: Tensor | None) -> Tensor:
+    def kappa(self, frame: Frame, params: Tensor | None) -> Tensor:
         """kappa in the weight exp(kappa cos a), [links]; params are those of unit 0."""
-        return torch.zeros_like(scales[0])
+        return torch.zeros_like(frame.scales[0])
+
+    def side_law(self, x: Tensor, sine: Tensor, frame: Frame) -> tuple[Tensor | None, Tensor] | None:
+        """The factor 1 + linear c + square c^2 of the density of c, given x; None for 1."""
+        return None
+
+    def ratio_law(self, x: Tensor, y: Tensor, frame: Frame) -> Tensor | None:
+        """The slope in the factor exp(slope |v_3|^2 / (|v_2|^2 + |v_3|^2)) for n = 3, given x and y; None for 1."""
+        return None
 
     def bend(self, u: Tensor, params: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor | float]:
         """A spline of a unit and the logarithm of its slope."""
@@ -90,27 +155,29 @@ class HaarColumn:
         return (self.circle.inverse if inverse else self.circle.forward)(phase, gate * params)
 
     def draw(
-        self, cube: Cube, scales: Tensor, gate: Tensor | None, context: list[Tensor]
+        self, cube: Cube, frame: Frame, gate: Tensor | None, context: list[Tensor]
     ) -> tuple[Column, list[Tensor], Tensor]:
         """The column, the phases of v_2, ..., and log q of both; `context` grows by what is drawn."""
         params = self.parameters_of(0, context)
-        kappa = self.kappa(scales, params)
+        kappa = self.kappa(frame, params)
         u, slope = self.bend(cube.units[0], params, False)
         a = heat_angle(_inside(u), kappa, 2 * self.n - 2)
         x, sine = a.cos(), a.sin()
         logq = kappa * (x - 1) - heat_log_norm(kappa, 2 * self.n - 2, scaled=True) - slope
         context += [x, sine]
         u, slope = self.bend(cube.units[1], self.parameters_of(1, context), False)
-        c = _side(_inside(u), self.n)
-        logq = logq - slope
+        law = self.side_law(x, sine, frame)
+        c = _side(_inside(u), self.n) if law is None else _tilted_side(_inside(u), *law)
+        logq = logq - slope + _side_gain(c, law)
         column = Column(x, sine * c, sine * (1 - c.square()).clamp(min=0).sqrt(), [])
         context += [column.y, column.root]
         left = torch.ones_like(x)
         for k, unit in enumerate(cube.units[2:]):
             u, slope = self.bend(unit, self.parameters_of(2 + k, context), False)
-            keep = _inside(u) ** (1 / (self.n - 2 - k))
-            column.parts.append((left * (1 - keep)).sqrt())
-            left, logq = left * keep, logq - slope
+            tilt = self.ratio_law(x, column.y, frame)
+            keep = _inside(u) ** (1 / (self.n - 2 - k)) if tilt is None else _tilted(_inside(u), tilt)
+            column.parts.append((left * (1 - keep)).clamp(min=0).sqrt())
+            left, logq = left * keep, logq - slope + _ratio_gain(keep, tilt)
             context += [u]
         column.parts.append(left.sqrt())
         phases = cube.phases
@@ -120,26 +187,29 @@ class HaarColumn:
         return column, phases, logq
 
     def read(
-        self, column: Column, phases: list[Tensor], scales: Tensor, gate: Tensor | None, context: list[Tensor]
+        self, column: Column, phases: list[Tensor], frame: Frame, gate: Tensor | None, context: list[Tensor]
     ) -> tuple[Cube, Tensor]:
         """The cube of a column and its phases, and log q: the inverse of `draw`."""
         x, y, root, parts = column
         params = self.parameters_of(0, context)
-        kappa = self.kappa(scales, params)
+        kappa = self.kappa(frame, params)
         sine = torch.hypot(y, root)
         u, slope = self.bend(_inside(heat_cdf(torch.atan2(sine, x), kappa, 2 * self.n - 2)), params, True)
         units, logq = [u], kappa * (x - 1) - heat_log_norm(kappa, 2 * self.n - 2, scaled=True) + slope
         context += [x, sine]
         c = y / sine.clamp(min=torch.finfo(x.dtype).tiny)
-        u, slope = self.bend(_inside(_side_cdf(c, self.n)[0]), self.parameters_of(1, context), True)
-        units, logq = [*units, u], logq + slope
+        law = self.side_law(x, sine, frame)
+        flat = _side_cdf(c, self.n)[0] if law is None else _tilted_side_cdf(c, *law)[0]
+        u, slope = self.bend(_inside(flat), self.parameters_of(1, context), True)
+        units, logq = [*units, u], logq + slope + _side_gain(c, law)
         context += [y, root]
         left = torch.ones_like(x)
         for k, part in enumerate(parts[:-1]):
             rest = (left - part.square()).clamp(min=0)
-            flat = _inside((rest / left.clamp(min=torch.finfo(x.dtype).tiny)) ** (self.n - 2 - k))
+            keep, tilt = rest / left.clamp(min=torch.finfo(x.dtype).tiny), self.ratio_law(x, y, frame)
+            flat = _inside(keep ** (self.n - 2 - k) if tilt is None else (keep * tilt).expm1() / tilt.expm1())
             u, slope = self.bend(flat, self.parameters_of(2 + k, context), True)
-            units, logq, left = [*units, u], logq + slope, rest
+            units, logq, left = [*units, u], logq + slope + _ratio_gain(keep, tilt), rest
             context += [flat]
         if gate is not None:
             phase, slope = self.turn(phases[0], gate * (1 - c.square()).clamp(min=0).sqrt(), context, True)
@@ -150,9 +220,18 @@ class HaarColumn:
 class HeatColumn(nn.Module, HaarColumn):
     """The first column with the weight exp(kappa cos a) and splines of the flat coordinates of HaarColumn.
 
-    kappa = strength (D_1 + h s / (n - 1)), s = D_2 + ... + D_n, D the weighted scales and h = s / (|s| + n). h = 1 is
-    the width of the exact law at weak coupling, and h = 0 that at strong coupling, where the other columns average to
-    nothing; for n = 2 h = 1 is exact.
+    For n = 3 the exact weight of the column, z = x + i y, |v_2|^2 = (1 - |z|^2) (1 - t) and |v_3|^2 = (1 - |z|^2) t, is
+
+        exp(D_1 x) Z(k),    Z(k) = I_1(2k) / k  of the SU(2) matrix that is left,
+        4 k^2 = 2 D_2 D_3 Re e^{3 i phi} z + (D_2^2 + D_3^2) (1 + |z|^2) / 2 + (D_2^2 - D_3^2) (1 - |z|^2) (t - 1/2)
+
+    with D the weighted scales. ln Z is taken to first order in k^2 for each number in turn, at the mean of those
+    still to come: kappa, the factor 1 + linear c + square c^2 and the slope of t. For other n
+
+        kappa = D_1 + h s / (n - 1),    s = D_2 + ... + D_n,    h = s / (|s| + n);
+
+    h = 1 is the width of the exact law at weak coupling, and h = 0 that at strong coupling, where the other columns
+    average to nothing; for n = 2 h = 1 is exact. kappa is multiplied by a learned strength, 1 at the start.
 
     n         of SU(n)
     bins      of the splines; 0 leaves them out
@@ -178,9 +257,52 @@ class HeatColumn(nn.Module, HaarColumn):
     def parameters_of(self, k: int, context: list[Tensor]) -> Tensor | None:
         return self.nets[k]([torch.stack(context).unsqueeze(1)]).squeeze(1) if self.nets else None
 
-    def kappa(self, scales: Tensor, params: Tensor | None) -> Tensor:
+    def kappa(self, frame: Frame, params: Tensor | None) -> Tensor:
         log = self.log_strength if params is None else self.log_strength + params[-1]
-        others = scales[1:].sum(0)
+        if self.n == 3:
+            return log.exp() * self._mean_law(frame)
+        others = frame.scales[1:].sum(0)
         if self.n > 2:
             others = others / (self.n - 1) * (others / (others.abs() + self.n))
-        return log.exp() * (scales[0] + others).clamp(min=0)
+        return log.exp() * (frame.scales[0] + others).clamp(min=0)
+
+    @staticmethod
+    def _pull(frame: Frame, along: Tensor, size: Tensor) -> Tensor:
+        """d ln Z / d k^2 = I_2(2k) / (k I_1(2k)) to a percent, at t = 1/2; along = Re e^{3 i phi} z, size = |z|^2."""
+        _, b, c = frame.scales
+        square = b * c * along / 2 + (b * b + c * c) * (1 + size) / 8
+        return torch.reciprocal(0.75 + (6.25 + 4 * square).sqrt() / 2)
+
+    def _mean_law(self, frame: Frame) -> Tensor:
+        """kappa of x alone for n = 3: D_1 and the slope of ln Z at the mean of x, which is that of this kappa."""
+        a, b, c = frame.scales
+        cross, squares = b * c / 2, (b * b + c * c) / 5
+        if frame.phase is not None:
+            cross = cross * (frame.phase**3).real
+        x = torch.full_like(a, 0.5)
+        kappa: Tensor = a
+        for _ in range(3):
+            k2 = cross * x + squares * (3 + 2 * x * x) / 4  # |z|^2 = (1 + 4 x^2) / 5 for the mean of c^2
+            kappa = torch.relu(a + (cross + squares * x) / (0.75 + (6.25 + 4 * k2).sqrt() / 2))
+            x = kappa / (2.5 + (6.25 + kappa * kappa).sqrt())
+        return kappa
+
+    def side_law(self, x: Tensor, sine: Tensor, frame: Frame) -> tuple[Tensor | None, Tensor] | None:
+        if self.n != 3:
+            return None
+        _, b, c = frame.scales
+        turn = None if frame.phase is None else frame.phase**3
+        along = x if turn is None else x * turn.real
+        pull = self._pull(frame, along, x * x + sine * sine / 5)
+        linear = None if turn is None else -0.9 * torch.tanh(pull * b * c / 2 * turn.imag * sine)
+        return linear, (pull * sine * sine * (b * b + c * c) / 8).clamp(max=8)
+
+    def ratio_law(self, x: Tensor, y: Tensor, frame: Frame) -> Tensor | None:
+        if self.n != 3:
+            return None
+        _, b, c = frame.scales
+        turn = None if frame.phase is None else frame.phase**3
+        along, size = x if turn is None else x * turn.real - y * turn.imag, x * x + y * y
+        slope = self._pull(frame, along, size) * (b * b - c * c) * (1 - size) / 4
+        tiny = torch.finfo(slope.dtype).eps ** 0.5
+        return torch.where(slope.abs() < tiny, tiny, slope.clamp(-30, 30))

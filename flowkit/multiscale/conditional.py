@@ -39,6 +39,14 @@ class LinkConditional(nn.Module, ABC):
         """
         raise ValueError(f"{type(self).__name__} has no score in closed form; train it by a gradient.")
 
+    @property
+    def scored(self) -> bool:
+        """Whether `score` is known in closed form."""
+        return type(self).score is not LinkConditional.score
+
+    def strengthen(self, ratio: float) -> None:
+        """Start over for links that feel `ratio` times the coupling, in place; nothing to do without a strength."""
+
     def draw(self, rest: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """(V, log q) of independent links."""
         like = rest[0]

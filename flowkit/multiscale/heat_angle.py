@@ -20,7 +20,8 @@ class HeatAngleConditional(LinkConditional):
     J = U_1 D U_2^dagger e^{i phi},    V = U_1 Y U_2^dagger,    Re Tr V J^dagger = Re Tr Y D e^{-i phi}
 
     The first column of Y is a point of the sphere S^{2N-1}: its first number is e^{i phi} (cos a + i c sin a), with the
-    heat law sin^{2N-2}(a) exp(kappa cos a) of learned kappa(D, phi). Given this column, Re Tr Y D e^{-i phi} is again
+    heat law sin^{2N-2}(a) exp(kappa cos a) of learned kappa(D, phi); for N = 3 its other numbers lean as the exact law
+    has it to first order, see `HeatColumn`. Given this column, Re Tr Y D e^{-i phi} is again
     the real part of a linear form of the SU(N-1) matrix that is left, and so on down to SU(2), whose heat law is
     exact. Flat coordinates (the CDFs of Haar measure, that of the heat law for a) are moved by rational-quadratic
     splines whose parameters are functions of D, phi and all that is drawn before. They begin at the identity, which
@@ -48,8 +49,8 @@ class HeatAngleConditional(LinkConditional):
         n: int,
         loops: int = 2,
         strength: float = 1.0,
-        bins: int = 8,
-        hidden: Sequence[int] = (32, 32),
+        bins: int = 4,
+        hidden: Sequence[int] = (16, 16),
         splines: bool = True,
     ):
         super().__init__()
@@ -158,8 +159,8 @@ class HeatAngleConditional(LinkConditional):
         return cubes, total
 
     @staticmethod
-    def _weighted(frame: Frame, weight: Tensor | None) -> Tensor:
-        return frame.scales if weight is None else weight * frame.scales
+    def _weighted(frame: Frame, weight: Tensor | None) -> Frame:
+        return frame if weight is None else frame._replace(scales=weight * frame.scales)
 
     def _heat(self) -> list[HeatColumn]:
         return list(self.columns)  # type: ignore[arg-type]
@@ -194,6 +195,10 @@ class HeatAngleConditional(LinkConditional):
             cubes.append(Cube(units, [(next(rows) * 2 - 1) * math.pi for _ in range(size - 1)]))
         V, logq = self._draw(self._heat(), cubes, frame, mean, features)
         return V.view(rest[0].shape), logq.view(rest[0].shape[:-2])
+
+    @torch.no_grad()
+    def strengthen(self, ratio: float) -> None:
+        self.log_weights.add_(math.log(ratio))
 
     @classmethod
     def example(cls) -> "HeatAngleConditional":

@@ -138,6 +138,10 @@ class HeatbathConditional(LinkConditional):
         wanted = [p.requires_grad for p in self.parameters() for _ in range(p.numel())]
         return torch.stack([s for s, want in zip(scores, wanted, strict=True) if want], 1)
 
+    @torch.no_grad()
+    def strengthen(self, ratio: float) -> None:
+        self.log_strength.add_(math.log(ratio))
+
     @classmethod
     def example(cls) -> "HeatbathConditional":
         return cls(SUN(2), strength=1.2)

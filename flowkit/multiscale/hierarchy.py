@@ -218,6 +218,24 @@ class Multiscale(Prior):
             space = levels[0][0].coarse
         return Multiscale(self.coarsest.on(space), levels).to(self.anchor)
 
+    def strengthened(self, ratio: float) -> "Multiscale":
+        """A copy whose new links feel `ratio` times the coupling: where to start training at another beta.
+
+            nearby = trained.strengthened(other_beta / beta)
+
+        Strengths and the coefficients of class functions are multiplied, as is exact for the finest
+        plaquettes of the Wilson action; splines and networks stay as they are, and so does the coarsest prior.
+
+        Raises    ValueError for a ratio that is not positive
+        """
+        if not ratio > 0:
+            raise ValueError(f"A ratio of couplings is positive; got {ratio}.")
+        model = copy.deepcopy(self)
+        for conditional in model.conditionals:
+            assert isinstance(conditional, LinkConditional)
+            conditional.strengthen(ratio)
+        return model
+
     def describe(self) -> dict[str, Any]:
         """The model as plain data, for provenance."""
         return {

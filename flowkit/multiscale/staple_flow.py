@@ -28,18 +28,23 @@ class StapleFlow(LinkConditional):
         U(1)    cos n(R_i - R_j), and sin n(R_i - R_j) where an update is not even
         SU(N)   Re and, for N >= 3, Im of (1/N) Tr (R_i R_j^dagger)^n
 
+    The updates see the loops R_i and, for each ordered pair of them, the longer ones (R_i R_j^dagger)^k R_i,
+    k = 1 ... windings. In two dimensions these go around the coarse plaquette; with 1 of them the traces of SU(3) tell
+    the eigenvectors of the coarse plaquette apart, to which a prior in the frame of the staples refers.
+
     In two dimensions there is one pair, and R_i R_j^dagger is the coarse plaquette. The network is zero at start, and
     the flow then is its prior. Equivariant as its prior is.
 
-    `score` needs one pass backwards through the updates, and the prior's own score.
+    `score` needs one pass backwards through the updates, and the prior's own score unless the prior is frozen.
 
     prior      of the link: its group is the flow's
     updates    in order; None takes one spline on the learned loop
     loops      number of loops through each link; `Stage.loops` tells, 2 unless a doubling is ordered
     harmonics  of the invariants
+    windings   of the longer loops among those that the updates see
     hidden     channels of the network's hidden layers; () makes the parameters linear in the f_n
     activation between them
-    Raises     ValueError for no updates, harmonics < 1, updates of another group, or fewer than two loops
+    Raises     ValueError for no updates, harmonics < 1, windings < 0, updates of another group, or fewer than two loops
     See        2404.10819; 2502.00263 for learned active loops
     """
 
@@ -51,16 +56,17 @@ class StapleFlow(LinkConditional):
         harmonics: int = 4,
         hidden: Sequence[int] = (),
         activation: str = "tanh",
+        windings: int = 0,
     ):
         super().__init__()
         self.group = prior.group
         n = self.group.n if isinstance(self.group, SUN) else 1
         if updates is None:
             updates = (Circular(),) if n == 1 else (Spectral(),)
-        if not updates or loops < 2 or harmonics < 1:
+        if not updates or loops < 2 or harmonics < 1 or windings < 0:
             raise ValueError(
-                "StapleFlow needs updates, two or more loops and harmonics >= 1; "
-                f"got {len(updates)}, {loops} and {harmonics}."
+                "StapleFlow needs updates, two or more loops, harmonics >= 1 and windings >= 0; "
+                f"got {len(updates)}, {loops}, {harmonics} and {windings}."
             )
         for update in updates:
             if isinstance(update, Circular) != isinstance(self.group, U1):
@@ -70,8 +76,9 @@ class StapleFlow(LinkConditional):
             parts = 1 if all(update.even for update in updates if isinstance(update, Circular)) else 2
         else:
             parts = 1 if n == 2 else 2  # traces of SU(2) are real
-        self.parts = parts
-        self.counts = [update.count(n, loops) for update in self.updates]
+        self.parts, self.windings = parts, windings
+        seen = loops + loops * (loops - 1) * windings
+        self.counts = [update.count(n, seen) for update in self.updates]
         channels = parts * harmonics * (loops * (loops - 1) // 2)
         self.net = PointwiseNet([channels, *hidden, sum(self.counts)], activation)
 
@@ -93,15 +100,25 @@ class StapleFlow(LinkConditional):
             found += [every.real, every.imag][: self.parts]
         return torch.cat(found)
 
+    def _longer(self, rest: Loops) -> Loops:
+        """All loops that the updates see."""
+        found, G = list(rest), self.group
+        for one, other in itertools.permutations(rest, 2):
+            around = G.compose(one, G.inverse(other))
+            for _ in range(self.windings):
+                one = G.compose(around, one)
+                found.append(one)
+        return tuple(found)
+
     def _forward(self, v: Tensor, rest: Loops, params: Tensor) -> tuple[Tensor, Tensor]:
-        total = torch.zeros_like(params[0])
+        rest, total = self._longer(rest), torch.zeros_like(params[0])
         for update, own in zip(self.updates, torch.split(params, self.counts), strict=True):
             v, logdet = update.forward(v, rest, own)
             total = total + logdet
         return v, total
 
     def _inverse(self, v: Tensor, rest: Loops, params: Tensor) -> tuple[Tensor, Tensor]:
-        total = torch.zeros_like(params[0])
+        rest, total = self._longer(rest), torch.zeros_like(params[0])
         for update, own in reversed(list(zip(self.updates, torch.split(params, self.counts), strict=True))):
             v, logdet = update.inverse(v, rest, own)
             total = total + logdet
@@ -126,6 +143,14 @@ class StapleFlow(LinkConditional):
         v, logdet = self._inverse(v, rest, self.net(self._features(rest)))
         return self.prior.log_prob(v, rest) + logdet
 
+    @property
+    def scored(self) -> bool:
+        frozen = not any(p.requires_grad for p in self.prior.parameters())
+        return super().scored and (frozen or self.prior.scored)
+
+    def strengthen(self, ratio: float) -> None:
+        self.prior.strengthen(ratio)
+
     @torch.no_grad()
     def score(self, v: Tensor, rest: Loops) -> Tensor:
         """As LinkConditional.score, for the parameters that require a gradient. Links know nothing of each other: one
@@ -145,7 +170,7 @@ class StapleFlow(LinkConditional):
         return torch.cat(rows, 1)
 
     def extra_repr(self) -> str:
-        return f"updates={list(self.updates)}, loops={self.loops}, harmonics={self.harmonics}"
+        return f"updates={list(self.updates)}, loops={self.loops}, harmonics={self.harmonics}, windings={self.windings}"
 
     @classmethod
     def example(cls) -> "StapleFlow":

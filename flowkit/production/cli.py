@@ -1,4 +1,4 @@
-"""The command `flowkit`: run a recipe, open the notebooks, reproduce a figure."""
+"""The command `flowkit`: run a recipe, open the notebooks, add a Jupyter kernel, reproduce a figure."""
 
 import contextlib
 import filecmp
@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from flowkit import __version__
+from flowkit.production import kernel
 from flowkit.production.figures import FIGURES, Figure, Record, find
 from flowkit.stats import table
 
@@ -24,6 +25,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+kernel_app = typer.Typer(help="The Jupyter kernel of this environment.", no_args_is_help=True)
+app.add_typer(kernel_app, name="kernel")
 
 
 class Theory(StrEnum):
@@ -97,6 +100,26 @@ def lab(
     typer.echo(f"Notebooks in {where}")
     # Jupyter's own token stays in force, and it listens on this machine alone.
     jupyterlab(["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={where}", *words])
+
+
+@kernel_app.command("install")
+def kernel_install(
+    name: Annotated[str, typer.Option(help="Name of the kernel.")] = kernel.NAME,
+    user: Annotated[bool, typer.Option("--user", help="For this user's Jupyter; the default.")] = False,
+    prefix: Annotated[Path | None, typer.Option(help="For the Jupyter of the environment at PREFIX.")] = None,
+    device: Annotated[Device, typer.Option(help="cpu hides any GPU from the kernel.")] = Device.auto,
+    threads: Annotated[int | None, typer.Option(help="Threads of a kernel; default the cores, at most 4.")] = None,
+) -> None:
+    """Add this environment to Jupyter's list of kernels. May be repeated: it replaces what it wrote before."""
+    if user and prefix is not None:
+        _fail(f"A kernel goes to the user's folder or to a prefix; got --user and --prefix {prefix}.")
+    try:
+        with _sentences():
+            folder, written = kernel.install(name, prefix=prefix, device=device.value, threads=threads)
+            typer.echo(kernel.found(device.value))
+    except ImportError as error:
+        _fail(f"A kernel needs ipykernel ({error}). This installs it: pip install 'lattice-flowkit[lab]'")
+    typer.echo(f"{'Wrote' if written else 'Kept'} the kernel {name} in {folder}")
 
 
 @app.command()

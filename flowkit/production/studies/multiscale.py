@@ -14,6 +14,7 @@ from flowkit.multiscale import multiscale_flow
 from flowkit.natural_gradient import NaturalGradientStep
 from flowkit.observables import charge_squared, plaquette, topological_charge, wilson_loop
 from flowkit.production.studies.rows import Row, ess_row, exact_row, seconds_row
+from flowkit.production.studies.staple_flows import staple_flow_rows
 from flowkit.samplers import IndependenceMetropolis
 from flowkit.space import links
 from flowkit.stats import log_z
@@ -37,6 +38,7 @@ def multiscale_u1_2d(
 ) -> list[Row]:
     """For each beta: seconds of training by natural gradient, then the same weights on larger and larger lattices, with
     observables, ln Z and P(Q) beside their exact values, and independence Metropolis. Fewer draws on larger lattices.
+    Beside them the staple-conditional flow on `lattice`.
     """
     if quick:
         betas, sides, batch, draws = betas[1:2], sides[:1], batch // 4, draws // 4
@@ -51,6 +53,8 @@ def multiscale_u1_2d(
             for side in sides:
                 n = max(512, draws * sides[0] ** 2 // side**2)
                 rows += _on(trainer, side, n, beta, seed)
+            published = PUBLISHED.get(beta) if lattice == (16, 16) else None
+            rows += staple_flow_rows(1, beta, lattice=lattice, quick=quick, goal=0.99, published=published, seed=seed)
         if peak := _peak_gib():
             rows.append({"label": "largest memory, GiB", "value": peak, "goal": "<= 4", "reached": peak <= 4})
         return rows

@@ -5,7 +5,8 @@ import time
 import torch
 
 from flowkit.actions import Wilson
-from flowkit.comparison import Cost, compare
+from flowkit.comparison import compare
+from flowkit.costs import Cost
 from flowkit.groups import U1
 from flowkit.observables import charge_squared, plaquette
 from flowkit.production.studies.multiscale import train
