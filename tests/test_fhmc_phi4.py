@@ -114,7 +114,9 @@ def test_prolongation_interpolates(kind):
 
 
 def coarse_theory(side: int, pool: int = 256) -> fk.MarkovPrior:
-    return fk.MarkovPrior(fk.Phi4Hopping(fk.sites((side, side)), beta=0.537, lam=0.5), pool=pool, every=3, thermalise=50)
+    return fk.MarkovPrior(
+        fk.Phi4Hopping(fk.sites((side, side)), beta=0.537, lam=0.5), pool=pool, every=3, thermalise=50
+    )
 
 
 def test_markov_prior_samples_its_theory_and_says_what_it_is():
