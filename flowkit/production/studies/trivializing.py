@@ -41,8 +41,8 @@ def trivializing_phi4(
     seed: int = 1,
 ) -> list[Row]:
     """tau_int of the magnetisation, in trajectories of length 1 at 85 % acceptance, of HMC and of HMC in the variables
-    of one affine coupling: on 8x8 from beta .586 to .7 (and of spline couplings of Fourier modes), for growing footprints, with weights reused on a larger volume,
-    and along the ladder L/xi = 4. sides=40,80 are slow.
+    of one affine coupling: on 8x8 from beta .586 to .7, where spline couplings of Fourier modes stand beside it, for
+    growing footprints, with weights reused on a larger volume, and along the ladder L/xi = 4. sides=40,80 are slow.
     """
     if quick:
         sides, kernels, chains, trajectories, steps = (6,), (1, 3), 16, 100, 40
@@ -56,7 +56,7 @@ def trivializing_phi4(
         train(library, action, steps // 2, 64, seed)
         n = max(100, round(trajectories * min(20, hmc / 30)))
         plain = measure(action, None, fields, n, seed)
-        mapped = measure(action, library.transform, fields, max(100, n // 10), seed)
+        mapped = measure(action, library.transform, fields, min(1000, max(150, n // 10)), seed)
         simple = gaussian(action.space, 7)
         train(simple, action, steps, 128, seed)
         paper = measure(action, simple.transform, fields, max(100, n // 2), seed)
