@@ -337,7 +337,6 @@ def test_on_keeps_float64_weights_bit_for_bit():
     (lambda: fk.CheckerboardCoupling(SITES, 0, CircleSpline(4)), "needs sites and a map of real numbers"),
     (lambda: fk.CheckerboardCoupling(SITES, 0, final="relu"), "ends in 'linear' or 'tanh'; got 'relu'"),
     (lambda: fk.CheckerboardCoupling(SITES, 0, RealSpline(4), z2=True), "Z2-equivariant coupling needs an AffineMap"),
-    (lambda: fk.CheckerboardCoupling(SITES, 0, hidden=(), z2=True), "Z2-equivariant coupling needs an AffineMap"),
     (lambda: checker("affine").on(fk.sites((4, 5))), "A checkerboard needs even lattice sides"),
     (lambda: GaugeCoupling(SITES, *GAUGE["local"][:2]), "GaugeCoupling needs links of U1"),
     (lambda: GaugeCoupling(fk.links((4, 6), fk.SUN(2)), *GAUGE["local"][:2]), "GaugeCoupling needs links of U1"),

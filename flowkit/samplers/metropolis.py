@@ -29,7 +29,7 @@ class IndependenceMetropolis(Sampler):
         if not flow.normalised:
             raise ValueError(
                 f"IndependenceMetropolis needs log q, and {type(flow).__name__} is not normalised: "
-                "its weights would be wrong by a factor that varies from field to field."
+                "its weights are unknown, or its draws those of a Markov chain."
             )
         if not isinstance(chunk, int) or chunk < 1:
             raise ValueError(f"IndependenceMetropolis needs chunk >= 1; got {chunk!r}.")

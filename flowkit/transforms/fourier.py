@@ -2,7 +2,7 @@
 
 import functools
 import math
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -88,11 +88,8 @@ class FourierModes(FourierScale):
 
     def _modes(self, x: Tensor) -> Tensor:
         """sum_p x_p e_p; its own inverse."""
-        *outer, last = (_basis(side, x.dtype, x.device) for side in self.space.lattice)
-        x = x @ last
-        for axis, basis in enumerate(outer, start=2):  # all axes behind this one as one, so that nothing is moved
-            x = (basis @ x.flatten(axis + 1)).view(x.shape)
-        return x
+        out: Tensor = _Modes.apply(x, self.space.lattice)  # type: ignore[no-untyped-call]
+        return out
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         log_gain = self._log_gain()
@@ -110,6 +107,23 @@ class FourierModes(FourierScale):
     @classmethod
     def example(cls) -> "FourierModes":
         return FourierModes(sites((4, 6)), m2=0.7)
+
+
+class _Modes(torch.autograd.Function):
+    """A symmetric orthogonal matrix along each axis: its gradient is the same product."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, lattice: tuple[int, ...]) -> Tensor:
+        ctx.lattice = lattice
+        *outer, last = (_basis(side, x.dtype, x.device) for side in lattice)
+        y = (x.reshape(-1, lattice[-1]) @ last).view(x.shape)
+        for axis, basis in enumerate(outer, start=2):  # all axes behind this one as one, so that nothing is moved
+            y = (basis @ y.flatten(axis + 1)).view(x.shape)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return _Modes.apply(grads[0], ctx.lattice), None  # type: ignore[no-untyped-call]
 
 
 @functools.lru_cache(maxsize=64)

@@ -54,7 +54,7 @@ def larger_spacing(action: Phi4Hopping, kernel: int, pool: int) -> Flow:
     """That coupling on the theory with as many degrees of freedom at half the correlation length, in a volume of twice
     as many correlation lengths.
     """
-    coarse = action.on(action.space).at(beta=LADDER[action.space.lattice[0] // 2])
+    coarse = action.at(beta=LADDER[action.space.lattice[0] // 2])
     return Flow(MarkovPrior(coarse, pool=pool), Chain(*couplings(action.space, kernel)))
 
 
