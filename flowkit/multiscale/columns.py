@@ -268,7 +268,7 @@ class HeatColumn(nn.Module, HaarColumn):
 
     @staticmethod
     def _pull(frame: Frame, along: Tensor, size: Tensor) -> Tensor:
-        """d ln Z / d k^2 = I_2(2k) / (k I_1(2k)) to a percent, at t = 1/2; along = Re e^{3 i phi} z, size = |z|^2."""
+        """d ln Z / d k^2 = I_2(2k) / (k I_1(2k)) within 2.3 %, at t = 1/2; along = Re e^{3 i phi} z, size = |z|^2."""
         _, b, c = frame.scales
         square = b * c * along / 2 + (b * b + c * c) * (1 + size) / 8
         return torch.reciprocal(0.75 + (6.25 + 4 * square).sqrt() / 2)
@@ -284,7 +284,7 @@ class HeatColumn(nn.Module, HaarColumn):
         for _ in range(3):
             k2 = cross * x + squares * (3 + 2 * x * x) / 4  # |z|^2 = (1 + 4 x^2) / 5 for the mean of c^2
             kappa = torch.relu(a + (cross + squares * x) / (0.75 + (6.25 + 4 * k2).sqrt() / 2))
-            x = kappa / (2.5 + (6.25 + kappa * kappa).sqrt())
+            x = kappa / (2.5 + (12.25 + kappa * kappa).sqrt())  # I_3 / I_2 within 1.5 %
         return kappa
 
     def side_law(self, x: Tensor, sine: Tensor, frame: Frame) -> tuple[Tensor | None, Tensor] | None:
@@ -294,7 +294,7 @@ class HeatColumn(nn.Module, HaarColumn):
         turn = None if frame.phase is None else frame.phase**3
         along = x if turn is None else x * turn.real
         pull = self._pull(frame, along, x * x + sine * sine / 5)
-        linear = None if turn is None else -0.9 * torch.tanh(pull * b * c / 2 * turn.imag * sine)
+        linear = None if turn is None else -0.9 * torch.tanh(pull * b * c / 1.8 * turn.imag * sine)
         return linear, (pull * sine * sine * (b * b + c * c) / 8).clamp(max=8)
 
     def ratio_law(self, x: Tensor, y: Tensor, frame: Frame) -> Tensor | None:
