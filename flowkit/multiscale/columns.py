@@ -137,7 +137,8 @@ class HeatColumn(nn.Module, HaarColumn):
         4 k^2 = 2 D_2 D_3 Re e^{3 i phi} z + (D_2^2 + D_3^2) (1 + |z|^2) / 2 + (D_2^2 - D_3^2) (1 - |z|^2) (t - 1/2)
 
     with D the weighted scales. ln Z is taken to first order in k^2 for each number in turn, at the mean of those
-    still to come: kappa, the factor 1 + linear c + square c^2 and the slope of t. For other n
+    still to come: kappa, the factor 1 + linear c + square c^2 and the slope of t; |linear| stays below 0.9, square
+    and |slope| at most 8 and 30. For other n
 
         kappa = D_1 + h s / (n - 1),    s = D_2 + ... + D_n,    h = s / (|s| + n);
 
@@ -177,11 +178,14 @@ class HeatColumn(nn.Module, HaarColumn):
         return log.exp() * (frame.scales[0] + others).clamp(min=0)
 
     @staticmethod
-    def _pull(frame: Frame, along: Tensor, size: Tensor) -> Tensor:
-        """d ln Z / d k^2 = I_2(2k) / (k I_1(2k)) within 2.3 %, at t = 1/2; along = Re e^{3 i phi} z, size = |z|^2."""
-        _, b, c = frame.scales
-        square = b * c * along / 2 + (b * b + c * c) * (1 + size) / 8
+    def _slope(square: Tensor) -> Tensor:
+        """d ln Z / d k^2 = I_2(2k) / (k I_1(2k)) within 2.3 %, of k^2."""
         return torch.reciprocal(0.75 + (6.25 + 4 * square).sqrt() / 2)
+
+    def _pull(self, frame: Frame, along: Tensor, size: Tensor) -> Tensor:
+        """`_slope` at t = 1/2; along = Re e^{3 i phi} z, size = |z|^2."""
+        _, b, c = frame.scales
+        return self._slope(b * c * along / 2 + (b * b + c * c) * (1 + size) / 8)
 
     def _mean_law(self, frame: Frame) -> Tensor:
         """kappa of x alone for n = 3: D_1 and the slope of ln Z at the mean of x, which is that of this kappa."""
@@ -193,7 +197,7 @@ class HeatColumn(nn.Module, HaarColumn):
         kappa: Tensor = a
         for _ in range(3):
             k2 = cross * x + squares * (3 + 2 * x * x) / 4  # |z|^2 = (1 + 4 x^2) / 5 for the mean of c^2
-            kappa = torch.relu(a + (cross + squares * x) / (0.75 + (6.25 + 4 * k2).sqrt() / 2))
+            kappa = torch.relu(a + (cross + squares * x) * self._slope(k2))
             x = kappa / (2.5 + (12.25 + kappa * kappa).sqrt())  # I_3 / I_2 within 1.5 %
         return kappa
 
