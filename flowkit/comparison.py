@@ -211,7 +211,7 @@ class _Runner:
 
 
 def _tau(history: Tensor, estimate: Estimate) -> tuple[float, float, str]:
-    """tau_int and its error; where there is no estimate of it a lower bound, and why.
+    """tau_int and its error; where there is no estimate of it, or too short a run for one, a lower bound, and why.
 
     Chains that change their value so many times hold no more independent values than chains and changes together.
     """
@@ -219,7 +219,7 @@ def _tau(history: Tensor, estimate: Estimate) -> tuple[float, float, str]:
         return estimate.tau_int, estimate.tau_int_error, ""
     n, chains = history.shape
     changes = int((history[1:] != history[:-1]).sum())
-    if math.isfinite(estimate.tau_int) and changes >= stats.CALIBRATED:
+    if math.isfinite(estimate.error) and changes >= stats.CALIBRATED:
         return estimate.tau_int, estimate.tau_int_error, ""
     least = n * chains / (2 * (chains + changes))
     if changes < stats.CALIBRATED:
@@ -227,7 +227,7 @@ def _tau(history: Tensor, estimate: Estimate) -> tuple[float, float, str]:
     if n >= stats.SHORTEST:
         so_far = stats.autocorrelation(history.numpy())
         least = max(least, float(so_far.tau[so_far.window]))
-    return least, math.nan, f"{estimate.note}; the bound is the sum over half of the run"
+    return least, math.nan, f"{estimate.note}; tau_int is a lower bound"
 
 
 def _check(

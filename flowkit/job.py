@@ -132,7 +132,7 @@ class Job(Background):
         if not self._go.is_set():
             begun = time.perf_counter()
             self._go.wait()
-            self._paused += time.perf_counter() - begun if self._columns is not None else 0.0
+            self._paused += time.perf_counter() - begun if self.warm == self.thermalise else 0.0
         if self._columns is None:
             if self._stop.is_set():
                 raise _Stopped

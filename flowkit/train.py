@@ -305,9 +305,9 @@ class Trainer(Background):
                 self._flush()
                 self.save(checkpoint)
         self._flush()
-        self._save_if_asked()
         if checkpoint is not None:
             self.save(checkpoint)
+        self._save_if_asked()  # last: one may be asked for while the checkpoint is written
         return self.step >= self.total
 
     def _one(self) -> None:

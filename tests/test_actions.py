@@ -7,7 +7,7 @@ import torch
 
 import flowkit as fk
 from flowkit import exact, testing
-from flowkit.actions import ScalarAction, as_double_well
+from flowkit.actions import Action, ScalarAction, as_double_well
 
 F64 = torch.float64
 SCALARS = [fk.Phi4, fk.Phi4Hopping, fk.Phi4Kappa]
@@ -196,6 +196,59 @@ def test_pullback_is_the_same_physics():
     assert pulled.on(fk.sites((3,)))(torch.zeros(2, 1, 3, dtype=F64)).shape == (2,)
     with pytest.raises(ValueError, match=r"cannot move to Sites 1 component\(s\) on 2x4: its transform has no on"):
         type(pulled).example().on(fk.sites((2, 4)))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_the_force_of_a_pullback_is_the_derivative_of_its_action(n):
+    """On links, through a map with weights: one pass back in the field alone beside autograd through all of S'."""
+    space = fk.links((2, 2), fk.U1() if n == 1 else fk.SUN(n))
+    torch.manual_seed(1)
+    model = testing.randomised(fk.multiscale_flow(space), testing.seeded(2), 0.2)
+    pulled = fk.Wilson(space, 1.3).pullback(model)
+    z = rough(space)
+    testing.require_close(pulled.force(z), Action.force(pulled, z), "force", 1e-9)
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+class Scaled(torch.nn.Module):
+    """x = factor weight z, with a factor that is a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(1.5))
+        self.register_buffer("factor", torch.tensor(0.8))
+
+    def forward(self, z):
+        scale = self.weight * self.factor
+        return scale * z, z[0].numel() * scale.log().expand(len(z))
+
+
+def test_the_force_of_a_pullback_follows_its_transform():
+    """Training in place, weights and buffers that are replaced, another dtype; all after a first force."""
+    scaled = Scaled()
+    pulled = fk.Phi4.example().pullback(scaled)
+
+    def check(dtype=torch.float32):
+        z = rough(pulled.space).to(dtype)
+        testing.require_close(pulled.force(z), Action.force(pulled, z), "force", 1e-5)
+
+    check()
+    with torch.no_grad():
+        scaled.weight.mul_(1.3)
+        scaled.factor.add_(0.1)
+    check()
+    scaled.register_buffer("factor", torch.tensor(1.4))
+    check()
+    scaled.weight = torch.nn.Parameter(torch.tensor(0.6))
+    check()
+    scaled.load_state_dict({"weight": torch.tensor(1.1), "factor": torch.tensor(0.7)})
+    check()
+    scaled.load_state_dict({"weight": torch.tensor(0.9), "factor": torch.tensor(1.2)}, assign=True)
+    check()
+    scaled.double()
+    check(F64)
+    scaled.requires_grad_(False)
+    check(F64)
 
 
 def test_changes():

@@ -117,11 +117,12 @@ def test_a_kernel_is_refused_in_a_sentence(tmp_path):
     assert list(tmp_path.iterdir()) == []
     folder = tmp_path / "share" / "jupyter" / "kernels" / "lattice-flowkit"
     folder.mkdir(parents=True)
-    (folder / "kernel.json").write_text(json.dumps({"argv": ["other-python"], "display_name": "x", "language": "y"}))
-    refused = call(*place)
-    assert refused.exit_code == 2
-    assert "starts other-python. Choose another --name" in refused.stderr
-    assert kernel_json(tmp_path)["argv"] == ["other-python"]
+    for argv, starts in (([], "nothing"), (["other-python"], "other-python")):
+        (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "x", "language": "y"}))
+        refused = call(*place)
+        assert refused.exit_code == 2
+        assert f"starts {starts}. Choose another --name" in refused.stderr
+        assert kernel_json(tmp_path)["argv"] == argv
 
 
 def test_version_and_help():

@@ -193,6 +193,16 @@ def test_a_frozen_observable_is_called_frozen_and_its_cost_is_a_bound():
         compare({"stuck": Stuck(0.5)}, [SIGN], seconds=0.05, thermalise=0, rng=1).best()
 
 
+def test_a_run_worth_a_few_values_gives_a_bound():
+    """One chain of 1500 steps, tau_int 99.5: worth eight values, from which no cost is known."""
+    found = compare({"slow": AR1(0.99, forces=1)}, [fk.magnetization], forces=1500, chains=1, thermalise=500, rng=1)
+    cost = found.cost("slow", fk.magnetization)
+    assert "independent values, at least 10 are needed; tau_int is a lower bound" in cost.bound
+    assert cost.tau_int < 2 * tau(0.99)
+    with pytest.raises(ValueError, match="No sampler has an estimate of tau_int"):
+        found.best()
+
+
 def test_hmc_of_u1_in_one_sector_is_frozen():
     """beta = 12: all chains stay at Q = 0, and <Q²> = 0 has no error, no pull and no cost but a bound."""
     action = fk.Wilson(fk.links((8, 8), fk.U1()), beta=12.0)

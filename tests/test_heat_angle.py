@@ -6,6 +6,7 @@ import torch
 
 import flowkit as fk
 from flowkit import exact, testing
+from flowkit.kernels.heat import heat_mean
 from flowkit.multiscale import Doubling, HeatAngleConditional, Multiscale, columns, frames, heat_angle
 from flowkit.samplers.heatbath import one_plaquette
 
@@ -34,7 +35,8 @@ CASES = [(2, 2, True), (2, 4, True), (2, 2, False), (3, 2, True), (3, 4, True), 
 
 @pytest.mark.parametrize(("n", "loops", "splines"), CASES)
 def test_the_contract(n, loops, splines):
-    testing.check_conditional(small(n, loops, splines), loops)
+    # SU(4) nearer to Haar: single draws would bear much of E[q] otherwise.
+    testing.check_conditional(small(n, loops, splines, 2.0 if n == 4 else 3.0), loops)
 
 
 # ---------------------------------------------------------------- physics
@@ -87,6 +89,57 @@ def test_moments_of_haar_measure_come_back(n, loops, rng):
     values = values * (-logq).exp()[:, None]
     error = values.std(0) / math.sqrt(len(v))
     assert float(((values.mean(0) - torch.tensor(means)).abs() / error).max()) < 4.5
+
+
+# ---------------------------------------------------------------- the laws of the first column of SU(3)
+
+
+def su3_column(scales, angle):
+    """A column of heat laws and the frame of D e^{i phi}, one link for each row of scales."""
+    scales = torch.tensor(scales).movedim(-1, 0)
+    phase = torch.polar(torch.ones(scales.shape[1]), torch.full((scales.shape[1],), angle))
+    eye = torch.eye(3, dtype=phase.dtype).expand(scales.shape[1], 3, 3)
+    return small(3, splines=False).columns[0], frames.Frame(eye, eye, scales, phase)
+
+
+def rest_of_su3(frame, x, c, t):
+    """ln Z of the SU(2) matrix that is left, by its own linear form: Z = I_1(2 k) / k; c and the share t of |v_3|^2."""
+    y, t = (1 - x * x).sqrt() * c, torch.as_tensor(t).expand_as(x)
+    column = frames.Column(x, y, (1 - x * x - y * y).sqrt(), [(1 - t).sqrt(), t.sqrt()])
+    K = frame.form()[:, 1:, None] * frames.complete(column, frame.phase)[:, 1:, 1:]
+    k = frames.quaternion(K.mH).scales[0]
+    return (torch.special.i1(2 * k) / k).log()
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.4, -2.0])
+def test_the_laws_of_su3_are_first_order_in_the_exact_weight(angle):
+    """Slopes of ln Z in c, in c^2 and in t, where Z hardly bends."""
+    column, frame = su3_column([[0.3, 0.2, 0.1], [0.3, -0.3, 0.2], [-0.1, 0.25, 0.25]], angle)
+    x = torch.tensor([0.1, -0.6, 0.5])
+    linear, square = column.side_law(x, (1 - x * x).sqrt(), frame)
+    up, middle, down = (rest_of_su3(frame, x, c, 0.5) for c in (0.5, 0.0, -0.5))
+    testing.require_close(linear, up - down, "linear", 2e-4)
+    testing.require_close(square, (up + down - 2 * middle) * 2, "square", 2e-4)
+    y = 0.3 * (1 - x * x).sqrt()
+    slope = rest_of_su3(frame, x, 0.3, 1.0) - rest_of_su3(frame, x, 0.3, 0.0)
+    testing.require_close(column.ratio_law(x, y, frame), slope, "slope in t", 2e-4)
+
+
+@pytest.mark.parametrize("beta", [0.5, 2.0, 6.0, 12.0])
+def test_the_heat_law_of_su3_has_nearly_the_exact_mean(beta):
+    """<cos a> of the first column under exp(D_1 x) Z, over a, c and t, beside I_3 / I_2 of kappa."""
+    scales = [[2 / 3 * beta * d for d in row] for row in ([1.0, 1.0, 1.0], [1.0, 0.8, 0.6])]
+    column, frame = su3_column(scales, 0.0)
+    a, c, t = (torch.linspace(0, 1, n + 1)[1:] - 0.5 / n for n in (200, 16, 16))
+    x, c, t = torch.meshgrid((math.pi * a).cos(), 2 * c - 1, t, indexing="ij")
+    x, c, t = x.flatten(), c.flatten(), t.flatten()
+    for i, kappa in enumerate(column.kappa(frame, None)):
+        scales, phase = frame.scales[:, i : i + 1].expand(3, len(x)), frame.phase[i : i + 1].expand(len(x))
+        one = frame._replace(scales=scales, phase=phase)
+        log = frame.scales[0, i] * x + rest_of_su3(one, x, c, t)
+        weight = (log - log.max()).exp() * (1 - x * x) ** 2 * (1 - c * c)
+        exact_mean = (weight * x).sum() / weight.sum()
+        assert abs(float(exact_mean - heat_mean(kappa, 4))) < 0.004
 
 
 # ---------------------------------------------------------------- frames
@@ -200,8 +253,8 @@ def plant(monkeypatch, kind):
         turned, eye = heat_angle.between, torch.eye(3).to(torch.complex128).expand(1, 3, 3)
         monkeypatch.setattr(heat_angle, "between", lambda rest: turned(rest)._replace(left=eye, right=eye))
     elif kind == "the second coordinate as on S^3":
-        monkeypatch.setattr(columns, "_side", lambda u, n: 2 * u - 1)
-        monkeypatch.setattr(columns, "_side_cdf", lambda c, n: ((c + 1) / 2, torch.full_like(c, 0.5)))
+        monkeypatch.setattr(columns, "side", lambda u, n: 2 * u - 1)
+        monkeypatch.setattr(columns, "side_cdf", lambda c, n: ((c + 1) / 2, torch.full_like(c, 0.5)))
 
 
 MISTAKES = ["the norm of another sphere", "a slope forgotten", "the wrong sphere", "a frame that does not turn",
@@ -268,7 +321,7 @@ def test_the_heat_law_of_four_staples():
 
 
 def test_a_few_steps_of_training():
-    """Two plaquettes of SU(3) at beta = 6, drawn independently: the variance of log w of a link falls from 1e-2."""
+    """Two plaquettes of SU(3) at beta = 6, drawn independently: the variance of log w of a link falls."""
     group, rng = fk.SUN(3), testing.seeded(1)
     torch.manual_seed(1)
     model = HeatAngleConditional(3, strength=6.0).float()
@@ -282,11 +335,11 @@ def test_a_few_steps_of_training():
         return (6 * (group.trace(v) + group.trace(group.compose(v, A))) - logq).view(8, n).var(0).mean()
 
     with torch.no_grad():
-        assert 4e-4 < variance(2048) < 1e-3
+        before = variance(2048)
     for step in range(60):
         adam.param_groups[0]["lr"] = 1e-2 * (1 - step / 60)
         adam.zero_grad()
         variance(128).backward()
         adam.step()
     with torch.no_grad():
-        assert variance(2048) < 3e-3
+        assert variance(2048) < before / 2

@@ -112,6 +112,24 @@ def test_pause_holds_and_its_time_is_not_counted():
     assert job.history["seconds"][-1] < 0.4
 
 
+class Slow(fk.HMC):
+    def step(self, state, rng):
+        time.sleep(0.01)
+        return super().step(state, rng)
+
+
+def test_a_pause_before_anything_is_stored_is_not_counted():
+    begun = time.perf_counter()
+    job = fk.start(Slow(ACTION, steps=4), 1, chains=2, every=20, rng=1)
+    time.sleep(0.05)
+    job.pause()
+    assert job.step == 0
+    time.sleep(0.5)
+    job.resume()
+    assert job.wait(30).status == "finished"
+    assert job.history["seconds"][-1] < time.perf_counter() - begun - 0.4
+
+
 def test_stop_ends_a_long_thermalisation_and_start_runs_anew():
     job = fk.Job(SAMPLERS["hmc"](), 4, chains=2, thermalise=10**9, rng=1)
     assert job.status == "idle"

@@ -1,6 +1,7 @@
 """What an action is, and how actions are added, scaled and pulled back."""
 
 import copy
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -177,7 +178,7 @@ class Pullback(Action):
         super().__init__(action.space)
         self.action, self.transform = action, transform
         self._frozen: nn.Module | None = None
-        self._weights: list[tuple[int, torch.dtype]] = []
+        self._where: list[tuple[int, torch.dtype, torch.device]] = []
 
     def __call__(self, z: Tensor) -> Tensor:
         x, logdet = self.transform(z)
@@ -199,7 +200,7 @@ class Pullback(Action):
 
     def _without_weights(self) -> Map:
         """The transform with its weights as constants: a copy of the modules on the same memory, so that training goes
-        on undisturbed, in another thread too, and is followed.
+        on undisturbed, in another thread too, and is followed, as are weights and buffers that are replaced.
         """
         f = self.transform
         if not isinstance(f, nn.Module):
@@ -207,11 +208,11 @@ class Pullback(Action):
         weights = list(f.parameters())
         if not any(p.requires_grad for p in weights):
             return f
-        where = [(p.data_ptr(), p.dtype) for p in weights]
-        if self._frozen is None or self._weights != where:  # new, or moved to another dtype or device
+        where = [(t.data_ptr(), t.dtype, t.device) for t in itertools.chain(weights, f.buffers())]
+        if self._frozen is None or self._where != where:  # new, moved to another dtype or device, or replaced
             memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in weights}
             memo |= {id(b): b for b in f.buffers()}
-            self._frozen, self._weights = copy.deepcopy(f, memo), where
+            self._frozen, self._where = copy.deepcopy(f, memo), where
         return self._frozen
 
     @property

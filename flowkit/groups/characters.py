@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -31,32 +32,37 @@ class Characters:
             rows = itertools.combinations_with_replacement(range(order, -1, -1), group.n - 1)
             self.reps = sorted((r for r in rows if r >= _conjugate(r)), key=lambda r: (sum(r), r))
             h = [torch.tensor(math.comb(k + group.n - 1, k), dtype=torch.float64) for k in range(order + group.n)]
-            self.dimensions = [round(float(_schur(r, h))) for r in self.reps]
+            self.dimensions = [round(float(schur(r, h))) for r in self.reps]
 
     def __call__(self, x: Tensor) -> Tensor:
         if isinstance(self.group, U1):
             return torch.cos(x[..., None] * torch.arange(self.order + 1, dtype=x.dtype, device=x.device))
         h = self._complete(x)
-        found = [_schur(r, h).real / d for r, d in zip(self.reps, self.dimensions, strict=True)]
+        found = [schur(r, h).real / d for r, d in zip(self.reps, self.dimensions, strict=True)]
         return torch.stack(torch.broadcast_tensors(*found), -1)  # type: ignore[no-untyped-call]
 
     def _complete(self, x: Tensor) -> list[Tensor]:
-        """h_0 ... h_{order + N - 2}, by h_k = sum_j (-1)^{j-1} e_j h_{k-j}; e_{N-j} = e_j^*."""
+        """h_0 ... h_{order + N - 2}; e_{N-j} = e_j^*."""
         n, power, traces = x.shape[-1], x, []
         for k in range(n // 2):
             power = multiply(power, x) if k else x
             traces.append(power.diagonal(dim1=-2, dim2=-1).sum(-1))
         if n == 2:
             traces = [traces[0].real]
-        one = torch.ones_like(traces[0])
-        e = [one]
+        e = [torch.ones_like(traces[0])]
         for j in range(1, n // 2 + 1):  # Newton
-            e.append(sum(((-1) ** (i - 1) * e[j - i] * traces[i - 1] for i in range(1, j + 1)), one * 0) / j)
-        e += [e[n - j].conj() for j in range(n // 2 + 1, n + 1)]
-        h = [one]
-        for k in range(1, self.order + n - 1):
-            h.append(sum(((-1) ** (j - 1) * e[j] * h[k - j] for j in range(1, min(k, n) + 1)), one * 0))
-        return h
+            e.append(_alternating([e[j - i] * traces[i - 1] for i in range(1, j + 1)]) / j)
+        return complete([*e, *(e[n - j].conj() for j in range(n // 2 + 1, n + 1))], self.order + n - 2)
+
+
+def complete(e: Sequence[Tensor], order: int) -> list[Tensor]:
+    """h_0 ... h_order, h_k = sum_j (-1)^{j-1} e_j h_{k-j}: complete symmetric polynomials of n numbers whose elementary
+    ones are e_0 = 1, ..., e_n.
+    """
+    h = [torch.ones_like(e[0])]
+    for k in range(1, order + 1):
+        h.append(_alternating([e[j] * h[k - j] for j in range(1, min(k, len(e) - 1) + 1)]))
+    return h
 
 
 def _conjugate(rep: tuple[int, ...]) -> tuple[int, ...]:
@@ -64,17 +70,22 @@ def _conjugate(rep: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(rows[0] - row for row in reversed(rows))[:-1]
 
 
-def _schur(rep: tuple[int, ...], h: list[Tensor]) -> Tensor:
-    """det h_{r_i - i + j} over the rows that are not empty."""
+def schur(rep: tuple[int, ...], h: list[Tensor]) -> Tensor:
+    """chi_r = det h_{r_i - i + j} over the rows that are not empty (Jacobi and Trudi)."""
     length = sum(row > 0 for row in rep)
     matrix = [[h[k] if (k := rep[i] - i + j) >= 0 else h[0] * 0 for j in range(length)] for i in range(length)]
-    return _determinant(matrix, h[0])
+    return _determinant(matrix) if matrix else h[0]
 
 
-def _determinant(m: list[list[Tensor]], one: Tensor) -> Tensor:
-    if not m:
-        return one
-    total = one * 0
-    for j, entry in enumerate(m[0]):
-        total = total + (-1) ** j * entry * _determinant([row[:j] + row[j + 1 :] for row in m[1:]], one)
+def _determinant(m: list[list[Tensor]]) -> Tensor:
+    if len(m) == 1:
+        return m[0][0]
+    return _alternating([x * _determinant([row[:j] + row[j + 1 :] for row in m[1:]]) for j, x in enumerate(m[0])])
+
+
+def _alternating(terms: list[Tensor]) -> Tensor:
+    """terms[0] - terms[1] + terms[2] - ..."""
+    total = terms[0]
+    for j, term in enumerate(terms[1:], start=1):
+        total = total - term if j % 2 else total + term
     return total

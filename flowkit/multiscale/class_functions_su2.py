@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.groups import SUN
+from flowkit.groups.characters import complete
 from flowkit.kernels.heat import heat_angle, heat_cdf
 from flowkit.kernels.sun import multiply
 from flowkit.multiscale.class_functions import part_below
@@ -269,11 +270,9 @@ def _basis(characters: int, angles: int, polars: int, rows: int, dtype: torch.dt
 
 
 def _characters(x: Tensor, count: int) -> Tensor:
-    """U_n(x) / (n + 1), n = 1 ... count, by the recursion of Chebyshev's polynomials of the second kind."""
-    values = [torch.ones_like(x), 2 * x]
-    while len(values) <= count:
-        values.append(2 * x * values[-1] - values[-2])
-    return torch.stack([value / (n + 1) for n, value in enumerate(values) if n])
+    """U_n(x) / (n + 1), n = 1 ... count, of 2 x = Tr P."""
+    one = torch.ones_like(x)
+    return torch.stack([h / (n + 1) for n, h in enumerate(complete([one, 2 * x, one], count)) if n])
 
 
 def _side(t: Tensor, end: int) -> Tensor:

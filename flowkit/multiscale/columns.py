@@ -1,6 +1,5 @@
 """The first column of an SU(n) matrix: coordinates in which Haar measure is flat, and a heat law with splines."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,7 +8,8 @@ from torch import Tensor, nn
 
 from flowkit.kernels.heat import heat_angle, heat_cdf, heat_log_norm
 from flowkit.multiscale.frames import Column, Frame
-from flowkit.nets import ConvNet
+from flowkit.multiscale.tilts import inside, ratio_gain, side, side_cdf, side_gain, tilted, tilted_side, tilted_side_cdf
+from flowkit.nets import PointwiseNet
 from flowkit.transforms import CircleSpline, IntervalSpline
 
 
@@ -20,95 +20,6 @@ class Cube(NamedTuple):
 
     units: list[Tensor]
     phases: list[Tensor]
-
-
-def _inside(u: Tensor) -> Tensor:
-    """u away from 0 and 1, by less than a draw in its precision can tell."""
-    eps = torch.finfo(u.dtype).eps
-    return u.clamp(eps / 8, 1 - eps / 2)
-
-
-def _side(u: Tensor, n: int) -> Tensor:
-    """c in [-1, 1] with CDF u for the density (1 - c^2)^{n-2}."""
-    t = 2 * u - 1
-    if n == 2:
-        return t
-    if n == 3:  # t = (3 c - c^3) / 2
-        return 2 * (t.asin() / 3).sin()
-    with torch.no_grad():
-        low, high = torch.full_like(u, -1), torch.ones_like(u)
-        for _ in range(60 if u.dtype == torch.float64 else 30):
-            c = (low + high) / 2
-            below = _side_cdf(c, n)[0] < u
-            low, high = torch.where(below, c, low), torch.where(below, high, c)
-        slope = _side_cdf(c, n)[1]
-    return c + (u - u.detach()) / slope  # bisection has converged; the gradient of the implicit function theorem
-
-
-def _side_cdf(c: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """The CDF of `_side` and its density."""
-    terms = [math.comb(n - 2, k) * (-1) ** k / (2 * k + 1) for k in range(n - 1)]
-    norm, square, total = 2 * sum(terms), c.square(), torch.zeros_like(c)
-    for term in reversed(terms):
-        total = total * square + term
-    return 0.5 + c * total / norm, (1 - square).clamp(min=0) ** (n - 2) / norm
-
-
-def _tilted_side(u: Tensor, linear: Tensor | None, square: Tensor) -> Tensor:
-    """c in [-1, 1] with CDF u for the density (1 - c^2) (1 + linear c + square c^2), positive.
-
-    In t = (3 c - c^3) / 2 the slope of the CDF has no zero. Newton's steps; without a linear term the CDF is convex
-    above 1/2 and they converge by themselves, else halves take their place where they leave the bracket.
-    """
-    steps = 5 if u.dtype == torch.float64 else 3
-    with torch.no_grad():
-        t, low, high = 2 * u - 1, torch.full_like(u, -1), torch.ones_like(u)
-        for _ in range(steps if linear is None else steps + 3):
-            cdf, slope = _tilted_side_cdf(_third(t), linear, square)
-            new = t - (cdf - u) / slope
-            if linear is None:
-                t = new.clamp(-1, 1)
-                continue
-            low, high = torch.where(cdf < u, t, low), torch.where(cdf < u, high, t)
-            t = torch.where((new >= low) & (new <= high), new, (low + high) / 2)
-        c = _third(t)
-    # Converged: one more step brings the gradients of the implicit function theorem.
-    cdf, slope = _tilted_side_cdf(c, linear, square)
-    end = 1 - torch.finfo(u.dtype).eps
-    return _third((t - (cdf - u) / slope.detach()).clamp(-end, end))
-
-
-def _third(t: Tensor) -> Tensor:
-    """c of t = (3 c - c^3) / 2."""
-    return 2 * (t.asin() / 3).sin()
-
-
-def _tilted_side_cdf(c: Tensor, linear: Tensor | None, square: Tensor) -> tuple[Tensor, Tensor]:
-    """The CDF of `_tilted_side` and its slope in t."""
-    norm, c2 = 4 / 3 + 4 / 15 * square, c * c
-    part, factor = c * (1 - c2 / 3 + square * c2 * (1 / 3 - c2 / 5)), 1 + square * c2
-    if linear is not None:
-        part, factor = part - linear * (1 - c2).square() / 4, factor + linear * c
-    return 0.5 + part / norm, factor / (1.5 * norm)
-
-
-def _side_gain(c: Tensor, law: tuple[Tensor | None, Tensor] | None) -> Tensor | float:
-    """log of the density of `_tilted_side` over that of `_side`."""
-    if law is None:
-        return 0.0
-    linear, square = law
-    factor = 1 + square * c * c
-    return torch.log((factor if linear is None else factor + linear * c) / (1 + square / 5))
-
-
-def _tilted(u: Tensor, slope: Tensor) -> Tensor:
-    """t in [0, 1] with CDF u for the density exp(slope t)."""
-    return torch.log1p(u * slope.expm1()) / slope
-
-
-def _ratio_gain(t: Tensor, slope: Tensor | None) -> Tensor | float:
-    """log of the density of `_tilted`."""
-    return 0.0 if slope is None else slope * t - (slope.expm1() / slope).log()
 
 
 class HaarColumn:
@@ -161,23 +72,23 @@ class HaarColumn:
         params = self.parameters_of(0, context)
         kappa = self.kappa(frame, params)
         u, slope = self.bend(cube.units[0], params, False)
-        a = heat_angle(_inside(u), kappa, 2 * self.n - 2)
+        a = heat_angle(inside(u), kappa, 2 * self.n - 2)
         x, sine = a.cos(), a.sin()
         logq = kappa * (x - 1) - heat_log_norm(kappa, 2 * self.n - 2, scaled=True) - slope
         context += [x, sine]
         u, slope = self.bend(cube.units[1], self.parameters_of(1, context), False)
         law = self.side_law(x, sine, frame)
-        c = _side(_inside(u), self.n) if law is None else _tilted_side(_inside(u), *law)
-        logq = logq - slope + _side_gain(c, law)
+        c = side(inside(u), self.n) if law is None else tilted_side(inside(u), *law)
+        logq = logq - slope + side_gain(c, law)
         column = Column(x, sine * c, sine * (1 - c.square()).clamp(min=0).sqrt(), [])
         context += [column.y, column.root]
         left = torch.ones_like(x)
         for k, unit in enumerate(cube.units[2:]):
             u, slope = self.bend(unit, self.parameters_of(2 + k, context), False)
             tilt = self.ratio_law(x, column.y, frame)
-            keep = _inside(u) ** (1 / (self.n - 2 - k)) if tilt is None else _tilted(_inside(u), tilt)
+            keep = inside(u) ** (1 / (self.n - 2 - k)) if tilt is None else tilted(inside(u), tilt)
             column.parts.append((left * (1 - keep)).clamp(min=0).sqrt())
-            left, logq = left * keep, logq - slope + _ratio_gain(keep, tilt)
+            left, logq = left * keep, logq - slope + ratio_gain(keep, tilt)
             context += [u]
         column.parts.append(left.sqrt())
         phases = cube.phases
@@ -194,22 +105,22 @@ class HaarColumn:
         params = self.parameters_of(0, context)
         kappa = self.kappa(frame, params)
         sine = torch.hypot(y, root)
-        u, slope = self.bend(_inside(heat_cdf(torch.atan2(sine, x), kappa, 2 * self.n - 2)), params, True)
+        u, slope = self.bend(inside(heat_cdf(torch.atan2(sine, x), kappa, 2 * self.n - 2)), params, True)
         units, logq = [u], kappa * (x - 1) - heat_log_norm(kappa, 2 * self.n - 2, scaled=True) + slope
         context += [x, sine]
         c = y / sine.clamp(min=torch.finfo(x.dtype).tiny)
         law = self.side_law(x, sine, frame)
-        flat = _side_cdf(c, self.n)[0] if law is None else _tilted_side_cdf(c, *law)[0]
-        u, slope = self.bend(_inside(flat), self.parameters_of(1, context), True)
-        units, logq = [*units, u], logq + slope + _side_gain(c, law)
+        flat = side_cdf(c, self.n)[0] if law is None else tilted_side_cdf(c, *law)[0]
+        u, slope = self.bend(inside(flat), self.parameters_of(1, context), True)
+        units, logq = [*units, u], logq + slope + side_gain(c, law)
         context += [y, root]
         left = torch.ones_like(x)
         for k, part in enumerate(parts[:-1]):
             rest = (left - part.square()).clamp(min=0)
             keep, tilt = rest / left.clamp(min=torch.finfo(x.dtype).tiny), self.ratio_law(x, y, frame)
-            flat = _inside(keep ** (self.n - 2 - k) if tilt is None else (keep * tilt).expm1() / tilt.expm1())
+            flat = inside(keep ** (self.n - 2 - k) if tilt is None else (keep * tilt).expm1() / tilt.expm1())
             u, slope = self.bend(flat, self.parameters_of(2 + k, context), True)
-            units, logq, left = [*units, u], logq + slope + _ratio_gain(keep, tilt), rest
+            units, logq, left = [*units, u], logq + slope + ratio_gain(keep, tilt), rest
             context += [flat]
         if gate is not None:
             phase, slope = self.turn(phases[0], gate * (1 - c.square()).clamp(min=0).sqrt(), context, True)
@@ -226,7 +137,8 @@ class HeatColumn(nn.Module, HaarColumn):
         4 k^2 = 2 D_2 D_3 Re e^{3 i phi} z + (D_2^2 + D_3^2) (1 + |z|^2) / 2 + (D_2^2 - D_3^2) (1 - |z|^2) (t - 1/2)
 
     with D the weighted scales. ln Z is taken to first order in k^2 for each number in turn, at the mean of those
-    still to come: kappa, the factor 1 + linear c + square c^2 and the slope of t. For other n
+    still to come: kappa, the factor 1 + linear c + square c^2 and the slope of t; |linear| stays below 0.9, square
+    and |slope| at most 8 and 30. For other n
 
         kappa = D_1 + h s / (n - 1),    s = D_2 + ... + D_n,    h = s / (|s| + n);
 
@@ -250,12 +162,11 @@ class HeatColumn(nn.Module, HaarColumn):
             inputs = [features, features + 2, *range(features + 4, features + n + 2)]
             if turns:
                 counts, inputs = [*counts, self.circle.count], [*inputs, features + n + 2]
-            one = torch.zeros(1, dtype=torch.long)
             for size, count in zip(inputs, counts, strict=True):
-                self.nets.append(ConvNet((1,), [(size, one)], one, count, hidden, kernel=1).shrink(0.0))
+                self.nets.append(PointwiseNet([size, *hidden, count], "silu"))
 
     def parameters_of(self, k: int, context: list[Tensor]) -> Tensor | None:
-        return self.nets[k]([torch.stack(context).unsqueeze(1)]).squeeze(1) if self.nets else None
+        return self.nets[k](torch.stack(context)) if self.nets else None
 
     def kappa(self, frame: Frame, params: Tensor | None) -> Tensor:
         log = self.log_strength if params is None else self.log_strength + params[-1]
@@ -267,11 +178,14 @@ class HeatColumn(nn.Module, HaarColumn):
         return log.exp() * (frame.scales[0] + others).clamp(min=0)
 
     @staticmethod
-    def _pull(frame: Frame, along: Tensor, size: Tensor) -> Tensor:
-        """d ln Z / d k^2 = I_2(2k) / (k I_1(2k)) to a percent, at t = 1/2; along = Re e^{3 i phi} z, size = |z|^2."""
-        _, b, c = frame.scales
-        square = b * c * along / 2 + (b * b + c * c) * (1 + size) / 8
+    def _slope(square: Tensor) -> Tensor:
+        """d ln Z / d k^2 = I_2(2k) / (k I_1(2k)) within 2.3 %, of k^2."""
         return torch.reciprocal(0.75 + (6.25 + 4 * square).sqrt() / 2)
+
+    def _pull(self, frame: Frame, along: Tensor, size: Tensor) -> Tensor:
+        """`_slope` at t = 1/2; along = Re e^{3 i phi} z, size = |z|^2."""
+        _, b, c = frame.scales
+        return self._slope(b * c * along / 2 + (b * b + c * c) * (1 + size) / 8)
 
     def _mean_law(self, frame: Frame) -> Tensor:
         """kappa of x alone for n = 3: D_1 and the slope of ln Z at the mean of x, which is that of this kappa."""
@@ -283,8 +197,8 @@ class HeatColumn(nn.Module, HaarColumn):
         kappa: Tensor = a
         for _ in range(3):
             k2 = cross * x + squares * (3 + 2 * x * x) / 4  # |z|^2 = (1 + 4 x^2) / 5 for the mean of c^2
-            kappa = torch.relu(a + (cross + squares * x) / (0.75 + (6.25 + 4 * k2).sqrt() / 2))
-            x = kappa / (2.5 + (6.25 + kappa * kappa).sqrt())
+            kappa = torch.relu(a + (cross + squares * x) * self._slope(k2))
+            x = kappa / (2.5 + (12.25 + kappa * kappa).sqrt())  # I_3 / I_2 within 1.5 %
         return kappa
 
     def side_law(self, x: Tensor, sine: Tensor, frame: Frame) -> tuple[Tensor | None, Tensor] | None:
@@ -294,7 +208,7 @@ class HeatColumn(nn.Module, HaarColumn):
         turn = None if frame.phase is None else frame.phase**3
         along = x if turn is None else x * turn.real
         pull = self._pull(frame, along, x * x + sine * sine / 5)
-        linear = None if turn is None else -0.9 * torch.tanh(pull * b * c / 2 * turn.imag * sine)
+        linear = None if turn is None else -0.9 * torch.tanh(pull * b * c / 1.8 * turn.imag * sine)
         return linear, (pull * sine * sine * (b * b + c * c) / 8).clamp(max=8)
 
     def ratio_law(self, x: Tensor, y: Tensor, frame: Frame) -> Tensor | None:

@@ -1,7 +1,7 @@
 """The geometry of doubling one side of a lattice: which links a coarse link becomes, and which ones are new."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -154,19 +154,19 @@ class Doubling:
             odd = self._with(new, link(new, 0))
             for staple in staples(self.coarse, odd, stage.nu, rho):
                 flat = G.inverse(staple).flatten(1, 1 + self.coarse.ndim)
-                loops.append(flat[:, (stage.links - k * self.coarse.volume).to(flat.device)])
+                loops.append(flat[:, _on(stage.links, flat.device) - k * self.coarse.volume])
         return tuple(loops)
 
     def take(self, stage: Stage, new: Tensor) -> Tensor:
         """The links of one stage, [batch, links, *matrix]; all of them as they are where there is but one stage."""
-        return new if stage.links is None else new.flatten(1, 1 + self.coarse.ndim)[:, stage.links.to(new.device)]
+        return new if stage.links is None else new.flatten(1, 1 + self.coarse.ndim)[:, _on(stage.links, new.device)]
 
     def put(self, stage: Stage, new: Tensor, links: Tensor) -> Tensor:
         """`new` with the links of one stage in their places."""
         if stage.links is None:
             return links
         flat = new.flatten(1, 1 + self.coarse.ndim)
-        return flat.index_copy(1, stage.links.to(flat.device), links).view_as(new)
+        return flat.index_copy(1, _on(stage.links, flat.device), links).view_as(new)
 
     def _second(self, coarse: Tensor, first: Tensor) -> Tensor:
         """U^b = U^a^-1 U."""
@@ -180,3 +180,10 @@ class Doubling:
     def _with(self, x: Tensor, one: Tensor) -> Tensor:
         """x with `one` put in as component mu."""
         return torch.cat([x[:, : self.mu], one, x[:, self.mu :]], 1)
+
+
+@lru_cache
+def _on(links: Tensor, device: torch.device) -> Tensor:
+    """Indices on a device, copied there once."""
+    with torch.inference_mode(False):
+        return links.to(device)

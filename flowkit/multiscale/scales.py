@@ -11,6 +11,7 @@ from torch import Tensor
 from flowkit import exact, loops, stats
 from flowkit.actions import Wilson
 from flowkit.groups import SUN, U1
+from flowkit.groups.characters import complete, schur
 from flowkit.multiscale.hierarchy import Multiscale
 from flowkit.space import Space
 from flowkit.stats import Estimate
@@ -52,19 +53,14 @@ def decimated_action(space: Space, beta: float, area: int, x: Tensor) -> Tensor:
 
 
 def _sun_weight(n: int, beta: float, area: int, P: Tensor) -> Tensor:
-    """sum_r d_r (u_r/u_0)^A Re chi_r(P), n = 2 or 3, by Jacobi and Trudi: chi = h_a, or h_a h_b - h_{a+1} h_{b-1}."""
+    """sum_r d_r (u_r/u_0)^A Re chi_r(P), n = 2 or 3."""
     coefficients = exact.sun_decimated(n, beta, area)
     t = P.diagonal(dim1=-2, dim2=-1).sum(-1)
-    # h_k = t h_{k-1} - conj(t) h_{k-2} + h_{k-3} for n = 3, h_k = t h_{k-1} - h_{k-2} for n = 2
-    h = [torch.ones_like(t), t]
-    for k in range(2, max(rep[0] for rep in coefficients) + 2):
-        lower = h[k - 2] if n == 2 else t.conj() * h[k - 2] - (h[k - 3] if k > 2 else 0)
-        h.append(t * h[k - 1] - lower)
+    one = torch.ones_like(t)
+    h = complete([one, t, one] if n == 2 else [one, t, t.conj(), one], max(rep[0] for rep in coefficients) + 1)
     weight = torch.zeros_like(t.real)
     for rep, c in coefficients.items():
-        a, b = rep[0], rep[1]
-        character = h[a] * h[b] - h[a + 1] * h[b - 1] if b else h[a]
-        weight = weight + c * character.real
+        weight = weight + c * schur(rep, h).real
     return weight
 
 

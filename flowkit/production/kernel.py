@@ -55,10 +55,9 @@ def install(
     root = manager.user_kernel_dir if prefix is None else prefix / "share" / "jupyter" / "kernels"
     folder = Path(root) / name
     before = _read(folder)
-    if before is not None and before.get("argv", [""])[0] != sys.executable:
-        raise ValueError(
-            f"The kernel {name} in {folder} starts {before['argv'][0]}. Choose another --name, or remove it."
-        )
+    starts = None if before is None else next(iter(before.get("argv", [])), "nothing")
+    if starts not in (None, sys.executable):
+        raise ValueError(f"The kernel {name} in {folder} starts {starts}. Choose another --name, or remove it.")
     where = None if prefix is None else str(prefix)
     write(manager, user=prefix is None, kernel_name=name, display_name=label, env=env, prefix=where)
     return folder, _read(folder) != before

@@ -1,0 +1,95 @@
+"""Laws of one number each that a column of an SU(n) matrix is drawn by: densities, CDFs and their inverses."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def inside(u: Tensor) -> Tensor:
+    """u away from 0 and 1, by less than a draw in its precision can tell."""
+    eps = torch.finfo(u.dtype).eps
+    return u.clamp(eps / 8, 1 - eps / 2)
+
+
+def side(u: Tensor, n: int) -> Tensor:
+    """c in [-1, 1] with CDF u for the density (1 - c^2)^{n-2}."""
+    t = 2 * u - 1
+    if n == 2:
+        return t
+    if n == 3:  # t = (3 c - c^3) / 2
+        return third(t)
+    with torch.no_grad():
+        low, high = torch.full_like(u, -1), torch.ones_like(u)
+        for _ in range(60 if u.dtype == torch.float64 else 30):
+            c = (low + high) / 2
+            below = side_cdf(c, n)[0] < u
+            low, high = torch.where(below, c, low), torch.where(below, high, c)
+        slope = side_cdf(c, n)[1]
+    return c + (u - u.detach()) / slope  # bisection has converged; the gradient of the implicit function theorem
+
+
+def side_cdf(c: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The CDF of `side` and its density."""
+    terms = [math.comb(n - 2, k) * (-1) ** k / (2 * k + 1) for k in range(n - 1)]
+    norm, square, total = 2 * sum(terms), c.square(), torch.zeros_like(c)
+    for term in reversed(terms):
+        total = total * square + term
+    return 0.5 + c * total / norm, (1 - square).clamp(min=0) ** (n - 2) / norm
+
+
+def tilted_side(u: Tensor, linear: Tensor | None, square: Tensor) -> Tensor:
+    """c in [-1, 1] with CDF u for the density (1 - c^2) (1 + linear c + square c^2), positive.
+
+    In t = (3 c - c^3) / 2 the slope of the CDF has no zero. Newton's steps; without a linear term the CDF is convex
+    above 1/2 and they converge by themselves, else halves take their place where they leave the bracket.
+    """
+    steps = 5 if u.dtype == torch.float64 else 3
+    with torch.no_grad():
+        t, low, high = 2 * u - 1, torch.full_like(u, -1), torch.ones_like(u)
+        for _ in range(steps if linear is None else steps + 3):
+            cdf, slope = tilted_side_cdf(third(t), linear, square)
+            new = t - (cdf - u) / slope
+            if linear is None:
+                t = new.clamp(-1, 1)
+                continue
+            low, high = torch.where(cdf < u, t, low), torch.where(cdf < u, high, t)
+            t = torch.where((new >= low) & (new <= high), new, (low + high) / 2)
+        c = third(t)
+    # Converged: one more step brings the gradients of the implicit function theorem.
+    cdf, slope = tilted_side_cdf(c, linear, square)
+    end = 1 - torch.finfo(u.dtype).eps
+    return third((t - (cdf - u) / slope.detach()).clamp(-end, end))
+
+
+def third(t: Tensor) -> Tensor:
+    """c of t = (3 c - c^3) / 2."""
+    return 2 * (t.asin() / 3).sin()
+
+
+def tilted_side_cdf(c: Tensor, linear: Tensor | None, square: Tensor) -> tuple[Tensor, Tensor]:
+    """The CDF of `tilted_side` and its slope in t."""
+    norm, c2 = 4 / 3 + 4 / 15 * square, c * c
+    part, factor = c * (1 - c2 / 3 + square * c2 * (1 / 3 - c2 / 5)), 1 + square * c2
+    if linear is not None:
+        part, factor = part - linear * (1 - c2).square() / 4, factor + linear * c
+    return 0.5 + part / norm, factor / (1.5 * norm)
+
+
+def side_gain(c: Tensor, law: tuple[Tensor | None, Tensor] | None) -> Tensor | float:
+    """log of the density of `tilted_side` over that of `side`."""
+    if law is None:
+        return 0.0
+    linear, square = law
+    factor = 1 + square * c * c
+    return torch.log((factor if linear is None else factor + linear * c) / (1 + square / 5))
+
+
+def tilted(u: Tensor, slope: Tensor) -> Tensor:
+    """t in [0, 1] with CDF u for the density exp(slope t)."""
+    return torch.log1p(u * slope.expm1()) / slope
+
+
+def ratio_gain(t: Tensor, slope: Tensor | None) -> Tensor | float:
+    """log of the density of `tilted`."""
+    return 0.0 if slope is None else slope * t - (slope.expm1() / slope).log()
