@@ -36,6 +36,7 @@ def page() -> str:
         module = getattr(flowkit, room)
         own = [n for n, thing in vars(module).items() if getattr(thing, "__module__", "") == module.__name__]
         names = getattr(module, "__all__", [name for name in own if not name.startswith("_")])
+        names = [name for name in names if name not in flowkit._HOME]  # stands above
         lines += [f"## fk.{room}", "", (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " "), ""]
         lines += block([line for name in names for line in entry(f"flowkit.{room}.{name}", getattr(module, name))])
     return "\n".join(lines)

@@ -14,10 +14,12 @@ import flowkit
 sys.path.insert(0, str(Path(__file__).parent))
 import api
 import figures
+import gallery
 import lessons
 
 figures.write()
 api.write()
+gallery.write()
 lessons.write()
 
 project = "flowkit"

@@ -36,7 +36,7 @@ def test_names_of_the_library_exist():
 
 
 def test_links_between_pages_lead_somewhere():
-    made = {"figures.md", "api.md", "lessons.md"}
+    made = {"figures.md", "api.md", "lessons.md", "panels.md"}
     for path in TEXTS:
         for target in re.findall(r"\]\(([\w./-]+\.md)\)", path.read_text(encoding="utf-8")):
             assert target in made or (path.parent / target).is_file(), f"{path.name}: {target}"

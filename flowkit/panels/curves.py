@@ -79,12 +79,14 @@ class Run(NamedTuple):
 def running_mean(y: Floats) -> Floats:
     """Centred mean over 2 % of the points (at least 5); what is NaN is left out of the mean and stays NaN."""
     finite = np.isfinite(y)
-    total = np.concatenate([[0.0], np.cumsum(np.where(finite, y, 0.0))])
+    # Counted from a value of its own, so that a constant stays one: an axis would show the rounding of the sums.
+    origin = y[finite][0] if finite.any() else 0.0
+    total = np.concatenate([[0.0], np.cumsum(np.where(finite, y - origin, 0.0))])
     count = np.concatenate([[0], np.cumsum(finite)])
     half = max(5, round(0.02 * len(y))) // 2
     low = np.maximum(np.arange(len(y)) - half, 0)
     high = np.minimum(np.arange(len(y)) + half + 1, len(y))
-    mean = (total[high] - total[low]) / np.maximum(count[high] - count[low], 1)
+    mean = origin + (total[high] - total[low]) / np.maximum(count[high] - count[low], 1)
     return np.where(finite, mean, np.nan)
 
 

@@ -1,0 +1,61 @@
+"""The panels as pages that open offline: short runs at build time, each written by the panel's own plotly figure."""
+
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import torch
+
+import flowkit as fk
+
+DOCS = Path(__file__).parent
+PAGES = DOCS / "_static" / "panels"
+
+
+def panels() -> dict[str, Any]:
+    """A panel of each kind with something to show, in a few seconds: U(1) on 8x8."""
+    space = fk.links((8, 8), fk.U1())
+    action = fk.Wilson(space, beta=3.0)
+    model = fk.multiscale_flow(space)
+    fast = fk.Trainer(model, action, batch=512, step=fk.NaturalGradientStep())
+    fast.fit(12, progress=False)
+    flow = fk.gauge_flow(space)
+    slow = fk.Trainer(flow, action, batch=64)
+    slow.fit(80, progress=False)
+    observe = [fk.topological_charge, fk.plaquette]
+    runs = {
+        "HMC": fk.run(fk.HMC(action), n=400, chains=8, thermalise=50, observe=observe, rng=1),
+        "multiscale": fk.run(fk.IndependenceMetropolis(model, action), n=400, chains=8, observe=observe, rng=1),
+    }
+    return {
+        "Training": fk.panels.Training(slow),
+        "Chain": fk.panels.Chain(runs),
+        "EssKl": fk.panels.EssKl({"natural gradient": fast, "Adam": slow}, against="step"),
+        "Field": fk.panels.Field(runs["HMC"], steps=8),
+        "FlowLayers": fk.panels.FlowLayers(flow, action),
+        "Multiscale": fk.panels.Multiscale(
+            fk.by_scale(model, action, model.sample(8192, torch.Generator().manual_seed(1)))
+        ),
+    }
+
+
+def write() -> None:
+    """Write a page for each panel and docs/panels.md, once: delete that file to draw them anew."""
+    page = DOCS / "panels.md"
+    if page.exists():
+        return
+    PAGES.mkdir(parents=True, exist_ok=True)
+    lines = [
+        "# Panels",
+        "",
+        "In a notebook the panels are live; these are their plotly figures (`panel.figure()`), of short runs made when",
+        "this page was built: U(1) on 8x8 at beta = 3. `panel.save_html(path)` writes such a page for a run of yours.",
+        "",
+    ]
+    for name, panel in panels().items():
+        figure: go.Figure = panel.figure()
+        figure.write_html(PAGES / f"{name}.html", include_plotlyjs="directory")
+        style = f"zoom: 0.7; width: 100%; height: {int(figure.layout.height or 450) + 20}px; border: 0"
+        frame = f'<iframe src="_static/panels/{name}.html" title="{name}" style="{style}"></iframe>'
+        lines += [f"## {name}", "", "```{raw} html", frame, "```", ""]
+    page.write_text("\n".join(lines), encoding="utf-8")
