@@ -126,7 +126,8 @@ def _layers(curve: Curve, run: Run, axis: Axis, several: bool) -> list[Layer]:
     if curve.steps:
         return [Layer(rows[:, 0], rows[:, 1], colour, "steps", name)]
     every = slice(None, None, max(1, len(y) // DRAWN_ROWS))
+    mean = running_mean(y)[every].astype(rows.dtype)  # two roundings of a constant would open an axis between them
     return [
         Layer(rows[:, 0], rows[:, 1], colour, "thin"),
-        Layer(x[every], running_mean(y)[every], colour, "line", name),
+        Layer(x[every], mean, colour, "line", name),
     ]
