@@ -338,7 +338,7 @@ FIGURES = {
         ),
         Figure(
             "cost-phi4",
-            "phi^4, lambda = 1/2, on 40x40: seconds per independent configuration with training, at length 1 and the best",
+            "phi^4, lambda = 1/2, on 40x40: seconds per independent configuration, at length 1 and at the best",
             "flowkit.production.studies.cost_phi4:cost_phi4",
             "Albandea et al., 2302.08408",
             "plain HMC on the same machine",

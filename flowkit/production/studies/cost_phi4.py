@@ -1,4 +1,4 @@
-"""What an independent configuration of phi^4 costs under HMC and under HMC in other variables, also at tuned lengths."""
+"""What an independent configuration of phi^4 costs under HMC and HMC in other variables, also at tuned lengths."""
 
 import math
 import time
