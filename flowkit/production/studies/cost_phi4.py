@@ -53,11 +53,11 @@ def cost_phi4(
     *,
     side: int = 40,
     configurations: int = 100_000,
-    chains: int = 64,
+    chains: int = 32,
     kernel: int = 3,
     steps: int = 600,
     names: tuple[str, ...] = tuple(LENGTHS)[1:],
-    seconds: tuple[float, float, float] = (16.0, 4.0, 14.0),
+    seconds: tuple[float, float, float] = (30.0, 4.0, 14.0),
     seed: int = 1,
 ) -> list[Row]:
     """CPU seconds per independent configuration, 2 tau_int times those of a trajectory of one chain, in the worst of
@@ -139,9 +139,12 @@ def _rows(label: str, costs: Comparison, samplers: Mapping[str, HMC], quick: boo
             {"label": f"{label}, {name}, seconds per independent configuration{bound}", "value": c.with_training}
             | {"error": finite(c.seconds_each_error)},
         ]
-    known = {name: c for name, c in worst.items() if name != "HMC" and (quick or not c.bound)}
-    best, plain = min(known.values(), key=lambda c: c.with_training), worst["HMC"]
+    others = [c for name, c in worst.items() if name != "HMC"]
+    known = [c for c in others if not c.bound]
+    best, plain = min(known or others, key=lambda c: c.with_training), worst["HMC"]
     gain = plain.seconds_each / best.with_training
     error = gain * math.hypot(plain.tau_int_error / plain.tau_int, best.seconds_each_error / best.with_training)
-    row: Row = {"label": f"{label}, seconds of HMC over those of the best FHMC ({best.sampler})", "value": gain}
-    return [*rows, row | {"error": finite(error)} | ({} if quick else {"goal": "> 1", "reached": gain > 1})]
+    bound = {(False, False): "", (True, False): ", at least"}.get((bool(plain.bound), bool(best.bound)), ", not known")
+    row: Row = {"label": f"{label}, seconds of HMC over those of the best FHMC ({best.sampler}){bound}", "value": gain}
+    goal = {} if quick else {"goal": "> 1", "reached": gain > 1 and not best.bound}
+    return [*rows, row | {"error": finite(error)} | goal]
