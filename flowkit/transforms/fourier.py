@@ -137,8 +137,8 @@ class ZeroMode(Transform):
 
     def fit(self, x: Tensor, frequency: float = 0.5) -> Self:
         """Set g = frequency sqrt(chi), chi that of the fields x: as slow a normal mode, dressed by all others, has
-        this frequency in HMC. The others dress it only while they are faster: from a frequency near theirs, 1 or so,
-        the zero mode feels the bare force, and nothing is gained.
+        this frequency in HMC. The others dress it only while they are faster: the nearer the frequency comes to theirs,
+        the more it feels the bare force, and the less is gained.
 
         x         [n, *space.shape], in equilibrium
         Raises    ValueError for a frequency <= 0
