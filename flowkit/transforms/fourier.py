@@ -138,7 +138,7 @@ class ZeroMode(Transform):
     def fit(self, x: Tensor, frequency: float = 0.5) -> Self:
         """Set g = frequency sqrt(chi), chi that of the fields x: as slow a normal mode, dressed by all others, has
         this frequency in HMC. The others dress it only while they are faster: the nearer the frequency comes to theirs,
-        the more it feels the bare force, and the less is gained.
+        the more it feels the bare force.
 
         x         [n, *space.shape], in equilibrium
         Raises    ValueError for a frequency <= 0

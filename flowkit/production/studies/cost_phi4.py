@@ -34,7 +34,7 @@ LENGTHS = {
     "one configuration": (5.0, 10.0),
     "four configurations": (5.0, 10.0),
 }
-"""Trajectory lengths that are tried on 40x40, around those that shorter runs found best."""
+"""Lengths that are tried on 40x40: from short runs for HMC, the zero mode and Fourier modes, guesses else."""
 
 
 def _lowest(space: Space, x: Tensor) -> Tensor:
