@@ -120,6 +120,7 @@ if TYPE_CHECKING:
         Spline as Spline,
         TangentMixture as TangentMixture,
         Transform as Transform,
+        ZeroMode as ZeroMode,
         plaquette_couplings as plaquette_couplings,
     )
 
@@ -168,6 +169,7 @@ _CONTENTS = {
         "Spline",
         "TangentMixture",
         "Transform",
+        "ZeroMode",
         "plaquette_couplings",
     ],
     "flow": ["Flow", "gauge_flow", "scalar_flow"],

@@ -15,7 +15,16 @@ from flowkit.patterns import Loop, Stripes
 from flowkit.priors import Prior
 from flowkit.samplers import Sampler
 from flowkit.schedules import Schedule
-from flowkit.transforms import Circular, FourierModes, FourierScale, LinkUpdate, MatrixCoupling, PointwiseMap, Transform
+from flowkit.transforms import (
+    Circular,
+    FourierModes,
+    FourierScale,
+    LinkUpdate,
+    MatrixCoupling,
+    PointwiseMap,
+    Transform,
+    ZeroMode,
+)
 
 panels = pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
 
@@ -32,7 +41,7 @@ def check_action(action: Action) -> None:
 
 def check_transform(transform: Transform) -> None:
     # A bigger lattice has momenta between those of the smaller one: the log-gain of a spectrum is no sum over sites.
-    local = not isinstance(transform, FourierScale)
+    local = not isinstance(transform, (FourierScale, ZeroMode))
     testing.check_transform(transform, local=local, periodic=not isinstance(transform, FourierModes))
 
 

@@ -186,9 +186,13 @@ class Pullback(Action):
 
     def force(self, z: Tensor) -> Tensor:
         """F'(z) = F(x) dx/dw + d logdet/dw, [batch, *space.algebra_shape]: one pass forward through f, the action's
-        own force at x, and one vector-Jacobian product back, in z alone.
+        own force at x, and one vector-Jacobian product back, in z alone. A linear map needs no graph.
         """
-        G = self.space.group
+        G, f = self.space.group, self.transform
+        if getattr(f, "linear", False):
+            with torch.no_grad():
+                back: Tensor = f.transposed(self.action.force(f(z)[0]))  # type: ignore[attr-defined]
+                return back
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             x, logdet = self._without_weights()(z)

@@ -338,11 +338,11 @@ FIGURES = {
         ),
         Figure(
             "cost-phi4",
-            "phi^4, lambda = 1/2, on 40x40: seconds per independent configuration, training included",
-            "flowkit.production.studies.trivializing:cost_phi4",
+            "phi^4, lambda = 1/2, on 40x40: seconds per independent configuration, at length 1 and at the best",
+            "flowkit.production.studies.cost_phi4:cost_phi4",
             "Albandea et al., 2302.08408",
             "plain HMC on the same machine",
-            200,
+            400,
             "12x12, short training and short chains",
         ),
         Figure(

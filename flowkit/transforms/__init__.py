@@ -5,7 +5,7 @@ from flowkit.transforms.base import Chain, Transform
 from flowkit.transforms.circular import Circular
 from flowkit.transforms.coarser import OnEvenSites, OnSublattices, Prolongation
 from flowkit.transforms.coupling import CheckerboardCoupling
-from flowkit.transforms.fourier import FourierModes, FourierScale
+from flowkit.transforms.fourier import FourierModes, FourierScale, ZeroMode
 from flowkit.transforms.gauge import GaugeCoupling, plaquette_couplings
 from flowkit.transforms.gradient_flow import GradientFlow
 from flowkit.transforms.matrix_coupling import MatrixCoupling
@@ -48,5 +48,6 @@ __all__ = [
     "Spline",
     "TangentMixture",
     "Transform",
+    "ZeroMode",
     "plaquette_couplings",
 ]

@@ -39,6 +39,18 @@ class Transform(nn.Module, ABC):
         """The field after each layer, forward; the last one is `forward(x)`."""
         yield Layer(type(self).__name__, *self(x))
 
+    @property
+    def linear(self) -> bool:
+        """Whether the map is linear, so that it has `transposed` and a constant logdet."""
+        return False
+
+    def transposed(self, covector: Tensor) -> Tensor:
+        """(df/dx)^T covector of a linear map, [batch, *space.shape]: HMC in x then needs no graph.
+
+        Raises    TypeError for a map that is not linear
+        """
+        raise TypeError(f"{type(self).__name__} is not linear: the transposed of its Jacobian depends on the field.")
+
     @abstractmethod
     def rebuild(self, space: Space) -> "Transform":
         """A new transform of the same make on another lattice, with fresh weights."""
@@ -97,6 +109,15 @@ class Chain(Transform):
             for layer in self._step(i).by_layer(x):
                 yield layer._replace(logdet=total + layer.logdet)
             x, total = layer.x, total + layer.logdet
+
+    @property
+    def linear(self) -> bool:
+        return all(self._step(i).linear for i in range(len(self.steps)))
+
+    def transposed(self, covector: Tensor) -> Tensor:
+        for i in reversed(range(len(self.steps))):
+            covector = self._step(i).transposed(covector)
+        return covector
 
     def _step(self, i: int) -> Transform:
         step = self.steps[i]

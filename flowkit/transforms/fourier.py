@@ -1,4 +1,4 @@
-"""A learned isotropic spectrum, of fields and of their modes."""
+"""A learned isotropic spectrum, of fields and of their modes, and the zero mode alone."""
 
 import functools
 import math
@@ -68,6 +68,13 @@ class FourierScale(Transform):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         return self._multiply(y, -self._log_gain())
 
+    @property
+    def linear(self) -> bool:
+        return True
+
+    def transposed(self, covector: Tensor) -> Tensor:
+        return self._multiply(covector, self._log_gain())[0]  # symmetric
+
     def rebuild(self, space: Space) -> "FourierScale":
         return FourierScale(space, order=self.order)
 
@@ -101,12 +108,71 @@ class FourierModes(FourierScale):
         logdet = (self.space.components * log_gain.sum()).expand(len(y))
         return self._modes(self.space.check(y)) * (-log_gain).exp(), -logdet
 
+    def transposed(self, covector: Tensor) -> Tensor:
+        return self._modes(covector) * self._log_gain().exp()
+
     def rebuild(self, space: Space) -> "FourierModes":
         return FourierModes(space, order=self.order)
 
     @classmethod
     def example(cls) -> "FourierModes":
         return FourierModes(sites((4, 6)), m2=0.7)
+
+
+class ZeroMode(Transform):
+    """y = x + (g - 1) mean(x), the mean over the lattice of each component: the magnetisation alone is scaled, with
+    logdet = log g a component. HMC in x moves it g times as fast, for two sums over the lattice a force.
+
+    Field     sites, [batch, components, *lattice]
+    gain      g > 0 at the start
+    Raises    ValueError for links or a gain <= 0
+    See       Batrouni et al., Phys. Rev. D 32 (1985) 2736, for all modes
+    """
+
+    def __init__(self, space: Space, gain: float = 1.0):
+        super().__init__(space)
+        if space.kind != "sites" or not 0 < gain < math.inf:
+            raise ValueError(f"ZeroMode needs sites and a gain > 0; got {space} and {gain}.")
+        self.log_gain = nn.Parameter(torch.tensor(math.log(gain)))
+
+    def fit(self, x: Tensor, frequency: float = 0.5) -> Self:
+        """Set g = frequency sqrt(chi), chi that of the fields x: as slow a normal mode, dressed by all others, has
+        this frequency in HMC. The others dress it only while they are faster: the nearer the frequency comes to theirs,
+        the more it feels the bare force.
+
+        x         [n, *space.shape], in equilibrium
+        Raises    ValueError for a frequency <= 0
+        """
+        if not 0 < frequency < math.inf:
+            raise ValueError(f"ZeroMode needs a frequency > 0; got {frequency!r}.")
+        chi = self.space.check(x.detach()).flatten(2).mean(2).square().mean() * self.space.volume
+        with torch.no_grad():
+            self.log_gain.copy_(chi.log() / 2 + math.log(frequency))
+        return self
+
+    def _scale(self, x: Tensor, log_gain: Tensor) -> Tensor:
+        shift = x.flatten(2).sum(2) * (log_gain.expm1() / self.space.volume)
+        return x + shift.view(*shift.shape, *[1] * self.space.ndim)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self._scale(self.space.check(x), self.log_gain), (self.space.components * self.log_gain).expand(len(x))
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self._scale(self.space.check(y), -self.log_gain), (-self.space.components * self.log_gain).expand(len(y))
+
+    @property
+    def linear(self) -> bool:
+        return True
+
+    def transposed(self, covector: Tensor) -> Tensor:
+        return self._scale(covector, self.log_gain)  # symmetric
+
+    def rebuild(self, space: Space) -> "ZeroMode":
+        return ZeroMode(space)
+
+    @classmethod
+    def example(cls) -> "ZeroMode":
+        return ZeroMode(sites((4, 6)), gain=2.0)
 
 
 class _Modes(torch.autograd.Function):

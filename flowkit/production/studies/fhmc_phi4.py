@@ -133,11 +133,6 @@ class Measured(NamedTuple):
     """Of one trajectory of one chain."""
     steps: int
 
-    @property
-    def cost(self) -> float:
-        """Seconds per independent configuration, 2 tau times those of a trajectory."""
-        return 2 * self.tau * self.seconds
-
 
 @torch.no_grad()
 def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, n: int, seed: int) -> Measured:

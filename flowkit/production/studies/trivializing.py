@@ -1,7 +1,6 @@
-"""Field-transformation HMC for phi^4: learned trivializing maps, maps from coarser theories, and what they cost."""
+"""Field-transformation HMC for phi^4: learned trivializing maps and maps from coarser theories."""
 
 import math
-import time
 
 from flowkit.flow import Flow
 from flowkit.priors import Normal
@@ -148,47 +147,6 @@ def coarser_phi4(
     return rows
 
 
-def cost_phi4(
-    quick: bool = False,
-    *,
-    side: int = 40,
-    configurations: int = 100_000,
-    chains: int = 128,
-    trajectories: int = 6000,
-    kernel: int = 3,
-    steps: int = 1000,
-    seed: int = 1,
-) -> list[Row]:
-    """Seconds per independent configuration, 2 tau_int(M) times those of a trajectory of one chain. HMC in other
-    variables bears its pilot run and training, divided by `configurations`; to thermalise plain HMC costs nothing here.
-    """
-    if quick:
-        side, chains, trajectories, steps = 12, 16, 200, 40
-    action = theory(side)
-    start = time.perf_counter()
-    modes, fields = pilot(action, chains, seed, 30 if quick else 100)
-    preparation = time.perf_counter() - start
-    plain = measure(action, None, fields, trajectories, seed)
-    rows = [tau_row(f"{side}x{side}, HMC", plain, None), _cost_row(f"{side}x{side}, HMC", plain, 0.0)]
-    coupled = Flow(Normal(action.space), Chain(modes, *couplings(action.space, kernel)))
-    modes_alone = Chain(modes)
-    best = math.inf
-    for name, transform in (("Fourier modes", modes_alone), ("Fourier modes and coupling", coupled.transform)):
-        seconds = preparation
-        if transform is coupled.transform:
-            seconds += train(coupled, action, steps, 32, seed)
-        mapped = measure(action, transform, fields, trajectories // 4, seed)
-        label = f"{side}x{side}, HMC in {name}"
-        rows += [tau_row(label, mapped, None), {"label": f"{label}, preparation, seconds", "value": seconds}]
-        rows.append(_cost_row(label, mapped, seconds / configurations))
-        rows.append(chi_row(label, side, mapped))
-        best = min(best, mapped.cost + seconds / configurations)
-    gain = plain.cost / best
-    label = f"{side}x{side}, seconds per independent configuration, HMC over the best FHMC"
-    rows.append({"label": label, "value": gain, **({} if quick else {"goal": "> 1", "reached": gain > 1})})
-    return rows
-
-
 def tau_row(label: str, run: Measured, published: float | None) -> Row:
     """tau with what was published, in units of its own."""
     text = f"{label}, tau_M ({run.steps} steps, acceptance {run.accept:.2f})"
@@ -219,12 +177,3 @@ def _ratio(plain: Measured, mapped: Measured) -> tuple[float, float]:
 
 def _step(run: Measured) -> float:
     return run.seconds / run.steps
-
-
-def _cost_row(label: str, run: Measured, extra: float) -> Row:
-    error = 2 * run.tau_error * run.seconds
-    return {
-        "label": f"{label}, seconds per independent configuration",
-        "value": run.cost + extra,
-        "error": finite(error),
-    }
