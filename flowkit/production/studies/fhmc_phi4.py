@@ -3,6 +3,7 @@
 S = sum_x [ -beta sum_mu phi phi_{+mu} + phi^2 + (phi^2 - 1)^2 / 2 ] on L x L, along the line L/xi = 4.
 """
 
+import math
 import time
 from typing import NamedTuple
 
@@ -122,6 +123,10 @@ def pilot(action: Phi4Hopping, chains: int, seed: int, short: int = 100) -> tupl
     return modes.fit(fields[short // 2 :: 10].flatten(0, 1)), fields[-1]
 
 
+FAR = 30.0
+"""|z| that no draw of a prior here comes near."""
+
+
 class Measured(NamedTuple):
     """One sampler on one theory; tau in trajectories of length 1, 1/2 for independent data."""
 
@@ -138,12 +143,18 @@ class Measured(NamedTuple):
 def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, n: int, seed: int) -> Measured:
     """tau_int of the magnetisation under HMC of the theory or, with a transform f, of S(f(z)) - log|det df/dz|.
 
-    start     fields of the theory in equilibrium, [chains, *space.shape]
+    start     fields of the theory in equilibrium, [chains, *space.shape]; those that the inverse takes further out than
+              training ever went are replaced by others, so that no chain begins on a cliff
     """
     sampler = HMC(action if transform is None else action.pullback(transform), target=TARGET)
 
     def coordinates(x: Tensor) -> Tensor:
-        return x if transform is None else transform.inverse(x)[0]
+        if transform is None:
+            return x
+        z = transform.inverse(x)[0]
+        far = z.flatten(1).abs().amax(1).nan_to_num(math.inf)
+        near = z[far < max(FAR, float(far.median()))]
+        return near.repeat(-(-len(x) // len(near)), *[1] * (x.dim() - 1))[: len(x)]
 
     warm = run(sampler, 1, start=coordinates(start), thermalise=60, rng=seed).x
     assert warm is not None
