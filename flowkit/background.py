@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 Self = TypeVar("Self", bound="Background")
+
+_GOING: weakref.WeakSet[Background] = weakref.WeakSet()
+PATIENCE = 30.0
+"""Seconds that the end of a program waits for a step under way."""
+
+
+@atexit.register
+def _end_of_program() -> None:
+    """Stop what still runs. A thread that is inside torch when Python takes itself down would abort the process."""
+    for work in [work for work in _GOING if not work._ended.is_set()]:
+        work.stop()
+        work._ended.wait(PATIENCE)
+        print(f"The program ended, and with it this {work.what}{work._where()}; wait() would have let it finish.")
 
 
 class Background:
@@ -48,6 +63,7 @@ class Background:
         self._ended.clear()
         self._go.set()
         self.status = "running"
+        _GOING.add(self)
         name = f"flowkit-{self.what}"
         self._thread = threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
         self._thread.start()

@@ -13,7 +13,7 @@ from torch import Tensor
 from flowkit import stats
 from flowkit.costs import Comparison, Cost
 from flowkit.ensemble import Columns, Ensemble, Steps, Walk
-from flowkit.observables import Observable
+from flowkit.observables import Observable, listed
 from flowkit.samplers import HMC
 from flowkit.stats import Estimate
 
@@ -55,6 +55,7 @@ def compare(
     Raises            ValueError for no sampler or observable, samplers of different theories, names that do not fit, a
                       budget that is not positive, forces of a sampler without; EnsembleError as `run`
     """
+    observables = listed(observables)
     targets = _check(samplers, observables, error, seconds, forces, training, configurations, start)
     source = rng if isinstance(rng, torch.Generator) else torch.Generator()
     if not isinstance(rng, torch.Generator):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from flowkit import __version__, stats, zarr_files
 from flowkit.actions.base import Action
-from flowkit.observables import Observable
+from flowkit.observables import Observable, listed
 from flowkit.priors.base import Prior
 from flowkit.samplers.base import State
 from flowkit.space import Space
@@ -249,6 +249,7 @@ class Walk:
         every: int = 1,
         start: Tensor | None = None,
     ):
+        check_sampler(sampler)
         _whole("chains", chains, 1)
         _whole("every", every, 1)
         device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
@@ -448,7 +449,7 @@ class Columns:
     """
 
     def __init__(self, n: int, chains: int, observe: Sequence[Observable], space: Space):
-        names = [obs.name for obs in observe]
+        names = [obs.name for obs in listed(observe)]
         taken = [name for i, name in enumerate(names) if name in names[:i] or name in ("S", "accept", "logq", "logw")]
         if taken:
             raise ValueError(f"Observables of a run have names of their own; got {taken[0]!r} twice.")
@@ -489,6 +490,13 @@ def _finite(name: str, values: Tensor) -> None:
     bad = int((~values.isfinite()).sum())
     if bad:
         raise EnsembleError(f"An ensemble stores finite numbers; {name} has {bad} NaN or infinite of {values.numel()}.")
+
+
+def check_sampler(sampler: object) -> None:
+    """Raises    TypeError for what cannot be driven"""
+    if not all(callable(getattr(sampler, name, None)) for name in ("init", "step", "describe")):
+        example = "HMC(action) or IndependenceMetropolis(flow, action)"
+        raise TypeError(f"Chains need a sampler such as {example}; got {type(sampler).__name__}.")
 
 
 def check_numbers(n: int, chains: int, every: int, thermalise: int) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from flowkit.background import Background
-from flowkit.ensemble import Columns, Ensemble, EnsembleError, Steps, check_numbers, run
+from flowkit.ensemble import Columns, Ensemble, EnsembleError, Steps, check_numbers, check_sampler, run
 from flowkit.history import History
+from flowkit.observables import listed
 from flowkit.samplers.base import State
 from flowkit.stats import Floats
 
@@ -44,6 +45,8 @@ class Job(Background):
         self, sampler: Steps, n: int, *, callbacks: Sequence[Callable[[Job], object]] = (), **settings: Any
     ) -> None:
         super().__init__(callbacks)
+        check_sampler(sampler)
+        listed(settings.get("observe", ()))
         known = inspect.signature(run).parameters
         for name in settings:
             if name not in known or name in ("sampler", "n", "progress", "each"):

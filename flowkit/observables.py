@@ -1,6 +1,6 @@
 """Observables: real numbers measured on every field of a batch, all dimensionless."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -32,6 +32,17 @@ class Observable:
 
     def __repr__(self) -> str:
         return f"Observable({self.name})"
+
+
+def listed(observe: Iterable[Observable]) -> tuple[Observable, ...]:
+    """The observables of a list.
+
+    Raises    TypeError for one alone, for names, and for whatever else is no list of observables
+    """
+    found = tuple(observe) if isinstance(observe, Iterable) else ()
+    if not isinstance(observe, Iterable) or not all(isinstance(one, Observable) for one in found):
+        raise TypeError(f"Observables come as a list, such as [fk.plaquette]; got {observe!r}.")
+    return found
 
 
 def _mean(x: Tensor) -> Tensor:

@@ -101,3 +101,25 @@ def test_a_checkpoint_of_another_precision_is_refused(tmp_path):
     trainer(F64).fit(1, progress=False).save(tmp_path / "run")
     with pytest.raises(CheckpointError, match="names, shapes or dtypes differ"):
         trainer(torch.float32).load(tmp_path / "run")
+
+
+def test_what_is_no_sampler_no_list_of_observables_and_no_map():
+    space = fk.links((4, 4), fk.U1())
+    action, flow = fk.Wilson(space, beta=1.0), fk.gauge_flow(space)
+    for call in (lambda: fk.run(flow, 10), lambda: fk.start(flow, 10), lambda: fk.compare({"a": flow}, [fk.plaquette])):
+        with pytest.raises(TypeError, match=r"Chains need a sampler such as HMC\(action\).*; got Flow\."):
+            call()
+    hmc = fk.HMC(action)
+    for observe in (fk.plaquette, "plaquette", ["plaquette"]):
+        for call in (
+            lambda observe=observe: fk.run(hmc, 1, observe=observe),
+            lambda observe=observe: fk.start(hmc, 1, observe=observe),
+            lambda observe=observe: fk.compare({"a": hmc}, observe, seconds=1),
+        ):
+            with pytest.raises(TypeError, match=r"Observables come as a list, such as \[fk.plaquette\]; got"):
+                call()
+    with pytest.raises(TypeError, match=r"such as flow.transform; got Flow\."):
+        action.pullback(flow)
+    x = torch.zeros(1, *space.shape)
+    with pytest.raises(TypeError, match="by_scale needs a Multiscale model of links"):
+        fk.by_scale(flow, action, x)

@@ -1,5 +1,7 @@
 """Chains in a thread: the same as `run` bit for bit, held and ended at once, and readable while they grow."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -176,3 +178,15 @@ def test_refusals():
     assert repr(job) == f"Job({SAMPLERS['hmc']()!r}, n=5)"
     with pytest.raises(EnsembleError, match="has the series none yet; got 'Q'"):
         job.values("Q")
+
+
+def test_a_script_that_does_not_wait_ends_cleanly():
+    script = (
+        "import flowkit as fk, time\n"
+        "space = fk.links((4, 4), fk.U1())\n"
+        "job = fk.start(fk.HMC(fk.Wilson(space, beta=1.0)), 10**7, chains=2, rng=1, keep=False)\n"
+        "time.sleep(1)\n"
+    )
+    end = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert end.returncode == 0, end.stderr
+    assert "wait() would have let it finish" in end.stdout

@@ -176,6 +176,9 @@ class Pullback(Action):
 
     def __init__(self, action: Action, transform: Map):
         super().__init__(action.space)
+        if not callable(transform) or getattr(type(transform), "forward", None) is nn.Module.forward:
+            name = type(transform).__name__
+            raise TypeError(f"A pullback needs a map z -> (field, logdet), such as flow.transform; got {name}.")
         self.action, self.transform = action, transform
         self._frozen: nn.Module | None = None
         self._where: list[tuple[int, torch.dtype, torch.device]] = []

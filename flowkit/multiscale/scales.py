@@ -121,8 +121,13 @@ def by_scale(model: Multiscale, action: Wilson, x: Tensor, fields: int = 8) -> B
 
     x         independent draws of the model; 8,192 or more for the ESS
     fields    how many of them keep their plaquettes
-    Raises    ValueError for fewer than one field, or as `log_weights_by_scale`
+    Raises    TypeError for another model or action; ValueError for fewer than one field, or as `log_weights_by_scale`
     """
+    if not isinstance(model, Multiscale) or not isinstance(action, Wilson) or action.space.ndim != 2:
+        names = f"{type(model).__name__} and {action!r}"
+        raise TypeError(
+            f"by_scale needs a Multiscale model of links and Wilson's action in two dimensions; got {names}."
+        )
     if not 1 <= fields <= len(x):
         raise ValueError(f"by_scale keeps from 1 to {len(x)} of these fields; got {fields}.")
     log_z = action.log_z()

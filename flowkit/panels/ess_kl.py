@@ -60,6 +60,8 @@ class EssKl(Panel):
         published: Mapping[str, Sequence[Row] | Row] | None = None,
         per_second: float = 8.0,
     ):
+        if not isinstance(runs, Mapping):
+            raise TypeError(f"EssKl takes named runs, such as {{'Adam': trainer}}; got {type(runs).__name__}.")
         if not runs or not 1 <= per_second <= 20:
             raise ValueError(f"EssKl needs a run and per_second in 1 to 20; got {len(runs)} runs and {per_second}.")
         self.names = list(runs)
