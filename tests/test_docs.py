@@ -42,6 +42,12 @@ def test_names_of_the_library_exist():
                 thing = getattr(thing, part)
 
 
+def test_classes_that_the_theory_names_exist():
+    for path in DOCS.glob("theory/*.md"):
+        for name in re.findall(r"`([A-Z]\w*[a-z]\w*)", path.read_text(encoding="utf-8")):
+            assert name in flowkit.__all__, f"{path.name} speaks of {name}"
+
+
 def test_the_panels_of_the_readme_exist():
     panels = pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
     table = re.search(r"\| `fk\.panels\.` \|.*?\n\n", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
