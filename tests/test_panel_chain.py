@@ -13,7 +13,7 @@ if not (Path(__file__).parents[1] / "flowkit/panels/static/live.js").is_file():
 
 import flowkit as fk
 from flowkit import exact, stats
-from flowkit.panels import Chain
+from flowkit.panels import Chain, stream
 from flowkit.panels.chain_numbers import Charges, Correlation, exact_charges
 from flowkit.panels.stream import LiveCurves
 
@@ -216,6 +216,23 @@ def test_a_panel_that_fails_to_draw_says_so():
     view.stream(20)
     assert said.wait(10)
     assert view.trouble == "This panel failed to draw: ZeroDivisionError: division by zero"
+    view.close()
+
+
+def test_a_panel_that_draws_again_takes_it_back(monkeypatch):
+    monkeypatch.setattr(stream, "PICTURES_EVERY", 0.01)
+    fails, said, taken_back = iter([True]), threading.Event(), threading.Event()
+
+    def maker():
+        if next(fails, False):
+            raise ZeroDivisionError
+        return []
+
+    view = LiveCurves([], [], [], [maker])
+    view.observe(lambda change: (said if change["new"] else taken_back).set(), "trouble")
+    view.stream(20)
+    assert said.wait(10)
+    assert taken_back.wait(10)
     view.close()
 
 
