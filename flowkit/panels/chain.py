@@ -52,7 +52,8 @@ class Chain(Panel):
                        default what all runs have observed, Q and the plaquette first, else the action
     chain              the one whose history is drawn; histograms and autocorrelations are of all
     autocorrelation    name of the series; by default Q² where Q is observed, else the first series
-    x                  horizontal axis of the histories: step, forces or seconds
+    x                  horizontal axis of the histories: step, forces (one through a flow costs more than one of the
+                       theory alone), or seconds
     per_second         updates of the picture, 1 to 20 a second
     Exact              where all runs have one theory: means that the action knows, P(Q) for U(1) in two dimensions
     Raises             TypeError for anything but runs; ValueError for weighted draws, for names that a run does not
