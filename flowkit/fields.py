@@ -84,8 +84,8 @@ def field_numbers(
                 and phi for scalars
     steps       at most so many stored steps, evenly spaced, fewer where max_bytes of float32 numbers need it
     chains      of the first so many chains
-    Raises      ValueError for an ensemble without configurations, fields without a space, or a quantity that these
-                fields do not have; TypeError for other things than an ensemble or a tensor
+    Raises      ValueError for an ensemble without configurations, fields without a space, NaN or infinity, or a
+                quantity that these fields do not have; TypeError for other things than an ensemble or a tensor
     """
     if isinstance(fields, Ensemble):
         if fields.x is None:
@@ -105,6 +105,8 @@ def field_numbers(
     affordable = max(1, max_bytes // (4 * one.numel() * x.shape[1]))
     kept = np.unique(np.linspace(0, len(x) - 1, min(steps, affordable, len(x))).round().astype(int)).tolist()
     measured = torch.stack([_measure(space, x[step], quantity) for step in kept], 1)
+    if not bool(measured.isfinite().all()):
+        raise ValueError(f"Fields to look at are finite; of these numbers {int((~measured.isfinite()).sum())} are not.")
     return _numbers(space, quantity, measured, kept)
 
 

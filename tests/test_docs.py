@@ -31,8 +31,35 @@ def test_code_on_a_page_runs(name, tmp_path, monkeypatch, capsys):
 
 def test_names_of_the_library_exist():
     for path in TEXTS:
-        for name in re.findall(r"`fk\.(\w+)", path.read_text(encoding="utf-8")):
-            assert name == "NAME" or name in flowkit.__all__, f"{path.name} speaks of fk.{name}"
+        for name in re.findall(r"\bfk\.([\w.]*\w)", path.read_text(encoding="utf-8")):
+            first, *more = name.split(".")
+            assert first == "NAME" or first in flowkit.__all__, f"{path.name} speaks of fk.{name}"
+            if first in ("NAME", "panels"):  # the panels need the extra lab
+                continue
+            thing = getattr(flowkit, first)
+            for part in more:
+                assert hasattr(thing, part), f"{path.name} speaks of fk.{name}"
+                thing = getattr(thing, part)
+
+
+def test_classes_that_the_theory_names_exist():
+    for path in DOCS.glob("theory/*.md"):
+        for name in re.findall(r"`([A-Z]\w*[a-z]\w*)", path.read_text(encoding="utf-8")):
+            assert name in flowkit.__all__, f"{path.name} speaks of {name}"
+
+
+def test_the_panels_of_the_readme_exist():
+    panels = pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
+    table = re.search(r"\| `fk\.panels\.` \|.*?\n\n", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    named = re.findall(r"^\| `(\w+)\(", table, re.MULTILINE)
+    assert {*named, "Panel"} == set(panels.__all__)
+
+
+def test_every_room_has_its_place_on_the_page_of_imports():
+    said = (DOCS / "extending.md").read_text(encoding="utf-8").split("## Imports go one way")[1]
+    rooms = {path.stem for path in Path(flowkit.__file__).parent.iterdir() if path.suffix == ".py" or path.is_dir()}
+    rooms = {room for room in rooms if not room.startswith(("_", ".")) and room != "testing"}
+    assert rooms - set(re.findall(r"\w+", said)) == set()
 
 
 def test_links_between_pages_lead_somewhere():

@@ -28,7 +28,7 @@ ORDER = [
     ["train", "schedules", "checkpoint", "natural_gradient"],
     ["samplers", "level_step", "natural_level_step"],
     ["zarr_files"],
-    ["ensemble", "formats", "job", "model"],
+    ["ensemble", "job", "model"],
     ["comparison", "costs", "fields"],
     ["panels"],
     ["production"],

@@ -13,7 +13,7 @@ if not (Path(__file__).parents[1] / "flowkit/panels/static/live.js").is_file():
 
 import flowkit as fk
 from flowkit import exact, stats
-from flowkit.panels import Chain
+from flowkit.panels import Chain, stream
 from flowkit.panels.chain_numbers import Charges, Correlation, exact_charges
 from flowkit.panels.stream import LiveCurves
 
@@ -77,6 +77,8 @@ def test_the_exact_distribution_agrees_with_a_long_run(ensemble):
 def test_no_exact_distribution_where_none_is_known(ensemble):
     panel = Chain({"a": ensemble, "b": fk.run(fk.Heatbath(ACTION.at(beta=2.0)), 10, **SETTINGS)})
     assert exact_charges(panel._sources, np.arange(3.0)) is None  # two theories
+    assert [curve.references for curve in panel._curves] == [(), (), ()]
+    assert "beta" not in panel._title()
     three = fk.Wilson(fk.links((2, 2, 4), fk.U1()), 1.0)
     panel = Chain(fk.run(fk.Heatbath(three), 10, chains=2, rng=1, observe=[fk.plaquette]))
     assert exact_charges(panel._sources, np.arange(3.0)) is None
@@ -146,6 +148,14 @@ def test_forces_and_seconds_are_axes_where_all_runs_count_them(hmc):
     assert Chain(hmc, x="seconds")._pictures()[0].layers[0].x[-1] == pytest.approx(hmc.provenance["seconds"])
 
 
+def test_a_run_that_begins_again_has_an_empty_series_for_a_moment(monkeypatch):
+    job = fk.start(fk.HMC(ACTION), 5, **SETTINGS).wait(60)
+    (source,) = Chain(job)._sources
+    assert source.series("plaquette").shape == (5, 8)
+    monkeypatch.setattr(job, "_columns", None)  # as between two lines of `start`
+    assert source.series("plaquette").shape == (0, 8)
+
+
 @pytest.mark.parametrize(
     ("sampler", "axes"), [(fk.Heatbath, ["step", "seconds"]), (fk.HMC, ["step", "forces", "seconds"])]
 )
@@ -206,6 +216,23 @@ def test_a_panel_that_fails_to_draw_says_so():
     view.stream(20)
     assert said.wait(10)
     assert view.trouble == "This panel failed to draw: ZeroDivisionError: division by zero"
+    view.close()
+
+
+def test_a_panel_that_draws_again_takes_it_back(monkeypatch):
+    monkeypatch.setattr(stream, "PICTURES_EVERY", 0.01)
+    fails, said, taken_back = iter([True]), threading.Event(), threading.Event()
+
+    def maker():
+        if next(fails, False):
+            raise ZeroDivisionError
+        return []
+
+    view = LiveCurves([], [], [], [maker])
+    view.observe(lambda change: (said if change["new"] else taken_back).set(), "trouble")
+    view.stream(20)
+    assert said.wait(10)
+    assert taken_back.wait(10)
     view.close()
 
 

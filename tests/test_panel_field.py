@@ -179,7 +179,7 @@ def test_a_slice_is_the_plane_through_a_site():
     ],
     ids=str,
 )
-def test_pictures_without_a_page(space, quantity, tmp_path):
+def test_pictures_without_a_page(space, quantity):
     fields = torch.randn(3, *space.shape) if space.kind == "sites" else space.haar(3, seeded())
     panel = Field(fields, space, quantity=quantity)
     data = panel.snapshot().data
@@ -227,6 +227,7 @@ def test_refusals(ensemble):
     for make, error, message in [
         (lambda: Field(3), TypeError, "an ensemble, or fields and their space; got int"),
         (lambda: Field(haar(U1_2D)), ValueError, "Fields come with their space"),
+        (lambda: Field(torch.full((2, 1, 3), math.nan), fk.sites((3,))), ValueError, "are finite; of these numbers 6"),
         (lambda: Field(ensemble, quantity="phi"), ValueError, "has the quantities angle, plaquette, charge, link; got"),
         (lambda: Field(haar(SU2_3D), SU2_3D, quantity="charge"), ValueError, "quantities plaquette, link; got"),
         (lambda: Field(ensemble, steps=0), ValueError, "at least one step and one chain; got 0 and 4"),

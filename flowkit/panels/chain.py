@@ -19,7 +19,7 @@ from flowkit.panels.control import Controls
 from flowkit.panels.curves import Axis, Curve, Run, pictures
 from flowkit.panels.feed import Feed
 from flowkit.panels.pictures import MARKERS, Picture, plotly_figure, png
-from flowkit.panels.sources import CHARGE, CHARGE_SQUARED, CLOCK, ChainRows, source
+from flowkit.panels.sources import CHARGE, CHARGE_SQUARED, CLOCK, ChainRows, shared_theory, source
 from flowkit.panels.stream import LiveCurves
 from flowkit.panels.thin import gather
 
@@ -52,9 +52,10 @@ class Chain(Panel):
                        default what all runs have observed, Q and the plaquette first, else the action
     chain              the one whose history is drawn; histograms and autocorrelations are of all
     autocorrelation    name of the series; by default Q² where Q is observed, else the first series
-    x                  horizontal axis of the histories: step, forces or seconds
+    x                  horizontal axis of the histories: step, forces (one through a flow costs more than one of the
+                       theory alone), or seconds
     per_second         updates of the picture, 1 to 20 a second
-    Exact              means where the action knows them, P(Q) for U(1) in two dimensions
+    Exact              where all runs have one theory: means that the action knows, P(Q) for U(1) in two dimensions
     Raises             TypeError for anything but runs; ValueError for weighted draws, for names that a run does not
                        have, or numbers out of range
     """
@@ -123,9 +124,9 @@ class Chain(Panel):
     def _make_curves(self) -> list[Curve]:
         curves = []
         every = tuple(range(len(self._sources)))
+        action = shared_theory(self._sources)
         for name in self._series:
             label, short = LABELS.get(name, (name.replace("_", " ").capitalize(), name))
-            action = self._sources[0].theory
             exact = None if action is None or name == CHARGE else action.exact(name)
             if name != CHARGE:
                 references = () if exact is None else (("exact", exact),)
@@ -194,7 +195,7 @@ class Chain(Panel):
 
     def _title(self) -> str:
         lengths = [f"{name} {len(s.clock):,} steps" for name, s in zip(self.names, self._sources, strict=True)]
-        action = self._sources[0].theory
+        action = shared_theory(self._sources)
         return f"{'' if action is None else f'{action!r}: '}{', '.join(lengths)}, chain {self.chain}"
 
     def figure(self) -> go.Figure:

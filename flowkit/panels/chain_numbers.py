@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowkit import exact, stats
+from flowkit.actions import Wilson
+from flowkit.groups import U1
 from flowkit.panels.colours import BLACK
 from flowkit.panels.pictures import Layer, Picture
-from flowkit.panels.sources import Source
+from flowkit.panels.sources import Source, shared_theory
 from flowkit.panels.thin import Floats
 
 DRAWN_LAGS = 64
@@ -94,11 +95,8 @@ class Correlation:
 
 def exact_charges(sources: list[Source], charges: Floats) -> Floats | None:
     """P(Q), where all runs have one theory and its distribution is known: U(1) in two dimensions."""
-    theories: dict[str, Any] = {repr(source.theory): source.theory for source in sources}
-    action = next(iter(theories.values()))
-    if len(theories) != 1 or type(action).__name__ != "Wilson":
-        return None
-    if action.space.ndim != 2 or action.space.group.name != "U1":
+    action = shared_theory(sources)
+    if not isinstance(action, Wilson) or action.space.ndim != 2 or not isinstance(action.space.group, U1):
         return None
     return _u1_charges(float(action.beta), action.space.volume, tuple(int(q) for q in charges))
 

@@ -33,7 +33,8 @@ class Field(SlicePanel):
 
     fields         an Ensemble, fields [n, *space.shape] with their `space`, or what `field_numbers` gives
     quantity       "angle", "plaquette", "charge", "link" or "phi", as `field_numbers`
-    steps          at most so many stored steps are kept, evenly spaced
+    steps          at most so many stored steps are kept, evenly spaced, of the first four chains; for more chains give
+                   the numbers of `field_numbers`
     configuration, chain, plane, at    what is shown at first
     Raises         as `field_numbers`; ValueError for a configuration, chain, plane or site that is not there
     """

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flowkit.ensemble import Ensemble, EnsembleError
 from flowkit.history import History
+from flowkit.job import Job
 from flowkit.panels.thin import Floats
 
 if TYPE_CHECKING:
     from flowkit.actions import Action
-    from flowkit.ensemble import Ensemble
-    from flowkit.job import Job
     from flowkit.observables import Observable
 
 CHARGE, CHARGE_SQUARED = "topological_charge", "charge_squared"
@@ -77,7 +77,10 @@ class JobSource(Source):
 
     def _series(self, name: str) -> Floats:
         # Rows of the clock are written after those of the series.
-        return self._job.values(name) if name in self._job.series else np.empty((0, self.chains))
+        try:
+            return self._job.values(name)
+        except EnsembleError:  # nothing is stored yet, or the run begins again at this moment
+            return np.empty((0, self.chains))
 
     def status(self) -> dict[str, Any]:
         job = self._job
@@ -125,12 +128,17 @@ def source(run: Job | Ensemble, observe: Sequence[Observable | str]) -> Source:
 
     Raises    TypeError for anything else; ValueError for weighted draws
     """
-    # By what they have: to import the classes would import torch.
-    if all(hasattr(run, name) for name in ("history", "values", "warm", "resume")):
-        return JobSource(run)  # type: ignore[arg-type]
-    if all(hasattr(run, name) for name in ("series", "provenance", "weighted")):
-        return EnsembleSource(run, observe)  # type: ignore[arg-type]
+    if isinstance(run, Job):
+        return JobSource(run)
+    if isinstance(run, Ensemble):
+        return EnsembleSource(run, observe)
     raise TypeError(f"Chain shows runs of start() and ensembles; got {type(run).__name__}.")
+
+
+def shared_theory(sources: Sequence[Source]) -> Action | None:
+    """The theory that all of them sample; None where there are several, or one is not known."""
+    theories = {repr(source.theory): source.theory for source in sources}
+    return next(iter(theories.values())) if len(theories) == 1 else None
 
 
 class ChainRows:

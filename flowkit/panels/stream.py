@@ -122,11 +122,17 @@ class LiveCurves(anywidget.AnyWidget):
         """Flush `per_second` times a second in a thread of its own, until `close`, and draw pictures in others."""
 
         def loop(do: Callable[[], None], seconds: float) -> None:
+            said = ""
             while not self._closed.wait(seconds):
                 try:
                     do()
                 except Exception as error:  # it would end the thread unseen
-                    self.set_trait("trouble", f"This panel failed to draw: {type(error).__name__}: {error}")
+                    said = f"This panel failed to draw: {type(error).__name__}: {error}"
+                    self.set_trait("trouble", said)
+                else:
+                    if said and self.trouble == said:
+                        self.set_trait("trouble", "")
+                    said = ""
 
         jobs = [(self.flush, 1.0 / per_second)]
         jobs += [(partial(self.draw_pictures, i), PICTURES_EVERY) for i in range(len(self._makers))]

@@ -145,7 +145,10 @@ def test_toggles_and_curves_are_reached_by_keyboard(open_notebook):
     page.wait_for_selector(".fk-plot[data-column=ess][data-log=true]")
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.className") == "fk-canvas"
+    value = page.locator("[data-column=ess] .fk-value")
+    assert value.get_attribute("aria-live") == "off"
     page.keyboard.press("ArrowLeft")
+    assert value.get_attribute("aria-live") == "polite"
     page.wait_for_function("() => / at step \\d/.test(document.querySelector('[data-column=ess] .fk-value').innerText)")
     assert "300 points" in page.locator("[data-column=ess] .fk-canvas").get_attribute("aria-label")
     smooth = page.locator(".fk-tools .fk-toggle", has_text="smooth")

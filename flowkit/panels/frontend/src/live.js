@@ -56,7 +56,7 @@ class StatusLine {
     this.step = make("span", "fk-step");
     this.track = make("div", "fk-progress");
     this.track.setAttribute("role", "progressbar");
-    this.track.setAttribute("aria-label", run.name ? `steps of ${run.name} done` : "training steps done");
+    this.track.setAttribute("aria-label", run.name ? `steps of ${run.name} done` : "steps done");
     this.bar = this.track.appendChild(make("div"));
     this.numbers = make("span", "fk-numbers");
     this.text = make("span", "fk-numbers");

@@ -17,6 +17,7 @@ export class Plot {
     const head = make("header");
     const name = make("h4", "", spec.label);
     this.value = make("output", "fk-value");
+    this.value.setAttribute("aria-live", "off"); // it changes with every message; read out where the arrow keys ask for it
     this.logButton = toggle("log", `Logarithmic axis for: ${spec.label}`, this.log, (on) => {
       this.log = on;
       this.forget();
@@ -30,6 +31,7 @@ export class Plot {
     this.canvas.dataset.lmSuppressShortcuts = "true";
     this.canvas.setAttribute("role", "img");
     this.canvas.addEventListener("keydown", (event) => this.key(event));
+    this.canvas.addEventListener("blur", () => this.value.setAttribute("aria-live", "off"));
     this.el.append(head, this.canvas);
     this.resize = new ResizeObserver(() => this.view.redraw());
     this.resize.observe(this.canvas);
@@ -161,6 +163,7 @@ export class Plot {
     if (move === undefined || !this.plot) return;
     event.preventDefault();
     event.stopPropagation();
+    this.value.setAttribute("aria-live", "polite");
     const width = this.plot.over.clientWidth;
     const at = this.plot.cursor.left < 0 ? width : this.plot.cursor.left;
     const left = Math.min(width, Math.max(0, at + move * Math.max(2, width / 100)));
