@@ -79,7 +79,7 @@ def trivializing_phi4(
         rows += [{"label": f"{label}, seconds of a step over HMC's", "value": _step(mapped) / _step(plain)}]
     beta = action.parameters["beta"]
     larger = theory(2 * side, beta)
-    modes, fields = pilot(larger, chains, seed, 30 if quick else 200)
+    _, fields = pilot(larger, chains, seed, 30 if quick else 200)
     plain = measure(larger, None, fields, trajectories, seed)
     reused = measure(larger, flow.on(larger.space).transform, fields, trajectories // 2, seed)
     label = f"weights of {side}x{side} on {2 * side}x{2 * side}, same beta: HMC over FHMC"
