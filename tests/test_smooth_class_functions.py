@@ -10,6 +10,7 @@ from flowkit import exact, testing
 from flowkit.kernels import set_compile
 from flowkit.multiscale import ClassFunctionConditional, Multiscale, SmoothClassFunctionConditional, multiscale_flow
 from flowkit.natural_gradient import NaturalGradientStep
+from flowkit.production.studies import fthmc
 
 U1 = fk.U1()
 
@@ -143,7 +144,7 @@ def test_smooth_keeps_model_and_weights(beta_six):
 
 
 def test_hmc_tunnels_at_every_trajectory(beta_six):
-    """U(1) on 8x8 at beta = 6, where plain HMC of this length changes Q in 0.02 % of its trajectories: one step is
+    """U(1) on 8x8 at beta = 6, where plain HMC of this length changes Q in 0.05 % of its trajectories: one step is
     accepted, and Q changes nearly as often as in independent fields. Tables that are linear between their nodes, whose
     density is as good, lose half of the trajectories to kinks where it is small.
     """
@@ -164,6 +165,15 @@ def test_hmc_tunnels_at_every_trajectory(beta_six):
     shares = exact.u1_charge_distribution(6.0, 64, range(-3, 4))
     independent = 1 - float((shares**2).sum())
     assert 0.85 * independent < changes < 1.05 * independent
+
+
+def test_a_gain_over_a_chain_that_never_moved_is_not_known():
+    ensemble, moved = fthmc.walk(fk.Wilson(fk.links((4, 4), U1), 1.0), 16, 4, 4, seed=1)
+    still = moved._replace(rate=0.0, error=0.0)
+    for plain, reached in ((still, False), (moved._replace(rate=moved.rate / 100, error=moved.error / 100), True)):
+        rows = fthmc.walk_rows("4x4", ensemble, moved, plain, goal=20.0)
+        (row,) = (row for row in rows if row["label"].endswith("per force, over plain HMC"))
+        assert row["reached"] is reached, row
 
 
 def test_plaquette_couplings_on_a_larger_lattice():
