@@ -11,7 +11,7 @@ from flowkit.actions import Action
 from flowkit.kernels import affine_coupling
 from flowkit.kernels.scalar_action import outer_rows, scalar_action, scalar_force
 from flowkit.lattice import join_sublattices, split_sublattices
-from flowkit.production.studies import cost_phi4
+from flowkit.production.studies import cost_phi4, fhmc_phi4, trivializing
 from flowkit.testing import seeded
 
 F64 = torch.float64
@@ -286,3 +286,16 @@ def test_force_through_a_linear_map(kind):
     testing.require_close(force, Action.force(pulled, z), "force", 1e-9)
     with pytest.raises(TypeError, match="CheckerboardCoupling is not linear"):
         coupling.transposed(z)
+
+
+def test_a_tau_that_chains_are_too_short_for_is_a_bound():
+    action = fk.Phi4Hopping(fk.sites((8, 8)), beta=0.65, lam=0.5)  # tau_M = 70
+    start = torch.randn(8, 1, 8, 8, generator=seeded())
+    short, long = (fhmc_phi4.measure(action, None, start, n, 1) for n in (12, 3000))
+    assert short.bound
+    assert not long.bound
+    assert trivializing.tau_row("8x8", short, None)["label"].endswith(", at least")
+    row = trivializing.ratio_row("8x8", long, short, 2.0, None)
+    assert row["label"].endswith(", at most")
+    assert row["value"] > 2.0
+    assert not row["reached"]

@@ -30,7 +30,8 @@ class GradientFlow(Transform):
     Integrator  commutator-free Runge-Kutta of order 4 with `steps` equal steps. `inverse` undoes the very steps of
                 `forward`, to rounding. The log-Jacobian is the integral of the divergence by the same rule, right up to
                 O(steps^-4): `defect` measures how far off, field by field. Choose `steps` so that it is small beside
-                the spread of log w, and look again after training. Gradients through `inverse` are as accurate
+                the spread of log w, and look again after training. What uses the log-Jacobian, weights, the theory
+                that HMC on a pullback samples and gradients through `inverse`, is right up to it
     Field     links of U(1) or SU(N), [batch, mu, *lattice, *matrix]
 
     order     of the loops, 1 (the plaquette) to 3

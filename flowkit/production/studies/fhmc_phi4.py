@@ -123,7 +123,9 @@ def pilot(action: Phi4Hopping, chains: int, seed: int, short: int = 100) -> tupl
 
 
 class Measured(NamedTuple):
-    """One sampler on one theory; tau in trajectories of length 1, 1/2 for independent data."""
+    """One sampler on one theory; tau in trajectories of length 1, 1/2 for independent data, and a lower bound where the
+    chains are too short for it.
+    """
 
     tau: float
     tau_error: float
@@ -132,6 +134,7 @@ class Measured(NamedTuple):
     seconds: float
     """Of one trajectory of one chain."""
     steps: int
+    bound: bool
 
 
 @torch.no_grad()
@@ -145,11 +148,12 @@ def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, n: 
     def coordinates(x: Tensor) -> Tensor:
         return x if transform is None else transform.inverse(x)[0]
 
-    warm = run(sampler, 1, start=coordinates(start), thermalise=60, rng=seed).x
+    # Through a map a trajectory may diverge; it is rejected, and a few of them must not end a study.
+    warm = run(sampler, 1, start=coordinates(start), thermalise=60, rng=seed, max_bad=1.0).x
     assert warm is not None
     z, observed = coordinates(warm[-1]), (magnetization, susceptibility)
     begin = time.perf_counter()
-    chain = run(sampler, n, start=z, rng=seed + 1, observe=observed, keep=False)
+    chain = run(sampler, n, start=z, rng=seed + 1, observe=observed, keep=False, max_bad=1.0)
     seconds = (time.perf_counter() - begin) / (n * len(start))
     history: np.ndarray = chain.history(magnetization).numpy()
     rho = stats.autocorrelation(history)
@@ -160,4 +164,5 @@ def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, n: 
         float(chain.series["accept"].mean()),
         seconds,
         sampler.steps,
+        rho.window >= n // 2 - 1,  # the sum found no end within half of the chain
     )
