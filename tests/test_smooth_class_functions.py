@@ -117,6 +117,29 @@ def test_the_kernel_does_what_torch_does(dtype):
         assert float(gap.quantile(0.98 if dtype == torch.float32 else 1.0)) < tolerance, name
 
 
+def test_the_kernel_reads_no_further_than_its_input():
+    """One pair of loops for many links, loops in another precision and strided input, as without the kernel."""
+    model = peaked().requires_grad_(False)
+    u, (left, right) = loops(60)
+    for one, rest in (
+        (u, (left[:1], right[:1])),
+        (u, (left.float(), right.float())),
+        (u.float(), (left, right)),
+        (u[::2], (left.flip(0)[::2], right[::2])),
+    ):
+        found = []
+        for level in ("c", "0"):
+            before = set_compile(level)
+            try:
+                found.append(model.from_base(one, rest))
+            finally:
+                set_compile(before)
+        (v, logq), (plain, plain_logq) = found
+        assert v.shape == plain.shape == one.shape
+        assert U1.wrap(v - plain).abs().max() < 1e-5
+        testing.require_close(logq, plain_logq, "log q", 1e-5)
+
+
 def test_a_changed_weight_makes_a_new_table():
     model = peaked().requires_grad_(False)
     u, rest = loops(50)
