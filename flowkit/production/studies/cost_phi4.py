@@ -147,7 +147,8 @@ def _rows(label: str, costs: Comparison, samplers: Mapping[str, HMC], quick: boo
     known = [c for c in others if not c.bound]
     best, plain = min(known or others, key=lambda c: c.with_training), worst["HMC"]
     gain = plain.seconds_each / best.with_training
-    error = gain * math.hypot(plain.tau_int_error / plain.tau_int, best.seconds_each_error / best.with_training)
+    own = 0.0 if plain.bound else plain.tau_int_error / plain.tau_int  # a bound has no error
+    error = gain * math.hypot(own, best.seconds_each_error / best.with_training)
     bound = {(False, False): "", (True, False): ", at least"}.get((bool(plain.bound), bool(best.bound)), ", not known")
     row: Row = {"label": f"{label}, seconds of HMC over those of the best FHMC ({best.sampler}){bound}", "value": gain}
     goal = {} if quick else {"goal": "> 1", "reached": gain - error > 1 and not best.bound}
