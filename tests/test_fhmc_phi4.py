@@ -8,8 +8,10 @@ import torch
 import flowkit as fk
 from flowkit import kernels, losses, testing
 from flowkit.actions import Action
-from flowkit.kernels.scalar_action import scalar_action, scalar_force
+from flowkit.kernels import affine_coupling
+from flowkit.kernels.scalar_action import outer_rows, scalar_action, scalar_force
 from flowkit.lattice import join_sublattices, split_sublattices
+from flowkit.production.studies import cost_phi4, fhmc_phi4, trivializing
 from flowkit.testing import seeded
 
 F64 = torch.float64
@@ -75,6 +77,25 @@ def test_affine_coupling(lattice, z2, kernel, levels):
         native, plain = levels(numbers)
         for came, expected in zip(native, plain, strict=True):
             testing.require_close(came, expected, f"coupling on {lattice}, kernel {kernel}", tolerance)
+
+
+def test_tables_are_kept_on_the_cpu_for_training_too():
+    """The first use in inference mode, or under another default device, leaves nothing that later uses cannot read."""
+    affine_coupling.geometry.cache_clear()
+    outer_rows.cache_clear()
+    coupling = fk.CheckerboardCoupling(fk.sites((4, 10)), 0, hidden=(), kernel=3)
+    x = torch.randn(2, 1, 4, 10, generator=seeded())
+    with torch.inference_mode():
+        inferred = coupling(x)[0]
+    y, logdet = coupling(x)
+    assert torch.equal(y, inferred)
+    (y.sum() + logdet.sum()).backward()
+    assert all(p.grad is not None for p in coupling.parameters())
+    affine_coupling.geometry.cache_clear()
+    with torch.device("meta"):
+        tables = [outer_rows((4, 10), ((1,), (-1,))), *affine_coupling.geometry((4, 10), 3, 0)[:4]]
+        S, force = scalar_action(x, 0.6, 0.3, 0.5), scalar_force(x, 0.6, 0.3, 0.5)
+    assert all(t.is_cpu for t in (*tables, S, force))
 
 
 def test_affine_coupling_is_z2_equivariant():
@@ -216,6 +237,22 @@ def test_fourier_modes_of_the_free_field_are_independent():
     assert torch.allclose(S(x) - norm, (S(x) - norm).mean(), atol=1e-4)
 
 
+def test_modes_that_are_compared_are_not_trained_with_a_coupling(monkeypatch):
+    """Alone they keep the gains of the pilot run."""
+    seen = []
+
+    def stop(samplers, *_, **__):
+        seen.append(samplers)
+        raise LookupError
+
+    monkeypatch.setattr(cost_phi4, "compare", stop)
+    names = ("Fourier modes", "Fourier modes and coupling")
+    with pytest.raises(LookupError):
+        cost_phi4.cost_phi4(side=12, chains=4, steps=3, names=names)
+    alone, together = (seen[0][name].action.transform for name in names)
+    assert not torch.equal(alone.coefficients, together.steps[0].coefficients)
+
+
 def test_zero_mode_of_the_free_field_has_the_frequency_asked_for():
     """S'(c e) = w^2 c^2 / 2 along the normalised zero mode e, and all fields orthogonal to it stay as they are."""
     space = fk.sites((4, 6))
@@ -249,3 +286,16 @@ def test_force_through_a_linear_map(kind):
     testing.require_close(force, Action.force(pulled, z), "force", 1e-9)
     with pytest.raises(TypeError, match="CheckerboardCoupling is not linear"):
         coupling.transposed(z)
+
+
+def test_a_tau_that_chains_are_too_short_for_is_a_bound():
+    action = fk.Phi4Hopping(fk.sites((8, 8)), beta=0.65, lam=0.5)  # tau_M = 70
+    start = torch.randn(8, 1, 8, 8, generator=seeded())
+    short, long = (fhmc_phi4.measure(action, None, start, n, 1) for n in (12, 3000))
+    assert short.bound
+    assert not long.bound
+    assert trivializing.tau_row("8x8", short, None)["label"].endswith(", at least")
+    row = trivializing.ratio_row("8x8", long, short, 2.0, None)
+    assert row["label"].endswith(", at most")
+    assert row["value"] > 2.0
+    assert not row["reached"]

@@ -147,6 +147,17 @@ def test_the_inverse_undoes_the_steps_to_rounding(group):
     testing.require_same_field(group, single(single.inverse(y)[0])[0], y, "the round trip in float32", 1e-5)
 
 
+def test_steps_that_cannot_be_undone_are_refused():
+    f = fk.GradientFlow(fk.links((4, 4), fk.U1()), order=1, steps=2, beta=6.0)
+    with torch.no_grad():
+        y = f(f.space.haar(8, testing.seeded()))[0]
+        with pytest.raises(RuntimeError, match=r"cannot undo its steps: .* 2 steps are too few"):
+            f.inverse(y)
+        f.steps = 16
+        y = f(f.space.haar(8, testing.seeded()))[0]
+        testing.require_same_field(f.space.group, f(f.inverse(y)[0])[0], y, "with more steps", 1e-12)
+
+
 def test_defect_measures_the_error_of_the_logdet():
     """The exact determinant is off by as much, and both fall with the fourth power of the step."""
     f = make(fk.U1(), (4, 4), 0.04)

@@ -95,7 +95,7 @@ class CountedAction(fk.Wilson):
         return super().force(x)
 
 
-def test_one_pass_and_one_force_for_each_kick(monkeypatch):
+def test_one_pass_and_one_force_for_each_kick():
     """A trajectory of n kicks costs n forces of the theory and n + 1 passes, the last one for its action."""
     action, transform = gauge(fk.U1())
     counted = CountedAction(action.space, 1.3)

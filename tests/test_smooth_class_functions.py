@@ -10,6 +10,7 @@ from flowkit import exact, testing
 from flowkit.kernels import set_compile
 from flowkit.multiscale import ClassFunctionConditional, Multiscale, SmoothClassFunctionConditional, multiscale_flow
 from flowkit.natural_gradient import NaturalGradientStep
+from flowkit.production.studies import fthmc
 
 U1 = fk.U1()
 
@@ -116,6 +117,29 @@ def test_the_kernel_does_what_torch_does(dtype):
         assert float(gap.quantile(0.98 if dtype == torch.float32 else 1.0)) < tolerance, name
 
 
+def test_the_kernel_reads_no_further_than_its_input():
+    """One pair of loops for many links, loops in another precision and strided input, as without the kernel."""
+    model = peaked().requires_grad_(False)
+    u, (left, right) = loops(60)
+    for one, rest in (
+        (u, (left[:1], right[:1])),
+        (u, (left.float(), right.float())),
+        (u.float(), (left, right)),
+        (u[::2], (left.flip(0)[::2], right[::2])),
+    ):
+        found = []
+        for level in ("c", "0"):
+            before = set_compile(level)
+            try:
+                found.append(model.from_base(one, rest))
+            finally:
+                set_compile(before)
+        (v, logq), (plain, plain_logq) = found
+        assert v.shape == plain.shape == one.shape
+        assert U1.wrap(v - plain).abs().max() < 1e-5
+        testing.require_close(logq, plain_logq, "log q", 1e-5)
+
+
 def test_a_changed_weight_makes_a_new_table():
     model = peaked().requires_grad_(False)
     u, rest = loops(50)
@@ -143,7 +167,7 @@ def test_smooth_keeps_model_and_weights(beta_six):
 
 
 def test_hmc_tunnels_at_every_trajectory(beta_six):
-    """U(1) on 8x8 at beta = 6, where plain HMC of this length changes Q in 0.02 % of its trajectories: one step is
+    """U(1) on 8x8 at beta = 6, where plain HMC of this length changes Q in 0.05 % of its trajectories: one step is
     accepted, and Q changes nearly as often as in independent fields. Tables that are linear between their nodes, whose
     density is as good, lose half of the trajectories to kinks where it is small.
     """
@@ -164,6 +188,15 @@ def test_hmc_tunnels_at_every_trajectory(beta_six):
     shares = exact.u1_charge_distribution(6.0, 64, range(-3, 4))
     independent = 1 - float((shares**2).sum())
     assert 0.85 * independent < changes < 1.05 * independent
+
+
+def test_a_gain_over_a_chain_that_never_moved_is_not_known():
+    ensemble, moved = fthmc.walk(fk.Wilson(fk.links((4, 4), U1), 1.0), 16, 4, 4, seed=1)
+    still = moved._replace(rate=0.0, error=0.0)
+    for plain, reached in ((still, False), (moved._replace(rate=moved.rate / 100, error=moved.error / 100), True)):
+        rows = fthmc.walk_rows("4x4", ensemble, moved, plain, goal=20.0)
+        (row,) = (row for row in rows if row["label"].endswith("per force, over plain HMC"))
+        assert row["reached"] is reached, row
 
 
 def test_plaquette_couplings_on_a_larger_lattice():

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .native import REALS, library, plain
+from .native import REALS, kept_on_cpu, library, plain
 
 SLACK = 64  # numbers: more than a vector holds
 
@@ -36,6 +36,7 @@ class Geometry(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
+@kept_on_cpu()
 def geometry(lattice: tuple[int, ...], kernel: int, moves: int) -> Geometry:
     """The taps of a cubic kernel, in the order of its weights, for active sites of parity `moves`."""
     margin = kernel // 2
@@ -112,7 +113,7 @@ class _AffineCoupling(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         gy, gl = (plain(grad) for grad in grads)
         grad = torch.empty_like(x)
-        grad_weight = torch.empty(weight.shape, dtype=torch.float64) if ctx.needs_input_grad[1] else None
+        grad_weight = torch.empty_like(weight, dtype=torch.float64) if ctx.needs_input_grad[1] else None
         tensors = x, weight, *_tables(ctx.where, x), gy, gl, grad, grad_weight
         pointers = [None if t is None else t.data_ptr() for t in tensors]
         _function("gradient", x.dtype)(*pointers, *_sizes(x, ctx.where), ctx.back, ctx.square)

@@ -20,12 +20,13 @@ from .native import REALS, library, plain
 __all__ = ["class_link", "serves"]
 
 
-def serves(u: Tensor, nodes: Tensor) -> bool:
+def serves(u: Tensor, w: Tensor, nodes: Tensor) -> bool:
     """Whether the kernel does: a CPU with a compiler, one precision, and a table that needs no gradient."""
     return (
         u.is_cpu
+        and w.is_cpu
         and nodes.is_cpu
-        and u.dtype == nodes.dtype
+        and u.dtype == w.dtype == nodes.dtype
         and u.dtype in REALS
         and not nodes.requires_grad
         and library("class_link") is not None
@@ -66,5 +67,5 @@ def class_link(u: Tensor, w: Tensor, nodes: Tensor, cdf: Tensor, cells: int) -> 
     cdf       [(rows + 1) (cells + 1), 2]: F and its slope in |W|
     cells     intervals of x, a power of two
     """
-    x, logs = _ClassLink.apply(u, w, nodes, cdf, cells)  # type: ignore[no-untyped-call]
+    x, logs = _ClassLink.apply(*torch.broadcast_tensors(u, w), nodes, cdf, cells)  # type: ignore[no-untyped-call]
     return x, logs

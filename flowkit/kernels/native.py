@@ -12,7 +12,9 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -100,6 +102,15 @@ def on_large_pages(t: torch.Tensor) -> torch.Tensor:
         first = -(-t.data_ptr() // LARGE_PAGE) * LARGE_PAGE
         advise(first, (t.data_ptr() + t.nbytes) // LARGE_PAGE * LARGE_PAGE - first, ADVISE_LARGE)
     return t
+
+
+@contextmanager
+def kept_on_cpu() -> Iterator[None]:
+    """New tensors are plain ones on the CPU, whatever the default device is and whether the caller infers or trains:
+    for tables that are kept and read by address.
+    """
+    with torch.device("cpu"), torch.inference_mode(False):
+        yield
 
 
 def plain(t: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .native import REALS, library, plain
+from .native import REALS, kept_on_cpu, library, plain
 
 
 def scalar_action(x: Tensor, h: float, a: float, g: float) -> Tensor:
@@ -37,7 +37,7 @@ class _Action(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, h: float, a: float, g: float) -> Tensor:
         ctx.save_for_backward(x)
         ctx.couplings = h, a, g
-        out = torch.empty(x.shape[:2], dtype=torch.float64)
+        out = x.new_empty(x.shape[:2], dtype=torch.float64)
         _call("action", plain(x), out, x.dim() - 3, h, a, g)
         return out.sum(1).to(x.dtype)
 
@@ -68,6 +68,7 @@ def _native(x: Tensor) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
+@kept_on_cpu()
 def outer_rows(lattice: tuple[int, ...], offsets: tuple[tuple[int, ...], ...]) -> Tensor:
     """Flat index of the row (all axes but the last) at each offset from every row, periodic, [offsets, rows]."""
     places = torch.arange(math.prod(lattice[:-1])).view(lattice[:-1])

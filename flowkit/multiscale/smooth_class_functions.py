@@ -126,12 +126,13 @@ class SmoothClassFunctionConditional(ClassFunctionConditional):
 
     def from_base(self, u: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
         table = self._known_table()
-        if not serves(u, table.nodes):
-            return super().from_base(u, rest)
         left, right = rest
         w = self.group.wrap(left - right)
         frame = w / 2 - left
-        x, logq = class_link(self._place(u, frame), w, *table, self.cells)
+        place = self._place(u, frame)
+        if not serves(place, w, table.nodes):
+            return super().from_base(u, rest)
+        x, logq = class_link(place, w, *table, self.cells)
         return self.group.wrap(frame + (2 * x - 1) * math.pi), logq
 
     def _known_table(self) -> _Table:

@@ -81,7 +81,7 @@ class OnEvenSites(Transform):
 
 class Prolongation(Transform):
     """y_c = x_c at even coordinates; elsewhere y = (P x_c) + e^a x, one a for each of the other 2^ndim - 1 sublattices.
-    logdet = (sites of a sublattice) sum a.
+    logdet = (degrees of freedom of a sublattice) sum a.
 
     kind      P: "average" takes the mean of the nearest coarse sites, two on a coarse link and four in the middle of a
               coarse plaquette; "copy" repeats the coarse site of each cell

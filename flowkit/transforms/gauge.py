@@ -180,7 +180,7 @@ def plaquette_couplings(space: Space, sweeps: int = 1, bins: int = 8, hidden: Se
     flux through the two plaquettes at the link. It looks once, at distances up to 1, and then thinks at each link.
 
     bins      of the splines
-    hidden    channels of the networks' hidden layers, at least one
+    hidden    channels of the networks' hidden layers
     Raises    ValueError for another space, sweeps < 1, or sides that 4 does not divide
     See       Kanwar et al., 2003.06413; 2112.01586
     """

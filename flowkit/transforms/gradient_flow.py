@@ -30,7 +30,8 @@ class GradientFlow(Transform):
     Integrator  commutator-free Runge-Kutta of order 4 with `steps` equal steps. `inverse` undoes the very steps of
                 `forward`, to rounding. The log-Jacobian is the integral of the divergence by the same rule, right up to
                 O(steps^-4): `defect` measures how far off, field by field. Choose `steps` so that it is small beside
-                the spread of log w, and look again after training. Gradients through `inverse` are as accurate
+                the spread of log w, and look again after training. What uses the log-Jacobian, weights, the theory
+                that HMC on a pullback samples and gradients through `inverse`, is right up to it
     Field     links of U(1) or SU(N), [batch, mu, *lattice, *matrix]
 
     order     of the loops, 1 (the plaquette) to 3
@@ -38,7 +39,8 @@ class GradientFlow(Transform):
     steps     of the integrator
     beta      where to start: at the first terms of the series of the trivializing flow of the Wilson action with that
               beta, one for order 1 and two for higher ones; 0 is the identity
-    Raises    ValueError for another space, a side below order + 1, or settings outside their ranges
+    Raises    ValueError for another space, a side below order + 1, or settings outside their ranges; RuntimeError from
+              `inverse` where the steps are too few to be undone
     See       Luescher, 0907.5491; Bacchio, Kessel, Schaefer and Vaitl, 2212.08469; Celledoni, Marthinsen and Owren,
               Future Gener. Comput. Syst. 19 (2003) 341
     """
@@ -137,8 +139,10 @@ class GradientFlow(Transform):
     def _undo(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """x and logdet with y the image of x, step by step: the step back starts from an y that is moved by what its
         image misses, which shrinks by O(h^5) each time.
+
+        Raises    RuntimeError where it does not shrink
         """
-        group, h = self.space.group, 1 / self.steps
+        group, h, size = self.space.group, 1 / self.steps, 0.0
         total = y.real.new_zeros(len(y))
         rounding = 32 * torch.finfo(total.dtype).eps
         for k in reversed(range(self.steps)):
@@ -152,6 +156,11 @@ class GradientFlow(Transform):
                     break
                 last, aim = size, self._turn(miss, aim)
                 x, _ = self._step(aim, theta, (k + 1) * h, -h)
+            if size > math.sqrt(rounding):  # far above what rounding leaves, in either precision
+                raise RuntimeError(
+                    f"GradientFlow cannot undo its steps: what it found misses the field given by {size:.2g}. "
+                    f"{self.steps} steps are too few for these coefficients."
+                )
             y, total = x, total + logdet
         return y, total
 

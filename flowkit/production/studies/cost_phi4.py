@@ -1,5 +1,6 @@
 """What an independent configuration of phi^4 costs under HMC and HMC in other variables, also at tuned lengths."""
 
+import copy
 import math
 import time
 from collections.abc import Mapping
@@ -76,8 +77,9 @@ def cost_phi4(
     spent = time.process_time() - begin
     maps: dict[str, Transform] = {"zero mode": ZeroMode(action.space).fit(fields), "Fourier modes": modes}
     training = dict.fromkeys(maps, spent)
+    own = copy.deepcopy(modes)  # trained with the coupling, while "Fourier modes" keep the gains of the pilot run
     flows = {
-        "Fourier modes and coupling": Flow(Normal(action.space), Chain(modes, *couplings(action.space, kernel))),
+        "Fourier modes and coupling": Flow(Normal(action.space), Chain(own, *couplings(action.space, kernel))),
         "one configuration": one_configuration(side, kernel, 2048),
         "four configurations": four_configurations(side, 1, kernel, 2048),
     }
@@ -112,7 +114,9 @@ def cost_phi4(
     for name, sampler in samplers.items():
         tried = {f"{length:g}": _of_length(sampler, length) for length in LENGTHS[name][: 1 if quick else None]}
         costs = run(tried, dict.fromkeys(tried, start[name]), seconds[1])
-        best[name] = tried[min(tried, key=lambda one, costs=costs: _worst(costs, one).with_training)]  # type: ignore[misc]
+        # A bound is no estimate: a length whose chain was too short is taken only where all were.
+        found = {one: _worst(costs, one) for one in tried}
+        best[name] = tried[min(tried, key=lambda one, found=found: (bool(found[one].bound), found[one].with_training))]  # type: ignore[misc]
     return rows + _rows(f"{side}x{side}, best length", run(best, start, seconds[2]), best, quick)
 
 
@@ -143,8 +147,9 @@ def _rows(label: str, costs: Comparison, samplers: Mapping[str, HMC], quick: boo
     known = [c for c in others if not c.bound]
     best, plain = min(known or others, key=lambda c: c.with_training), worst["HMC"]
     gain = plain.seconds_each / best.with_training
-    error = gain * math.hypot(plain.tau_int_error / plain.tau_int, best.seconds_each_error / best.with_training)
+    own = 0.0 if plain.bound else plain.tau_int_error / plain.tau_int  # a bound has no error
+    error = gain * math.hypot(own, best.seconds_each_error / best.with_training)
     bound = {(False, False): "", (True, False): ", at least"}.get((bool(plain.bound), bool(best.bound)), ", not known")
     row: Row = {"label": f"{label}, seconds of HMC over those of the best FHMC ({best.sampler}){bound}", "value": gain}
-    goal = {} if quick else {"goal": "> 1", "reached": gain > 1 and not best.bound}
+    goal = {} if quick else {"goal": "> 1", "reached": gain - error > 1 and not best.bound}
     return [*rows, row | {"error": finite(error)} | goal]

@@ -128,7 +128,9 @@ FAR = 30.0
 
 
 class Measured(NamedTuple):
-    """One sampler on one theory; tau in trajectories of length 1, 1/2 for independent data."""
+    """One sampler on one theory; tau in trajectories of length 1, 1/2 for independent data, and a lower bound where the
+    chains are too short for it.
+    """
 
     tau: float
     tau_error: float
@@ -137,6 +139,7 @@ class Measured(NamedTuple):
     seconds: float
     """Of one trajectory of one chain."""
     steps: int
+    bound: bool
 
 
 @torch.no_grad()
@@ -156,11 +159,12 @@ def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, n: 
         near = z[far < max(FAR, float(far.median()))]
         return near.repeat(-(-len(x) // len(near)), *[1] * (x.dim() - 1))[: len(x)]
 
-    warm = run(sampler, 1, start=coordinates(start), thermalise=60, rng=seed).x
+    # Through a map a trajectory may diverge; it is rejected, and a few of them must not end a study.
+    warm = run(sampler, 1, start=coordinates(start), thermalise=60, rng=seed, max_bad=1.0).x
     assert warm is not None
     z, observed = coordinates(warm[-1]), (magnetization, susceptibility)
     begin = time.perf_counter()
-    chain = run(sampler, n, start=z, rng=seed + 1, observe=observed, keep=False)
+    chain = run(sampler, n, start=z, rng=seed + 1, observe=observed, keep=False, max_bad=1.0)
     seconds = (time.perf_counter() - begin) / (n * len(start))
     history: np.ndarray = chain.history(magnetization).numpy()
     rho = stats.autocorrelation(history)
@@ -171,4 +175,5 @@ def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, n: 
         float(chain.series["accept"].mean()),
         seconds,
         sampler.steps,
+        rho.window >= n // 2 - 1,  # the sum found no end within half of the chain
     )
