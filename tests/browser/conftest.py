@@ -127,6 +127,7 @@ class NotebookPage:
 
     def __init__(self, lab, context, name):
         self.page = context.new_page()
+        self.page.set_default_timeout(READY_SECONDS * 1000)
         self.errors = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         workspace = secrets.token_hex(4)
