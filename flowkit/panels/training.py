@@ -14,6 +14,7 @@ from flowkit.panels.base import Panel
 from flowkit.panels.colours import BLACK, BLUE, GREEN, PURPLE, VERMILION
 from flowkit.panels.control import Controls
 from flowkit.panels.curves import Axis, Curve, Run, pictures
+from flowkit.panels.ess_kl import Trained
 from flowkit.panels.feed import Feed
 from flowkit.panels.pictures import Picture, plotly_figure, png
 from flowkit.panels.stream import LiveCurves
@@ -34,19 +35,9 @@ CURVES = (
 )
 
 
-class Trains(Protocol):
-    """What the panel needs of a trainer: a history, a status, and ways to control the run that return at once."""
+class Trains(Trained, Protocol):
+    """What the panel needs of a trainer: what is read of it, and ways to control the run that return at once."""
 
-    history: History
-
-    @property
-    def status(self) -> str: ...
-    @property
-    def error(self) -> str | None: ...
-    @property
-    def step(self) -> int: ...
-    @property
-    def total(self) -> int: ...
     def start(self, steps: int) -> Any: ...
     def pause(self) -> Any: ...
     def resume(self) -> Any: ...

@@ -6,6 +6,8 @@ With the priors Interleaved and Embedded, whose variables lie on the fine lattic
     one and normal numbers         Embedded(r_c):     Chain(OnEvenSites(coarse map), Prolongation(space), couplings)
 """
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -15,68 +17,56 @@ from flowkit.space import Space, sites
 from flowkit.transforms.base import Transform
 
 
-class OnSublattices(Transform):
+class _Inside(Transform):
+    """A map of coarse fields at work inside a fine one."""
+
+    def __init__(self, coarse: Transform):
+        super().__init__(_doubled(coarse.space, type(self).__name__))
+        self.coarse = coarse
+
+    @abstractmethod
+    def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]: ...
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self._run(x, False)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self._run(y, True)
+
+    def rebuild(self, space: Space) -> "_Inside":
+        return type(self)(self.coarse.rebuild(halved(space)))
+
+    @classmethod
+    def example(cls) -> "_Inside":
+        from flowkit.transforms.coupling import CheckerboardCoupling
+
+        return cls(CheckerboardCoupling(sites((2, 4)), 1, hidden=(), start=1.0))
+
+
+class OnSublattices(_Inside):
     """y_k = f(x_k) on each of the 2^ndim sublattices of spacing 2, with one f; logdet is the sum.
 
     coarse    f, any transform of sites; it may hold another OnSublattices
     Raises    ValueError for links
     """
 
-    def __init__(self, coarse: Transform):
-        super().__init__(_doubled(coarse.space, type(self).__name__))
-        self.coarse = coarse
-
     def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         parts = split_sublattices(self.space.check(x))
         y, logdet = (self.coarse.inverse if inverse else self.coarse)(parts.flatten(0, 1))
         return join_sublattices(y.view(parts.shape)), logdet.view(parts.shape[:2]).sum(1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(x, False)
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(y, True)
-
-    def rebuild(self, space: Space) -> "OnSublattices":
-        return OnSublattices(self.coarse.rebuild(halved(space)))
-
-    @classmethod
-    def example(cls) -> "OnSublattices":
-        from flowkit.transforms.coupling import CheckerboardCoupling
-
-        return cls(CheckerboardCoupling(sites((2, 4)), 1, hidden=(), start=1.0))
-
-
-class OnEvenSites(Transform):
+class OnEvenSites(_Inside):
     """y = f(x) at the sites whose coordinates are all even, y = x elsewhere.
 
     coarse    f, any transform of sites; it may hold another OnEvenSites
     Raises    ValueError for links
     """
 
-    def __init__(self, coarse: Transform):
-        super().__init__(_doubled(coarse.space, type(self).__name__))
-        self.coarse = coarse
-
     def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         parts = split_sublattices(self.space.check(x))
         y, logdet = (self.coarse.inverse if inverse else self.coarse)(parts[:, 0].contiguous())
         return join_sublattices(torch.cat([y[:, None], parts[:, 1:]], 1)), logdet
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(x, False)
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(y, True)
-
-    def rebuild(self, space: Space) -> "OnEvenSites":
-        return OnEvenSites(self.coarse.rebuild(halved(space)))
-
-    @classmethod
-    def example(cls) -> "OnEvenSites":
-        from flowkit.transforms.coupling import CheckerboardCoupling
-
-        return cls(CheckerboardCoupling(sites((2, 4)), 1, hidden=(), start=1.0))
 
 
 class Prolongation(Transform):
