@@ -6,6 +6,9 @@
    with periodic copies at -1 (the end of the row before) and n; what vectors compute behind n is not used. */
 #include <string.h>
 
+#if defined(__AVX2__)
+#define BYTES 32
+#endif
 #include "vectors.h"
 
 #define MOST 8 /* modes at once */
@@ -17,8 +20,7 @@ typedef struct {
     REAL hop, linear, cubic;
     /* Where the sites of one parity are integrated out, rows hold the n of the other one: */
     const int64_t *shift; /* of the first of them in each row, 0 or 1, or NULL */
-    const REAL *ratio;    /* coefficients of N and of D, the highest first, [2, DEGREE + 1] */
-    REAL most;            /* of |J| */
+    const REAL *ratio;    /* coefficients of N and of D but the first, 1, the highest first, [2 DEGREE + 1] */
 } Lattice;
 
 typedef struct {
@@ -44,27 +46,26 @@ INLINE void kick_in(const Lattice *l, const REAL *x, REAL *v, const REAL step, c
     }
 }
 
-#define DEGREE (IS_FLOAT ? 4 : 6)
+#define DEGREE (IS_FLOAT ? 3 : 6)
 
-/* <phi> = J N(J^2) / D(J^2) of a site that feels exp(J phi) */
-INLINE Vector mean(Vector J, const REAL *ratio, REAL most) {
-    J = select(J > most, all(most), select(J < -most, all(-most), J));
-    const Vector t = J * J;
-    Vector N = all(ratio[0]), D = all(ratio[DEGREE + 1]);
-    UNROLL for (int i = 1; i <= DEGREE; i++) {
-        N = N * t + ratio[i];
+/* h <phi> of a site with neighbours that add up to s: s N(s^2) / D(s^2) */
+INLINE Vector mean(const Vector s, const REAL *ratio) {
+    const Vector t = s * s;
+    Vector N = ratio[0] * t + ratio[1], D = t + ratio[DEGREE + 1];
+    UNROLL for (int i = 1; i < DEGREE; i++) {
+        N = N * t + ratio[1 + i];
         D = D * t + ratio[DEGREE + 1 + i];
     }
-    return J * N / D;
+    return s * N / D;
 }
 
-/* The same with the sites of one parity integrated out: F = h sum_y <phi_y> - 2 a x - 4 g x^3, <phi_y> given the
+/* The same with the sites of one parity integrated out: F = sum_y h <phi_y> - 2 a x - 4 g x^3, <phi_y> given the
    neighbours of y, of which there are two in its row. `means` is laid out as x. */
 INLINE void kick_out(const Lattice *l, const REAL *x, REAL *v, REAL *means, const REAL step, const int alone,
                      const int64_t outer) {
     const int64_t rows = l->rows, n = l->n, stride = l->stride, *around = l->around;
-    const REAL hop = l->hop, linear = l->linear, cubic = l->cubic, most = l->most;
-    REAL ratio[2 * DEGREE + 2];
+    const REAL linear = l->linear, cubic = l->cubic;
+    REAL ratio[2 * DEGREE + 1];
     memcpy(ratio, l->ratio, sizeof ratio);
     for (int64_t r = 0; r < rows; r++) {
         const REAL *row = x + r * stride, *second = row + 1 - 2 * l->shift[r], *beside[outer + 1];
@@ -73,7 +74,7 @@ INLINE void kick_out(const Lattice *l, const REAL *x, REAL *v, REAL *means, cons
         for (int64_t j = 0; j < n; j += WIDE) {
             Vector sum = get(row + j) + get(second + j);
             UNROLL for (int64_t k = 0; k < outer; k++) sum += get(beside[k] + j);
-            set(to + j, mean(hop * sum, ratio, most));
+            set(to + j, mean(sum, ratio));
         }
         to[-1] = to[n - 1];
         to[n] = to[0];
@@ -86,7 +87,7 @@ INLINE void kick_out(const Lattice *l, const REAL *x, REAL *v, REAL *means, cons
             const Vector here = get(x + r * stride + j);
             Vector sum = get(row + j) + get(second + j);
             UNROLL for (int64_t k = 0; k < outer; k++) sum += get(beside[k] + j);
-            const Vector force = hop * sum - here * (linear + cubic * here * here);
+            const Vector force = sum - here * (linear + cubic * here * here);
             set(to + j, alone ? force : get(to + j) + step * force);
         }
     }
@@ -208,8 +209,7 @@ INLINE void give(REAL *to, const REAL *from, int64_t n, int64_t apart) {
 void NAME(trajectory)(REAL *x, REAL *v, const int64_t *around, const double *drifts, const double *kicks,
                       const double *steps, const REAL *e, const REAL *f, const REAL *places, const REAL *factor,
                       const int64_t *shift, const REAL *ratio, int64_t fields, int64_t rows, int64_t side,
-                      int64_t outer, int64_t count, int64_t M, int64_t m, double hop, double square, double quartic,
-                      double most) {
+                      int64_t outer, int64_t count, int64_t M, int64_t m, double hop, double square, double quartic) {
     const int64_t apart = shift ? 2 : 1, n = side / apart;
     const Lattice lattice = {around,
                              rows,
@@ -220,8 +220,7 @@ void NAME(trajectory)(REAL *x, REAL *v, const int64_t *around, const double *dri
                              (REAL)(2 * square),
                              (REAL)(4 * quartic),
                              shift,
-                             ratio,
-                             (REAL)most};
+                             ratio};
     const Modes modes = {e, f, places, factor, M, m, UP(m)};
     const Lattice *l = &lattice;
     const int64_t size = rows * l->stride;

@@ -46,7 +46,7 @@ def motion(
     steps: float | Tensor,
     couplings: tuple[float, float, float],
     modes: FewModes | None = None,
-    out: "tuple[Tensor, Tensor, float] | None" = None,
+    out: "tuple[Tensor, Tensor] | None" = None,
 ) -> tuple[Tensor, Tensor]:
     """x += d v and v += k C F(x) in turn, of [batch, components, *lattice]; `couplings` (h, a, g) of the action.
 
@@ -55,7 +55,7 @@ def motion(
     x, v = plain(x).clone(), plain(v).clone()
     lattice = tuple(x.shape[2:])
     n, fields = lattice[-1], x.shape[0] * x.shape[1]
-    wide = 16 if x.dtype == torch.float32 else 8
+    wide = 8 if x.dtype == torch.float32 else 4
     around = outer_rows(lattice, _unit_steps(len(lattice)))
     step = torch.as_tensor(steps, dtype=torch.float64).reshape(-1, 1).expand(x.shape[0], x.shape[1]).contiguous()
     numbers = [torch.tensor(list(drifts), dtype=torch.float64), torch.tensor(list(kicks), dtype=torch.float64), step]
@@ -67,16 +67,16 @@ def motion(
         inner = torch.nn.functional.pad(modes.inner, (0, up(modes.inner.shape[1] + 2) - modes.inner.shape[1]))
         tables = [modes.outer.T.contiguous(), inner, torch.nn.functional.pad(modes.inner.T, (0, up(m) - m)).contiguous(), torch.nn.functional.pad(modes.factor, (0, up(m) - m)).contiguous()]
         sizes = (M, m)
-    shift, ratio, most = out or (None, None, 0.0)
+    shift, ratio = out or (None, None)
     tensors = [x, v, around, *numbers, *tables, shift, ratio]
     pointers = [None if t is None else t.data_ptr() for t in tensors]
-    _function(x.dtype)(*pointers, fields, math.prod(lattice[:-1]), n, 2 * (len(lattice) - 1), len(kicks), *sizes, *couplings, most)
+    _function(x.dtype)(*pointers, fields, math.prod(lattice[:-1]), n, 2 * (len(lattice) - 1), len(kicks), *sizes, *couplings)
     return x, v
 
 
 @functools.cache
 def _function(dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
     function: ctypes._NamedFuncPointer = getattr(library("scalar_motion"), f"trajectory_{REALS[dtype]}")
-    function.argtypes = [ctypes.c_void_p] * 12 + [ctypes.c_int64] * 7 + [ctypes.c_double] * 4
+    function.argtypes = [ctypes.c_void_p] * 12 + [ctypes.c_int64] * 7 + [ctypes.c_double] * 3
     function.restype = None
     return function

@@ -4,7 +4,8 @@
 #include <math.h>
 #include <stdint.h>
 
-#if defined(__AVX512F__)
+#if defined(BYTES)
+#elif defined(__AVX512F__)
 #define BYTES 64
 #elif defined(__AVX2__)
 #define BYTES 32
