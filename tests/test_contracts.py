@@ -20,10 +20,10 @@ from flowkit.transforms import (
     FourierModes,
     FourierScale,
     LinkUpdate,
+    LowModes,
     MatrixCoupling,
     PointwiseMap,
     Transform,
-    ZeroMode,
 )
 
 panels = pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
@@ -41,7 +41,7 @@ def check_action(action: Action) -> None:
 
 def check_transform(transform: Transform) -> None:
     # A bigger lattice has momenta between those of the smaller one: the log-gain of a spectrum is no sum over sites.
-    local = not isinstance(transform, (FourierScale, ZeroMode))
+    local = not isinstance(transform, (FourierScale, LowModes))
     testing.check_transform(transform, local=local, periodic=not isinstance(transform, FourierModes))
 
 

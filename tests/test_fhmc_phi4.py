@@ -256,7 +256,7 @@ def test_modes_that_are_compared_are_not_trained_with_a_coupling(monkeypatch):
 def test_zero_mode_of_the_free_field_has_the_frequency_asked_for():
     """S'(c e) = w^2 c^2 / 2 along the normalised zero mode e, and all fields orthogonal to it stay as they are."""
     space = fk.sites((4, 6))
-    zero = fk.ZeroMode(space).double().fit(fk.FreeField(space, m2=0.02).double().sample(20_000, seeded()), 0.7)
+    zero = fk.LowModes(space).double().fit(fk.FreeField(space, m2=0.02).double().sample(20_000, seeded()), 0.7)
     e = torch.full((1, 1, 4, 6), 1 / math.sqrt(24), dtype=F64)
     S = fk.Phi4(space, m2=0.02, lam=0.0).pullback(zero)
     curvature = 2 * float((S(e) + zero(e)[1]).detach())
@@ -264,9 +264,9 @@ def test_zero_mode_of_the_free_field_has_the_frequency_asked_for():
     x = torch.randn(3, 1, 4, 6, generator=seeded(), dtype=F64)
     x = x - x.mean((2, 3), keepdim=True)
     testing.require_close(zero(x)[0], x, "fields without a zero mode", 1e-12)
-    with pytest.raises(ValueError, match=r"ZeroMode needs sites and a gain > 0; got .* and 0"):
-        fk.ZeroMode(space, gain=0)
-    with pytest.raises(ValueError, match="ZeroMode needs a frequency > 0; got -1"):
+    with pytest.raises(ValueError, match=r"LowModes needs sites and a gain > 0; got .* and 0"):
+        fk.LowModes(space, gain=0)
+    with pytest.raises(ValueError, match="LowModes needs a frequency > 0; got -1"):
         zero.fit(x, -1)
 
 
@@ -274,7 +274,7 @@ def test_zero_mode_of_the_free_field_has_the_frequency_asked_for():
 def test_force_through_a_linear_map(kind):
     """It is the gradient of the pulled-back action; one step that is not linear brings the graph back."""
     space = fk.sites((4, 6))
-    scale, modes, zero = fk.FourierScale(space, m2=0.7), fk.FourierModes(space, m2=0.4), fk.ZeroMode(space, gain=3.0)
+    scale, modes, zero = fk.FourierScale(space, m2=0.7), fk.FourierModes(space, m2=0.4), fk.LowModes(space, gain=3.0)
     coupling = fk.CheckerboardCoupling(space, 1, hidden=(), z2=True, start=1.0)
     f = {"scale": scale, "modes": modes, "zero": zero, "chain": fk.Chain(modes, scale, zero)}.get(kind)
     f = (fk.Chain(zero, coupling) if f is None else f).double()

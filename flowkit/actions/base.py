@@ -3,12 +3,13 @@
 import copy
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.groups import Real
 from flowkit.space import Space
 
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -41,6 +42,30 @@ class Action(ABC):
             w = torch.zeros(G.algebra_shape(x.shape), dtype=x.real.dtype, device=x.device, requires_grad=True)
             (gradient,) = torch.autograd.grad(self(G.compose(G.exp(w), x.detach())).sum(), w)
         return -gradient
+
+    def motion(
+        self,
+        x: Tensor,
+        p: Tensor,
+        drifts: Sequence[float],
+        kicks: Sequence[float],
+        step: float | Tensor,
+        mass: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Where fields and momenta go in turns of drifts x -> exp(d p) x and kicks p -> p + k C F(x), first and last a
+        drift: a trajectory of HMC, overridden where the whole of it is faster than its parts.
+
+        drifts    in units of `step`, one more than kicks
+        step      one number, or [batch, 1, ...]
+        mass      C, the inverse of a mass matrix, or None for 1: p is then a velocity
+        """
+        G = self.space.group
+        x = G.move(x, p, drifts[0] * step)
+        for drift, kick in zip(drifts[1:], kicks, strict=True):
+            force = self.force(x)
+            p = Real().move(p, force if mass is None else mass(force), kick * step)  # real numbers for every group
+            x = G.move(x, p, drift * step)
+        return x, p
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -80,8 +105,11 @@ class Action(ABC):
         return x, x.real.new_zeros(len(x))
 
     def pullback(self, transform: Map) -> "Pullback":
-        """The same physics in the coordinates z of x = f(z): S'(z) = S(f(z)) - log|det df/dz|."""
-        return Pullback(self, transform)
+        """The same physics in the coordinates z of x = f(z): S'(z) = S(f(z)) - log|det df/dz|, in closed form where the
+        transform knows it for this action.
+        """
+        known: Callable[[Action], Pullback | None] | None = getattr(transform, "pulled_back", None)
+        return (known(self) if known else None) or Pullback(self, transform)
 
     def __add__(self, other: "Action") -> "Sum":
         if not isinstance(other, Action):
@@ -205,6 +233,25 @@ class Pullback(Action):
         (gradient,) = torch.autograd.grad(outputs, z, seeds)
         return G.coordinates_of_gradient(z.detach(), gradient)
 
+    @torch.no_grad()
+    def motion(
+        self,
+        x: Tensor,
+        p: Tensor,
+        drifts: Sequence[float],
+        kicks: Sequence[float],
+        step: float | Tensor,
+        mass: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Through a linear map f it is a trajectory of the theory itself with the inverse mass matrix f f^T, which costs a
+        product with it for each force and no map.
+        """
+        f: Any = self.transform
+        if mass is not None or not getattr(f, "linear", False):
+            return super().motion(x, p, drifts, kicks, step, mass)
+        x, v = self.action.motion(f(x)[0], f(p)[0], drifts, kicks, step, f.inverse_mass())
+        return f.inverse(x)[0], f.inverse(v)[0]
+
     def _without_weights(self) -> Map:
         """The transform with its weights as constants: a copy of the modules on the same memory, so that training goes
         on undisturbed, in another thread too, and is followed, as are weights and buffers that are replaced.
@@ -241,7 +288,7 @@ class Pullback(Action):
         move = getattr(self.transform, "on", None)
         if move is None:
             raise ValueError(f"{self!r} cannot move to {space}: its transform has no on().")
-        return Pullback(self.action.on(space), move(space))
+        return self.action.on(space).pullback(move(space))
 
     def __repr__(self) -> str:
         return f"{self.action!r} pulled back by {type(self.transform).__name__}"

@@ -14,11 +14,13 @@ Phi4 and Phi4Hopping fix the normalisation of the field in different ways, so th
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.kernels.scalar_action import scalar_action, scalar_force
+from flowkit.kernels.scalar_motion import FewModes, motion, native
 from flowkit.space import Space, sites
 
 
@@ -57,6 +59,21 @@ class ScalarAction(Action):
     def force(self, x: Tensor) -> Tensor:
         h, a, g, _ = self.coefficients
         return scalar_force(x, h, a, g)
+
+    def motion(
+        self,
+        x: Tensor,
+        p: Tensor,
+        drifts: Sequence[float],
+        kicks: Sequence[float],
+        step: float | Tensor,
+        mass: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        modes = mass if isinstance(mass, FewModes) and mass.parity is None else None
+        if not native(x) or modes is not mass or type(self).force is not ScalarAction.force:
+            return super().motion(x, p, drifts, kicks, step, mass)
+        h, a, g, _ = self.coefficients
+        return motion(x, p, drifts, kicks, step, (h, a, g), modes)
 
     def convert(self, other: type["ScalarAction"]) -> tuple["ScalarAction", float]:
         """(S_other, s) with S_other(s phi) = S(phi) + constant.

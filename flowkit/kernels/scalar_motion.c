@@ -196,6 +196,19 @@ static void NAME(kick_modes)(const Lattice *l, const Modes *m, const REAL *F, RE
         }
 }
 
+/* A trajectory of unit oscillators, linear in (z, v): one matrix for all that have the same steps. */
+INLINE void oscillate(const double *drifts, const double *kicks, int64_t count, double step, REAL matrix[4]) {
+    for (int i = 0; i < 2; i++) {
+        double z = 1 - i, v = i;
+        z += drifts[0] * step * v;
+        for (int64_t k = 0; k < count; k++) {
+            v -= kicks[k] * step * z;
+            z += drifts[k + 1] * step * v;
+        }
+        matrix[i] = (REAL)z, matrix[2 + i] = (REAL)v;
+    }
+}
+
 /* Each `apart`-th number of a row from `first` on. */
 INLINE void take(REAL *to, const REAL *from, int64_t n, int64_t apart) {
     for (int64_t j = 0; j < n; j++) to[j] = from[apart * j];
@@ -205,7 +218,10 @@ INLINE void give(REAL *to, const REAL *from, int64_t n, int64_t apart) {
     for (int64_t j = 0; j < n; j++) to[apart * j] = from[j];
 }
 
-/* x and v, [fields, rows, side], are moved where they are, all sites or, with `shift`, those of one parity. */
+int64_t NAME(wide)(void) { return WIDE; }
+
+/* x and v, [fields, rows, side], are moved where they are; with `shift` the theory is that of the sites of one parity, and
+   unit oscillators stand in the places of the others. */
 void NAME(trajectory)(REAL *x, REAL *v, const int64_t *around, const double *drifts, const double *kicks,
                       const double *steps, const REAL *e, const REAL *f, const REAL *places, const REAL *factor,
                       const int64_t *shift, const REAL *ratio, int64_t fields, int64_t rows, int64_t side,
@@ -253,6 +269,18 @@ void NAME(trajectory)(REAL *x, REAL *v, const int64_t *around, const double *dri
                 const int64_t at = (field * rows + r) * side + (shift ? shift[r] : 0);
                 give(x + at, X + r * l->stride, n, apart);
                 give(v + at, V + r * l->stride, n, apart);
+            }
+            if (shift) {
+                REAL matrix[4];
+                oscillate(drifts, kicks, count, step, matrix);
+                for (int64_t r = 0; r < rows; r++) {
+                    REAL *z = x + (field * rows + r) * side + 1 - shift[r], *w = v + (z - x);
+                    for (int64_t j = 0; j < side; j += 2) {
+                        const REAL here = z[j], speed = w[j];
+                        z[j] = matrix[0] * here + matrix[1] * speed;
+                        w[j] = matrix[2] * here + matrix[3] * speed;
+                    }
+                }
             }
         }
         __builtin_free(whole);

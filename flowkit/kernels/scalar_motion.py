@@ -1,6 +1,6 @@
-"""Trajectories of scalar fields with the force of `scalar_action`, and symmetric maps that differ from 1 on a few modes.
+"""Trajectories of scalar fields: drifts x += d v and kicks v += k C F(x) in turn, with C = 1 or 1 but for a few modes.
 
-On a CPU by a C kernel that keeps a field in the cache from the first drift to the last.
+On a CPU a C kernel keeps a field in the cache from the first drift to the last.
 """
 
 import ctypes
@@ -10,27 +10,35 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .native import REALS, library, plain
+from .native import REALS, kept_on_cpu, library, plain
 from .scalar_action import _unit_steps, outer_rows
+from .site_conditional import Site, site, sublattice
 
 
 class FewModes(NamedTuple):
-    """C x = x + sum_{k,l} factor[k, l] e_k f_l <e_k f_l, x>, e_k on all axes but the last and f_l on the last one."""
+    """C x = x + sum_{k,l} factor[k, l] e_k f_l <e_k f_l, x>, for each component: symmetric, and 1 but for a few modes."""
 
     outer: Tensor
-    """e_k, orthonormal, [M, rows], rows all places on the axes but the last."""
+    """e_k, orthonormal on the places of all axes but the last, [K, rows]."""
     inner: Tensor
-    """f_l, orthonormal, [m, side]."""
+    """f_l, orthonormal on the places of the last axis, [L, side], or of half of them."""
     factor: Tensor
-    """[M, m]"""
+    """[K, L]"""
+    parity: int | None = None
+    """Of the sites that it acts on, or None for all; the i-th of a row is in the i-th place."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """C x of fields [batch, components, *lattice]."""
-        rows = x.reshape(*x.shape[:2], self.outer.shape[1], self.inner.shape[1])
-        modes = (self.outer @ rows @ self.inner.T) * self.factor
-        return torch.add(x, (self.outer.T @ (modes @ self.inner)).view(x.shape))
+        flat, part = x.flatten(2), x
+        where = None if self.parity is None else sublattice(tuple(x.shape[2:]), self.parity, x.device).active
+        if where is not None:
+            part = flat.index_select(2, where)
+        rows = part.reshape(*x.shape[:2], self.outer.shape[1], self.inner.shape[1])
+        more = (self.outer.T @ ((self.outer @ rows @ self.inner.T) * self.factor) @ self.inner).flatten(2)
+        return (flat + more if where is None else flat.index_add(2, where, more)).view(x.shape)
 
 
 def native(x: Tensor) -> bool:
@@ -38,40 +46,67 @@ def native(x: Tensor) -> bool:
     return x.is_cpu and x.dtype in REALS and library("scalar_motion") is not None
 
 
+@torch.no_grad()
 def motion(
     x: Tensor,
     v: Tensor,
     drifts: Sequence[float],
     kicks: Sequence[float],
-    steps: float | Tensor,
+    step: float | Tensor,
     couplings: tuple[float, float, float],
     modes: FewModes | None = None,
-    out: "tuple[Tensor, Tensor] | None" = None,
+    out: tuple[Site, int] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """x += d v and v += k C F(x) in turn, of [batch, components, *lattice]; `couplings` (h, a, g) of the action.
+    """Where (x, v), [batch, components, *lattice], go under the force of `scalar_action`; one more drift than kicks.
 
-    steps     unit of the drifts and kicks, for all or [batch, 1, ...]
+    step         unit of drifts and kicks, one for all or [batch, 1, ...]
+    couplings    (h, a, g)
+    out          the sites of this parity are integrated out, and unit oscillators stand in their places
     """
     x, v = plain(x).clone(), plain(v).clone()
     lattice = tuple(x.shape[2:])
-    n, fields = lattice[-1], x.shape[0] * x.shape[1]
-    wide = 8 if x.dtype == torch.float32 else 4
     around = outer_rows(lattice, _unit_steps(len(lattice)))
-    step = torch.as_tensor(steps, dtype=torch.float64).reshape(-1, 1).expand(x.shape[0], x.shape[1]).contiguous()
-    numbers = [torch.tensor(list(drifts), dtype=torch.float64), torch.tensor(list(kicks), dtype=torch.float64), step]
-    if modes is None:
-        tables, sizes = [None] * 4, (0, 0)
-    else:
-        M, m = modes.factor.shape
-        up = lambda k: -(-k // wide) * wide
-        inner = torch.nn.functional.pad(modes.inner, (0, up(modes.inner.shape[1] + 2) - modes.inner.shape[1]))
-        tables = [modes.outer.T.contiguous(), inner, torch.nn.functional.pad(modes.inner.T, (0, up(m) - m)).contiguous(), torch.nn.functional.pad(modes.factor, (0, up(m) - m)).contiguous()]
-        sizes = (M, m)
-    shift, ratio = out or (None, None)
-    tensors = [x, v, around, *numbers, *tables, shift, ratio]
-    pointers = [None if t is None else t.data_ptr() for t in tensors]
-    _function(x.dtype)(*pointers, fields, math.prod(lattice[:-1]), n, 2 * (len(lattice) - 1), len(kicks), *sizes, *couplings)
+    steps = torch.as_tensor(step, dtype=torch.float64).reshape(-1, 1).expand(x.shape[:2]).contiguous()
+    plan = [torch.tensor(numbers, dtype=torch.float64) for numbers in (list(drifts), list(kicks))]
+    tables = [None] * 4 if modes is None else _padded(modes)
+    sizes = x.shape[0] * x.shape[1], math.prod(lattice[:-1]), lattice[-1], 2 * (len(lattice) - 1), len(kicks)
+    frozen = None if out is None else sublattice(lattice, 1 - out[1], x.device).first
+    ratio = None if out is None else _ratio(out[0].couplings, x.dtype)
+    pointers = [
+        None if t is None else t.data_ptr() for t in (x, v, around, *plan, steps, *tables, frozen, ratio)
+    ]
+    _function(x.dtype)(*pointers, *sizes, *((0, 0) if modes is None else modes.factor.shape), *couplings)
     return x, v
+
+
+def _padded(modes: FewModes) -> list[Tensor]:
+    """e [rows, K], f [L, more than side + 1], f [side, more than L], factor [K, more than L], as the kernel reads them."""
+    wide = _wide(modes.inner.dtype)
+
+    def up(t: Tensor, least: int) -> Tensor:
+        return F.pad(t, (0, -(-least // wide) * wide - t.shape[-1])).contiguous()
+
+    count, side = modes.inner.shape
+    return [modes.outer.T.contiguous(), up(modes.inner, side + 2), up(modes.inner.T, count), up(modes.factor, count)]
+
+
+@functools.cache
+def _wide(dtype: torch.dtype) -> int:
+    """Numbers in a vector of the kernel."""
+    function: ctypes._NamedFuncPointer = getattr(library("scalar_motion"), f"wide_{REALS[dtype]}")
+    function.argtypes, function.restype = [], ctypes.c_int64
+    width: int = function()
+    return width
+
+
+@functools.lru_cache(maxsize=32)
+@kept_on_cpu()
+def _ratio(couplings: tuple[float, float, float, int], dtype: torch.dtype) -> Tensor:
+    """h <phi> / s as a ratio of polynomials of s^2, s the sum of the neighbours: N, then D without its first 1."""
+    one, square = site(*couplings), couplings[0] ** 2
+    N, D = one.ratio_float if dtype == torch.float32 else one.ratio
+    scale = (square or 1.0) ** -torch.arange(len(N), dtype=torch.float64)
+    return torch.cat([square * N * scale, (D * scale)[1:]]).to(dtype)
 
 
 @functools.cache

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
-from flowkit.groups import Real
 from flowkit.samplers.base import Info, Sampler, State, accept, back_to_group, select
 
 # Minimises the norm of the error; Omelyan, Mryglod and Folk, Comput. Phys. Commun. 151 (2003) 272.
@@ -111,13 +110,8 @@ class HMC(Sampler):
 
     def trajectory(self, x: Tensor, p: Tensor, step_size: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The end of the trajectory that starts at (x, p). From (x', -p') it leads back to (x, -p)."""
-        G, h = self.space.group, self.step_size if step_size is None else step_size
-        drifts, kicks = schedule(self.integrator, self.steps)
-        x = G.move(x, p, drifts[0] * h)
-        for drift, kick in zip(drifts[1:], kicks, strict=True):
-            p = Real().move(p, self.action.force(x), kick * h)  # momenta are real numbers for every group
-            x = G.move(x, p, drift * h)
-        return x, p
+        h = self.step_size if step_size is None else step_size
+        return self.action.motion(x, p, *schedule(self.integrator, self.steps), h)
 
     @torch.no_grad()
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:

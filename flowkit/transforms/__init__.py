@@ -5,7 +5,7 @@ from flowkit.transforms.base import Chain, Transform
 from flowkit.transforms.circular import Circular
 from flowkit.transforms.coarser import OnEvenSites, OnSublattices, Prolongation
 from flowkit.transforms.coupling import CheckerboardCoupling
-from flowkit.transforms.fourier import FourierModes, FourierScale, ZeroMode
+from flowkit.transforms.fourier import FourierModes, FourierScale, LowModes
 from flowkit.transforms.gauge import GaugeCoupling, plaquette_couplings
 from flowkit.transforms.gradient_flow import GradientFlow
 from flowkit.transforms.matrix_coupling import MatrixCoupling
@@ -17,6 +17,7 @@ from flowkit.transforms.pointwise import (
     RealSpline,
     TangentMixture,
 )
+from flowkit.transforms.site_conditional import SiteConditional, SitesIntegrated
 from flowkit.transforms.spectral import AlcoveSpline, SpectralFlow
 from flowkit.transforms.spline import DistributionConverter, Spline
 from flowkit.transforms.updates import LinkUpdate, Residual, Spectral
@@ -36,6 +37,7 @@ __all__ = [
     "GradientFlow",
     "IntervalSpline",
     "LinkUpdate",
+    "LowModes",
     "MatrixCoupling",
     "OnEvenSites",
     "OnSublattices",
@@ -43,11 +45,12 @@ __all__ = [
     "Prolongation",
     "RealSpline",
     "Residual",
+    "SiteConditional",
+    "SitesIntegrated",
     "Spectral",
     "SpectralFlow",
     "Spline",
     "TangentMixture",
     "Transform",
-    "ZeroMode",
     "plaquette_couplings",
 ]

@@ -1,7 +1,7 @@
 """What a transform is, and how transforms follow one another."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -50,6 +50,14 @@ class Transform(nn.Module, ABC):
         Raises    TypeError for a map that is not linear
         """
         raise TypeError(f"{type(self).__name__} is not linear: the transposed of its Jacobian depends on the field.")
+
+    def inverse_mass(self) -> Callable[[Tensor], Tensor]:
+        """covector -> (df/dx) (df/dx)^T covector of a linear map: HMC in x is HMC in f(x) with this inverse of a mass
+        matrix.
+
+        Raises    TypeError for a map that is not linear
+        """
+        return lambda covector: self(self.transposed(covector))[0]
 
     @abstractmethod
     def rebuild(self, space: Space) -> "Transform":

@@ -1,13 +1,16 @@
-"""A learned isotropic spectrum, of fields and of their modes, and the zero mode alone."""
+"""A learned isotropic spectrum, of fields and of their modes, and the lowest modes alone."""
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from flowkit.lattice import momentum_squared
+from flowkit.kernels.scalar_motion import FewModes
+from flowkit.lattice import format_lattice, momentum_squared
+from flowkit.lattice import parity as lattice_parity
 from flowkit.space import Space, sites
 from flowkit.transforms.base import Transform
 
@@ -119,60 +122,97 @@ class FourierModes(FourierScale):
         return FourierModes(sites((4, 6)), m2=0.7)
 
 
-class ZeroMode(Transform):
-    """y = x + (g - 1) mean(x), the mean over the lattice of each component: the magnetisation alone is scaled, with
-    logdet = log g a component. HMC in x moves it g times as fast, for two sums over the lattice a force.
+class LowModes(Transform):
+    """y = x + sum_k (g_k - 1) e_k <e_k, x>, the modes with |k_mu| <= most in each component alone scaled: e_k are those of
+    FourierModes, g_k = g(|k_1|, |k_2|, ...), logdet = sum_k log g_k. HMC in x moves them g_k times as fast, for two sums
+    over the lattice a mode and a force; most = 0 is the magnetisation alone.
 
-    Field     sites, [batch, components, *lattice]
-    gain      g > 0 at the start
-    Raises    ValueError for links or a gain <= 0
+    Field     sites, [batch, components, *lattice], sides > 2 most
+    parity    of the sites that it acts on, 0 or 1, for modes of half of a checkerboard, as `SiteConditional` leaves it,
+              sides even and the last one > 4 most; the i-th site of a row is in the i-th place
+    gain      g > 0 of all of them at the start
+    Raises    ValueError for links, sides that do not fit, an unknown parity or a gain <= 0
     See       Batrouni et al., Phys. Rev. D 32 (1985) 2736, for all modes
     """
 
-    def __init__(self, space: Space, gain: float = 1.0):
+    def __init__(self, space: Space, most: int = 0, parity: int | None = None, gain: float = 1.0):
         super().__init__(space)
         if space.kind != "sites" or not 0 < gain < math.inf:
-            raise ValueError(f"ZeroMode needs sites and a gain > 0; got {space} and {gain}.")
-        self.log_gain = nn.Parameter(torch.tensor(math.log(gain)))
+            raise ValueError(f"LowModes needs sites and a gain > 0; got {space} and {gain}.")
+        if parity not in (None, 0, 1) or (parity is not None and any(side % 2 for side in space.lattice)):
+            raise ValueError(f"LowModes acts on all sites or, of even sides, on parity 0 or 1; got {space}, {parity!r}.")
+        self.places = space.lattice if parity is None else (*space.lattice[:-1], space.lattice[-1] // 2)
+        if not isinstance(most, int) or not 0 <= 2 * most < min(self.places):
+            raise ValueError(f"LowModes on {format_lattice(self.places)} places needs 0 <= 2 most < sides; got {most!r}.")
+        self.most, self.parity = most, parity
+        self.log_gain = nn.Parameter(torch.full([most + 1] * space.ndim, math.log(gain)))
 
+    def _scaled(self, change: Callable[[Tensor], Tensor]) -> FewModes:
+        """The map that multiplies mode k by 1 + change(log g_k)."""
+        own = torch.arange(-self.most, self.most + 1, device=self.log_gain.device).abs()
+        factor = change(self.log_gain)
+        for axis in range(self.space.ndim):
+            factor = factor.index_select(axis, own)
+        like = self.log_gain
+        *outer, inner = (_lowest(side, self.most, like.dtype, like.device) for side in self.places)
+        rows = like.new_ones(1, 1)
+        for one in outer:
+            rows = torch.kron(rows, one)
+        return FewModes(rows, inner, factor.reshape(len(rows), len(inner)), self.parity)
+
+    @torch.no_grad()
     def fit(self, x: Tensor, frequency: float = 0.5) -> Self:
-        """Set g = frequency sqrt(chi), chi that of the fields x: as slow a normal mode, dressed by all others, has
-        this frequency in HMC. The others dress it only while they are faster: the nearer the frequency comes to theirs,
-        the more it feels the bare force.
+        """Set g_k = max(1, frequency sqrt(G_k)), G_k the mean square of mode k, and of all signs of k, in the fields x:
+        as slow a normal mode, dressed by all others, has this frequency in HMC. The others dress it only while they are
+        faster: the nearer the frequency comes to theirs, the more it feels the bare force.
 
         x         [n, *space.shape], in equilibrium
         Raises    ValueError for a frequency <= 0
         """
         if not 0 < frequency < math.inf:
-            raise ValueError(f"ZeroMode needs a frequency > 0; got {frequency!r}.")
-        chi = self.space.check(x.detach()).flatten(2).mean(2).square().mean() * self.space.volume
-        with torch.no_grad():
-            self.log_gain.copy_(chi.log() / 2 + math.log(frequency))
+            raise ValueError(f"LowModes needs a frequency > 0; got {frequency!r}.")
+        modes = self._scaled(torch.exp)
+        flat = self.space.check(x.detach()).to(self.log_gain).flatten(2)
+        if self.parity is not None:
+            flat = flat[..., (lattice_parity(self.space.lattice) == self.parity).to(x.device)]
+        rows = flat.view(*flat.shape[:2], modes.outer.shape[1], modes.inner.shape[1])
+        G = (modes.outer @ rows @ modes.inner.T).square().mean((0, 1)).view([2 * self.most + 1] * self.space.ndim)
+        for axis in range(self.space.ndim):
+            G = (G + G.flip(axis)).narrow(axis, self.most, self.most + 1) / 2
+        self.log_gain.copy_((frequency * G.sqrt()).clamp(min=1).log())
         return self
 
-    def _scale(self, x: Tensor, log_gain: Tensor) -> Tensor:
-        shift = x.flatten(2).sum(2) * (log_gain.expm1() / self.space.volume)
-        return x + shift.view(*shift.shape, *[1] * self.space.ndim)
+    def _logdet(self, x: Tensor) -> Tensor:
+        copies = self.log_gain.new_full([self.most + 1], 2.0)
+        copies[0] = 1.0
+        total = self.log_gain
+        for _ in range(self.space.ndim):
+            total = copies @ total
+        return (self.space.components * total).expand(len(x))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._scale(self.space.check(x), self.log_gain), (self.space.components * self.log_gain).expand(len(x))
+        return self._scaled(torch.expm1)(self.space.check(x)), self._logdet(x)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self._scale(self.space.check(y), -self.log_gain), (-self.space.components * self.log_gain).expand(len(y))
+        return self._scaled(lambda log: torch.expm1(-log))(self.space.check(y)), -self._logdet(y)
 
     @property
     def linear(self) -> bool:
         return True
 
     def transposed(self, covector: Tensor) -> Tensor:
-        return self._scale(covector, self.log_gain)  # symmetric
+        return self._scaled(torch.expm1)(covector)  # symmetric
 
-    def rebuild(self, space: Space) -> "ZeroMode":
-        return ZeroMode(space)
+    @torch.no_grad()
+    def inverse_mass(self) -> FewModes:
+        return self._scaled(lambda log: torch.expm1(2 * log))
+
+    def rebuild(self, space: Space) -> "LowModes":
+        return LowModes(space, self.most, self.parity)
 
     @classmethod
-    def example(cls) -> "ZeroMode":
-        return ZeroMode(sites((4, 6)), gain=2.0)
+    def example(cls) -> "LowModes":
+        return LowModes(sites((4, 6)), most=1, gain=2.0)
 
 
 class _Modes(torch.autograd.Function):
@@ -190,6 +230,11 @@ class _Modes(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return _Modes.apply(grads[0], ctx.lattice), None  # type: ignore[no-untyped-call]
+
+
+def _lowest(side: int, most: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Modes -most ... most of a side, [2 most + 1, side]."""
+    return _basis(side, dtype, device)[torch.arange(-most, most + 1, device=device) % side]
 
 
 @functools.lru_cache(maxsize=64)

@@ -25,7 +25,7 @@ from flowkit.production.studies.fhmc_phi4 import (
 from flowkit.production.studies.rows import Row, finite
 from flowkit.samplers import HMC
 from flowkit.space import Space
-from flowkit.transforms import Chain, Transform, ZeroMode
+from flowkit.transforms import Chain, LowModes, Transform
 
 LENGTHS = {
     "HMC": (10.0, 15.0, 20.0, 30.0),
@@ -75,7 +75,7 @@ def cost_phi4(
     begin = time.process_time()
     modes, fields = pilot(action, chains, seed, 30 if quick else 100)
     spent = time.process_time() - begin
-    maps: dict[str, Transform] = {"zero mode": ZeroMode(action.space).fit(fields), "Fourier modes": modes}
+    maps: dict[str, Transform] = {"zero mode": LowModes(action.space).fit(fields), "Fourier modes": modes}
     training = dict.fromkeys(maps, spent)
     own = copy.deepcopy(modes)  # trained with the coupling, while "Fourier modes" keep the gains of the pilot run
     flows = {
