@@ -42,7 +42,7 @@ def check_action(action: Action) -> None:
 def check_transform(transform: Transform) -> None:
     # A bigger lattice has momenta between those of the smaller one: the log-gain of a spectrum is no sum over sites.
     local = not isinstance(transform, (FourierScale, LowModes))
-    testing.check_transform(transform, local=local, periodic=not isinstance(transform, FourierModes))
+    testing.check_transform(transform, local=local, periodic=not isinstance(transform, (FourierModes, LowModes)))
 
 
 def check_update(update: LinkUpdate) -> None:

@@ -25,6 +25,8 @@ class FewModes(NamedTuple):
     """e_k, orthonormal on the places of all axes but the last, [K, rows]."""
     inner: Tensor
     """f_l, orthonormal on the places of the last axis, [L, side], or of half of them."""
+    products: Tensor
+    """e_k f_l at all sites, 0 where it does not act, [K L, volume]."""
     factor: Tensor
     """[K, L]"""
     parity: int | None = None
@@ -32,13 +34,9 @@ class FewModes(NamedTuple):
 
     def __call__(self, x: Tensor) -> Tensor:
         """C x of fields [batch, components, *lattice]."""
-        flat, part = x.flatten(2), x
-        where = None if self.parity is None else sublattice(tuple(x.shape[2:]), self.parity, x.device).active
-        if where is not None:
-            part = flat.index_select(2, where)
-        rows = part.reshape(*x.shape[:2], self.outer.shape[1], self.inner.shape[1])
-        more = (self.outer.T @ ((self.outer @ rows @ self.inner.T) * self.factor) @ self.inner).flatten(2)
-        return (flat + more if where is None else flat.index_add(2, where, more)).view(x.shape)
+        flat = x.reshape(-1, self.products.shape[1])
+        modes = (flat @ self.products.T) * self.factor.flatten()
+        return torch.addmm(flat, modes, self.products).view(x.shape)
 
 
 def native(x: Tensor) -> bool:

@@ -14,14 +14,20 @@ typedef struct {
     const double *ratio; /* of (W - log_z) / J^2, [2, DEGREE + 1] */
 } Theory;
 
-INLINE double log_partition(const Theory *s, double J) {
-    const double t = J * J, *top = s->ratio, *bottom = top + DEGREE + 1;
-    double N = top[0], D = bottom[0];
-    UNROLL for (int i = 1; i <= DEGREE; i++) {
-        N = N * t + top[i];
-        D = D * t + bottom[i];
+/* W(J) of one number after another, which the compiler makes vectors of; as precise as J. */
+INLINE void log_partition(const Theory *s, const REAL *J, int64_t count, REAL *W) {
+    REAL top[DEGREE + 1], bottom[DEGREE + 1];
+    const REAL zero = (REAL)s->log_z;
+    for (int i = 0; i <= DEGREE; i++) top[i] = (REAL)s->ratio[i], bottom[i] = (REAL)s->ratio[DEGREE + 1 + i];
+    for (int64_t j = 0; j < count; j++) {
+        const REAL t = J[j] * J[j];
+        REAL N = top[0], D = bottom[0];
+        UNROLL for (int i = 1; i <= DEGREE; i++) {
+            N = N * t + top[i];
+            D = D * t + bottom[i];
+        }
+        W[j] = zero + t * N / D;
     }
-    return s->log_z + t * N / D;
 }
 
 /* h times the sum of the neighbours of each active site in row r, one after another. */
@@ -43,59 +49,71 @@ INLINE void source(const Theory *s, const REAL *x, int64_t r, REAL *J) {
 void NAME(action)(const REAL *z, const int64_t *around, const int64_t *first, const double *ratio, double *out,
                   int64_t fields, int64_t rows, int64_t n, int64_t outer, double h, double a, double g, double log_z) {
     const Theory theory = {around, first, rows, n, outer, h, a, g, log_z, ratio}, *s = &theory;
+    const REAL square = (REAL)a, quartic = (REAL)g;
 #pragma omp parallel for schedule(static) if (fields * rows * n > 16384)
     for (int64_t f = 0; f < fields; f++) {
         const REAL *field = z + f * rows * n;
-        REAL J[n / 2];
+        REAL J[n / 2], part[n / 2];
         double total = 0;
         for (int64_t r = 0; r < rows; r++) {
             const REAL *row = field + r * n, *active = row + first[r], *frozen = row + 1 - first[r];
             source(s, field, r, J);
-            double part = 0;
+            log_partition(s, J, n / 2, part);
             for (int64_t i = 0; i < n / 2; i++) {
-                const double own = active[2 * i], x = frozen[2 * i], square = x * x;
-                part += own * own / 2 + square * (a + g * square) - log_partition(s, J[i]);
+                const REAL own = active[2 * i], x = frozen[2 * i], two = x * x;
+                part[i] = own * own / 2 + two * (square + quartic * two) - part[i];
             }
-            total += part;
+            for (int64_t i = 0; i < n / 2; i++) total += part[i];
         }
         out[f] = total;
     }
 }
 
-INLINE REAL hermite(const REAL *c, REAL u0, REAL u1, REAL w0, REAL w1) {
-    return u0 * (w0 * c[0] + w1 * c[2]) + u1 * (w0 * c[1] + w1 * c[3]);
-}
+typedef REAL Four __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
-/* x = X(z, J) at the active sites; table [count_z, count_J, 4], z from -widest on, J from 0 on, `per` places a unit. */
-void NAME(quantile)(const REAL *z, const int64_t *around, const int64_t *first, const REAL *table, REAL *out,
-                    int64_t fields, int64_t rows, int64_t n, int64_t outer, int64_t count_z, int64_t count_J, double h,
-                    double widest, double per) {
-    const Theory theory = {around, first, rows, n, outer, h, 0, 0, 0, 0}, *s = &theory;
+/* Weights of value, two slopes and mixed derivative at one corner: a, b of the first variable, c, d of the second. */
+#define AT(place, a, b, c, d) (*(const Four *)(place) * (Four){a * c, b * c, a * d, b * d})
+
+/* x = X(z, J) at the active sites, and log|det dx/dz|; table [count_z, count_J, 4], z from -widest on, J from 0 on, `per`
+   places a unit. */
+void NAME(quantile)(const REAL *z, const int64_t *around, const int64_t *first, const double *ratio, const REAL *table,
+                    REAL *out, double *logdet, int64_t fields, int64_t rows, int64_t n, int64_t outer, int64_t count_z,
+                    int64_t count_J, double h, double a, double g, double log_z, double widest, double per) {
+    const Theory theory = {around, first, rows, n, outer, h, a, g, log_z, ratio}, *s = &theory;
+    const REAL square = (REAL)a, quartic = (REAL)g, half_log = (REAL)0.91893853320467274178; /* log(2 pi) / 2 */
     const REAL wide = (REAL)widest, scale = (REAL)per, most_z = (REAL)(count_z - 2), most_J = (REAL)(count_J - 2);
 #pragma omp parallel for schedule(static) if (fields * rows * n > 16384)
     for (int64_t f = 0; f < fields; f++) {
         const REAL *field = z + f * rows * n;
-        REAL J[n / 2];
+        REAL J[n / 2], part[n / 2];
+        double total = 0;
         for (int64_t r = 0; r < rows; r++) {
-            const REAL *from = field + r * n;
-            REAL *to = out + (f * rows + r) * n;
+            const REAL *from = field + r * n + first[r];
+            REAL *to = out + (f * rows + r) * n + first[r];
             source(s, field, r, J);
+            log_partition(s, J, n / 2, part);
             for (int64_t i = 0; i < n / 2; i++) {
-                const int64_t j = first[r] + 2 * i, other = 1 - first[r] + 2 * i;
                 const REAL sign = J[i] < 0 ? -1 : 1;
-                REAL u = (sign * from[j] + wide) * scale, w = sign * J[i] * scale;
-                const REAL iu = u > 0 ? (u < most_z ? u : most_z) : 0, iw = w < most_J ? w : most_J;
-                const int64_t p = (int64_t)iu, q = (int64_t)iw;
+                REAL u = (sign * from[2 * i] + wide) * scale, w = sign * J[i] * scale;
+                const REAL low = u < most_z ? u : most_z, near = w < most_J ? w : most_J;
+                const int32_t p = (int32_t)(low > 0 ? low : 0), q = (int32_t)near;
                 u -= (REAL)p, w -= (REAL)q;
                 w = w < 1 ? w : 1;
+                const REAL v = 1 - u, y = 1 - w, u0 = (1 + 2 * u) * v * v, u1 = u * v * v, u2 = 1 - u0, u3 = -u * u * v,
+                           w0 = (1 + 2 * w) * y * y, w1 = w * y * y, w2 = 1 - w0, w3 = -w * w * y;
                 const REAL *c = table + 4 * (p * count_J + q), *d = c + 4 * count_J;
-                const REAL v = 1 - u, y = 1 - w, u0 = (1 + 2 * u) * v * v, u1 = u * v * v, u2 = u * u * (3 - 2 * u),
-                           u3 = -u * u * v, w0 = (1 + 2 * w) * y * y, w1 = w * y * y, w2 = w * w * (3 - 2 * w),
-                           w3 = -w * w * y;
-                to[j] = sign * (hermite(c, u0, u1, w0, w1) + hermite(c + 4, u0, u1, w2, w3) +
-                                hermite(d, u2, u3, w0, w1) + hermite(d + 4, u2, u3, w2, w3));
+                const Four sum = AT(c, u0, u1, w0, w1) + AT(c + 4, u0, u1, w2, w3) + AT(d, u2, u3, w0, w1) +
+                                 AT(d + 4, u2, u3, w2, w3);
+                to[2 * i] = sign * (sum[0] + sum[1] + sum[2] + sum[3]);
+            }
+            for (int64_t i = 0; i < n / 2; i++) {
+                const int64_t other = 2 * i + 1 - 2 * first[r];
+                const REAL own = from[2 * i], x = to[2 * i], two = x * x;
+                part[i] += two * (square + quartic * two) - J[i] * x - own * own / 2 - half_log;
                 to[other] = from[other];
             }
+            for (int64_t i = 0; i < n / 2; i++) total += part[i];
         }
+        logdet[f] = total;
     }
 }

@@ -300,22 +300,24 @@ def neighbours(x: Tensor) -> Tensor:
     return scalar_force(x, 1.0, 0.0, 0.0)
 
 
-def quantile(z: Tensor, site: Site, moves: int) -> Tensor:
-    """x = X(z, J) at the active sites and z at the others, by the C kernel: float32, no graph."""
+def quantile(z: Tensor, site: Site, moves: int) -> tuple[Tensor, Tensor]:
+    """x = X(z, J) at the active sites and z at the others, and log|det dx/dz|, [batch], by the C kernel, from the table."""
     lattice = tuple(z.shape[2:])
     where, table = sublattice(lattice, moves, z.device), _table(site.couplings, z.dtype, z.device)
     z, out = plain(z), torch.empty_like(z, memory_format=torch.contiguous_format)
+    logdet = z.new_empty(z.shape[:2], dtype=torch.float64)
     around = outer_rows(lattice, _unit_steps(len(lattice)))
     sizes = z.shape[0] * z.shape[1], len(where.first), lattice[-1], 2 * (len(lattice) - 1), *table.shape[:2]
-    pointers = [t.data_ptr() for t in (z, around, where.first, table, out)]
-    _function("quantile", z.dtype)(*pointers, *sizes, site.couplings[0], WIDEST, 1 / SPACING)
-    return out
+    pointers = [t.data_ptr() for t in (z, around, where.first, site.log_ratio, table, out, logdet)]
+    numbers = site.couplings[0], site.a, site.g, site.log_z, WIDEST, 1 / SPACING
+    _function("quantile", z.dtype)(*pointers, *sizes, *numbers)
+    return out, logdet.sum(1).to(z.dtype)
 
 
 @functools.cache
 def _function(name: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
     function: ctypes._NamedFuncPointer = getattr(library("site_conditional"), f"{name}_{REALS[dtype]}")
-    whole, real = {"action": (4, 4), "quantile": (6, 3)}[name]
-    function.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * whole + [ctypes.c_double] * real
+    pointers, whole, real = {"action": (5, 4, 4), "quantile": (7, 6, 6)}[name]
+    function.argtypes = [ctypes.c_void_p] * pointers + [ctypes.c_int64] * whole + [ctypes.c_double] * real
     function.restype = None
     return function

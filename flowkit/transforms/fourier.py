@@ -123,7 +123,7 @@ class FourierModes(FourierScale):
 
 
 class LowModes(Transform):
-    """y = x + sum_k (g_k - 1) e_k <e_k, x>, the modes with |k_mu| <= most in each component alone scaled: e_k are those of
+    """y = x + sum_k (g_k - 1) e_k <e_k, x>: the modes with |k_mu| <= most of each component alone are scaled, e_k are those of
     FourierModes, g_k = g(|k_1|, |k_2|, ...), logdet = sum_k log g_k. HMC in x moves them g_k times as fast, for two sums
     over the lattice a mode and a force; most = 0 is the magnetisation alone.
 
@@ -141,9 +141,9 @@ class LowModes(Transform):
             raise ValueError(f"LowModes needs sites and a gain > 0; got {space} and {gain}.")
         if parity not in (None, 0, 1) or (parity is not None and any(side % 2 for side in space.lattice)):
             raise ValueError(f"LowModes acts on all sites or, of even sides, on parity 0 or 1; got {space}, {parity!r}.")
-        self.places = space.lattice if parity is None else (*space.lattice[:-1], space.lattice[-1] // 2)
-        if not isinstance(most, int) or not 0 <= 2 * most < min(self.places):
-            raise ValueError(f"LowModes on {format_lattice(self.places)} places needs 0 <= 2 most < sides; got {most!r}.")
+        places = space.lattice if parity is None else (*space.lattice[:-1], space.lattice[-1] // 2)
+        if not isinstance(most, int) or not 0 <= 2 * most < min(places):
+            raise ValueError(f"LowModes on {format_lattice(places)} places needs 0 <= 2 most < sides; got {most!r}.")
         self.most, self.parity = most, parity
         self.log_gain = nn.Parameter(torch.full([most + 1] * space.ndim, math.log(gain)))
 
@@ -153,12 +153,8 @@ class LowModes(Transform):
         factor = change(self.log_gain)
         for axis in range(self.space.ndim):
             factor = factor.index_select(axis, own)
-        like = self.log_gain
-        *outer, inner = (_lowest(side, self.most, like.dtype, like.device) for side in self.places)
-        rows = like.new_ones(1, 1)
-        for one in outer:
-            rows = torch.kron(rows, one)
-        return FewModes(rows, inner, factor.reshape(len(rows), len(inner)), self.parity)
+        modes = _low_modes(self.space.lattice, self.most, self.parity, factor.dtype, factor.device)
+        return FewModes(*modes, factor.reshape(len(modes[0]), len(modes[1])), self.parity)
 
     @torch.no_grad()
     def fit(self, x: Tensor, frequency: float = 0.5) -> Self:
@@ -171,12 +167,8 @@ class LowModes(Transform):
         """
         if not 0 < frequency < math.inf:
             raise ValueError(f"LowModes needs a frequency > 0; got {frequency!r}.")
-        modes = self._scaled(torch.exp)
         flat = self.space.check(x.detach()).to(self.log_gain).flatten(2)
-        if self.parity is not None:
-            flat = flat[..., (lattice_parity(self.space.lattice) == self.parity).to(x.device)]
-        rows = flat.view(*flat.shape[:2], modes.outer.shape[1], modes.inner.shape[1])
-        G = (modes.outer @ rows @ modes.inner.T).square().mean((0, 1)).view([2 * self.most + 1] * self.space.ndim)
+        G = (flat @ self._scaled(torch.exp).products.T).square().mean((0, 1)).view([2 * self.most + 1] * self.space.ndim)
         for axis in range(self.space.ndim):
             G = (G + G.flip(axis)).narrow(axis, self.most, self.most + 1) / 2
         self.log_gain.copy_((frequency * G.sqrt()).clamp(min=1).log())
@@ -232,9 +224,25 @@ class _Modes(torch.autograd.Function):
         return _Modes.apply(grads[0], ctx.lattice), None  # type: ignore[no-untyped-call]
 
 
-def _lowest(side: int, most: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Modes -most ... most of a side, [2 most + 1, side]."""
-    return _basis(side, dtype, device)[torch.arange(-most, most + 1, device=device) % side]
+@functools.lru_cache(maxsize=64)
+def _low_modes(
+    lattice: tuple[int, ...], most: int, parity: int | None, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Modes -most ... most of each axis, those of all axes but the last in one, [K, rows], of the last one, [L, places],
+    and their products at all sites, [K L, volume].
+    """
+    with torch.inference_mode(False):
+        own = torch.arange(-most, most + 1, device=device)
+        outer = torch.ones(1, 1, dtype=dtype, device=device)
+        for side in lattice[:-1]:
+            outer = torch.kron(outer, _basis(side, dtype, device)[own % side])
+        places = lattice[-1] if parity is None else lattice[-1] // 2
+        inner = _basis(places, dtype, device)[own % places]
+        products = torch.kron(outer, inner)
+        if parity is not None:
+            acts = (lattice_parity(lattice) == parity).to(device)
+            products = products.new_zeros(len(products), len(acts)).masked_scatter(acts, products)
+        return outer, inner, products
 
 
 @functools.lru_cache(maxsize=64)
