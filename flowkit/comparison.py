@@ -34,6 +34,7 @@ def compare(
     configurations: int = 10_000,
     chains: int = 16,
     thermalise: int = 100,
+    every: int = 1,
     rng: torch.Generator | int | None = None,
     start: Mapping[str, Tensor] | None = None,
     max_bad: float = 0.01,
@@ -50,6 +51,8 @@ def compare(
                       together; without `error` it is spent to the end
     training          name -> seconds spent on it before, shared by `configurations` independent configurations
     start             name -> [chains, *space.shape], as `run`; by default the sampler's own
+    every             steps of a sampler from one measurement to the next; tau_int is in steps all the same. Where it is long
+                      nothing is lost, and a pullback makes its fields that much less often
     clock             what counts as seconds; time.process_time on a machine that others use too
     others            as `run`
     Raises            ValueError for no sampler or observable, samplers of different theories, names that do not fit, a
@@ -63,7 +66,7 @@ def compare(
     runners = []
     for name, sampler in samplers.items():
         seed = int(torch.randint(2**62, (), generator=source, device=source.device))
-        walk = Walk(sampler, seed, chains=chains, start=(start or {}).get(name))
+        walk = Walk(sampler, seed, chains=chains, every=every, start=(start or {}).get(name))
         runners.append(_Runner(name, walk, observables, clock, max_bad))
     theories = {repr(r.walk.action): r.name for r in runners if r.walk.action is not None}
     if len(theories) > 1:
@@ -143,15 +146,15 @@ class _Runner:
         return forces
 
     def steps_left(self, seconds: float, forces: int | None) -> int:
-        """How many more steps the budget allows, as far as it can be told."""
+        """How many more stored steps the budget allows, as far as it can be told."""
         if self.seconds >= seconds:
             return 0
         if forces is None or self.forces is None:
             return SLICE
-        return forces // (self.forces * self.walk.chains) - self.steps
+        return forces // (self.forces * self.walk.every * self.walk.chains) - self.steps
 
     def advance(self, steps: int) -> None:
-        """So many steps; the clock runs while the sampler works, not while its fields are measured."""
+        """So many stored steps; the clock runs while the sampler works, not while its fields are measured."""
         columns = Columns(steps, self.walk.chains, self.observables, self.walk.space)
         for i in range(steps):
             before = self._now()
@@ -170,7 +173,7 @@ class _Runner:
         """What was measured so far."""
         self.walk.check(self.steps, self.steps, self.max_bad)
         series = {name: torch.cat([part[name] for part in self._slices]) for name in self._slices[0]}
-        about = {"sampler": self.walk.sampler.describe(), "seed": self.walk.seed, "n": self.steps, "every": 1}
+        about = {"sampler": self.walk.sampler.describe(), "seed": self.walk.seed, "n": self.steps, "every": self.walk.every}
         return Ensemble(self.walk.space, None, series, action=self.walk.action, provenance=about)
 
     def reached(self, targets: Mapping[str, float]) -> bool:
@@ -186,7 +189,7 @@ class _Runner:
         for o in self.observables:
             estimate = ensemble.mean(o)
             tau, error, bound = _tau(ensemble.history(o), estimate)
-            found.append((o.name, estimate, tau, error, bound))
+            found.append((o.name, estimate, tau * self.walk.every, error * self.walk.every, bound))
         frozen = [name for name, *_, bound in found if bound]
         shared = f"{', '.join(frozen)} has no estimate of tau_int: this value may hold for a part of the theory alone"
         return [
@@ -198,10 +201,10 @@ class _Runner:
                 tau_int_error=error,
                 bound=bound,
                 acceptance=float(ensemble.series["accept"].mean()),
-                steps=self.steps,
+                steps=self.steps * self.walk.every,
                 chains=self.walk.chains,
                 forces=self.forces,
-                seconds=self.seconds / (self.steps * self.walk.chains),
+                seconds=self.seconds / (self.steps * self.walk.every * self.walk.chains),
                 training=training,
                 configurations=configurations,
                 target=targets.get(name),

@@ -28,8 +28,21 @@ typedef struct {
     int64_t M, m, pad;
 } Modes;
 
-/* v += step F(x), or F(x) alone to v; the compiler knows `outer` in one to three dimensions. */
-INLINE void kick_in(const Lattice *l, const REAL *x, REAL *v, const REAL step, const int alone, const int64_t outer) {
+INLINE void drift_row(const Lattice *l, REAL *row, const REAL *v, const REAL step) {
+    const int64_t n = l->n;
+    for (int64_t j = 0; j < n; j += WIDE) set(row + j, get(row + j) + step * get(v + j));
+    row[-1] = row[n - 1];
+    row[n] = row[0];
+}
+
+static void NAME(drift)(const Lattice *l, REAL *x, const REAL *v, const REAL step) {
+    for (int64_t r = 0; r < l->rows; r++) drift_row(l, x + r * l->stride, v + r * l->stride, step);
+}
+
+/* v += kick F(x), then x += drift v, or F(x) alone to v; the compiler knows that `outer` is 2 in two dimensions. There a
+   row is moved as soon as the force on its neighbours is known; the first one, which the last one feels, at the end. */
+INLINE void kick_in(const Lattice *l, REAL *x, REAL *v, const REAL kick, const REAL drift, const int alone,
+                    const int64_t outer) {
     const int64_t rows = l->rows, n = l->n, stride = l->stride, *around = l->around;
     const REAL hop = l->hop, linear = l->linear, cubic = l->cubic;
     for (int64_t r = 0; r < rows; r++) {
@@ -41,9 +54,14 @@ INLINE void kick_in(const Lattice *l, const REAL *x, REAL *v, const REAL step, c
             Vector sum = get(row + j - 1) + get(row + j + 1);
             UNROLL for (int64_t k = 0; k < outer; k++) sum += get(beside[k] + j);
             const Vector force = hop * sum - here * (linear + cubic * here * here);
-            set(to + j, alone ? force : get(to + j) + step * force);
+            set(to + j, alone ? force : get(to + j) + kick * force);
         }
+        if (!alone && outer == 2 && r > 1) drift_row(l, x + (r - 1) * stride, v + (r - 1) * stride, drift);
     }
+    if (alone) return;
+    for (int64_t r = 0; r < rows; r++)
+        if (outer != 2 || r == 0 || r == rows - 1) drift_row(l, x + r * stride, v + r * stride, drift);
+    if (rows > 1) x[stride - 1] = x[stride + n - 1]; /* lost when the first row was moved after the second */
 }
 
 #define DEGREE (IS_FLOAT ? 3 : 6)
@@ -61,7 +79,7 @@ INLINE Vector mean(const Vector s, const REAL *ratio) {
 
 /* The same with the sites of one parity integrated out: F = sum_y h <phi_y> - 2 a x - 4 g x^3, <phi_y> given the
    neighbours of y, of which there are two in its row. `means` is laid out as x. */
-INLINE void kick_out(const Lattice *l, const REAL *x, REAL *v, REAL *means, const REAL step, const int alone,
+INLINE void kick_out(const Lattice *l, REAL *x, REAL *v, REAL *means, const REAL kick, const REAL drift, const int alone,
                      const int64_t outer) {
     const int64_t rows = l->rows, n = l->n, stride = l->stride, *around = l->around;
     const REAL linear = l->linear, cubic = l->cubic;
@@ -81,37 +99,33 @@ INLINE void kick_out(const Lattice *l, const REAL *x, REAL *v, REAL *means, cons
     }
     for (int64_t r = 0; r < rows; r++) {
         const REAL *row = means + r * stride, *second = row - 1 + 2 * l->shift[r], *beside[outer + 1];
-        REAL *to = v + r * stride;
+        REAL *to = v + r * stride, *own = x + r * stride;
         for (int64_t k = 0; k < outer; k++) beside[k] = means + around[k * rows + r] * stride;
         for (int64_t j = 0; j < n; j += WIDE) {
-            const Vector here = get(x + r * stride + j);
+            const Vector here = get(own + j);
             Vector sum = get(row + j) + get(second + j);
             UNROLL for (int64_t k = 0; k < outer; k++) sum += get(beside[k] + j);
             const Vector force = sum - here * (linear + cubic * here * here);
-            set(to + j, alone ? force : get(to + j) + step * force);
+            const Vector speed = alone ? force : get(to + j) + kick * force;
+            set(to + j, speed);
+            if (!alone) set(own + j, here + drift * speed);
+        }
+        if (!alone) {
+            own[-1] = own[n - 1];
+            own[n] = own[0];
         }
     }
 }
 
-INLINE void kick(const Lattice *l, const REAL *x, REAL *v, REAL *means, REAL step, const int alone) {
+INLINE void kick(const Lattice *l, REAL *x, REAL *v, REAL *means, REAL kick, REAL drift, const int alone) {
     if (l->shift && l->outer == 2)
-        kick_out(l, x, v, means, step, alone, 2);
+        kick_out(l, x, v, means, kick, drift, alone, 2);
     else if (l->shift)
-        kick_out(l, x, v, means, step, alone, l->outer);
+        kick_out(l, x, v, means, kick, drift, alone, l->outer);
     else if (l->outer == 2)
-        kick_in(l, x, v, step, alone, 2);
+        kick_in(l, x, v, kick, drift, alone, 2);
     else
-        kick_in(l, x, v, step, alone, l->outer);
-}
-
-static void NAME(drift)(const Lattice *l, REAL *x, const REAL *v, const REAL step) {
-    const int64_t rows = l->rows, n = l->n, stride = l->stride;
-    for (int64_t r = 0; r < rows; r++) {
-        REAL *row = x + r * stride;
-        for (int64_t j = 0; j < n; j += WIDE) set(row + j, get(row + j) + step * get(v + r * stride + j));
-        row[-1] = row[n - 1];
-        row[n] = row[0];
-    }
+        kick_in(l, x, v, kick, drift, alone, l->outer);
 }
 
 #define EACH UNROLL for (int k = 0; k < w; k++)
@@ -256,14 +270,14 @@ void NAME(trajectory)(REAL *x, REAL *v, const int64_t *around, const double *dri
             }
             NAME(drift)(l, X, V, (REAL)(drifts[0] * step));
             for (int64_t i = 0; i < count; i++) {
-                const REAL push = (REAL)(kicks[i] * step);
+                const REAL push = (REAL)(kicks[i] * step), move = (REAL)(drifts[i + 1] * step);
                 if (M) {
-                    kick(l, X, F, means, 0, 1);
+                    kick(l, X, F, means, 0, 0, 1);
                     NAME(kick_modes)(l, &modes, F, V, scratch, push);
+                    NAME(drift)(l, X, V, move);
                 } else {
-                    kick(l, X, V, means, push, 0);
+                    kick(l, X, V, means, push, move, 0);
                 }
-                NAME(drift)(l, X, V, (REAL)(drifts[i + 1] * step));
             }
             for (int64_t r = 0; r < rows; r++) {
                 const int64_t at = (field * rows + r) * side + (shift ? shift[r] : 0);

@@ -1,6 +1,5 @@
 """What an independent configuration of phi^4 costs under HMC and HMC in other variables, also at tuned lengths."""
 
-import copy
 import math
 import time
 from collections.abc import Mapping
@@ -8,34 +7,26 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from flowkit.actions import Action, ScalarAction
 from flowkit.comparison import compare
 from flowkit.costs import Comparison, Cost
-from flowkit.flow import Flow
+from flowkit.ensemble import run as chains_of
 from flowkit.observables import Observable, magnetization, phi_squared
-from flowkit.priors import Normal
-from flowkit.production.studies.fhmc_phi4 import (
-    TARGET,
-    couplings,
-    four_configurations,
-    one_configuration,
-    pilot,
-    theory,
-    train,
-)
+from flowkit.production.studies.fhmc_phi4 import TARGET, theory
 from flowkit.production.studies.rows import Row, finite
 from flowkit.samplers import HMC
 from flowkit.space import Space
-from flowkit.transforms import Chain, LowModes, Transform
+from flowkit.transforms import LowModes, SiteConditional, Transform
 
 LENGTHS = {
     "HMC": (10.0, 15.0, 20.0, 30.0),
-    "zero mode": (1.0, 1.5, 2.0, 3.0),
-    "Fourier modes": (1.5, 3.0, 5.0),
-    "Fourier modes and coupling": (1.5, 3.0),
-    "one configuration": (5.0, 10.0),
-    "four configurations": (5.0, 10.0),
+    "zero mode": (3.0, 6.0, 10.0, 15.0),
+    "exact conditional": (5.0, 8.0, 12.0, 18.0),
+    "exact conditional and zero mode": (3.0, 5.0, 8.0, 12.0),
 }
-"""Lengths that are tried on 40x40: from short runs for HMC, the zero mode and Fourier modes, guesses else."""
+"""Lengths that are tried on 40x40, around the best of short runs."""
+EVERY = {"length 1": 10, "best length": 4}
+"""Trajectories from one measurement to the next, a small part of tau_int for all samplers."""
 
 
 def _lowest(space: Space, x: Tensor) -> Tensor:
@@ -55,69 +46,86 @@ def cost_phi4(
     side: int = 40,
     configurations: int = 100_000,
     chains: int = 64,
-    kernel: int = 3,
-    steps: int = 600,
-    names: tuple[str, ...] = ("zero mode", "Fourier modes", "Fourier modes and coupling", "four configurations"),
-    seconds: tuple[float, float, float] = (45.0, 4.0, 14.0),
+    names: tuple[str, ...] = ("zero mode", "exact conditional", "exact conditional and zero mode"),
+    seconds: tuple[float, float, float] = (60.0, 8.0, 45.0),
     seed: int = 1,
 ) -> list[Row]:
     """CPU seconds per independent configuration, 2 tau_int times those of a trajectory of one chain, in the worst of
-    the magnetisation, the lowest mode with p != 0 and phi^2. HMC in other variables bears its pilot run and training,
-    divided by `configurations`; to thermalise plain HMC costs nothing here. Samplers run in turns.
+    the magnetisation, the lowest mode with p != 0 and phi^2. HMC in other variables bears the run that its gains are
+    fitted to and the tables of its map, divided by `configurations`; to thermalise plain HMC costs nothing here.
+    Samplers run in turns, trajectories of all of them in one call of a C kernel.
 
-    names     of the other variables, out of LENGTHS
+    names     of the other variables, out of LENGTHS: the zero mode scaled, the sites of one parity from their exact
+              conditional distribution, so that HMC moves the others alone, or both
     seconds   for each sampler: at length 1, for each length that is tried, and at the best of them
     """
     if quick:
-        side, chains, steps, seconds = 12, 16, 20, (0.2, 0.05, 0.2)
-        names = ("zero mode", "Fourier modes and coupling")
+        side, chains, seconds = 12, 16, (0.2, 0.05, 0.2)
+        names = ("zero mode", "exact conditional and zero mode")
     action = theory(side)
-    begin = time.process_time()
-    modes, fields = pilot(action, chains, seed, 30 if quick else 100)
-    spent = time.process_time() - begin
-    maps: dict[str, Transform] = {"zero mode": LowModes(action.space).fit(fields), "Fourier modes": modes}
-    training = dict.fromkeys(maps, spent)
-    own = copy.deepcopy(modes)  # trained with the coupling, while "Fourier modes" keep the gains of the pilot run
-    flows = {
-        "Fourier modes and coupling": Flow(Normal(action.space), Chain(own, *couplings(action.space, kernel))),
-        "one configuration": one_configuration(side, kernel, 2048),
-        "four configurations": four_configurations(side, 1, kernel, 2048),
-    }
-    for name, flow in flows.items():
-        if name not in names:
-            continue
+    fields, spent = _pilot(action, chains, 20 if quick else 300, seed)
+    maps: dict[str, list[Transform]] = {}
+    preparation: dict[str, float] = {}
+    start = {"HMC": fields[-1]}
+    for name in names:
         begin = time.process_time()
-        train(flow, action, steps, 32, seed)
-        maps[name], training[name] = flow.transform, spent + time.process_time() - begin
+        maps[name], start[name] = _maps(name, action, fields)
+        preparation[name] = time.process_time() - begin + (spent if "zero mode" in name else 0.0)
     samplers = {"HMC": HMC(action, target=TARGET)}
-    samplers |= {name: HMC(action.pullback(maps[name]), target=TARGET) for name in names}
-    with torch.no_grad():
-        start = {"HMC": fields} | {name: maps[name].inverse(fields)[0] for name in names}
+    for name, steps in maps.items():
+        pulled: Action = action
+        for step in reversed(steps):
+            pulled = pulled.pullback(step)
+        samplers[name] = HMC(pulled, target=TARGET)
 
-    def run(tried: Mapping[str, HMC], starts: Mapping[str, Tensor], budget: float) -> Comparison:
+    def run(tried: Mapping[str, HMC], starts: Mapping[str, Tensor], budget: float, every: int) -> Comparison:
         return compare(
             tried,
             OBSERVED,
             seconds=budget,
-            training={name: training[name] for name in tried if name in training},
+            training={name: preparation[name] for name in tried if name in preparation},
             configurations=configurations,
             thermalise=10 if quick else 60,
+            every=1 if quick else every,
             rng=seed,
             start=starts,
             max_bad=1.0,  # a trajectory that diverges is rejected
             clock=time.process_time,
         )
 
-    rows: list[Row] = [{"label": f"{side}x{side}, {n}, preparation, seconds", "value": training[n]} for n in names]
-    rows += _rows(f"{side}x{side}, length 1", run(samplers, start, seconds[0]), samplers, quick)
+    rows: list[Row] = [{"label": f"{side}x{side}, {n}, preparation, seconds", "value": preparation[n]} for n in names]
+    first = run(samplers, start, seconds[0], EVERY["length 1"])
+    rows += _rows(f"{side}x{side}, length 1", first, samplers, quick)
     best: dict[str, HMC] = {}
     for name, sampler in samplers.items():
         tried = {f"{length:g}": _of_length(sampler, length) for length in LENGTHS[name][: 1 if quick else None]}
-        costs = run(tried, dict.fromkeys(tried, start[name]), seconds[1])
+        costs = run(tried, dict.fromkeys(tried, start[name]), seconds[1], EVERY["best length"])
         # A bound is no estimate: a length whose chain was too short is taken only where all were.
         found = {one: _worst(costs, one) for one in tried}
         best[name] = tried[min(tried, key=lambda one, found=found: (bool(found[one].bound), found[one].with_training))]  # type: ignore[misc]
-    return rows + _rows(f"{side}x{side}, best length", run(best, start, seconds[2]), best, quick)
+    last = run(best, start, seconds[2], EVERY["best length"])
+    return rows + _rows(f"{side}x{side}, best length", last, best, quick)
+
+
+def _pilot(action: Action, chains: int, steps: int, seed: int) -> tuple[Tensor, float]:
+    """Fields in equilibrium, [n, chains, *space.shape], by plain HMC of a useful length, and CPU seconds."""
+    begin = time.process_time()
+    fields = chains_of(HMC(action, 10.0, randomise=0.2), 20, chains=chains, thermalise=steps, every=5, rng=seed).x
+    assert fields is not None
+    return fields, time.process_time() - begin
+
+
+@torch.no_grad()
+def _maps(name: str, action: ScalarAction, fields: Tensor) -> tuple[list[Transform], Tensor]:
+    """The maps of these variables, first the one that acts first, and the last fields in them."""
+    x, steps = fields.flatten(0, 1), list[Transform]()
+    if "exact conditional" in name:
+        steps.append(SiteConditional(action))
+        x = steps[0].inverse(x)[0]
+    if "zero mode" in name:
+        steps.insert(0, zero := LowModes(action.space, parity=0 if steps else None).fit(x))
+        x = zero.inverse(x)[0]
+    return steps, x[-fields.shape[1] :]
 
 
 def _of_length(sampler: HMC, length: float) -> HMC:
