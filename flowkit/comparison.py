@@ -51,8 +51,8 @@ def compare(
                       together; without `error` it is spent to the end
     training          name -> seconds spent on it before, shared by `configurations` independent configurations
     start             name -> [chains, *space.shape], as `run`; by default the sampler's own
-    every             steps of a sampler from one measurement to the next; tau_int is in steps all the same. Where it is long
-                      nothing is lost, and a pullback makes its fields that much less often
+    every             steps of a sampler from one measurement to the next; tau_int is in steps all the same. Where it is
+                      long nothing is lost, and a pullback makes its fields that much less often
     clock             what counts as seconds; time.process_time on a machine that others use too
     others            as `run`
     Raises            ValueError for no sampler or observable, samplers of different theories, names that do not fit, a
@@ -173,7 +173,12 @@ class _Runner:
         """What was measured so far."""
         self.walk.check(self.steps, self.steps, self.max_bad)
         series = {name: torch.cat([part[name] for part in self._slices]) for name in self._slices[0]}
-        about = {"sampler": self.walk.sampler.describe(), "seed": self.walk.seed, "n": self.steps, "every": self.walk.every}
+        about = {
+            "sampler": self.walk.sampler.describe(),
+            "seed": self.walk.seed,
+            "n": self.steps,
+            "every": self.walk.every,
+        }
         return Ensemble(self.walk.space, None, series, action=self.walk.action, provenance=about)
 
     def reached(self, targets: Mapping[str, float]) -> bool:

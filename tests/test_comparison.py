@@ -90,6 +90,20 @@ def test_costs_of_samplers_whose_autocorrelation_is_known():
     assert found.best(by="forces") == "slow"
 
 
+def test_a_measurement_every_few_steps_gives_the_same_cost():
+    """tau_int, seconds and forces are those of one step; chains of AR(1) with tau_int = 9.5."""
+    clock = Clock()
+    sampler = AR1(0.9, clock, seconds=0.5, forces=3)
+    (cost,) = compare({"AR1": sampler}, [fk.magnetization], seconds=4000, every=4, rng=3, clock=clock).costs
+    assert abs(cost.tau_int - 9.5) < 4 * cost.tau_int_error + 0.2  # a sum over every fourth step is larger by 1 %
+    assert cost.tau_int_error < 2.0
+    assert cost.forces == 3
+    assert cost.steps * 0.5 == clock.time - 100 * 0.5
+    assert cost.seconds == pytest.approx(0.5 / 16)
+    with pytest.raises(ValueError, match="every"):
+        compare({"AR1": sampler}, [fk.magnetization], seconds=1, every=0, clock=clock)
+
+
 def test_training_is_spread_over_the_configurations():
     clock = Clock()
     samplers = {"flow": AR1(0.0, clock, 0.16), "chain": AR1(0.8, clock, 0.16)}

@@ -11,7 +11,7 @@ from flowkit.actions import Action
 from flowkit.kernels import affine_coupling
 from flowkit.kernels.scalar_action import outer_rows, scalar_action, scalar_force
 from flowkit.lattice import join_sublattices, split_sublattices
-from flowkit.production.studies import cost_phi4, fhmc_phi4, trivializing
+from flowkit.production.studies import fhmc_phi4, trivializing
 from flowkit.testing import seeded
 
 F64 = torch.float64
@@ -235,22 +235,6 @@ def test_fourier_modes_of_the_free_field_are_independent():
     S = fk.Phi4(space, m2=0.3, lam=0.0).pullback(modes)
     norm = x.square().flatten(1).sum(1) / 2
     assert torch.allclose(S(x) - norm, (S(x) - norm).mean(), atol=1e-4)
-
-
-def test_modes_that_are_compared_are_not_trained_with_a_coupling(monkeypatch):
-    """Alone they keep the gains of the pilot run."""
-    seen = []
-
-    def stop(samplers, *_, **__):
-        seen.append(samplers)
-        raise LookupError
-
-    monkeypatch.setattr(cost_phi4, "compare", stop)
-    names = ("Fourier modes", "Fourier modes and coupling")
-    with pytest.raises(LookupError):
-        cost_phi4.cost_phi4(side=12, chains=4, steps=3, names=names)
-    alone, together = (seen[0][name].action.transform for name in names)
-    assert not torch.equal(alone.coefficients, together.steps[0].coefficients)
 
 
 def test_zero_mode_of_the_free_field_has_the_frequency_asked_for():

@@ -243,8 +243,8 @@ class Pullback(Action):
         step: float | Tensor,
         mass: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Through a linear map f it is a trajectory of the theory itself with the inverse mass matrix f f^T, which costs a
-        product with it for each force and no map.
+        """Through a linear map f it is a trajectory of the theory itself with the inverse mass matrix f f^T: a product
+        with it for each force, and no map.
         """
         f: Any = self.transform
         if mass is not None or not getattr(f, "linear", False):

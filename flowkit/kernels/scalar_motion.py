@@ -7,7 +7,7 @@ import ctypes
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +15,13 @@ from torch import Tensor
 
 from .native import REALS, kept_on_cpu, library, plain
 from .scalar_action import _unit_steps, outer_rows
-from .site_conditional import Site, site, sublattice
+from .site import Site, site
+from .site_conditional import sublattice
 
 
-class FewModes(NamedTuple):
-    """C x = x + sum_{k,l} factor[k, l] e_k f_l <e_k f_l, x>, for each component: symmetric, and 1 but for a few modes."""
+@dataclass(frozen=True)
+class FewModes:
+    """C x = x + sum_{k,l} factor[k, l] e_k f_l <e_k f_l, x> for each component, symmetric and 1 but for a few modes."""
 
     outer: Tensor
     """e_k, orthonormal on the places of all axes but the last, [K, rows]."""
@@ -70,15 +72,13 @@ def motion(
     sizes = x.shape[0] * x.shape[1], math.prod(lattice[:-1]), lattice[-1], 2 * (len(lattice) - 1), len(kicks)
     frozen = None if out is None else sublattice(lattice, 1 - out[1], x.device).first
     ratio = None if out is None else _ratio(out[0].couplings, x.dtype)
-    pointers = [
-        None if t is None else t.data_ptr() for t in (x, v, around, *plan, steps, *tables, frozen, ratio)
-    ]
+    pointers = [None if t is None else t.data_ptr() for t in (x, v, around, *plan, steps, *tables, frozen, ratio)]
     _function(x.dtype)(*pointers, *sizes, *((0, 0) if modes is None else modes.factor.shape), *couplings)
     return x, v
 
 
 def _padded(modes: FewModes) -> list[Tensor]:
-    """e [rows, K], f [L, more than side + 1], f [side, more than L], factor [K, more than L], as the kernel reads them."""
+    """e [rows, K], f [L, > side + 1], f [side, >= L] and the factor [K, >= L], padded as the kernel reads them."""
     wide = _wide(modes.inner.dtype)
 
     def up(t: Tensor, least: int) -> Tensor:

@@ -1,5 +1,5 @@
-/* Sites of one parity given the others, REAL = float and double: what site_conditional.py does, with sums over the lattice
-   in the same pass.
+/* Sites of one parity given the others, REAL = float and double: what site.py and site_conditional.py do, the sums
+   over the lattice in the same pass.
 
    A field is `rows` rows of n numbers along the last axis; around[k * rows + r] is the neighbour of row r in one of `outer`
    senses, first[r] where the active sites of row r begin. */

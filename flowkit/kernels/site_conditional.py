@@ -1,248 +1,18 @@
-"""One site of a scalar theory given its neighbours, p(x | J) = exp(-a x^2 - g x^4 + J x) / Z(J), and all its integrals.
+"""The sites of one parity given the others, or integrated out: sums over the lattice of what `site` knows of each.
 
-W(J) = log Z(J) and m(J) = W'(J) are rational functions of J^2, fitted once to quadratures: all zeros of Z are imaginary
-(Newman, Commun. Pure Appl. Math. 27 (1974) 143), so that m / J is a Stieltjes function of J^2, numerators and
-denominators have positive coefficients, and the fits converge as fast as Pade approximants do. The quantile X(z, J),
-F(X | J) = Phi(z) with Phi of a standard normal number, comes from a bicubic table, and to the precision of float64 from
-Newton's method on the logarithm of F. The table is also read by a C kernel, with sums over the lattice in the same pass.
+On a CPU by a C kernel, one pass over memory; elsewhere, or without a compiler, through torch with the same results.
 """
 
 import ctypes
 import functools
-import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .native import REALS, kept_on_cpu, library, plain
+from .native import REALS, library, plain
 from .scalar_action import _unit_steps, outer_rows, scalar_force
-
-LOG_DEGREE, DEGREE, DEGREE_FLOAT = 6, 6, 3
-"""Of the ratios for W, for m, and for m in the single precision of a trajectory, whose action W decides about."""
-WIDEST = 8.0
-"""Of |z| in the table of quantiles; behind it, once in 10^15 draws, the last interval goes on."""
-SPACING = 1 / 16
-NODES = 64
-
-
-class Site(NamedTuple):
-    """Tables of p(x | J) for |J| <= most, which fields of the theory pass with a probability of e^-40 a site."""
-
-    couplings: tuple[float, float, float, int]
-    """(h, a, g, ndim) of the theory."""
-    a: float
-    g: float
-    most: float
-    lowest: float
-    """x below which p(x | J) is less than e^-100."""
-    log_z: float
-    """W(0)"""
-    log_ratio: Tensor
-    """(W(J) - W(0)) / J^2, [2, LOG_DEGREE + 1]."""
-    ratio: Tensor
-    """m(J) / J, [2, DEGREE + 1]."""
-    ratio_float: Tensor
-    """[2, DEGREE_FLOAT + 1]"""
-
-    def log_partition(self, J: Tensor) -> Tensor:
-        """W(J)."""
-        t = J * J
-        return self.log_z + t * quotient(self.log_ratio, t)
-
-    def mean(self, J: Tensor) -> Tensor:
-        """m(J)."""
-        return J * quotient(self.ratio, J * J)
-
-    def log_density(self, x: Tensor, J: Tensor) -> Tensor:
-        """log p(x | J)."""
-        square = x * x
-        return J * x - square * (self.a + self.g * square) - self.log_partition(J)
-
-    def below(self, x: Tensor, J: Tensor) -> tuple[Tensor, Tensor]:
-        """F(x | J) and dF/dJ, by Gauss and Legendre's rule."""
-        nodes, weights = (torch.as_tensor(t, dtype=x.dtype, device=x.device) for t in _legendre())
-        half = (x - self.lowest) / 2
-        at = self.lowest + half[..., None] * (nodes + 1)
-        density = self.log_density(at, J[..., None]).exp() * weights
-        F = half * density.sum(-1)
-        return F, half * (density * at).sum(-1) - self.mean(J) * F
-
-    def polished(self, x: Tensor, z: Tensor, J: Tensor, steps: int) -> Tensor:
-        """X(z, J) from a guess x, by Newton's method with bisection where it leaves the bracket."""
-        up = z > 0
-        x, z, J = (torch.where(up, -t, t) for t in (x, z, J))  # F < 1/2, as its complement would be rounded
-        goal = torch.special.log_ndtr(z)
-        low, high = torch.full_like(x, self.lowest), torch.full_like(x, -self.lowest)
-        for _ in range(steps):
-            F = self.below(x, J)[0]
-            miss = F.log() - goal
-            low, high = torch.where(miss < 0, x, low), torch.where(miss < 0, high, x)
-            new = x - miss * F * (-self.log_density(x, J)).exp()
-            inside = (new >= low) & (new <= high)
-            x = torch.where(inside, new, (low + high) / 2)
-        return torch.where(up, -x, x)
-
-    def normal(self, x: Tensor, J: Tensor) -> Tensor:
-        """z with X(z, J) = x."""
-        up = x > self.mean(J)
-        x, J = (torch.where(up, -t, t) for t in (x, J))
-        z = torch.special.ndtri(self.below(x, J)[0])
-        return torch.where(up, -z, z)
-
-    def quantile(self, z: Tensor, J: Tensor) -> Tensor:
-        """X(z, J), differentiable once."""
-        x: Tensor = _Quantile.apply(z, J, self)  # type: ignore[no-untyped-call]
-        return x
-
-
-def quotient(ratio: Tensor, t: Tensor) -> Tensor:
-    """N(t) / D(t), coefficients [2, degree + 1], the highest first."""
-    top, bottom = (row.tolist() for row in ratio)
-    N, D = torch.full_like(t, top[0]), torch.full_like(t, bottom[0])
-    for n, d in zip(top[1:], bottom[1:], strict=True):
-        N, D = N * t + n, D * t + d
-    return N / D
-
-
-class _Quantile(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, J: Tensor, site: Site) -> Tensor:
-        x = _interpolated(site, z, J)
-        if x.dtype == torch.float64:
-            x = site.polished(x, z, J, 2)
-        ctx.save_for_backward(z, J, x)
-        ctx.site = site
-        return x
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        z, J, x = ctx.saved_tensors
-        of_z, of_J = slopes(ctx.site, x, z, J)
-        return grads[0] * of_z, grads[0] * of_J, None
-
-
-def slopes(site: Site, x: Tensor, z: Tensor, J: Tensor) -> tuple[Tensor, Tensor]:
-    """dX/dz = phi(z) / p(X | J) and dX/dJ = -(dF/dJ) / p(X | J) at x = X(z, J)."""
-    log_p = site.log_density(x, J)
-    up = x > 0  # dF/dJ = 0 at both ends: from the nearer one
-    sign = torch.where(up, -1.0, 1.0).to(x)
-    of_J = -site.below(sign * x, sign * J)[1] * (-log_p).exp()
-    return (-z * z / 2 - math.log(2 * math.pi) / 2 - log_p).exp(), of_J
-
-
-@functools.cache
-def _legendre() -> tuple[np.ndarray, np.ndarray]:
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
-    return nodes, weights
-
-
-@functools.lru_cache(maxsize=32)
-@kept_on_cpu()
-def site(h: float, a: float, g: float, ndim: int) -> Site:
-    """The tables for S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 ].
-
-    Raises    ValueError where exp(-a x^2 - g x^4) or the theory cannot be normalised
-    """
-    if not (g > 0 or a > ndim * abs(h)):
-        raise ValueError(f"A site given its neighbours needs g > 0 or a > {ndim} |h|; got h={h}, a={a} and g={g}.")
-
-    def reach(linear: float, square: float, height: float) -> float:
-        x = 2.0 ** np.arange(-8, 40, 0.02)
-        S = square * x**2 + g * x**4 - linear * x
-        return float(x[(S - min(0.0, S.min()) < height).nonzero()[0][-1] + 1])
-
-    most = max(2 * ndim * abs(h) * reach(0.0, a - ndim * abs(h), 40.0), 1.0)
-    far = reach(most, a, 120.0)
-    x = np.linspace(-far, far, 1601)
-    J = most * np.cos(np.linspace(0, math.pi / 2, 600))[:-1]
-    exponent = np.outer(np.append(J, 0.0), x) - a * x**2 - g * x**4
-    top = exponent.max(1)
-    p = np.exp(exponent - top[:, None])  # the trapezoidal rule converges as fast as the integrand falls off
-    W = np.log(p.sum(1) * (x[1] - x[0])) + top
-    mean = (p @ x / p.sum(1))[:-1]
-    return Site(
-        (h, a, g, ndim),
-        a,
-        g,
-        most,
-        -far,
-        float(W[-1]),
-        _rational((W[:-1] - W[-1]) / J**2, J**2, LOG_DEGREE),
-        _rational(mean / J, J**2, DEGREE),
-        _rational(mean / J, J**2, DEGREE_FLOAT),
-    )
-
-
-def _rational(f: np.ndarray, t: np.ndarray, degree: int) -> Tensor:
-    """N / D with the least relative error, [2, degree + 1], the highest coefficient first and D monic; of as low a
-    degree as 1e-12 needs, and expanded by a factor after it.
-    """
-    cheb, width = np.polynomial.chebyshev, t.max()
-    kept = None
-    for n in range(degree + 1):
-        P, weight = cheb.chebvander(2 * t / width - 1, n), 1 / f
-        for _ in range(8):  # Sanathanan and Koerner, IEEE Trans. Autom. Control 8 (1963) 56
-            A = np.concatenate([P * weight[:, None], -(f * weight)[:, None] * P[:, 1:]], 1)
-            c = np.linalg.lstsq(A, f * weight * P[:, 0], rcond=None)[0]
-            N, D = c[: n + 1], np.append(1.0, c[n + 1 :])
-            weight = 1 / (f * (P @ D))
-        line = np.polynomial.Polynomial([-1, 2 / width])
-        top, bottom = (cheb.Chebyshev(c)(line).convert(kind=np.polynomial.Polynomial).coef[::-1] for c in (N, D))
-        if len(top) < n + 1 or len(bottom) < n + 1 or (top <= 0).any() or (bottom <= 0).any():
-            break
-        kept = np.stack([top, bottom]) / bottom[0]
-        if np.abs((P @ N) / (P @ D) / f - 1).max() < 1e-12:
-            break
-    assert kept is not None  # a constant is positive
-    for _ in range(degree + 1 - kept.shape[1]):
-        kept = np.stack([np.convolve(row, [1.0, width]) for row in kept])
-    return torch.from_numpy(kept.copy())
-
-
-@functools.lru_cache(maxsize=32)
-def _table(couplings: tuple[float, float, float, int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """X, dX/dz, dX/dJ and d^2X/dz dJ in units of the spacing, for |z| <= WIDEST and 0 <= J <= most, [z, J, 4]."""
-    with torch.inference_mode(False), torch.no_grad():
-        s = site(*couplings)
-        z, J = (torch.arange(a, b, dtype=torch.float64, device=device) * SPACING for a, b in _places(s))
-        z, J = torch.meshgrid(z, J, indexing="ij")
-        x = s.polished(s.mean(J), z, J, 16)
-        of_z, of_J = slopes(s, x, z, J)
-        both = of_z * ((2 * s.a * x + 4 * s.g * x**3 - J) * of_J - x + s.mean(J))
-        return torch.stack([x, of_z * SPACING, of_J * SPACING, both * SPACING**2], -1).to(dtype)
-
-
-def _places(site: Site) -> tuple[tuple[int, int], tuple[int, int]]:
-    wide = round(WIDEST / SPACING)
-    return (-wide, wide + 1), (0, math.ceil(site.most / SPACING) + 2)
-
-
-def _interpolated(site: Site, z: Tensor, J: Tensor) -> Tensor:
-    table = _table(site.couplings, z.dtype, z.device)
-    sign = torch.where(J < 0, -1.0, 1.0).to(z)
-    u, w = (sign * z + WIDEST) / SPACING, (sign * J / SPACING)
-    i, k = u.floor().clamp(0, table.shape[0] - 2).long(), w.floor().clamp(0, table.shape[1] - 2).long()
-    u, w = u - i, (w - k).clamp(max=1.0)
-    flat, at = table.flatten(0, 1), i * table.shape[1] + k
-    total = torch.zeros_like(z)
-    for di in (0, 1):
-        for dk in (0, 1):
-            corner = flat[at + di * table.shape[1] + dk]
-            bases = [_hermite(t, d) for t, d in ((u, di), (w, dk))]
-            (u0, u1), (w0, w1) = bases
-            total = total + u0 * (w0 * corner[..., 0] + w1 * corner[..., 2])
-            total = total + u1 * (w0 * corner[..., 1] + w1 * corner[..., 3])
-    return sign * total
-
-
-def _hermite(t: Tensor, end: int) -> tuple[Tensor, Tensor]:
-    """Cubics with value 1, and with slope 1, at t = end and 0 at the other end."""
-    if end:
-        return t * t * (3 - 2 * t), t * t * (t - 1)
-    return (1 + 2 * t) * (1 - t) ** 2, t * (1 - t) ** 2
+from .site import SPACING, WIDEST, Site, table
 
 
 class Sublattice(NamedTuple):
@@ -285,9 +55,8 @@ def action(z: Tensor, site: Site, moves: int) -> Tensor:
     flat = z.flatten(2)
     x, own = flat.index_select(2, where.frozen), flat.index_select(2, where.active)
     square = x * x
-    return (square * (site.a + site.g * square) + own * own / 2 - site.log_partition(source(z, site, where))).flatten(
-        1
-    ).sum(1)
+    terms = square * (site.a + site.g * square) + own * own / 2 - site.log_partition(source(z, site, where))
+    return terms.flatten(1).sum(1)
 
 
 def source(z: Tensor, site: Site, where: Sublattice) -> Tensor:
@@ -301,14 +70,14 @@ def neighbours(x: Tensor) -> Tensor:
 
 
 def quantile(z: Tensor, site: Site, moves: int) -> tuple[Tensor, Tensor]:
-    """x = X(z, J) at the active sites and z at the others, and log|det dx/dz|, [batch], by the C kernel, from the table."""
+    """X(z, J) at the active sites and z at the others, and log|det|, [batch], by the C kernel, from the table."""
     lattice = tuple(z.shape[2:])
-    where, table = sublattice(lattice, moves, z.device), _table(site.couplings, z.dtype, z.device)
+    where, values = sublattice(lattice, moves, z.device), table(site.couplings, z.dtype, z.device)
     z, out = plain(z), torch.empty_like(z, memory_format=torch.contiguous_format)
     logdet = z.new_empty(z.shape[:2], dtype=torch.float64)
     around = outer_rows(lattice, _unit_steps(len(lattice)))
-    sizes = z.shape[0] * z.shape[1], len(where.first), lattice[-1], 2 * (len(lattice) - 1), *table.shape[:2]
-    pointers = [t.data_ptr() for t in (z, around, where.first, site.log_ratio, table, out, logdet)]
+    sizes = z.shape[0] * z.shape[1], len(where.first), lattice[-1], 2 * (len(lattice) - 1), *values.shape[:2]
+    pointers = [t.data_ptr() for t in (z, around, where.first, site.log_ratio, values, out, logdet)]
     numbers = site.couplings[0], site.a, site.g, site.log_z, WIDEST, 1 / SPACING
     _function("quantile", z.dtype)(*pointers, *sizes, *numbers)
     return out, logdet.sum(1).to(z.dtype)

@@ -342,8 +342,8 @@ FIGURES = {
             "flowkit.production.studies.cost_phi4:cost_phi4",
             "Albandea et al., 2302.08408",
             "plain HMC on the same machine",
-            400,
-            "12x12, short training and short chains",
+            600,
+            "12x12, two maps, short chains",
         ),
         Figure(
             "panel-cost",

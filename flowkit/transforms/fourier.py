@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.kernels.scalar_motion import FewModes
-from flowkit.lattice import format_lattice, momentum_squared
-from flowkit.lattice import parity as lattice_parity
+from flowkit.lattice import format_lattice, momentum_squared, parity as lattice_parity
 from flowkit.space import Space, sites
 from flowkit.transforms.base import Transform
 
@@ -123,9 +122,9 @@ class FourierModes(FourierScale):
 
 
 class LowModes(Transform):
-    """y = x + sum_k (g_k - 1) e_k <e_k, x>: the modes with |k_mu| <= most of each component alone are scaled, e_k are those of
-    FourierModes, g_k = g(|k_1|, |k_2|, ...), logdet = sum_k log g_k. HMC in x moves them g_k times as fast, for two sums
-    over the lattice a mode and a force; most = 0 is the magnetisation alone.
+    """y = x + sum_k (g_k - 1) e_k <e_k, x>: of each component the modes with |k_mu| <= most alone are scaled. e_k are
+    those of FourierModes, g_k = g(|k_1|, |k_2|, ...), logdet = sum_k log g_k. HMC in x moves them g_k times as fast,
+    for two sums over the lattice a mode and a force; most = 0 is the magnetisation alone.
 
     Field     sites, [batch, components, *lattice], sides > 2 most
     parity    of the sites that it acts on, 0 or 1, for modes of half of a checkerboard, as `SiteConditional` leaves it,
@@ -140,7 +139,9 @@ class LowModes(Transform):
         if space.kind != "sites" or not 0 < gain < math.inf:
             raise ValueError(f"LowModes needs sites and a gain > 0; got {space} and {gain}.")
         if parity not in (None, 0, 1) or (parity is not None and any(side % 2 for side in space.lattice)):
-            raise ValueError(f"LowModes acts on all sites or, of even sides, on parity 0 or 1; got {space}, {parity!r}.")
+            raise ValueError(
+                f"LowModes acts on all sites or, of even sides, on parity 0 or 1; got {space}, {parity!r}."
+            )
         places = space.lattice if parity is None else (*space.lattice[:-1], space.lattice[-1] // 2)
         if not isinstance(most, int) or not 0 <= 2 * most < min(places):
             raise ValueError(f"LowModes on {format_lattice(places)} places needs 0 <= 2 most < sides; got {most!r}.")
@@ -150,7 +151,7 @@ class LowModes(Transform):
     def _scaled(self, change: Callable[[Tensor], Tensor]) -> FewModes:
         """The map that multiplies mode k by 1 + change(log g_k)."""
         own = torch.arange(-self.most, self.most + 1, device=self.log_gain.device).abs()
-        factor = change(self.log_gain)
+        factor: Tensor = change(self.log_gain)
         for axis in range(self.space.ndim):
             factor = factor.index_select(axis, own)
         modes = _low_modes(self.space.lattice, self.most, self.parity, factor.dtype, factor.device)
@@ -168,7 +169,12 @@ class LowModes(Transform):
         if not 0 < frequency < math.inf:
             raise ValueError(f"LowModes needs a frequency > 0; got {frequency!r}.")
         flat = self.space.check(x.detach()).to(self.log_gain).flatten(2)
-        G = (flat @ self._scaled(torch.exp).products.T).square().mean((0, 1)).view([2 * self.most + 1] * self.space.ndim)
+        G = (
+            (flat @ self._scaled(torch.exp).products.T)
+            .square()
+            .mean((0, 1))
+            .view([2 * self.most + 1] * self.space.ndim)
+        )
         for axis in range(self.space.ndim):
             G = (G + G.flip(axis)).narrow(axis, self.most, self.most + 1) / 2
         self.log_gain.copy_((frequency * G.sqrt()).clamp(min=1).log())
@@ -177,7 +183,7 @@ class LowModes(Transform):
     def _logdet(self, x: Tensor) -> Tensor:
         copies = self.log_gain.new_full([self.most + 1], 2.0)
         copies[0] = 1.0
-        total = self.log_gain
+        total: Tensor = self.log_gain
         for _ in range(self.space.ndim):
             total = copies @ total
         return (self.space.components * total).expand(len(x))
@@ -228,8 +234,8 @@ class _Modes(torch.autograd.Function):
 def _low_modes(
     lattice: tuple[int, ...], most: int, parity: int | None, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Modes -most ... most of each axis, those of all axes but the last in one, [K, rows], of the last one, [L, places],
-    and their products at all sites, [K L, volume].
+    """Modes -most ... most of all axes but the last, [K, rows], and of the last one, [L, places], and their products at
+    all sites, [K L, volume].
     """
     with torch.inference_mode(False):
         own = torch.arange(-most, most + 1, device=device)

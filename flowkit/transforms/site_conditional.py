@@ -9,15 +9,16 @@ from torch import Tensor
 from flowkit.actions import Phi4Hopping, ScalarAction
 from flowkit.actions.base import Action, Pullback
 from flowkit.kernels import scalar_motion, site_conditional
+from flowkit.kernels.site import site
 from flowkit.lattice import parity
 from flowkit.space import Space, sites
 from flowkit.transforms.base import Transform
 
 
 class SiteConditional(Transform):
-    """y_active = X(z; J), F(X | J) = Phi(z), F the distribution function of p(x | J) = exp(-a x^2 - g x^4 + J x) / Z(J),
-    J = h sum of the neighbours' fields, Phi that of a standard normal number; y_frozen = z_frozen. This is what a
-    checkerboard coupling of half of the sites can learn at best: pulled back through it the action is
+    """y_active = X(z; J) with F(X | J) = Phi(z); y_frozen = z_frozen. F is the distribution function of a site given
+    its neighbours, p(x | J) = exp(-a x^2 - g x^4 + J x) / Z(J), J = h sum of the neighbours' fields, and Phi that of a
+    standard normal number. No coupling of a checkerboard can do better; pulled back through it the action is
 
         S'(z) = sum_frozen [ a z^2 + g z^4 ] - sum_active log Z(J) + sum_active [ z^2 + log 2 pi ] / 2 + c volume,
 
@@ -27,7 +28,7 @@ class SiteConditional(Transform):
     Field     sites, [batch, components, *lattice], even sides
     action    of scalar fields, S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 + c ]
     moves     parity of the active sites, 0 or 1
-    Raises    TypeError for another action, ValueError for odd sides, an unknown parity, or a site without a distribution
+    Raises    TypeError for another action, ValueError for odd sides, an unknown parity, or a site that has none
     See       Luescher, 0907.5491, for trivializing maps; Albandea et al., 2302.08408, for couplings of checkerboards
     """
 
@@ -40,7 +41,7 @@ class SiteConditional(Transform):
         parity(action.space.lattice)  # which asks for even sides
         h, a, g, _ = action.coefficients
         self.action, self.moves = action, moves
-        self.site = site_conditional.site(h, a, g, self.space.ndim)
+        self.site = site(h, a, g, self.space.ndim)
 
     def _split(self, x: Tensor) -> tuple[site_conditional.Sublattice, Tensor, Tensor]:
         """Where the active sites are, their fields and J, each [batch, components, volume / 2]."""

@@ -16,7 +16,7 @@ from flowkit.production.studies.fhmc_phi4 import TARGET, theory
 from flowkit.production.studies.rows import Row, finite
 from flowkit.samplers import HMC
 from flowkit.space import Space
-from flowkit.transforms import LowModes, SiteConditional, Transform
+from flowkit.transforms import Chain, LowModes, SiteConditional, Transform
 
 LENGTHS = {
     "HMC": (10.0, 15.0, 20.0, 30.0),
@@ -118,14 +118,16 @@ def _pilot(action: Action, chains: int, steps: int, seed: int) -> tuple[Tensor, 
 @torch.no_grad()
 def _maps(name: str, action: ScalarAction, fields: Tensor) -> tuple[list[Transform], Tensor]:
     """The maps of these variables, first the one that acts first, and the last fields in them."""
-    x, steps = fields.flatten(0, 1), list[Transform]()
+    x, steps = (fields.flatten(0, 1) if "zero mode" in name else fields[-1]), list[Transform]()
     if "exact conditional" in name:
         steps.append(SiteConditional(action))
         x = steps[0].inverse(x)[0]
     if "zero mode" in name:
         steps.insert(0, zero := LowModes(action.space, parity=0 if steps else None).fit(x))
         x = zero.inverse(x)[0]
-    return steps, x[-fields.shape[1] :]
+    z = x[-fields.shape[1] :]
+    Chain(*steps)(z)  # which makes the tables
+    return steps, z
 
 
 def _of_length(sampler: HMC, length: float) -> HMC:
