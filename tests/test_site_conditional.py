@@ -134,7 +134,7 @@ def test_hmc_of_half_of_the_sites_gives_the_theory():
     S = action.pullback(fk.SiteConditional(action))
     S = S.pullback(fk.LowModes(action.space, parity=0, gain=1.5))
     observed = [fk.phi_squared, fk.susceptibility]
-    chain = fk.run(fk.HMC(S, randomise=0.3), 1000, chains=64, thermalise=100, rng=5, observe=observed, keep=False)
+    chain = fk.run(fk.HMC(S, randomise=0.3), 400, chains=128, thermalise=100, rng=5, observe=observed, keep=False)
     for o in observed:
         mean, truth = chain.mean(o), getattr(exact, o.name)
         assert abs(mean.value - truth) < 4 * mean.error, (o.name, mean, truth)

@@ -207,17 +207,21 @@ def table(couplings: tuple[float, float, float, int], dtype: torch.dtype, device
     """X, dX/dz, dX/dJ and d^2X/dz dJ in units of the spacing, for |z| <= WIDEST and 0 <= J <= most, [z, J, 4]."""
     with torch.inference_mode(False), torch.no_grad():
         s = site(*couplings)
-        z, J = (torch.arange(a, b, dtype=torch.float64, device=device) * SPACING for a, b in _places(s))
-        z, J = torch.meshgrid(z, J, indexing="ij")
-        x = s.polished(s.mean(J), z, J, 16)
+        J = torch.arange(math.ceil(s.most / SPACING) + 2, dtype=torch.float64, device=device) * SPACING
+        x = s.polished(s.mean(J), torch.zeros_like(J), J, 16).expand(2, -1)  # the medians; then outwards on both sides
+        sign = torch.tensor([[1.0], [-1.0]], dtype=torch.float64, device=device)
+        found = [x[:1]]
+        for k in range(round(WIDEST / SPACING)):
+            slope = (-((k * SPACING) ** 2) / 2 - math.log(2 * math.pi) / 2 - s.log_density(x, J)).exp()
+            z = ((k + 1) * SPACING * sign).expand_as(x)
+            x = s.polished(x + sign * SPACING * slope, z, J.expand_as(x), 3)
+            found = [x[1:], *found, x[:1]]
+        x = torch.cat(found)
+        places = round(WIDEST / SPACING)
+        z, J = torch.meshgrid(torch.arange(-places, places + 1).to(J) * SPACING, J, indexing="ij")
         of_z, of_J = slopes(s, x, z, J)
         both = of_z * ((2 * s.a * x + 4 * s.g * x**3 - J) * of_J - x + s.mean(J))
         return torch.stack([x, of_z * SPACING, of_J * SPACING, both * SPACING**2], -1).to(dtype)
-
-
-def _places(site: Site) -> tuple[tuple[int, int], tuple[int, int]]:
-    wide = round(WIDEST / SPACING)
-    return (-wide, wide + 1), (0, math.ceil(site.most / SPACING) + 2)
 
 
 def _interpolated(site: Site, z: Tensor, J: Tensor) -> Tensor:
