@@ -7,7 +7,7 @@
 #include <string.h>
 
 #if defined(__AVX2__)
-#define BYTES 32
+#define BYTES 32 /* wider vectors would cover more of what is behind the end of a row */
 #endif
 #include "vectors.h"
 
@@ -257,9 +257,8 @@ void NAME(trajectory)(REAL *x, REAL *v, const int64_t *around, const double *dri
 #pragma omp parallel if (fields * rows * n * count > 262144)
     {
         const int64_t room = 4 * size + 3 * WIDE + MOST * (l->stride + modes.pad);
-        REAL *whole = __builtin_aligned_alloc(64, UP(room) * sizeof(REAL) + 64);
+        REAL *whole = __builtin_calloc(room, sizeof(REAL));
         REAL *X = whole + WIDE, *V = X + size, *F = V + size, *means = F + size + WIDE, *scratch = means + size;
-        memset(whole, 0, sizeof(REAL) * room);
 #pragma omp for schedule(static)
         for (int64_t field = 0; field < fields; field++) {
             const double step = steps[field];

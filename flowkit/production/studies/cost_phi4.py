@@ -78,7 +78,7 @@ def cost_phi4(
             pulled = pulled.pullback(step)
         samplers[name] = HMC(pulled, target=TARGET)
 
-    def run(tried: Mapping[str, HMC], starts: Mapping[str, Tensor], budget: float, every: int) -> Comparison:
+    def run(tried: Mapping[str, HMC], starts: Mapping[str, Tensor], budget: float, every: int, seed: int) -> Comparison:
         return compare(
             tried,
             OBSERVED,
@@ -94,16 +94,16 @@ def cost_phi4(
         )
 
     rows: list[Row] = [{"label": f"{side}x{side}, {n}, preparation, seconds", "value": preparation[n]} for n in names]
-    first = run(samplers, start, seconds[0], EVERY["length 1"])
+    first = run(samplers, start, seconds[0], EVERY["length 1"], seed)
     rows += _rows(f"{side}x{side}, length 1", first, samplers, quick)
     best: dict[str, HMC] = {}
     for name, sampler in samplers.items():
         tried = {f"{length:g}": _of_length(sampler, length) for length in LENGTHS[name][: 1 if quick else None]}
-        costs = run(tried, dict.fromkeys(tried, start[name]), seconds[1], EVERY["best length"])
+        costs = run(tried, dict.fromkeys(tried, start[name]), seconds[1], EVERY["best length"], seed + 1)
         # A bound is no estimate: a length whose chain was too short is taken only where all were.
         found = {one: _worst(costs, one) for one in tried}
         best[name] = tried[min(tried, key=lambda one, found=found: (bool(found[one].bound), found[one].with_training))]  # type: ignore[misc]
-    last = run(best, start, seconds[2], EVERY["best length"])
+    last = run(best, start, seconds[2], EVERY["best length"], seed + 2)  # not the numbers that it was chosen by
     return rows + _rows(f"{side}x{side}, best length", last, best, quick)
 
 
