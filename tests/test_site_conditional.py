@@ -85,6 +85,11 @@ def test_the_closed_form_is_the_pullback(lattice, moves, compiled):
     testing.require_close(action(y) - change, S(z.float()), "S of them", 1e-3)
     other = action.at(beta=0.5).pullback(f)
     assert type(other) is Pullback
+    low = fk.LowModes(action.space, parity=1 - moves, gain=2.0).double()
+    chain = action.pullback(fk.Chain(low, f))
+    testing.require_close(chain(z), Pullback(action, fk.Chain(low, f))(z), "S' of a chain", 1e-9)
+    assert type(chain.action).__name__ == "SitesIntegrated"
+    assert type(chain.transform.inverse_mass()) is type(low.inverse_mass())  # which the kernel knows
 
 
 @pytest.mark.parametrize("dtype", [F64, torch.float32])

@@ -1,6 +1,7 @@
 /* Vectors of REAL = float or double as wide as the machine's registers, their exponential and logarithm.
 
-   A kernel may define BYTES before for smaller ones. Wider ones compile too, but a compiler splits their comparisons into single numbers. */
+   A kernel may define BYTES before for smaller ones. Wider ones compile too, but a compiler splits their comparisons into
+   single numbers. */
 #include <math.h>
 #include <stdint.h>
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from flowkit.actions.base import Action, Pullback
 from flowkit.space import Space
 
 
@@ -126,6 +127,17 @@ class Chain(Transform):
         for i in reversed(range(len(self.steps))):
             covector = self._step(i).transposed(covector)
         return covector
+
+    def inverse_mass(self) -> Callable[[Tensor], Tensor]:
+        return super().inverse_mass() if len(self.steps) > 1 else self._step(0).inverse_mass()
+
+    def pulled_back(self, action: Action) -> Pullback | None:
+        """Step by step where the last step knows the pulled-back action in closed form, else None."""
+        known: Callable[[Action], Pullback | None] | None = getattr(self._step(-1), "pulled_back", None)
+        pulled = known(action) if known else None
+        if pulled is None or len(self.steps) == 1:
+            return pulled
+        return pulled.pullback(Chain(*(self._step(i) for i in range(len(self.steps) - 1))))
 
     def _step(self, i: int) -> Transform:
         step = self.steps[i]

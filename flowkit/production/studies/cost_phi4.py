@@ -64,19 +64,15 @@ def cost_phi4(
         names = ("zero mode", "exact conditional and zero mode")
     action = theory(side)
     fields, spent = _pilot(action, chains, 20 if quick else 300, seed)
-    maps: dict[str, list[Transform]] = {}
+    maps: dict[str, Transform] = {}
     preparation: dict[str, float] = {}
     start = {"HMC": fields[-1]}
     for name in names:
         begin = time.process_time()
-        maps[name], start[name] = _maps(name, action, fields)
+        maps[name], start[name] = _map(name, action, fields)
         preparation[name] = time.process_time() - begin + (spent if "zero mode" in name else 0.0)
     samplers = {"HMC": HMC(action, target=TARGET)}
-    for name, steps in maps.items():
-        pulled: Action = action
-        for step in reversed(steps):
-            pulled = pulled.pullback(step)
-        samplers[name] = HMC(pulled, target=TARGET)
+    samplers |= {name: HMC(action.pullback(transform), target=TARGET) for name, transform in maps.items()}
 
     def run(tried: Mapping[str, HMC], starts: Mapping[str, Tensor], budget: float, every: int, seed: int) -> Comparison:
         return compare(
@@ -116,8 +112,8 @@ def _pilot(action: Action, chains: int, steps: int, seed: int) -> tuple[Tensor, 
 
 
 @torch.no_grad()
-def _maps(name: str, action: ScalarAction, fields: Tensor) -> tuple[list[Transform], Tensor]:
-    """The maps of these variables, first the one that acts first, and the last fields in them."""
+def _map(name: str, action: ScalarAction, fields: Tensor) -> tuple[Transform, Tensor]:
+    """The map of these variables, and the last fields in them."""
     x, steps = (fields.flatten(0, 1) if "zero mode" in name else fields[-1]), list[Transform]()
     if "exact conditional" in name:
         steps.append(SiteConditional(action))
@@ -125,9 +121,9 @@ def _maps(name: str, action: ScalarAction, fields: Tensor) -> tuple[list[Transfo
     if "zero mode" in name:
         steps.insert(0, zero := LowModes(action.space, parity=0 if steps else None).fit(x))
         x = zero.inverse(x)[0]
-    z = x[-fields.shape[1] :]
-    Chain(*steps)(z)  # which makes the tables
-    return steps, z
+    z, transform = x[-fields.shape[1] :], Chain(*steps)
+    transform(z)  # which makes the tables
+    return transform, z
 
 
 def _of_length(sampler: HMC, length: float) -> HMC:
