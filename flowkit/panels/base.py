@@ -24,6 +24,15 @@ def let_subshell_answer(widget: ipywidgets.Widget) -> None:
         widget.comm._reply_subshell_for = lambda data, default: default
 
 
+def close_all(widget: ipywidgets.Widget) -> None:
+    """Close a widget and all that lie in it."""
+    widgets = [widget]
+    while widgets:
+        one = widgets.pop()
+        widgets.extend(getattr(one, "children", ()))
+        one.close()
+
+
 class Panel(ABC):
     """A view of plain numbers: no physics, no torch.
 
@@ -69,11 +78,8 @@ class Panel(ABC):
 
     def close(self) -> None:
         """Take the live view away; the numbers stay where they are."""
-        widgets = [self.__dict__.pop("widget")] if "widget" in self.__dict__ else []
-        while widgets:
-            widget = widgets.pop()
-            widgets.extend(getattr(widget, "children", ()))
-            widget.close()
+        if "widget" in self.__dict__:
+            close_all(self.__dict__.pop("widget"))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         bundle = self.widget._repr_mimebundle_(include=include, exclude=exclude)

@@ -40,9 +40,13 @@ export class Chart {
     return { left: left - side, right: right + side, low, high };
   }
 
+  measure() {
+    this.room = this.holder.clientWidth;
+  }
+
   draw() {
     const { theme } = this.view;
-    const width = this.holder.clientWidth;
+    const width = this.room;
     if (width < 60 || (this.width === width && this.dark === theme.dark)) return;
     Object.assign(this, { width, dark: theme.dark });
     const [left, right, top, bottom] = [52, 8, 8, 36];
