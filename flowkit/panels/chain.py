@@ -219,7 +219,7 @@ class Chain(Panel):
         for i, (name, colour, _) in enumerate(self._looks):
             job, controls = self._sources[i].job, None
             if job is not None:
-                controls = Controls(job, name=name if several else "")
+                controls = Controls(job, name=name if several else "", room=max(map(len, self.names)))
                 rows.append(controls.box)
             feeds.append(
                 Feed(

@@ -135,8 +135,8 @@ class LiveCurves(anywidget.AnyWidget):
             self.set_trait("saved", list(saved))
 
     def stream(self, per_second: float, panel: Panel | None = None, root: ipywidgets.Widget | None = None) -> None:
-        """Flush `per_second` times a second in a thread of its own, and draw pictures in others, until `close`, or until
-        the last view on a page is gone, as when the cell is run again; a new view begins anew.
+        """Flush `per_second` times a second in a thread of its own, and draw pictures in others, until `close` or
+        until the last view on a page is gone, as when the cell is run again; a new view begins anew.
 
         panel    is kept as long as a page shows it; what the feeds and makers ask of it must not hold it
         root     is closed when the panel is collected: this view and what lies beside it

@@ -171,6 +171,13 @@ function render({ model, el }) {
     return label;
   }
 
+  // As many columns as leave few places empty.
+  function layOut() {
+    const count = [...plots, ...charts].filter((one) => !one.el.hidden).length;
+    const columns = String(count < 3 ? 2 : [3, 5, 6, 9].includes(count) ? 3 : 4);
+    if (grid.style.getPropertyValue("--fk-columns") !== columns) grid.style.setProperty("--fk-columns", columns);
+  }
+
   function takeCharts() {
     const pictures = model.get("pictures");
     if (pictures !== drawn) {
@@ -207,6 +214,7 @@ function render({ model, el }) {
     view.theme = readTheme(root);
     plots.forEach((plot) => plot.show());
     takeCharts();
+    layOut();
     [...plots, ...charts].forEach((one) => one.measure());
     [...plots, ...charts].forEach((one) => one.draw());
     drawStatus();

@@ -5,7 +5,7 @@ import { make, say, toggle } from "./dom.js";
 import { decades, number, ticks, whole } from "./format.js";
 import { Extremes, lowerBound, Sums } from "./reduce.js";
 
-const HEIGHT = 150;
+const HEIGHT = 156;
 
 // A line through points that are already few: uPlot's own path would thin them out once more and look for gaps.
 function path(u, series, from, to) {
@@ -84,8 +84,8 @@ export class Plot {
       stroke: () => this.view.theme.text,
       grid: { stroke: () => this.view.theme.grid, width: 1 },
       ticks: { stroke: () => this.view.theme.grid, width: 1, size: 4 },
-      font: `11px ${theme.font}`,
-      labelFont: `11px ${theme.font}`,
+      font: `12px ${theme.font}`,
+      labelFont: `12px ${theme.font}`,
     };
     const linear = { values: (_, v, __, ___, step) => ticks(v, step) };
     const logarithmic = { splits: (_, __, min, max) => decades(min, max), values: (_, v) => v.map((x) => number(x, 3)), filter: (_, v) => v };
@@ -101,14 +101,14 @@ export class Plot {
       {
         width: Math.max(160, this.width),
         height: HEIGHT,
-        padding: [6, 10, 0, 0],
+        padding: [6, 16, 0, 0],
         legend: { show: false },
         scales: {
           x: { time: false, range: () => this.view.range() },
           y: { distr: this.log ? 3 : 1, range: (_, min, max) => this.span(min, max) },
         },
         axes: [
-          { ...axis, label: `${label} (${unit})`, labelSize: 16, labelGap: 0, size: 24, gap: 3, space: 60, ...linear },
+          { ...axis, label: `${label} (${unit})`, labelSize: 18, labelGap: 0, size: 26, gap: 3, space: 60, ...linear },
           { ...axis, size: this.labelWidth, gap: 3, space: 28, ...(this.log ? logarithmic : linear) },
         ],
         series: [{}, ...series],
@@ -130,10 +130,10 @@ export class Plot {
     this.plot.over.addEventListener("dblclick", () => this.view.setZoom(null));
   }
 
-  // Room for the longest label; 52 px hold the usual ones, so that pictures below each other line up.
+  // Room for the longest label; 56 px hold the usual ones, so that pictures below each other line up.
   labelWidth(u, labels, axis, cycle) {
     if (cycle > 1) return u.axes[axis]._size;
-    return Math.max(52, 12 + 6.5 * Math.max(0, ...(labels ?? []).map((label) => label.length)));
+    return Math.max(56, 12 + 7 * Math.max(0, ...(labels ?? []).map((label) => label.length)));
   }
 
   span(min, max) {
@@ -143,7 +143,7 @@ export class Plot {
     if (steps) [min, max] = this.view.extent(this.spec.column); // beside each other on one scale
     for (const [, value] of references) if (!this.log || value > 0) [min, max] = [Math.min(min, value), Math.max(max, value)];
     if (this.log) return min === max ? [min / 2, max * 2] : [min / (max / min) ** 0.06, max * (max / min) ** 0.06];
-    const pad = min === max ? (steps ? 1 : Math.abs(min) * 0.1 || 0.5) : 0.06 * (max - min);
+    const pad = min === max ? (steps ? 1 : Math.abs(min) * 0.12 || 0.5) : 0.06 * (max - min);
     return [min - pad, max + pad];
   }
 
@@ -162,9 +162,16 @@ export class Plot {
       ctx.moveTo(bbox.left, y);
       ctx.lineTo(bbox.left + bbox.width, y);
       ctx.stroke();
-      ctx.font = `${11 * scale}px ${this.view.theme.font}`;
+      ctx.font = `${12 * scale}px ${this.view.theme.font}`;
       ctx.textAlign = "right";
-      ctx.fillText(name, bbox.left + bbox.width - 3, y - bbox.top > 16 * scale ? y - 4 * scale : y + 13 * scale);
+      const at = [bbox.left + bbox.width - 3, y - bbox.top > 16 * scale ? y - 4 * scale : y + 14 * scale];
+      // On a rim of the page's colour, or the curves would run through the word.
+      ctx.setLineDash([]);
+      ctx.lineWidth = 4 * scale;
+      ctx.lineJoin = "round";
+      ctx.strokeStyle = this.view.theme.page;
+      ctx.strokeText(name, ...at);
+      ctx.fillText(name, ...at);
       ctx.restore();
     }
   }
