@@ -143,7 +143,8 @@ export class Plot {
     if (steps) [min, max] = this.view.extent(this.spec.column); // beside each other on one scale
     for (const [, value] of references) if (!this.log || value > 0) [min, max] = [Math.min(min, value), Math.max(max, value)];
     if (this.log) return min === max ? [min / 2, max * 2] : [min / (max / min) ** 0.06, max * (max / min) ** 0.06];
-    const pad = min === max ? (steps ? 1 : Math.abs(min) * 0.12 || 0.5) : 0.06 * (max - min);
+    const flat = max - min <= 1e-5 * Math.max(Math.abs(min), Math.abs(max)); // or ticks would tell float32 roundings apart
+    const pad = flat ? (steps ? 1 : Math.abs(min) * 0.12 || 0.5) : 0.06 * (max - min);
     return [min - pad, max + pad];
   }
 
