@@ -151,9 +151,12 @@ function render({ model, el }) {
   tools.append(reset);
   if (axes.length > 1) tools.append(axisChoice());
   if (plots.some((plot) => !plot.spec.steps)) tools.append(smooth);
-  lines[0]?.el.append(tools);
+  const states = make("div", "fk-states");
+  states.append(...lines.flatMap((line) => [line.el, line.error]));
+  const head = make("div", "fk-head");
+  head.append(states, tools);
   grid.append(...plots.map((plot) => plot.el));
-  root.append(...lines.flatMap((line) => [line.el, line.error]), trouble, note, grid);
+  root.append(head, trouble, note, grid);
   el.append(root);
 
   function axisChoice() {
