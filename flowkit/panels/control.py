@@ -63,7 +63,7 @@ class Controls:
             shown.append(button)
         if name:
             label = ipywidgets.Label(name)
-            label.layout = ipywidgets.Layout(width=f"{max(len(name), room) + 1}ch", min_width="8ch")
+            label.layout = ipywidgets.Layout(width=f"{0.85 * max(len(name), room) + 1:.3g}ch", min_width="8ch")
             shown.insert(0, label)
         self.box = ipywidgets.HBox(shown, layout=ipywidgets.Layout(flex_flow="row wrap"))
         self.follow(str(run.status))

@@ -46,7 +46,7 @@ export function bars(chart, labels, axis, word, onPick) {
       const bar = svg("g", { class: "fk-bar", "data-scale": i });
       const x = left + (i + 0.5) * slot;
       const v = Math.min(high, Math.max(low, values[i]));
-      const faint = i === selected ? 1 : 0.45;
+      const faint = i === selected ? 1 : chart.points ? 0.7 : theme.dark ? 0.55 : 0.45;
       bar.append(svg("rect", { x: x - slot / 2, width: slot, y: top, height: height - top, fill: "transparent" }));
       if (chart.points) {
         const r = i === selected ? 5 : 3;

@@ -35,6 +35,7 @@ export class Chart {
       const pad = 0.05 * (high - low);
       [low, high] = [low === 0 ? 0 : low - pad, high + pad];
     }
+    if (this.picture.log && !this.picture.range) [low, high] = [low / (high / low) ** 0.05, high * (high / low) ** 0.05];
     const side = 0.02 * (right - left) || 0.5;
     if (this.picture.log_x) return { left: left / (right / left) ** 0.03, right: right * (right / left) ** 0.03, low, high };
     return { left: left - side, right: right + side, low, high };
