@@ -14,12 +14,7 @@ GROUPS = [fk.U1(), fk.SUN(2), fk.SUN(3)]
 MOST = [*GROUPS[:2], pytest.param(GROUPS[2], marks=pytest.mark.slow)]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def make(group, lattice=(4, 4), size=0.05, seed=7, **options):
