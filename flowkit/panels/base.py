@@ -37,7 +37,9 @@ class Panel(ABC):
     """A view of plain numbers: no physics, no torch.
 
     As the last expression of a cell it shows itself; `widget` puts it into layouts (`VBox([a.widget, b.widget])`).
-    Without a display it costs nothing: the widget is made when it is first asked for.
+    Without a display it costs nothing: the widget is made when it is first asked for. A live panel needs no `close`: it
+    is kept while a page shows it, and a few seconds after its last view is gone, as when its cell is run again, it
+    streams no more and keeps nothing.
     """
 
     @cached_property
