@@ -37,7 +37,7 @@ def chain_cost(seconds: float, pairs: int) -> list[Row]:
     n = max(100, round(100 * seconds / used))
     extra, share = [], []
     for i in range(pairs):
-        both = {}
+        both: dict[bool, float] = {}
         for watched in (False, True) if i % 2 else (True, False):
             if watched:
                 both[watched], threads = _watched(job(n))
