@@ -88,13 +88,11 @@ def splines(space: Space, modes: FourierModes) -> Flow:
     return Flow(Normal(space), Chain(modes, steps))
 
 
-def train(flow: Flow, action: Phi4Hopping, steps: int, batch: int, seed: int) -> float:
-    """Train by reverse KL, up to a constant where the prior is another theory; the seconds it took."""
-    start = time.perf_counter()
+def train(flow: Flow, action: Phi4Hopping, steps: int, batch: int, seed: int) -> None:
+    """Train by reverse KL, up to a constant where the prior is another theory."""
     schedule = Cosine(warmup=20)
     trainer = Trainer(flow, action, batch=batch, loss="reverse_kl", lr=1e-2, schedule=schedule, seed=seed)
     trainer.fit(steps, progress=False)
-    return time.perf_counter() - start
 
 
 @torch.no_grad()
@@ -139,7 +137,7 @@ class Measured(NamedTuple):
     chi: Estimate
     accept: float
     seconds: float
-    """Of one trajectory of one chain."""
+    """Of processor time, for one trajectory of one chain."""
     steps: int
     bound: bool
 
@@ -176,11 +174,11 @@ def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, mos
         rho = stats.autocorrelation(columns[magnetization.name])
         return rho.window < columns.filled // 2 - 1 and columns.filled >= LONG * float(rho.tau[rho.window])
 
-    begin = time.perf_counter()
+    begin = time.process_time()
     chain = run(sampler, most, start=z, rng=seed + 1, observe=observed, keep=False, max_bad=1.0, each=long_enough)
     history: np.ndarray = chain.history(magnetization).numpy()
     n = len(history)
-    seconds = (time.perf_counter() - begin) / history.size
+    seconds = (time.process_time() - begin) / history.size
     rho = stats.autocorrelation(history)
     return Measured(
         float(rho.tau[rho.window]),

@@ -75,7 +75,7 @@ def trivializing_phi4(
         mapped = measure(action, flow.transform, fields, trajectories, seed)
         label = f"{side}x{side}, xi = {side / 4:g}, footprint {k}"
         rows += [tau_row(label, mapped, None)]
-        rows += [{"label": f"{label}, seconds of a step over HMC's", "value": _step(mapped) / _step(plain)}]
+        rows += [{"label": f"{label}, processor time of a step over HMC's", "value": _step(mapped) / _step(plain)}]
     beta = action.parameters["beta"]
     larger = theory(2 * side, beta)
     _, fields = pilot(larger, chains, seed, 30 if quick else 200)
