@@ -455,9 +455,7 @@ class Columns:
             raise ValueError(f"Observables of a run have names of their own; got {taken[0]!r} twice.")
         self.shape, self.observe, self.space = (n, chains), observe, space
         self.series: dict[str, Tensor] = {}
-        self._numbers: dict[
-            str, stats.Floats
-        ] = {}  # the same memory: a panel that reads ten times a second stays cheap
+        self._numbers: dict[str, stats.Floats] = {}  # the same memory, which panels read ten times a second
         self.filled, self.begun = 0, time.perf_counter()
 
     def __getitem__(self, name: str) -> stats.Floats:
