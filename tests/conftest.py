@@ -16,3 +16,12 @@ settings.load_profile("flowkit")
 def rng() -> torch.Generator:
     """A CPU generator with a fixed seed."""
     return torch.Generator().manual_seed(20101)
+
+
+@pytest.fixture(scope="module")
+def double():
+    """Double precision by default, for the whole module that uses it."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)

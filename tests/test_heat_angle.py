@@ -10,13 +10,7 @@ from flowkit.kernels.heat import heat_mean
 from flowkit.multiscale import Doubling, HeatAngleConditional, Multiscale, columns, frames, heat_angle
 from flowkit.samplers.heatbath import one_plaquette
 
-
-@pytest.fixture(autouse=True, scope="module")
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def small(n, loops=2, splines=True, strength=3.0):

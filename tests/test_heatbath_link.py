@@ -15,12 +15,7 @@ U1, SU2 = fk.U1(), fk.SUN(2)
 GROUPS = [U1, SU2]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=str)

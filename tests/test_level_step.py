@@ -16,12 +16,7 @@ from flowkit.samplers.heatbath import one_plaquette
 U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 @pytest.mark.parametrize(("group", "order"), [(U1, 5), (SU2, 4), (SU3, 3), (fk.SUN(4), 2)], ids=str)

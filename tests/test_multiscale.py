@@ -18,12 +18,7 @@ GROUPS = [U1, SU2, SU3]
 COARSE = [((2, 3), 0), ((3, 2), 1), ((1, 1), 1), ((2, 1, 3), 0), ((2, 3, 1), 1), ((3, 1, 2), 2)]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def rough(model, size=0.3, seed=5):

@@ -8,13 +8,7 @@ from flowkit import exact, losses, testing
 from flowkit.multiscale.scalar import refinement_stages
 from flowkit.schedules import Cosine
 
-
-@pytest.fixture(autouse=True, scope="module")
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def rough(model, size=0.3, seed=5):

@@ -8,13 +8,7 @@ from flowkit import exact, loops, testing
 from flowkit.multiscale import Multiscale, multiscale_flow
 from flowkit.multiscale.scales import by_scale, decimated_action, log_weights_by_scale
 
-
-@pytest.fixture(autouse=True, scope="module")
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 @pytest.mark.parametrize("group", [fk.U1(), fk.SUN(2), fk.SUN(3)], ids=str)

@@ -12,12 +12,7 @@ from flowkit.stats import log_z
 SU2 = fk.SUN(2)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def rough(model, size=0.3, seed=5):

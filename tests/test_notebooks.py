@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,8 +32,8 @@ lab = pytest.mark.skipif(
 
 
 def environment():
-    """The kernels import the very flowkit that is under test, installed or not."""
-    path = os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
+    """The kernels import the very flowkit that is under test, installed or not; nbval finds its plugin."""
+    path = os.pathsep.join([str(PACKAGE.parent), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, **QUICK, "PYTHONPATH": path}
 
 
@@ -54,13 +55,17 @@ def test_there_are_notebooks():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=named)
 def test_runs_and_prints_what_it_has_stored(path):
     options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=120"]
-    options += [f"--nbval-sanitize-with={ROOT / 'tests' / 'nbval.cfg'}", "-p", "no:cacheprovider", "-q", "-x"]
+    options += ["-q", "-x", "-p", "no:cacheprovider", "-p", "nbval_stderr"]
+    options += [f"--nbval-sanitize-with={ROOT / 'tests' / 'nbval.cfg'}"]
     command = [sys.executable, "-m", "pytest", *options, str(path)]
     start = time.monotonic()
     run = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=SECONDS)
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
     cells = len(read(path)[1])
     assert re.search(rf"\b{cells} passed", run.stdout), f"every cell counts: {run.stdout[-500:]}"
+    for said in re.findall(r"stderr of Cell .*", run.stdout):
+        assert not re.search(r"Traceback|\w+(?:Deprecation|Future)Warning", said), said
+        warnings.warn(f"{path.name}, {said}", stacklevel=1)
     print(f"{path.name}: {time.monotonic() - start:.0f} s")
 
 

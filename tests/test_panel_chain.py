@@ -1,7 +1,9 @@
 """The chain panel without a browser: what it counts, what it tells a page, what it leaves, what it refuses."""
 
+import gc
 import math
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -283,3 +285,22 @@ def test_refusals(ensemble):
     prior = fk.Haar(ACTION.space)
     with pytest.raises(ValueError, match="weighted draws of a flow have no Monte Carlo time"):
         Chain(fk.draw(prior, ACTION, 20, rng=1))
+
+
+def test_a_name_that_is_bound_anew_lets_go_of_its_run():
+    begun, runs = [], []
+    for _ in range(3):
+        before = set(threading.enumerate())
+        panel = Chain({name: fk.Job(fk.HMC(ACTION), 30, **SETTINGS) for name in ("one", "two")})
+        panel._repr_mimebundle_()
+        begun.append(set(threading.enumerate()) - before)
+        runs.append([weakref.ref(one.job) for one in panel._sources])
+    gc.collect()
+    old = [thread for threads in begun[:2] for thread in threads]
+    for thread in old:
+        thread.join(20)
+    gc.collect()
+    assert [thread.is_alive() for thread in old] == [False] * 6
+    assert [[run() is None for run in some] for some in runs] == [[True, True], [True, True], [False, False]]
+    assert [box.children[0].value for box in panel.widget.children[:2]] == ["one", "two"]  # beside their buttons
+    panel.close()

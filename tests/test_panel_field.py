@@ -161,7 +161,7 @@ def test_a_slice_is_the_plane_through_a_site():
     panel = Field(haar(SU3_4D), SU3_4D, plane=(1, 3), at=(1, 0, 1, 0), configuration=2)
     plane = SU3_4D.planes.index((1, 3))
     np.testing.assert_array_equal(panel._picture(2), panel.numbers.values[0, 2, plane, 1, :, 1, :].T)
-    assert panel._where() == "chain 1 of 1, plane (1, 3) at x₀ = 1, x₂ = 1"
+    assert panel._where() == "chain 0, plane (1, 3) at x₀ = 1, x₂ = 1"
     phi = Field(torch.arange(24.0).reshape(1, 1, 2, 3, 4), fk.sites((2, 3, 4)), plane=(0, 2), at=(0, 2, 0))
     np.testing.assert_array_equal(phi._picture(0), torch.arange(24.0).reshape(2, 3, 4)[:, 2].T)
 

@@ -1,8 +1,11 @@
 """The training panel without a browser: what it sends, what it keeps, what it refuses."""
 
+import gc
 import struct
 import sys
 import threading
+import time
+import weakref
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +17,7 @@ if not (Path(__file__).parents[1] / "flowkit/panels/static/live.js").is_file():
     pytest.skip("the panels' front end is not built", allow_module_level=True)
 
 from flowkit.history import History
-from flowkit.panels import Training
+from flowkit.panels import Training, stream
 from flowkit.panels.curves import Axis, Curve, running_mean
 from flowkit.panels.feed import LARGEST_MESSAGE, SAVED_ROWS, Feed
 from flowkit.panels.stream import LiveCurves
@@ -251,6 +254,70 @@ def test_the_thread_of_the_panel_sends_and_ends_with_it(trainer):
         if thread.name == "flowkit-panel":
             thread.join(10)
             assert not thread.is_alive()
+
+
+def panel_threads():
+    return {thread for thread in threading.enumerate() if thread.name == "flowkit-panel"}
+
+
+def ended(threads):
+    for thread in threads:
+        thread.join(10)
+    return not any(thread.is_alive() for thread in threads)
+
+
+def test_a_name_that_is_bound_anew_piles_up_no_threads():
+    before = panel_threads()
+    for _ in range(4):
+        newest, trainer = panel_threads(), StillTrainer()
+        panel = Training(trainer, per_second=20)
+        panel._repr_mimebundle_()
+        newest = panel_threads() - newest
+    gc.collect()
+    assert ended(panel_threads() - before - newest)
+    assert len(newest) == 1
+    assert all(thread.is_alive() for thread in newest)
+    run, view = weakref.ref(trainer), weakref.ref(panel.widget.children[1])
+    del panel, trainer
+    gc.collect()
+    assert ended(newest)
+    gc.collect()
+    assert run() is None
+    assert view() is None
+
+
+def test_a_panel_on_a_page_lives_until_its_last_view_is_gone(trainer, monkeypatch):
+    monkeypatch.setattr(stream, "GONE_AFTER", 0.1)
+    before = panel_threads()
+    panel = Training(trainer, per_second=20)
+    curves, held = panel.widget.children[1], weakref.ref(panel)
+    said = []
+    curves.send = lambda message, buffers=(): said.append(message["op"])
+    curves._on_message(None, {"op": "shown"}, None)
+    del panel
+    gc.collect()
+    assert held() is not None  # as of display(Training(trainer))
+    # One page has no view any more, another one still has.
+    curves._on_message(None, {"op": "gone"}, None)
+    assert "who" in said
+    curves._on_message(None, {"op": "shown"}, None)
+    time.sleep(0.3)
+    assert len(panel_threads() - before) == 1
+    panel = held()
+    curves._on_message(None, {"op": "gone"}, None)
+    assert ended(panel_threads() - before)
+    # Who has it by a name can show it again.
+    got = threading.Event()
+    curves.send = lambda message, buffers=(): got.set() if message["op"] == "append" else None
+    curves._on_message(None, {"op": "shown"}, None)
+    trainer.grow(3)
+    assert got.wait(10)
+    del panel
+    curves._on_message(None, {"op": "gone"}, None)
+    assert ended(panel_threads() - before)
+    gc.collect()
+    assert held() is None
+    assert curves.comm is None
 
 
 # -- what a long history becomes ---------------------------------------------------------

@@ -19,7 +19,6 @@ from test_samplers import (
     check_state,
     check_stationary,
     coarse,
-    double_precision,
     metropolis,
     seed,
     starts,
@@ -41,7 +40,7 @@ from flowkit.samplers import (
 )
 from flowkit.space import links, sites
 
-__all__ = ["double_precision"]  # a fixture
+pytestmark = pytest.mark.usefixtures("double")
 
 FINE = {"length": 1.0, "steps": 7}
 

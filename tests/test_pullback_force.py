@@ -11,13 +11,7 @@ from flowkit import testing
 from flowkit.actions import Action, Pullback
 from flowkit.multiscale import multiscale_flow
 
-
-@pytest.fixture(autouse=True, scope="module")
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def gauge(group, lattice=(2, 4), beta=1.3):

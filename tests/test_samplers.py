@@ -22,12 +22,7 @@ from flowkit.space import links, sites
 REFUSE = 1e-4  # a test of this many fixed seeds should never meet this p-value by chance; a bug is far below it
 
 
-@pytest.fixture(autouse=True)
-def double_precision():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def seed(n: int = 1) -> torch.Generator:

@@ -15,12 +15,7 @@ from flowkit.production.studies import fthmc
 U1 = fk.U1()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,7 @@ from flowkit.transforms import Circular, Residual, Spectral
 U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def heat(group, loops=2, strength=0.4):

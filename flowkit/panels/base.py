@@ -24,11 +24,22 @@ def let_subshell_answer(widget: ipywidgets.Widget) -> None:
         widget.comm._reply_subshell_for = lambda data, default: default
 
 
+def close_all(widget: ipywidgets.Widget) -> None:
+    """Close a widget and all that lie in it."""
+    widgets = [widget]
+    while widgets:
+        one = widgets.pop()
+        widgets.extend(getattr(one, "children", ()))
+        one.close()
+
+
 class Panel(ABC):
     """A view of plain numbers: no physics, no torch.
 
     As the last expression of a cell it shows itself; `widget` puts it into layouts (`VBox([a.widget, b.widget])`).
-    Without a display it costs nothing: the widget is made when it is first asked for.
+    Without a display it costs nothing: the widget is made when it is first asked for. A live panel needs no `close`: it
+    is kept while a page shows it, and a few seconds after its last view is gone, as when its cell is run again, it
+    streams no more and keeps nothing.
     """
 
     @cached_property
@@ -69,11 +80,8 @@ class Panel(ABC):
 
     def close(self) -> None:
         """Take the live view away; the numbers stay where they are."""
-        widgets = [self.__dict__.pop("widget")] if "widget" in self.__dict__ else []
-        while widgets:
-            widget = widgets.pop()
-            widgets.extend(getattr(widget, "children", ()))
-            widget.close()
+        if "widget" in self.__dict__:
+            close_all(self.__dict__.pop("widget"))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         bundle = self.widget._repr_mimebundle_(include=include, exclude=exclude)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -179,8 +181,8 @@ class Chain(Panel):
         title, unit = f"Autocorrelation of {label}", "dimensionless"
         return Picture(title, unit, f"stored steps ({unit})", layers, verticals=windows, key=True)
 
-    def _makers(self) -> list[Callable[[], list[Picture]]]:
-        return [*([self._charge_pictures] if CHARGE in self._series else []), self._correlation_pictures]
+    def _makers(self) -> list[Callable[[Chain], list[Picture]]]:
+        return [*([Chain._charge_pictures] if CHARGE in self._series else []), Chain._correlation_pictures]
 
     def _pictures(self) -> list[Picture]:
         columns = (*CLOCK, *self._series)
@@ -190,7 +192,7 @@ class Chain(Panel):
         ]
         return [
             *pictures(self._curves, runs, self._axes[0]),
-            *(picture for maker in self._makers() for picture in maker()),
+            *(picture for maker in self._makers() for picture in maker(self)),
         ]
 
     def _title(self) -> str:
@@ -212,22 +214,23 @@ class Chain(Panel):
 
     def _make_widget(self) -> ipywidgets.Widget:
         rows, feeds = [], []
+        me = weakref.proxy(self)  # the view must not hold the panel, see `LiveCurves.stream`
         several = len(self._sources) > 1
         for i, (name, colour, _) in enumerate(self._looks):
             job, controls = self._sources[i].job, None
             if job is not None:
-                controls = Controls(job, name=name if several else "")
+                controls = Controls(job, name=name if several else "", room=max(map(len, self.names)))
                 rows.append(controls.box)
             feeds.append(
                 Feed(
-                    lambda i=i: self._rows_of(i),  # type: ignore[misc]
-                    lambda i=i, controls=controls: self._status(i, controls),  # type: ignore[misc]
+                    lambda i=i: me._rows_of(i),  # type: ignore[misc]
+                    lambda i=i, controls=controls: me._status(i, controls),  # type: ignore[misc]
                     (*CLOCK, *self._series),
                     name if several else "",
                     colour,
                 )
             )
-        makers = self._makers()
+        makers = [partial(maker, me) for maker in self._makers()]
         curves = LiveCurves(feeds, self._curves, self._axes, makers, "Markov chains, live")
         for i in range(len(makers) - 1):  # an autocorrelation may take long, and comes when it is there
             curves.draw_pictures(i)
@@ -236,10 +239,11 @@ class Chain(Panel):
             choice = ipywidgets.BoundedIntText(value=self.chain, min=0, max=fewest - 1, description="chain drawn")
             choice.layout, choice.style = ipywidgets.Layout(width="160px"), {"description_width": "85px"}
             let_subshell_answer(choice)
-            choice.observe(lambda change: setattr(self, "chain", int(change["new"])), "value")
+            choice.observe(lambda change: setattr(me, "chain", int(change["new"])), "value")
             rows.append(choice)
-        curves.stream(self.per_second)
-        return ipywidgets.VBox([*rows, curves], layout=ipywidgets.Layout(width="100%"))
+        box = ipywidgets.VBox([*rows, curves], layout=ipywidgets.Layout(width="100%"))
+        curves.stream(self.per_second, self, box)
+        return box
 
     def _status(self, i: int, controls: Controls | None) -> dict[str, Any]:
         one, count = self._sources[i], self._charges[i]

@@ -28,10 +28,14 @@ class Controls:
     steps         what Start runs for, with a field to change it; None where the run knows that itself
     checkpoint    folder of a button that calls `run.save_soon(folder)`; None for no such button
     name          stands before the buttons
+    room          width of the name in letters, the same for runs below each other
     """
 
-    def __init__(self, run: Runs, steps: int | None = None, checkpoint: str | Path | None = None, name: str = ""):
+    def __init__(
+        self, run: Runs, steps: int | None = None, checkpoint: str | Path | None = None, name: str = "", room: int = 0
+    ):
         self._run = run
+        self._state = ""
         self.refused: str | None = None  # why the last click was refused; a callback's exception would go unseen
         of = f" {name}" if name else ""
         self.start = self._button("start", "play", f"Run{of}" + (" for this many steps" if steps else ""))
@@ -59,7 +63,7 @@ class Controls:
             shown.append(button)
         if name:
             label = ipywidgets.Label(name)
-            label.layout = ipywidgets.Layout(width="160px")
+            label.layout = ipywidgets.Layout(width=f"{0.85 * max(len(name), room) + 1:.3g}ch", min_width="8ch")
             shown.insert(0, label)
         self.box = ipywidgets.HBox(shown, layout=ipywidgets.Layout(flex_flow="row wrap"))
         self.follow(str(run.status))
@@ -80,7 +84,10 @@ class Controls:
             self.refused = f"{type(refusal).__name__}: {refusal}"
 
     def follow(self, state: str) -> None:
-        """Offer what the state allows. A trait travels only when it changes, so this is free between changes."""
+        """Offer what the state allows."""
+        if state == self._state:
+            return
+        self._state = state
         going = state in ("running", "paused")
         self.start.disabled = going or state == "stopping"
         self.pause.disabled = self.stop.disabled = not going

@@ -164,7 +164,7 @@ class EssKl(Panel):
         curves = self._curves if self._trainers else []
         view = LiveCurves(feeds, curves, [self._axis], title=self._title())
         if self._trainers:
-            view.stream(self.per_second)
+            view.stream(self.per_second, self, view)
         else:
             view.set_trait("pictures", [picture.plain() for picture in self._pictures()])
         return view

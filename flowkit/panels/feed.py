@@ -101,9 +101,12 @@ class Feed:
         return message, [self._part(start, end).tobytes()] if end > start else []
 
     def picture(self, at_once: bool) -> tuple[Status, bytes] | None:
-        """Status and rows for the saved notebook; None where they are as they were, or it is too early for new ones."""
+        """Status and rows for the saved notebook; None where they are as they were, or it is too early for new ones.
+
+        at_once    however early, and whatever the status of the last news
+        """
         with self.lock:
-            status = self._status()
+            status = self._status() if at_once else self._last_status
             key = (self._generation, len(self.rows), status.get("state"))
             going = status["state"] in ("running", "stopping")
             early = going and time.monotonic() - self._saved_at < SAVE_EVERY

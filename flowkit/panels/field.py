@@ -68,7 +68,22 @@ class Field(SlicePanel):
 
     def _positions(self) -> list[str]:
         count = len(self.numbers.steps)
-        return [f"{i} of {count}" for i in range(1, count + 1)]
+        return [f"{i} of {count} kept" for i in range(1, count + 1)]
+
+    def _others(self) -> list[str]:
+        count = len(self.numbers.values)
+        return [f"{i} of {count} kept" for i in range(1, count + 1)]
+
+    def _beside(self) -> list[str]:
+        # `field_numbers` keeps the first chains of the run, so that each has its own number, from 0.
+        return [f"chain {i}" for i in range(len(self.numbers.values))]
+
+    def _kept(self) -> str:
+        last = len(self.numbers.values) - 1
+        return "The first chain of the run is kept." if last == 0 else f"Chains 0 to {last} of the run are kept."
+
+    def _axis(self) -> str:
+        return "stored step"
 
     def _series(self) -> list[Series]:
         numbers = self.numbers

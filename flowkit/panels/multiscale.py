@@ -145,7 +145,7 @@ class Multiscale(Panel):
             values = [one.value for one in estimates]
             chart = go.Bar(x=self._lattices, y=values, error_y=errors, marker_color=colour)
             figure.add_trace(chart, row=row, col=2)
-            figure.update_xaxes(title_text="lattice", type="category", row=row, col=2)
+            figure.update_xaxes(title_text="lattice (sites)", type="category", row=row, col=2)
         figure.update_yaxes(range=[0, 1.02], row=2, col=2)
         figure.update_xaxes(title_text=f"x₀ ({UNIT})", range=[0, width], row=1, col=1)
         figure.update_yaxes(title_text=f"x₁ ({UNIT})", range=[0, height], scaleanchor="x", row=1, col=1)
@@ -205,7 +205,7 @@ class Multiscale(Panel):
             ax.bar(self._lattices, [one.value for one in estimates], yerr=errors, color=colour, width=0.7)
             ax.set_title(label, fontsize=10, fontweight="bold", loc="left")
             ax.set_title(UNIT, fontsize=8, color="#555555", loc="right")
-            ax.set_xlabel("lattice", fontsize=8)
+            ax.set_xlabel("lattice (sites)", fontsize=8)
             ax.tick_params(labelsize=8)
             ax.grid(color="#e3e3e3", linewidth=0.6, axis="y")
             ax.set_axisbelow(True)

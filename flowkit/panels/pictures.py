@@ -150,7 +150,7 @@ def png(pictures: Sequence[Picture], title: str, columns: int = 4) -> Image:
             elif layer.name:
                 handle.set_label(layer.name)
         if picture.key and picture.layers:
-            ax.legend(fontsize=8, frameon=False)
+            ax.legend(fontsize=8, framealpha=0.85, edgecolor="none")  # lines may run beneath it
         for x, colour in picture.verticals:
             ax.axvline(x, color=colour, linewidth=1, linestyle="--")
         ax.set_title(picture.label, fontsize=10, fontweight="bold", loc="left")
@@ -158,7 +158,7 @@ def png(pictures: Sequence[Picture], title: str, columns: int = 4) -> Image:
         ax.set_xlabel(picture.x_label, fontsize=8)
         ax.set_xlim(picture.x_range)
         ax.set_xscale("log" if picture.log_x else "linear")
-        ax.tick_params(labelsize=8)
+        ax.tick_params(which="both", labelsize=8)
         ax.grid(color="#e3e3e3", linewidth=0.6)
         ax.spines[["top", "right"]].set_visible(False)
         if picture.log and any(np.any(layer.y > 0) for layer in picture.layers):

@@ -99,6 +99,23 @@ class SlicePanel(Panel):
     def _positions(self) -> list[str]:
         """What stands beside the main slider."""
 
+    def _others(self) -> list[str]:
+        """What stands beside the other slider."""
+        count = self._fields.values.shape[0]
+        return [f"{i} of {count}" for i in range(1, count + 1)]
+
+    def _beside(self) -> list[str]:
+        """What the line of numbers says of the other slider; nothing where its place says all."""
+        return [""] * self._fields.values.shape[0]
+
+    def _kept(self) -> str:
+        """What the other slider goes through, in a sentence; empty where there is nothing to say."""
+        return ""
+
+    def _axis(self) -> str:
+        """What the numbers are drawn against."""
+        return self.names[0]
+
     @abstractmethod
     def _series(self) -> list[Series]: ...
 
@@ -128,7 +145,16 @@ class SlicePanel(Panel):
         colours = self._colours()
         return {
             "values": np.ascontiguousarray(self._fields.values, dtype="<f4").tobytes(),
-            "labels": {"main": self._labels(), "ticks": self._ticks(), "slider": self._positions()},
+            "labels": {
+                "main": self._labels(),
+                "ticks": self._ticks(),
+                "slider": self._positions(),
+                "other": self._others(),
+                "beside": self._beside(),
+                "kept": self._kept(),
+                "word": self._axis(),
+                "axis": f"{self._axis()} ({UNIT})",
+            },
             "colours": {
                 "label": f"{colours.label} ({UNIT})",
                 "range": [colours.low, colours.high],
@@ -178,7 +204,7 @@ class SlicePanel(Panel):
         pair = self._axes[shown.plane]
         off = ", ".join(f"{_coordinate(axis)} = {x}" for axis, x in enumerate(shown.at) if axis not in pair)
         plane = f", plane {pair}" + (f" at {off}" if off else "") if len(lattice) > 2 else ""
-        return f"{self.names[1]} {shown.other + 1} of {self._fields.values.shape[0]}{plane}"
+        return f"{self._beside()[shown.other] or f'{self.names[1]} {self._others()[shown.other]}'}{plane}"
 
     def figure(self) -> go.Figure:
         colours, shown, series = self._colours(), self.shown, self._series()
@@ -218,7 +244,7 @@ class SlicePanel(Panel):
             look = {"x": self._ticks(), "y": y, "error_y": errors, "name": one.label, "hovertext": self._labels()}
             kind = go.Scatter(mode="markers", marker_color=one.colour, **look) if one.points else None
             figure.add_trace(kind or go.Bar(marker_color=one.colour, **look), row=row, col=2)
-            figure.update_xaxes(title_text=self.names[0], type="category", row=row, col=2)
+            figure.update_xaxes(title_text=f"{self._axis()} ({UNIT})", type="category", row=row, col=2)
         figure.update_xaxes(title_text=across, constrain="domain", row=1, col=1)
         figure.update_yaxes(title_text=upwards, scaleanchor="x", constrain="domain", row=1, col=1)
         steps = [
@@ -229,7 +255,7 @@ class SlicePanel(Panel):
             }
             for main, tick in enumerate(self._ticks())
         ]
-        prefix = {"prefix": f"{self.names[0]} "}
+        prefix = {"prefix": f"{self._axis()} "}
         slider = {"active": shown.main, "steps": steps, "len": 0.46, "pad": {"t": 50}, "currentvalue": prefix}
         return figure.update_layout(
             template="plotly_white",
@@ -261,7 +287,7 @@ class SlicePanel(Panel):
                 interpolation="nearest",
             )
             tick = self._ticks()[main]
-            ax.set_title(f"{self.names[0]} {tick}" if tick.isdigit() else tick, fontsize=10)
+            ax.set_title(f"{self._axis()} {tick}" if tick.isdigit() else tick, fontsize=10)
             ax.set_xticks([])
             ax.set_yticks([])
         axes[0].set_xlabel(across, fontsize=8)
@@ -279,7 +305,7 @@ class SlicePanel(Panel):
                 ax.axhline(0, color="black", linewidth=0.8)
             ax.set_title(one.label, fontsize=10, fontweight="bold", loc="left")
             ax.set_title(UNIT, fontsize=8, color="#555555", loc="right")
-            ax.set_xlabel(self.names[0], fontsize=8)
+            ax.set_xlabel(f"{self._axis()} ({UNIT})", fontsize=8)
             ticks = sorted({*range(0, count, -(-count // 12)), count - 1})
             ax.set_xticks(ticks, [self._ticks()[i] for i in ticks])
             ax.tick_params(labelsize=8)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anywidget
+import ipywidgets
 import traitlets
+from comm import DummyComm
 
-from flowkit.panels.base import let_subshell_answer
+from flowkit.panels.base import Panel, close_all, let_subshell_answer
 from flowkit.panels.curves import Axis, Curve
 from flowkit.panels.feed import Feed, Message
 from flowkit.panels.pictures import Picture
 
 STATIC = Path(__file__).parent / "static"
 PICTURES_EVERY = 1.0  # s
+GONE_AFTER = 5.0  # s without a view on any page; a page that only moves one, or is loaded again, is back sooner
 
 
 def bundle(name: str) -> str:
@@ -76,7 +81,13 @@ class LiveCurves(anywidget.AnyWidget):
         self.feeds, self._makers = tuple(feeds), tuple(pictures)
         self._drawn: list[Sequence[Picture]] = [()] * len(pictures)
         self._drawing = threading.Lock()
-        self._closed = threading.Event()
+        self._watch = threading.Lock()
+        self._jobs: list[tuple[Callable[[], None], float]] = []
+        self._end = threading.Event()  # of the threads that run now
+        self._closed = False
+        self._gone_at: float | None = None  # when a page said that its last view is gone
+        self._panel: weakref.ref[Panel] | None = None
+        self._kept: Panel | None = None
         let_subshell_answer(self)
         self.on_msg(self._on_message)
         self.save_picture()
@@ -102,12 +113,17 @@ class LiveCurves(anywidget.AnyWidget):
         self.send({**content, "run": run}, buffers=buffers)
 
     def _on_message(self, _: object, content: dict[str, Any], __: object) -> None:
-        if content.get("op") != "resync":
-            return
-        run = int(content.get("run", 0))
-        if 0 <= run < len(self.feeds):
-            with self.feeds[run].lock:
-                self._post(run, self.feeds[run].answer(int(content.get("have", 0)), content.get("generation")))
+        op = content.get("op")
+        if op == "shown":
+            self._shown()
+        elif op == "gone":
+            self._gone_at = time.monotonic()
+            self.send({"op": "who"})  # other pages that have a view say so
+        elif op == "resync":
+            run = int(content.get("run", 0))
+            if 0 <= run < len(self.feeds):
+                with self.feeds[run].lock:
+                    self._post(run, self.feeds[run].answer(int(content.get("have", 0)), content.get("generation")))
 
     def save_picture(self, at_once: bool = True) -> None:
         """Bring the saved picture up to date, so that saving the notebook keeps the curves as they are now."""
@@ -118,31 +134,69 @@ class LiveCurves(anywidget.AnyWidget):
             self.set_trait("saved_status", list(status))
             self.set_trait("saved", list(saved))
 
-    def stream(self, per_second: float) -> None:
-        """Flush `per_second` times a second in a thread of its own, until `close`, and draw pictures in others."""
+    def stream(self, per_second: float, panel: Panel | None = None, root: ipywidgets.Widget | None = None) -> None:
+        """Flush `per_second` times a second in a thread of its own, and draw pictures in others, until `close` or
+        until the last view on a page is gone, as when the cell is run again; a new view begins anew.
 
-        def loop(do: Callable[[], None], seconds: float) -> None:
-            said = ""
-            while not self._closed.wait(seconds):
-                try:
-                    do()
-                except Exception as error:  # it would end the thread unseen
-                    said = f"This panel failed to draw: {type(error).__name__}: {error}"
-                    self.set_trait("trouble", said)
-                else:
-                    if said and self.trouble == said:
-                        self.set_trait("trouble", "")
-                    said = ""
+        panel    is kept as long as a page shows it; what the feeds and makers ask of it must not hold it
+        root     is closed when the panel is collected: this view and what lies beside it
+        """
+        self._jobs = [(self._flush_or_rest, 1.0 / per_second)]
+        self._jobs += [(partial(self.draw_pictures, i), PICTURES_EVERY) for i in range(len(self._makers))]
+        if panel is not None:
+            self._panel = weakref.ref(panel)
+            # Without a kernel there is no page that could say when it is done with it.
+            self._kept = None if isinstance(self.comm, DummyComm) else panel
+            weakref.finalize(panel, close_all, root or self).atexit = False
+        self._begin()
 
-        jobs = [(self.flush, 1.0 / per_second)]
-        jobs += [(partial(self.draw_pictures, i), PICTURES_EVERY) for i in range(len(self._makers))]
-        for do, seconds in jobs:
-            threading.Thread(target=loop, args=(do, seconds), name="flowkit-panel", daemon=True).start()
+    def _begin(self) -> None:
+        self._end = threading.Event()
+        for do, seconds in self._jobs:
+            arguments = (self._end, do, seconds)
+            threading.Thread(target=self._repeat, args=arguments, name="flowkit-panel", daemon=True).start()
+
+    def _repeat(self, end: threading.Event, do: Callable[[], None], seconds: float) -> None:
+        said = ""
+        while not end.wait(seconds):
+            try:
+                do()
+            except Exception as error:  # it would end the thread unseen
+                if self._panel is not None and self._panel() is None:
+                    return  # its panel was collected at this moment
+                said = f"This panel failed to draw: {type(error).__name__}: {error}"
+                self.set_trait("trouble", said)
+            else:
+                if said and self.trouble == said:
+                    self.set_trait("trouble", "")
+                said = ""
+
+    def _flush_or_rest(self) -> None:
+        gone = self._gone_at
+        if gone is None or time.monotonic() < gone + GONE_AFTER:
+            self.flush()
+            return
+        with self._watch:
+            if self._gone_at is None:  # it is shown again
+                return
+            self._end.set()
+            kept, self._kept = self._kept, None
+        del kept  # not under the lock: where nobody else holds the panel, this closes the view
+
+    def _shown(self) -> None:
+        """A page has a view of it."""
+        with self._watch:
+            self._gone_at = None
+            self._kept = None if self._panel is None else self._panel()
+            if self._jobs and self._end.is_set() and not self._closed:
+                self._begin()
 
     def close(self) -> None:
-        # ipywidgets closes a widget from its own __init__ failures and at exit too, before _closed may exist.
-        if hasattr(self, "_closed"):
-            self._closed.set()
+        # ipywidgets closes a widget from its own __init__ failures and at exit too, before these may exist.
+        if hasattr(self, "_end"):
+            self._closed = True
+            self._end.set()
+            self._kept = None
         super().close()
 
     def __repr__(self) -> str:

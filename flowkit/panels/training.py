@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -106,16 +107,18 @@ class Training(Panel):
 
     def _make_widget(self) -> ipywidgets.Widget:
         controls = Controls(self.trainer, self.steps, self.checkpoint)
+        me = weakref.proxy(self)  # the view must not hold the panel, see `LiveCurves.stream`
 
         def status() -> dict[str, Any]:
-            now = self._status()
+            now = me._status()
             controls.follow(now["state"])
             return {**now, "error": now["error"] or controls.refused}
 
-        feed = Feed(lambda: self.trainer.history, status, self._columns)
+        feed = Feed(lambda: me.trainer.history, status, self._columns)
         curves = LiveCurves([feed], self._curves, [STEP], title="Training, live")
-        curves.stream(self.per_second)
-        return ipywidgets.VBox([controls.box, curves], layout=ipywidgets.Layout(width="100%"))
+        box = ipywidgets.VBox([controls.box, curves], layout=ipywidgets.Layout(width="100%"))
+        curves.stream(self.per_second, self, box)
+        return box
 
     def __repr__(self) -> str:
         return f"Training({type(self.trainer).__name__})"

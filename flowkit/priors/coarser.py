@@ -10,7 +10,25 @@ from flowkit.priors.base import Prior
 from flowkit.space import Space, sites
 
 
-class Interleaved(Prior):
+class _OfCoarser(Prior):
+    """Fields of a coarser theory on sublattices of the fine lattice."""
+
+    def __init__(self, coarse: Prior):
+        super().__init__(_finer(coarse.space, type(self).__name__))
+        self.coarse = coarse
+        self.normalised, self.up_to_constant = coarse.normalised, coarse.up_to_constant
+
+    def on(self, space: Space) -> "_OfCoarser":
+        return type(self)(self.coarse.on(halved(space))).to(self.anchor)
+
+    @classmethod
+    def example(cls) -> "_OfCoarser":
+        from flowkit.priors.free_field import FreeField
+
+        return cls(FreeField(sites((2, 3)), m2=0.5, learned=True))
+
+
+class Interleaved(_OfCoarser):
     """r(z) = prod_k r_c(z_k), z_k the field on the k-th of the 2^ndim sublattices of spacing 2: so many independent
     coarse configurations side by side on the fine lattice.
 
@@ -18,11 +36,6 @@ class Interleaved(Prior):
     Field     sites, [batch, components, *lattice], all sides twice those of the coarse lattice
     Raises    ValueError for links
     """
-
-    def __init__(self, coarse: Prior):
-        super().__init__(_finer(coarse.space, type(self).__name__))
-        self.coarse = coarse
-        self.normalised, self.up_to_constant = coarse.normalised, coarse.up_to_constant
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         parts = 2**self.space.ndim
@@ -32,17 +45,8 @@ class Interleaved(Prior):
         parts = split_sublattices(self.space.check(x))
         return self.coarse.log_prob(parts.flatten(0, 1)).view(parts.shape[:2]).sum(1)
 
-    def on(self, space: Space) -> "Interleaved":
-        return Interleaved(self.coarse.on(halved(space))).to(self.anchor)
 
-    @classmethod
-    def example(cls) -> "Interleaved":
-        from flowkit.priors.free_field import FreeField
-
-        return cls(FreeField(sites((2, 3)), m2=0.5, learned=True))
-
-
-class Embedded(Prior):
+class Embedded(_OfCoarser):
     """r(z) = r_c(z at even coordinates) prod_others N(z; 0, 1): one coarse configuration and, for the degrees of
     freedom that it lacks, independent standard normal numbers.
 
@@ -50,11 +54,6 @@ class Embedded(Prior):
     Field     sites, [batch, components, *lattice], all sides twice those of the coarse lattice
     Raises    ValueError for links
     """
-
-    def __init__(self, coarse: Prior):
-        super().__init__(_finer(coarse.space, type(self).__name__))
-        self.coarse = coarse
-        self.normalised, self.up_to_constant = coarse.normalised, coarse.up_to_constant
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         coarse = self.coarse.sample(n, rng)
@@ -66,15 +65,6 @@ class Embedded(Prior):
         parts = split_sublattices(self.space.check(x))
         log_normal = -(parts[:, 1:].square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
         return self.coarse.log_prob(parts[:, 0]) + log_normal
-
-    def on(self, space: Space) -> "Embedded":
-        return Embedded(self.coarse.on(halved(space))).to(self.anchor)
-
-    @classmethod
-    def example(cls) -> "Embedded":
-        from flowkit.priors.free_field import FreeField
-
-        return cls(FreeField(sites((2, 3)), m2=0.5, learned=True))
 
 
 def halved(space: Space) -> Space:

@@ -351,7 +351,7 @@ FIGURES = {
             "flowkit.production.studies.panels:panel_cost",
             "A FigureWidget and anywidget with uPlot, measured in JupyterLab",
             "FigureWidget: 85 ms and 165 kB an update at 1e4 points, 184 ms and 1.6 MB at 1e5",
-            60,
+            120,
             "1e4 points alone, fewer updates, one import",
         ),
         Figure(

@@ -1,5 +1,7 @@
 """The training panel in a real JupyterLab: it is live, its buttons work, and no page ever lacks a point."""
 
+import time
+
 PANEL = """from fake_trainer import FakeTrainer
 from flowkit.panels import Training
 trainer = FakeTrainer({arguments})
@@ -168,3 +170,33 @@ def test_the_panel_follows_the_theme_while_it_runs(open_notebook, screenshots):
     for theme in ("light", "dark"):
         notebook.theme(theme)
         notebook.page.locator(".fk-live").screenshot(path=screenshots / f"panel_{theme}.png")
+
+
+def test_a_cell_that_runs_again_leaves_no_threads_behind(open_notebook):
+    notebook = open_notebook("again.ipynb", panel_cell(), "panel")
+    threads = "[t.name for t in __import__('threading').enumerate()].count('flowkit-panel')"
+    for _ in range(3):
+        notebook.run_all()
+        notebook.wait_ran()
+        notebook.page.wait_for_function("() => document.querySelectorAll('.fk-live').length === 2")
+    deadline = time.monotonic() + 30
+    while notebook.kernel(threads) > 1:
+        assert time.monotonic() < deadline, "the panels of the first two runs are still streamed"
+        time.sleep(0.5)
+    # The newest one stays live when one of its two views is gone, and can be shown again when both were.
+    start(notebook)
+    notebook.wait_for("+d.rows > 20")
+    notebook.command("notebook:move-cursor-up")
+    notebook.command("notebook:clear-cell-output")
+    notebook.page.wait_for_function("() => document.querySelectorAll('.fk-live').length === 1")
+    time.sleep(7)
+    seen = int(notebook.data("rows"))
+    notebook.wait_for(f"+d.rows > {seen}")
+    notebook.command("notebook:clear-all-cell-outputs")
+    while notebook.kernel(threads) > 0:
+        assert time.monotonic() < deadline + 30, "a panel that no page shows is still streamed"
+        time.sleep(0.5)
+    notebook.command("notebook:move-cursor-down")
+    notebook.command("notebook:run-cell")
+    notebook.wait_for(f"d.state === 'running' && +d.rows > {seen}")
+    assert notebook.kernel(threads) == 1

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from flowkit import losses, stats
 from flowkit.actions import Phi4Hopping
-from flowkit.ensemble import run
+from flowkit.ensemble import Columns, run
 from flowkit.flow import Flow, scalar_flow
 from flowkit.observables import magnetization, susceptibility
 from flowkit.priors import Embedded, Interleaved, Normal, Prior
@@ -88,13 +88,11 @@ def splines(space: Space, modes: FourierModes) -> Flow:
     return Flow(Normal(space), Chain(modes, steps))
 
 
-def train(flow: Flow, action: Phi4Hopping, steps: int, batch: int, seed: int) -> float:
-    """Train by reverse KL, up to a constant where the prior is another theory; the seconds it took."""
-    start = time.perf_counter()
+def train(flow: Flow, action: Phi4Hopping, steps: int, batch: int, seed: int) -> None:
+    """Train by reverse KL, up to a constant where the prior is another theory."""
     schedule = Cosine(warmup=20)
     trainer = Trainer(flow, action, batch=batch, loss="reverse_kl", lr=1e-2, schedule=schedule, seed=seed)
     trainer.fit(steps, progress=False)
-    return time.perf_counter() - start
 
 
 @torch.no_grad()
@@ -125,6 +123,8 @@ def pilot(action: Phi4Hopping, chains: int, seed: int, short: int = 100) -> tupl
 
 FAR = 30.0
 """|z| that no draw of a prior here comes near."""
+LONG = 60.0
+"""Chains end at so many tau of the magnetisation."""
 
 
 class Measured(NamedTuple):
@@ -137,14 +137,15 @@ class Measured(NamedTuple):
     chi: Estimate
     accept: float
     seconds: float
-    """Of one trajectory of one chain."""
+    """Of processor time, for one trajectory of one chain."""
     steps: int
     bound: bool
 
 
 @torch.no_grad()
-def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, n: int, seed: int) -> Measured:
-    """tau_int of the magnetisation under HMC of the theory or, with a transform f, of S(f(z)) - log|det df/dz|.
+def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, most: int, seed: int) -> Measured:
+    """tau_int of the magnetisation under HMC of the theory or, with a transform f, of S(f(z)) - log|det df/dz|. Chains
+    end at LONG tau, at the latest after `most` trajectories.
 
     start     fields of the theory in equilibrium, [chains, *space.shape]; those that the inverse takes further out than
               training ever went are replaced by others, so that no chain begins on a cliff
@@ -163,10 +164,21 @@ def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, n: 
     warm = run(sampler, 1, start=coordinates(start), thermalise=60, rng=seed, max_bad=1.0).x
     assert warm is not None
     z, observed = coordinates(warm[-1]), (magnetization, susceptibility)
-    begin = time.perf_counter()
-    chain = run(sampler, n, start=z, rng=seed + 1, observe=observed, keep=False, max_bad=1.0)
-    seconds = (time.perf_counter() - begin) / (n * len(start))
+    look = 100
+
+    def long_enough(columns: Columns) -> bool:
+        nonlocal look
+        if columns.filled < look:
+            return False
+        look += look // 4
+        rho = stats.autocorrelation(columns[magnetization.name])
+        return rho.window < columns.filled // 2 - 1 and columns.filled >= LONG * float(rho.tau[rho.window])
+
+    begin = time.process_time()
+    chain = run(sampler, most, start=z, rng=seed + 1, observe=observed, keep=False, max_bad=1.0, each=long_enough)
     history: np.ndarray = chain.history(magnetization).numpy()
+    n = len(history)
+    seconds = (time.process_time() - begin) / history.size
     rho = stats.autocorrelation(history)
     return Measured(
         float(rho.tau[rho.window]),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowkit.history import History
+from flowkit.production.studies.chain_panel import chain_cost
 from flowkit.production.studies.rows import Row
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def panel_cost(
     Kernel: seconds of processor time of an update, packing by the Jupyter protocol included, over a tenth of a second.
     Page: time of the browser's main thread (scripts, style, layout, painting) for an update, everything but idling, in
     headless Chromium, without JupyterLab around it. First panel: processor time to import the panels and to make one,
-    and time until a page has drawn it; JupyterLab's own part is left out. Import: processor time beyond that of torch.
+    and time until a page has drawn it; JupyterLab's own part is left out. Run: as `chain_cost` says. Import: processor
+    time beyond that of torch.
     """
     if quick:
         points, updates, repeats = points[:1], updates // 5, 1
@@ -58,6 +60,7 @@ def panel_cost(
         for n in points:
             rows += _kernel(n, updates)
         rows += _page(points, updates)
+        rows += chain_cost(0.3, 2) if quick else chain_cost(2.0, 11)
     return rows + _imports(repeats)
 
 

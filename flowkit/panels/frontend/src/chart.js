@@ -35,17 +35,22 @@ export class Chart {
       const pad = 0.05 * (high - low);
       [low, high] = [low === 0 ? 0 : low - pad, high + pad];
     }
+    if (this.picture.log && !this.picture.range) [low, high] = [low / (high / low) ** 0.05, high * (high / low) ** 0.05];
     const side = 0.02 * (right - left) || 0.5;
     if (this.picture.log_x) return { left: left / (right / left) ** 0.03, right: right * (right / left) ** 0.03, low, high };
     return { left: left - side, right: right + side, low, high };
   }
 
+  measure() {
+    this.room = this.holder.clientWidth;
+  }
+
   draw() {
     const { theme } = this.view;
-    const width = this.holder.clientWidth;
+    const width = this.room;
     if (width < 60 || (this.width === width && this.dark === theme.dark)) return;
     Object.assign(this, { width, dark: theme.dark });
-    const [left, right, top, bottom] = [52, 8, 8, 36];
+    const [left, right, top, bottom] = [56, 8, 8, 38];
     const range = this.extent();
     const log = this.picture.log ? Math.log10 : (v) => v;
     const logX = this.picture.log_x ? Math.log10 : (v) => v;
@@ -54,7 +59,7 @@ export class Chart {
     const root = svg("svg", { width, height: HEIGHT, role: "img" });
     const named = this.layers.filter((layer) => layer.name);
     root.setAttribute("aria-label", `${this.picture.label} (${this.picture.unit}) against ${this.picture.x_label}. ${named.map((l) => l.name).join("; ")}`);
-    const text = { fill: theme.text, "font-size": 11, "font-family": theme.font };
+    const text = { fill: theme.text, "font-size": 12, "font-family": theme.font };
     const vertical = this.picture.log ? { found: decades(range.low, range.high) } : roundSteps(range.low, range.high);
     const labels = this.picture.log ? vertical.found.map((v) => number(v, 3)) : ticks(vertical.found, vertical.step);
     vertical.found.forEach((v, i) => {
@@ -64,7 +69,7 @@ export class Chart {
     const across = this.picture.log_x ? { found: decades(range.left, range.right) } : roundSteps(range.left, range.right, Math.max(2, Math.floor(width / 50)));
     const below = this.picture.log_x ? across.found.map((v) => number(v, 3)) : ticks(across.found, across.step);
     below.forEach((label, i) => {
-      root.append(svg("text", { ...text, x: x(across.found[i]), y: HEIGHT - bottom + 15, "text-anchor": "middle" }, label));
+      root.append(svg("text", { ...text, x: x(across.found[i]), y: HEIGHT - bottom + 16, "text-anchor": "middle" }, label));
     });
     root.append(svg("line", { x1: left, x2: width - right, y1: HEIGHT - bottom, y2: HEIGHT - bottom, stroke: theme.text }));
     root.append(svg("text", { ...text, x: (left + width - right) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, this.picture.x_label));

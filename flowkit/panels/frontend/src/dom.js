@@ -7,6 +7,11 @@ export function make(tag, className, text) {
   return node;
 }
 
+// Change a text only where it is another one: an equal one would make the page lay itself out all the same.
+export function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 export function toggle(label, title, pressed, onChange) {
   const button = make("button", "fk-toggle", label);
   button.type = "button";

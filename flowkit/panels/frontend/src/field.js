@@ -84,7 +84,7 @@ function render({ model, el }) {
   left.append(...(lattice.length > 2 ? at.map((one) => one.el) : []), picture, ramp);
 
   const labels = model.get("labels");
-  const charts = model.get("charts").map((chart) => bars(chart, labels.ticks, mainName, (i) => set("main", i)));
+  const charts = model.get("charts").map((chart) => bars(chart, labels.ticks, labels.axis, labels.word, (i) => set("main", i)));
   const right = make("div", "fk-right");
   const strip = make("div", "fk-strip");
   const thumbs = !model.get("ends").length ? [] : labels.main.map((label, i) => {
@@ -143,7 +143,8 @@ function render({ model, el }) {
     shown = slice(model, m, o);
     const { numbers, size: [columns, rows], mu, nu } = shown;
     describe(main, mainName, m, mains, now.slider[m]);
-    describe(other, otherName, o, others);
+    describe(other, otherName, o, others, now.other[o]);
+    other.el.title = now.kept;
     describe(plane, "plane", model.get("plane"), 0, `(${mu}, ${nu})`);
     describe(part, partName, model.get("part"), parts);
     at.forEach((one, axis) => {
@@ -154,7 +155,7 @@ function render({ model, el }) {
     title.textContent = model.get("title");
     const data = model.get("charts");
     const found = data.map((chart) => `${chart.short} ${number(chart.values[o][m])}`);
-    line.textContent = [now.main[m], ...found].join(";  ");
+    line.textContent = [[now.main[m], now.beside[o]].filter(Boolean).join(", "), ...found].join(";  ");
     canvas.style.aspectRatio = `${columns} / ${rows}`;
     const flat = rows === 1 && columns > 1;
     if (flat) canvas.style.aspectRatio = "8 / 1";

@@ -1,7 +1,7 @@
 // Live curves of one run or of several: one store for each run of a widget model, any number of views of it.
 
 import { Chart } from "./chart.js";
-import { make, swatch, toggle } from "./dom.js";
+import { make, say, swatch, toggle } from "./dom.js";
 import { number, whole } from "./format.js";
 import { Plot } from "./plot.js";
 import { Store } from "./store.js";
@@ -26,6 +26,7 @@ function initialize({ model }) {
   sessions.set(uid, session);
   const redraw = () => session.views.forEach((view) => view());
   model.on("msg:custom", (message, buffers) => {
+    if (message.op === "who" && session.views.size) model.send({ op: "shown" });
     if (message.op !== "append") return;
     stores[message.run].receive(message, buffers?.[0], performance.now());
     redraw();
@@ -69,18 +70,20 @@ class StatusLine {
   draw(gone, plots, index) {
     const { state = "idle", step = 0, total = 0, error = null, text = "" } = this.store.status;
     const said = gone && [...GOING, "paused"].includes(state) ? `was ${state}` : state;
-    if (this.state.textContent !== said) this.state.textContent = said;
-    this.step.textContent = total > 0 ? `step ${whole(step)} of ${whole(total)}` : `step ${whole(step)}`;
+    say(this.state, said);
+    say(this.step, total > 0 ? `step ${whole(step)} of ${whole(total)}` : `step ${whole(step)}`);
     const done = total > 0 ? Math.min(1, step / total) : 0;
     this.bar.style.width = `${100 * done}%`;
     this.track.setAttribute("aria-valuenow", String(Math.round(100 * done)));
     const mine = plots.flatMap((plot) => (plot.spec.headline ? plot.lines.filter((line) => line.run === index).map((line) => [plot, line]) : []));
     const known = mine.map(([plot, line]) => [plot.spec.short, plot.newest(line)]).filter(([, value]) => Number.isFinite(value));
-    this.numbers.textContent = known.map(([short, value]) => `${short} ${number(value)}`).join("   ");
-    this.text.textContent = text;
+    say(this.numbers, known.map(([short, value]) => `${short} ${number(value)}`).join("   "));
+    say(this.text, text);
     this.error.hidden = !error;
-    if (error && this.error.textContent !== error) this.error.textContent = error;
-    if (this.run.name) this.mark.replaceChildren(swatch(this.view.colour(this.run), this.view.dash(index)));
+    if (error) say(this.error, error);
+    const colour = this.view.colour(this.run);
+    if (this.run.name && colour !== this.colour) this.mark.replaceChildren(swatch(colour, this.view.dash(index)));
+    this.colour = colour;
     const x = this.store.data[0];
     Object.assign(this.el.dataset, { n: this.store.n, rows: this.store.rows, step: this.store.n ? x[this.store.n - 1] : 0, state: said });
   }
@@ -126,15 +129,8 @@ function render({ model, el }) {
     },
     // Smallest and largest value of a column in all runs.
     extent: (column) => {
-      let [low, high] = [Infinity, -Infinity];
-      for (const store of stores) {
-        const y = store.data[store.columns.indexOf(column)];
-        for (let i = 0; i < store.n; i++) {
-          if (y[i] < low) low = y[i];
-          if (y[i] > high) high = y[i];
-        }
-      }
-      return [low, high];
+      const ends = stores.map((store) => store.extent(store.columns.indexOf(column)));
+      return [Math.min(...ends.map(([low]) => low)), Math.max(...ends.map(([, high]) => high))];
     },
   };
 
@@ -155,9 +151,12 @@ function render({ model, el }) {
   tools.append(reset);
   if (axes.length > 1) tools.append(axisChoice());
   if (plots.some((plot) => !plot.spec.steps)) tools.append(smooth);
-  lines[0]?.el.append(tools);
+  const states = make("div", "fk-states");
+  states.append(...lines.flatMap((line) => [line.el, line.error]));
+  const head = make("div", "fk-head");
+  head.append(states, tools);
   grid.append(...plots.map((plot) => plot.el));
-  root.append(...lines.flatMap((line) => [line.el, line.error]), trouble, note, grid);
+  root.append(head, trouble, note, grid);
   el.append(root);
 
   function axisChoice() {
@@ -175,7 +174,14 @@ function render({ model, el }) {
     return label;
   }
 
-  function drawCharts() {
+  // As many columns as leave few places empty.
+  function layOut() {
+    const count = [...plots, ...charts].filter((one) => !one.el.hidden).length;
+    const columns = String(count < 3 ? 2 : [3, 5, 6, 9].includes(count) ? 3 : 4);
+    if (grid.style.getPropertyValue("--fk-columns") !== columns) grid.style.setProperty("--fk-columns", columns);
+  }
+
+  function takeCharts() {
     const pictures = model.get("pictures");
     if (pictures !== drawn) {
       drawn = pictures;
@@ -183,18 +189,17 @@ function render({ model, el }) {
       charts = pictures.map((picture) => new Chart(picture, view));
       grid.append(...charts.map((chart) => chart.el));
     }
-    charts.forEach((chart) => chart.draw());
   }
 
   function drawStatus() {
     const gone = kernelGone(model, el);
     lines.forEach((line, i) => line.draw(gone, plots, i));
     trouble.hidden = !model.get("trouble");
-    trouble.textContent = model.get("trouble");
+    say(trouble, model.get("trouble"));
     const waiting = !gone && stores.some((store) => store.waiting(performance.now()) > WAITING_MS);
     note.hidden = !(gone || waiting);
-    if (gone) note.textContent = "The kernel is gone: these are the last numbers it sent. Run the notebook again to go on.";
-    else if (waiting) note.textContent = "Waiting for the kernel, which is busy with a cell or gone.";
+    if (gone) say(note, "The kernel is gone: these are the last numbers it sent. Run the notebook again to go on.");
+    else if (waiting) say(note, "Waiting for the kernel, which is busy with a cell or gone.");
     const { n = 0, rows = 0, step = 0 } = lines[0]?.el.dataset ?? {};
     Object.assign(root.dataset, {
       n,
@@ -211,9 +216,10 @@ function render({ model, el }) {
     frame = 0;
     view.theme = readTheme(root);
     plots.forEach((plot) => plot.show());
-    plots.forEach((plot) => plot.measure());
-    plots.forEach((plot) => plot.draw());
-    drawCharts();
+    takeCharts();
+    layOut();
+    [...plots, ...charts].forEach((one) => one.measure());
+    [...plots, ...charts].forEach((one) => one.draw());
     drawStatus();
   }
 
@@ -230,9 +236,12 @@ function render({ model, el }) {
     view.redraw();
   }, WAITING_MS);
   views.add(view.redraw);
+  if (views.size === 1) model.send({ op: "shown" });
   view.redraw();
   return () => {
     views.delete(view.redraw);
+    // So that the kernel lets go of a panel whose cell is run again; a page that is closed has no time for it.
+    if (!views.size && !kernelGone(model, el)) model.send({ op: "gone" });
     clearInterval(patience);
     cancelAnimationFrame(frame);
     unwatch();

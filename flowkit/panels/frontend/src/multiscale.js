@@ -41,7 +41,7 @@ function render({ model, el }) {
   picture.append(make("span", "fk-axis fk-up", "x₁ (dimensionless)"), canvas, make("span", "fk-axis fk-along", "x₀ (dimensionless)"));
   const left = make("div", "fk-left");
   left.append(scale.el, field.el, picture, colourBar(colours));
-  const charts = model.get("charts").map((chart) => bars(chart, labels, "lattice", (i) => set("scale", i)));
+  const charts = model.get("charts").map((chart) => bars(chart, labels, "lattice (sites)", "lattice", (i) => set("scale", i)));
   const right = make("div", "fk-right");
   right.append(...charts.map((chart) => chart.el));
   const both = make("div", "fk-both");

@@ -1,11 +1,36 @@
 // One small picture: a quantity of one run or of several.
 
 import uPlot from "uplot";
-import { make, toggle } from "./dom.js";
+import { make, say, toggle } from "./dom.js";
 import { decades, number, ticks, whole } from "./format.js";
-import { extremes, lowerBound, runningMean } from "./reduce.js";
+import { Extremes, lowerBound, Sums } from "./reduce.js";
 
-const HEIGHT = 150;
+const HEIGHT = 156;
+
+// A line through points that are already few: uPlot's own path would thin them out once more and look for gaps.
+function path(u, series, from, to) {
+  const { left, top, width, height } = u.bbox;
+  const { x, y } = u.scales;
+  const [across, upwards] = [u.data[0], u.data[series]];
+  const scale = y.distr === 3 ? Math.log10 : (v) => v;
+  const [low, high] = [scale(y.min), scale(y.max)];
+  const [perX, perY] = [width / (x.max - x.min), height / (high - low)];
+  const stroke = new Path2D();
+  let drawing = false;
+  for (let i = from; i <= to; i++) {
+    const v = upwards[i];
+    if (v === undefined) continue; // of another line
+    if (v === null) {
+      drawing = false;
+      continue;
+    }
+    const at = [left + (across[i] - x.min) * perX, top + (high - scale(v)) * perY];
+    if (drawing) stroke.lineTo(...at);
+    else stroke.moveTo(...at);
+    drawing = true;
+  }
+  return { stroke, fill: null, clip: null, band: null, gaps: null, flags: 1 };
+}
 
 export class Plot {
   // `view` is shared by all pictures of a panel: { theme, smooth, zoom, axis, sync, redraw(), colour(of), dash(run), x(store) }.
@@ -43,14 +68,8 @@ export class Plot {
   }
 
   has({ store, column }) {
-    const y = store.data[column];
-    let first = NaN;
-    for (let i = 0; i < store.n; i++) {
-      if (!Number.isFinite(y[i])) continue;
-      if (this.spec.show === "known" || (Number.isFinite(first) && y[i] !== first)) return true;
-      first = y[i];
-    }
-    return false;
+    const [low, high] = store.extent(column);
+    return this.spec.show === "known" ? low <= high : low < high;
   }
 
   // Build anew at the next draw, as for another axis.
@@ -65,13 +84,13 @@ export class Plot {
       stroke: () => this.view.theme.text,
       grid: { stroke: () => this.view.theme.grid, width: 1 },
       ticks: { stroke: () => this.view.theme.grid, width: 1, size: 4 },
-      font: `11px ${theme.font}`,
-      labelFont: `11px ${theme.font}`,
+      font: `12px ${theme.font}`,
+      labelFont: `12px ${theme.font}`,
     };
     const linear = { values: (_, v, __, ___, step) => ticks(v, step) };
     const logarithmic = { splits: (_, __, min, max) => decades(min, max), values: (_, v) => v.map((x) => number(x, 3)), filter: (_, v) => v };
     const raw = { width: this.spec.steps ? 1.4 : 1, points: { show: false }, spanGaps: false };
-    if (this.spec.steps) raw.paths = uPlot.paths.stepped({ align: 1 });
+    raw.paths = this.spec.steps ? uPlot.paths.stepped({ align: 1 }) : path;
     const series = this.lines.flatMap((line) => {
       const stroke = () => this.view.colour(line.of);
       const dash = this.lines.length > 1 ? this.view.dash(line.run) : [];
@@ -82,14 +101,14 @@ export class Plot {
       {
         width: Math.max(160, this.width),
         height: HEIGHT,
-        padding: [6, 10, 0, 0],
+        padding: [6, 16, 0, 0],
         legend: { show: false },
         scales: {
           x: { time: false, range: () => this.view.range() },
           y: { distr: this.log ? 3 : 1, range: (_, min, max) => this.span(min, max) },
         },
         axes: [
-          { ...axis, label: `${label} (${unit})`, labelSize: 16, labelGap: 0, size: 24, gap: 3, space: 60, ...linear },
+          { ...axis, label: `${label} (${unit})`, labelSize: 18, labelGap: 0, size: 26, gap: 3, space: 60, ...linear },
           { ...axis, size: this.labelWidth, gap: 3, space: 28, ...(this.log ? logarithmic : linear) },
         ],
         series: [{}, ...series],
@@ -111,10 +130,10 @@ export class Plot {
     this.plot.over.addEventListener("dblclick", () => this.view.setZoom(null));
   }
 
-  // Room for the longest label; 52 px hold the usual ones, so that pictures below each other line up.
+  // Room for the longest label; 56 px hold the usual ones, so that pictures below each other line up.
   labelWidth(u, labels, axis, cycle) {
     if (cycle > 1) return u.axes[axis]._size;
-    return Math.max(52, 12 + 6.5 * Math.max(0, ...(labels ?? []).map((label) => label.length)));
+    return Math.max(56, 12 + 7 * Math.max(0, ...(labels ?? []).map((label) => label.length)));
   }
 
   span(min, max) {
@@ -124,7 +143,8 @@ export class Plot {
     if (steps) [min, max] = this.view.extent(this.spec.column); // beside each other on one scale
     for (const [, value] of references) if (!this.log || value > 0) [min, max] = [Math.min(min, value), Math.max(max, value)];
     if (this.log) return min === max ? [min / 2, max * 2] : [min / (max / min) ** 0.06, max * (max / min) ** 0.06];
-    const pad = min === max ? (steps ? 1 : Math.abs(min) * 0.1 || 0.5) : 0.06 * (max - min);
+    const flat = max - min <= 1e-5 * Math.max(Math.abs(min), Math.abs(max)); // or ticks would tell float32 roundings apart
+    const pad = flat ? (steps ? 1 : Math.abs(min) * 0.12 || 0.5) : 0.06 * (max - min);
     return [min - pad, max + pad];
   }
 
@@ -143,9 +163,16 @@ export class Plot {
       ctx.moveTo(bbox.left, y);
       ctx.lineTo(bbox.left + bbox.width, y);
       ctx.stroke();
-      ctx.font = `${11 * scale}px ${this.view.theme.font}`;
+      ctx.font = `${12 * scale}px ${this.view.theme.font}`;
       ctx.textAlign = "right";
-      ctx.fillText(name, bbox.left + bbox.width - 3, y - bbox.top > 16 * scale ? y - 4 * scale : y + 13 * scale);
+      const at = [bbox.left + bbox.width - 3, y - bbox.top > 16 * scale ? y - 4 * scale : y + 14 * scale];
+      // On a rim of the page's colour, or the curves would run through the word.
+      ctx.setLineDash([]);
+      ctx.lineWidth = 4 * scale;
+      ctx.lineJoin = "round";
+      ctx.strokeStyle = this.view.theme.page;
+      ctx.strokeText(name, ...at);
+      ctx.fillText(name, ...at);
       ctx.restore();
     }
   }
@@ -175,14 +202,17 @@ export class Plot {
     const left = this.plot?.cursor.left ?? -1;
     const at = left >= 0 ? this.plot.posToVal(left, "x") : null;
     const several = this.lines.length > 1;
-    const parts = this.lines.map((line) => {
-      const text = at === null ? number(this.newest(line)) : this.textAt(line, at, several);
-      if (!several) return text;
-      const part = make("span", "", text);
+    const texts = this.lines.map((line) => (at === null ? number(this.newest(line)) : this.textAt(line, at, several)));
+    if (!several) {
+      say(this.value, texts[0]);
+      return;
+    }
+    while (this.value.children.length < texts.length) this.value.append(make("span"));
+    this.lines.forEach((line, i) => {
+      const part = this.value.children[i];
+      say(part, texts[i]);
       part.style.color = this.view.colour(line.of);
-      return part;
     });
-    this.value.replaceChildren(...parts);
   }
 
   textAt({ store, column }, at, short) {
@@ -204,24 +234,43 @@ export class Plot {
   }
 
   // One line as few points: [x, every value, running mean].
-  table({ store, column }, width) {
-    const { n, data } = store;
+  table(line, width) {
+    const { store, column } = line;
+    const { n, data, full } = store;
     const x = this.view.x(store);
     const y = data[column];
     const [from, to] = this.view.range();
     // One row beyond either edge, so that the line runs to the edge of the picture.
     const lo = Math.max(0, lowerBound(x, n, from) - 1);
     const hi = Math.min(n, lowerBound(x, n, to) + 2);
-    const usable = this.log ? (v) => Number.isFinite(v) && v > 0 : Number.isFinite;
-    const index = extremes(y, lo, hi, width, usable);
-    const smooth = this.view.smooth && !this.spec.steps && n >= 20 ? runningMean(y, n, Math.max(5, Math.round(0.02 * n)), store.full) : null;
-    this.smoothed ||= smooth !== null;
-    this.points += index.length;
-    return [
-      index.map((i) => x[i]),
-      index.map((i) => (usable(y[i]) ? y[i] : null)),
-      index.map((i) => (smooth && usable(smooth[i]) ? smooth[i] : null)),
-    ];
+    const { log } = this;
+    const of = `${store.emptied} ${full} ${log}`;
+    if (line.of_rows !== of) {
+      const usable = log ? (v) => v > 0 && v !== Infinity : Number.isFinite;
+      Object.assign(line, { of_rows: of, sums: new Sums(full), extremes: new Extremes(usable) });
+    }
+    const { sums, extremes } = line;
+    const index = extremes.find(y, n, lo, hi, width);
+    const count = index.length;
+    const smooth = this.view.smooth && !this.spec.steps && n >= 20;
+    const [xs, values, means] = [new Array(count), new Array(count), new Array(count)];
+    for (let j = 0; j < count; j++) {
+      xs[j] = x[index[j]];
+      values[j] = extremes.usable(y[index[j]]) ? y[index[j]] : null;
+    }
+    if (smooth) {
+      sums.update(y, n);
+      const half = Math.max(5, Math.round(0.02 * n)) >> 1;
+      const every = count < hi - lo ? 2 : 1; // of a smallest and a largest value one is enough
+      for (let j = 0; j < count; j++) {
+        if (j % every && j < count - 1) continue;
+        const mean = Number.isFinite(y[index[j]]) ? sums.mean(index[j], half) : NaN;
+        means[j] = extremes.usable(mean) ? mean : null;
+      }
+    }
+    this.smoothed ||= smooth;
+    this.points += count;
+    return [xs, values, means];
   }
 
   show() {

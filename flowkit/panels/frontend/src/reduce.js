@@ -12,46 +12,74 @@ export function lowerBound(x, n, value) {
   return lo;
 }
 
-// Centred running mean over `window` rows of y[0..n); what is not finite is left out. From row `full` on, rows come in
-// threes, two extremes and between them the mean, of which only the mean counts.
-export function runningMean(y, n, window, full) {
-  const sum = new Float64Array(n + 1);
-  const count = new Uint32Array(n + 1);
-  for (let i = 0; i < n; i++) {
-    const ok = Number.isFinite(y[i]) && (i < full || (i - full) % 3 === 1);
-    sum[i + 1] = sum[i] + (ok ? y[i] : 0);
-    count[i + 1] = count[i] + (ok ? 1 : 0);
+// Running means of rows that only grow, from sums that are kept, so that one costs the same however many rows there are.
+// What is not finite is left out. From row `full` on, rows come in threes, two extremes and between them the mean, of
+// which only the mean counts.
+export class Sums {
+  constructor(full) {
+    this.full = full;
+    this.n = 0;
+    this.sum = new Float64Array(1025);
+    this.count = new Float64Array(1025);
   }
-  const half = window >> 1;
-  const mean = new Float32Array(n);
-  for (let i = 0; i < n; i++) {
+
+  update(y, n) {
+    if (n >= this.sum.length) {
+      for (const name of ["sum", "count"]) {
+        const grown = new Float64Array(2 * n + 1);
+        grown.set(this[name]);
+        this[name] = grown;
+      }
+    }
+    for (let i = this.n; i < n; i++) {
+      const ok = Number.isFinite(y[i]) && (i < this.full || (i - this.full) % 3 === 1);
+      this.sum[i + 1] = this.sum[i] + (ok ? y[i] : 0);
+      this.count[i + 1] = this.count[i] + (ok ? 1 : 0);
+    }
+    this.n = n;
+  }
+
+  // Mean over the rows around i, `half` on either side.
+  mean(i, half) {
     const lo = Math.max(0, i - half);
-    const hi = Math.min(n, i + half + 1);
-    mean[i] = Number.isFinite(y[i]) ? (sum[hi] - sum[lo]) / (count[hi] - count[lo]) : NaN; // 0/0 is NaN: not drawn
+    const hi = Math.min(this.n, i + half + 1);
+    return (this.sum[hi] - this.sum[lo]) / (this.count[hi] - this.count[lo]); // 0/0 is NaN: not drawn
   }
-  return mean;
 }
 
-// Indices of the smallest and the largest value of each of at most `buckets` pieces of y[lo..hi), in order.
+// The smallest and the largest value of pieces of rows that only grow. Pieces have 2^k rows and stay where they are, so
+// that each is looked through once, and the picture keeps still while more rows come.
 // `usable` says which values can be drawn (finite; positive on a logarithmic axis).
-export function extremes(y, lo, hi, buckets, usable) {
-  const n = hi - lo;
-  const index = [];
-  if (n <= 2 * buckets) {
-    for (let i = lo; i < hi; i++) index.push(i);
+export class Extremes {
+  constructor(usable) {
+    this.usable = usable;
+    this.size = 0;
+  }
+
+  // Indices, in order: all of y[lo..hi) where there are at most 2 `most`, else two of each of at most `most` + 1 pieces.
+  find(y, n, lo, hi, most) {
+    const index = [];
+    if (hi - lo <= 2 * most) {
+      for (let i = lo; i < hi; i++) index.push(i);
+      return index;
+    }
+    const size = 2 ** Math.ceil(Math.log2((hi - lo) / most));
+    if (size !== this.size) Object.assign(this, { size, low: [], high: [] });
+    for (let piece = Math.floor(lo / size); piece * size < hi; piece++) {
+      let [low, high] = [this.low[piece], this.high[piece]];
+      if (low === undefined) {
+        [low, high] = [-1, -1];
+        const end = Math.min(n, (piece + 1) * size);
+        for (let i = piece * size; i < end; i++) {
+          if (!this.usable(y[i])) continue;
+          if (low < 0 || y[i] < y[low]) low = i;
+          if (high < 0 || y[i] > y[high]) high = i;
+        }
+        if ((piece + 1) * size <= n) [this.low[piece], this.high[piece]] = [low, high];
+      }
+      if (low >= 0) index.push(Math.min(low, high));
+      if (high !== low) index.push(Math.max(low, high));
+    }
     return index;
   }
-  for (let b = 0; b < buckets; b++) {
-    const end = lo + Math.floor(((b + 1) * n) / buckets);
-    let min = -1;
-    let max = -1;
-    for (let i = lo + Math.floor((b * n) / buckets); i < end; i++) {
-      if (!usable(y[i])) continue;
-      if (min < 0 || y[i] < y[min]) min = i;
-      if (max < 0 || y[i] > y[max]) max = i;
-    }
-    if (min >= 0) index.push(Math.min(min, max));
-    if (max !== min) index.push(Math.max(min, max));
-  }
-  return index;
 }

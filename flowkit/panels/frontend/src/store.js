@@ -12,14 +12,17 @@ export class Store {
     this.askedAt = -Infinity;
     this.heardAt = -Infinity;
     this.live = false;
+    this.emptied = 0; // how often; what was learnt of the rows before is of no use then
     this.clear();
   }
 
   clear() {
+    this.emptied += 1;
     this.n = 0; // rows received, which is also the index of the row that is due next
     this.full = 0; // rows that are single steps; the others are summaries in threes
     this.rows = 0; // steps of the training that these rows stand for
     this.data = this.columns.map(() => new Float32Array(1024));
+    this.reach = this.columns.map(() => ({ n: 0, low: Infinity, high: -Infinity }));
   }
 
   // Row-major float32 rows as they come over the wire, from row `skip` on.
@@ -39,6 +42,18 @@ export class Store {
       for (let i = 0; i < count; i++) this.data[c][this.n + i] = values[(i + skip) * width + c];
     }
     this.n += count;
+  }
+
+  // Smallest and largest finite value of a column, Infinity and -Infinity where there is none.
+  extent(column) {
+    const reach = this.reach[column];
+    const y = this.data[column];
+    for (; reach.n < this.n; reach.n++) {
+      const v = y[reach.n];
+      if (v < reach.low && v !== -Infinity) reach.low = v;
+      if (v > reach.high && v !== Infinity) reach.high = v;
+    }
+    return [reach.low, reach.high];
   }
 
   // The picture that was saved in the notebook: shown until the kernel answers, never counted as received.

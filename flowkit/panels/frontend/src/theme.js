@@ -7,6 +7,7 @@ export function readTheme(el) {
   return {
     dark,
     text: style.color,
+    page: style.getPropertyValue("--jp-layout-color1") || (dark ? "#111" : "#fff"),
     grid: dark ? "rgba(255, 255, 255, 0.13)" : "rgba(0, 0, 0, 0.10)",
     font: style.fontFamily,
   };
