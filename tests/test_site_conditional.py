@@ -114,6 +114,49 @@ def test_a_trajectory_in_one_call_is_that_of_its_steps(lattice, dtype, compiled)
             assert found.dtype == dtype
 
 
+class Tilted(fk.Phi4Hopping):
+    """With a term that the kernels do not know."""
+
+    def __call__(self, x):
+        return super().__call__(x) + 0.3 * x.flatten(1).sum(1)
+
+    def force(self, x):
+        return super().force(x) - 0.3
+
+
+def test_a_subclass_with_terms_of_its_own_keeps_them():
+    action = Tilted(fk.sites((4, 6)), beta=0.5, lam=0.5)
+    f = fk.SiteConditional(action)
+    S = action.pullback(f)
+    z, p = (torch.randn(2, 1, 4, 6, generator=seeded(i), dtype=F64) for i in (1, 2))
+    y, logdet = f(z)
+    testing.require_close(S(z), action(y) - logdet, "S'", 1e-9)
+    plan = *schedule("leapfrog", 5), 0.1
+    for S in (action, action.pullback(fk.LowModes(action.space).double())):
+        for found, expected in zip(S.motion(z, p, *plan), Action.motion(S, z, p, *plan), strict=True):
+            testing.require_close(found, expected, repr(S), 1e-9)
+
+
+@pytest.mark.parametrize("parity", [None, 0])
+def test_a_mass_matrix_that_does_not_fit_never_meets_the_kernel(parity):
+    """Of another precision or lattice: torch refuses it, the kernel would read behind its end."""
+    action = theory((4, 8))
+    S = action if parity is None else action.pullback(fk.SiteConditional(action))
+    x, p = (torch.randn(2, 1, 4, 8, generator=seeded(i), dtype=F64) for i in (1, 2))
+    for other in (fk.LowModes(action.space, 1, parity), fk.LowModes(fk.sites((4, 6)), 0, parity).double()):
+        with pytest.raises(RuntimeError):
+            S.motion(x, p, *schedule("leapfrog", 3), 0.1, other.inverse_mass())
+
+
+def test_a_trajectory_keeps_its_gradient():
+    x, p = (torch.randn(2, 1, 4, 8, generator=seeded(i), dtype=F64, requires_grad=True) for i in (1, 2))
+    action, plan = theory((4, 8)), (*schedule("leapfrog", 3), 0.1)
+    found = torch.autograd.grad(action.motion(x, p, *plan)[0].square().sum(), (x, p))
+    expected = torch.autograd.grad(Action.motion(action, x, p, *plan)[0].square().sum(), (x, p))
+    for one, other in zip(found, expected, strict=True):
+        testing.require_close(one, other, "gradient", 1e-12)
+
+
 @pytest.mark.parametrize("kind", ["plain", "site", "both"])
 def test_hmc_is_reversible(kind):
     action = theory((6, 10))
@@ -166,6 +209,8 @@ def test_low_modes_are_those_of_the_fourier_transform():
     (lambda: fk.SiteConditional(fk.Wilson.example()), "SiteConditional needs an action of scalar fields"),
     (lambda: fk.SiteConditional(theory((4, 4)), 2), "SiteConditional moves the sites of parity 0 or 1; got 2"),
     (lambda: fk.SiteConditional(theory((4, 5))), "A checkerboard needs even lattice sides"),
+    (lambda: site(0.6, -9.0, 5.0, 2), "hold for barriers .* up to about 1.5 .* got h=0.6, a=-9.0 and g=5.0"),
+    (lambda: site(2.0, 4.01, 0.0, 2), "not nearly free and massless; got h=2.0, a=4.01"),
     (lambda: site(1.0, 1.0, 0.0, 2), "A site given its neighbours needs g > 0 or a > 2"),
     (lambda: fk.LowModes(fk.sites((4, 4)), 2), "LowModes on 4x4 places needs 0 <= 2 most < sides; got 2"),
     (lambda: fk.LowModes(fk.sites((4, 4)), 1, parity=0), "LowModes on 4x2 places needs"),

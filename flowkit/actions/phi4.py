@@ -20,7 +20,7 @@ from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.kernels.scalar_action import scalar_action, scalar_force
-from flowkit.kernels.scalar_motion import FewModes, motion, native
+from flowkit.kernels.scalar_motion import motion, native
 from flowkit.space import Space, sites
 
 
@@ -69,11 +69,15 @@ class ScalarAction(Action):
         step: float | Tensor,
         mass: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        modes = mass if isinstance(mass, FewModes) and mass.parity is None else None
-        if not native(x) or modes is not mass or type(self).force is not ScalarAction.force:
+        if not self.plain or not native(x, p, mass):
             return super().motion(x, p, drifts, kicks, step, mass)
-        h, a, g, _ = self.coefficients
-        return motion(x, p, drifts, kicks, step, (h, a, g), modes)
+        return motion(x, p, drifts, kicks, step, self.coefficients[:3], mass)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the common form and no more: a subclass may add terms in `__call__` and `force`."""
+        own = type(self)
+        return own.__call__ is ScalarAction.__call__ and own.force is ScalarAction.force
 
     def convert(self, other: type["ScalarAction"]) -> tuple["ScalarAction", float]:
         """(S_other, s) with S_other(s phi) = S(phi) + constant.

@@ -6,7 +6,7 @@ On a CPU a C kernel keeps a field in the cache from the first drift to the last.
 import ctypes
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,9 +41,19 @@ class FewModes:
         return torch.addmm(flat, modes, self.products).view(x.shape)
 
 
-def native(x: Tensor) -> bool:
-    """Whether the C kernel serves."""
-    return x.is_cpu and x.dtype in REALS and library("scalar_motion") is not None
+def native(x: Tensor, v: Tensor, mass: Callable[[Tensor], Tensor] | None, parity: int | None = None) -> bool:
+    """Whether the C kernel serves: it knows no gradients, and as inverse mass matrix few modes of that parity alone."""
+    if not x.is_cpu or x.dtype not in REALS or library("scalar_motion") is None:
+        return False
+    if torch.is_grad_enabled() and (x.requires_grad or v.requires_grad):
+        return False
+    fits = mass is None or (
+        isinstance(mass, FewModes)
+        and mass.parity == parity
+        and mass.products.dtype == x.dtype
+        and mass.products.shape[1] == math.prod(x.shape[2:])
+    )
+    return fits and v.dtype == x.dtype and v.shape == x.shape
 
 
 @torch.no_grad()
@@ -54,26 +64,28 @@ def motion(
     kicks: Sequence[float],
     step: float | Tensor,
     couplings: tuple[float, float, float],
-    modes: FewModes | None = None,
+    mass: Callable[[Tensor], Tensor] | None = None,
     out: tuple[Site, int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Where (x, v), [batch, components, *lattice], go under the force of `scalar_action`; one more drift than kicks.
 
     step         unit of drifts and kicks, one for all or [batch, 1, ...]
     couplings    (h, a, g)
+    mass         C, `FewModes`, or None for 1
     out          the sites of this parity are integrated out, and unit oscillators stand in their places
     """
+    assert mass is None or isinstance(mass, FewModes)
     x, v = plain(x).clone(), plain(v).clone()
     lattice = tuple(x.shape[2:])
     around = outer_rows(lattice, _unit_steps(len(lattice)))
     steps = torch.as_tensor(step, dtype=torch.float64).reshape(-1, 1).expand(x.shape[:2]).contiguous()
     plan = [torch.tensor(numbers, dtype=torch.float64) for numbers in (list(drifts), list(kicks))]
-    tables = [None] * 4 if modes is None else _padded(modes)
+    tables = [None] * 4 if mass is None else _padded(mass)
     sizes = x.shape[0] * x.shape[1], math.prod(lattice[:-1]), lattice[-1], 2 * (len(lattice) - 1), len(kicks)
     frozen = None if out is None else sublattice(lattice, 1 - out[1], x.device).first
     ratio = None if out is None else _ratio(out[0].couplings, x.dtype)
     pointers = [None if t is None else t.data_ptr() for t in (x, v, around, *plan, steps, *tables, frozen, ratio)]
-    _function(x.dtype)(*pointers, *sizes, *((0, 0) if modes is None else modes.factor.shape), *couplings)
+    _function(x.dtype)(*pointers, *sizes, *((0, 0) if mass is None else mass.factor.shape), *couplings)
     return x, v
 
 

@@ -23,6 +23,10 @@ WIDEST = 8.0
 """Of |z| in the table of quantiles; behind it, once in 10^15 draws, the last interval goes on."""
 SPACING = 1 / 16
 NODES = 64
+RESOLVED = 1e-6
+"""Of F that the quadrature may lose."""
+RESOLVED_TABLE = 1e-4
+"""Largest error of the table's X in one cell, in units of the largest |x|: where it is, X jumps between two wells."""
 
 
 class Site(NamedTuple):
@@ -71,6 +75,7 @@ class Site(NamedTuple):
         """X(z, J) from a guess x, by Newton's method with bisection where it leaves the bracket."""
         up = z > 0
         x, z, J = (torch.where(up, -t, t) for t in (x, z, J))  # F < 1/2, as its complement would be rounded
+        x = x.clamp(self.lowest, -self.lowest)
         goal = torch.special.log_ndtr(z)
         low, high = torch.full_like(x, self.lowest), torch.full_like(x, -self.lowest)
         for _ in range(steps):
@@ -107,7 +112,7 @@ def quotient(ratio: Tensor, t: Tensor) -> Tensor:
 class _Quantile(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, J: Tensor, site: Site) -> Tensor:
-        x = _interpolated(site, z, J)
+        x = _interpolated(table(site.couplings, z.dtype, z.device), z, J)
         if x.dtype == torch.float64:
             x = site.polished(x, z, J, 2)
         ctx.save_for_backward(z, J, x)
@@ -142,7 +147,8 @@ def _legendre() -> tuple[np.ndarray, np.ndarray]:
 def site(h: float, a: float, g: float, ndim: int) -> Site:
     """The tables for S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 ].
 
-    Raises    ValueError where exp(-a x^2 - g x^4) or the theory cannot be normalised
+    Raises    ValueError where exp(-a x^2 - g x^4) or the theory cannot be normalised, and where the tables do not hold:
+              for a barrier a^2 / 4 g of more than about 1.5 between two wells, and for nearly massless free fields
     """
     if not (g > 0 or a > ndim * abs(h)):
         raise ValueError(f"A site given its neighbours needs g > 0 or a > {ndim} |h|; got h={h}, a={a} and g={g}.")
@@ -161,7 +167,7 @@ def site(h: float, a: float, g: float, ndim: int) -> Site:
     p = np.exp(exponent - top[:, None])  # the trapezoidal rule converges as fast as the integrand falls off
     W = np.log(p.sum(1) * (x[1] - x[0])) + top
     mean = (p @ x / p.sum(1))[:-1]
-    return Site(
+    one = Site(
         (h, a, g, ndim),
         a,
         g,
@@ -172,6 +178,12 @@ def site(h: float, a: float, g: float, ndim: int) -> Site:
         _rational(mean / J, J**2, DEGREE),
         _rational(mean / J, J**2, DEGREE_FLOAT),
     )
+    if not _resolved(one):
+        raise ValueError(
+            "The tables of a site given its neighbours hold for barriers a^2 / 4 g up to about 1.5 and fields that are not "
+            f"nearly free and massless; got h={h}, a={a} and g={g}."
+        )
+    return one
 
 
 def _rational(f: np.ndarray, t: np.ndarray, degree: int) -> Tensor:
@@ -208,24 +220,40 @@ def table(couplings: tuple[float, float, float, int], dtype: torch.dtype, device
     with torch.inference_mode(False), torch.no_grad():
         s = site(*couplings)
         J = torch.arange(math.ceil(s.most / SPACING) + 2, dtype=torch.float64, device=device) * SPACING
-        x = s.polished(s.mean(J), torch.zeros_like(J), J, 16).expand(2, -1)  # the medians; then outwards on both sides
-        sign = torch.tensor([[1.0], [-1.0]], dtype=torch.float64, device=device)
-        found = [x[:1]]
-        for k in range(round(WIDEST / SPACING)):
-            slope = (-((k * SPACING) ** 2) / 2 - math.log(2 * math.pi) / 2 - s.log_density(x, J)).exp()
-            z = ((k + 1) * SPACING * sign).expand_as(x)
-            x = s.polished(x + sign * SPACING * slope, z, J.expand_as(x), 3)
-            found = [x[1:], *found, x[:1]]
-        x = torch.cat(found)
-        places = round(WIDEST / SPACING)
-        z, J = torch.meshgrid(torch.arange(-places, places + 1).to(J) * SPACING, J, indexing="ij")
-        of_z, of_J = slopes(s, x, z, J)
-        both = of_z * ((2 * s.a * x + 4 * s.g * x**3 - J) * of_J - x + s.mean(J))
-        return torch.stack([x, of_z * SPACING, of_J * SPACING, both * SPACING**2], -1).to(dtype)
+        return _columns(s, J).to(dtype)
 
 
-def _interpolated(site: Site, z: Tensor, J: Tensor) -> Tensor:
-    values = table(site.couplings, z.dtype, z.device)
+def _columns(s: Site, J: Tensor) -> Tensor:
+    """The table for these J."""
+    x = s.polished(s.mean(J), torch.zeros_like(J), J, 16).expand(2, -1)  # the medians; then outwards on both sides
+    sign = torch.tensor([[1.0], [-1.0]]).to(J)
+    found = [x[:1]]
+    places = round(WIDEST / SPACING)
+    for k in range(places):
+        slope = (-((k * SPACING) ** 2) / 2 - math.log(2 * math.pi) / 2 - s.log_density(x, J)).exp()
+        z = ((k + 1) * SPACING * sign).expand_as(x)
+        x = s.polished(x + sign * SPACING * slope, z, J.expand_as(x), 3)
+        found = [x[1:], *found, x[:1]]
+    x = torch.cat(found)
+    z, J = torch.meshgrid(torch.arange(-places, places + 1).to(J) * SPACING, J, indexing="ij")
+    of_z, of_J = slopes(s, x, z, J)
+    both = of_z * ((2 * s.a * x + 4 * s.g * x**3 - J) * of_J - x + s.mean(J))
+    return torch.stack([x, of_z * SPACING, of_J * SPACING, both * SPACING**2], -1)
+
+
+def _resolved(s: Site) -> bool:
+    """Whether the quadrature finds the whole of p(x | J), and the table its quantiles where they change fastest."""
+    J = s.most * torch.linspace(0, 1, 65, dtype=torch.float64) ** 2
+    x = s.mean(J)
+    if not ((s.below(x, J)[0] + s.below(-x, -J)[0] - 1).abs() < RESOLVED).all():
+        return False
+    z = torch.arange(0.5, 4 / SPACING, dtype=torch.float64) * SPACING
+    J = torch.full_like(z, SPACING / 2)
+    x = _interpolated(_columns(s, torch.arange(2).to(J) * SPACING), z, J)
+    return bool(((x - s.polished(x, z, J, 16)).abs() < -s.lowest * RESOLVED_TABLE).all())
+
+
+def _interpolated(values: Tensor, z: Tensor, J: Tensor) -> Tensor:
     sign = torch.where(J < 0, -1.0, 1.0).to(z)
     u, w = (sign * z + WIDEST) / SPACING, (sign * J / SPACING)
     i, k = u.floor().clamp(0, values.shape[0] - 2).long(), w.floor().clamp(0, values.shape[1] - 2).long()

@@ -28,7 +28,8 @@ class SiteConditional(Transform):
     Field     sites, [batch, components, *lattice], even sides
     action    of scalar fields, S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 + c ]
     moves     parity of the active sites, 0 or 1
-    Raises    TypeError for another action, ValueError for odd sides, an unknown parity, or a site that has none
+    Raises    TypeError for another action; ValueError for odd sides, an unknown parity, or a site whose distribution
+              cannot be normalised or tabled: a barrier a^2 / 4 g of more than about 1.5, a nearly massless free field
     See       Luescher, 0907.5491, for trivializing maps; Albandea et al., 2302.08408, for couplings of checkerboards
     """
 
@@ -70,7 +71,7 @@ class SiteConditional(Transform):
 
     def pulled_back(self, action: Action) -> Pullback | None:
         """Its own action with the active sites integrated out; None for another action."""
-        same = type(action) is type(self.action) and action.space == self.space
+        same = type(action) is type(self.action) and action.space == self.space and self.action.plain
         return SitesIntegrated(self.action, self) if same and action.parameters == self.action.parameters else None
 
     def rebuild(self, space: Space) -> "SiteConditional":
@@ -118,11 +119,10 @@ class SitesIntegrated(Pullback):
         step: float | Tensor,
         mass: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        modes = mass if isinstance(mass, scalar_motion.FewModes) and mass.parity == 1 - self.moves else None
-        if not scalar_motion.native(x) or modes is not mass:
+        if not scalar_motion.native(x, p, mass, 1 - self.moves):
             return super().motion(x, p, drifts, kicks, step, mass)
         couplings = self.action.coefficients[:3]
-        return scalar_motion.motion(x, p, drifts, kicks, step, couplings, modes, (self.site, self.moves))
+        return scalar_motion.motion(x, p, drifts, kicks, step, couplings, mass, (self.site, self.moves))
 
     @classmethod
     def example(cls) -> "SitesIntegrated":
