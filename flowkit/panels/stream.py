@@ -158,7 +158,7 @@ class LiveCurves(anywidget.AnyWidget):
 
     def _repeat(self, end: threading.Event, do: Callable[[], None], seconds: float) -> None:
         said = ""
-        while not end.wait(seconds):
+        while not end.wait(seconds) and not self._closed:  # a page may have shown it while it was closed
             try:
                 do()
             except Exception as error:  # it would end the thread unseen
@@ -172,16 +172,15 @@ class LiveCurves(anywidget.AnyWidget):
                 said = ""
 
     def _flush_or_rest(self) -> None:
-        gone = self._gone_at
-        if gone is None or time.monotonic() < gone + GONE_AFTER:
-            self.flush()
-            return
+        kept = None
         with self._watch:
-            if self._gone_at is None:  # it is shown again
-                return
-            self._end.set()
-            kept, self._kept = self._kept, None
+            rests = self._gone_at is not None and time.monotonic() >= self._gone_at + GONE_AFTER
+            if rests:
+                self._end.set()
+                kept, self._kept = self._kept, None
         del kept  # not under the lock: where nobody else holds the panel, this closes the view
+        if not rests:
+            self.flush()
 
     def _shown(self) -> None:
         """A page has a view of it."""
