@@ -180,8 +180,8 @@ def site(h: float, a: float, g: float, ndim: int) -> Site:
     )
     if not _resolved(one):
         raise ValueError(
-            "The tables of a site given its neighbours hold for barriers a^2 / 4 g up to about 1.5 and fields that are not "
-            f"nearly free and massless; got h={h}, a={a} and g={g}."
+            "The tables of a site given its neighbours hold for barriers a^2 / 4 g up to about 1.5 and for fields that "
+            f"are not nearly free and massless; got h={h}, a={a} and g={g}."
         )
     return one
 
