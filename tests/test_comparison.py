@@ -100,6 +100,8 @@ def test_a_measurement_every_few_steps_gives_the_same_cost():
     assert cost.forces == 3
     assert cost.steps * 0.5 == clock.time - 100 * 0.5
     assert cost.seconds == pytest.approx(0.5 / 16)
+    (cost,) = compare({"AR1": sampler}, [fk.magnetization], forces=3 * 16 * 802, every=4, rng=3).costs
+    assert cost.steps == 800
     with pytest.raises(ValueError, match="every"):
         compare({"AR1": sampler}, [fk.magnetization], seconds=1, every=0, clock=clock)
 

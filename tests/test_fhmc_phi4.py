@@ -8,10 +8,11 @@ import torch
 import flowkit as fk
 from flowkit import kernels, losses, testing
 from flowkit.actions import Action
+from flowkit.costs import Comparison, Cost
 from flowkit.kernels import affine_coupling
 from flowkit.kernels.scalar_action import outer_rows, scalar_action, scalar_force
 from flowkit.lattice import join_sublattices, split_sublattices
-from flowkit.production.studies import fhmc_phi4, trivializing
+from flowkit.production.studies import cost_phi4, fhmc_phi4, trivializing
 from flowkit.testing import seeded
 
 F64 = torch.float64
@@ -270,6 +271,19 @@ def test_force_through_a_linear_map(kind):
     testing.require_close(force, Action.force(pulled, z), "force", 1e-9)
     with pytest.raises(TypeError, match="CheckerboardCoupling is not linear"):
         coupling.transposed(z)
+
+
+def test_one_observable_without_an_estimate_makes_a_cost_a_bound():
+    """However small its bound is: nothing is known of what it costs."""
+
+    def cost(observable, tau, bound):
+        nothing = fk.stats.Estimate(0.0, 1.0, tau, 1.0, 100)
+        return Cost("HMC", observable, nothing, tau, 1.0, bound, 0.8, 99, 4, 9, 0.1, 0.0, 1, None, "")
+
+    frozen, slow = cost("magnetization", 5.0, "frozen"), cost("phi_squared", 9.0, "")
+    found = cost_phi4._worst(Comparison([frozen, slow], {}), "HMC")
+    assert (found.observable, found.tau_int, found.bound) == ("phi_squared", 9.0, "frozen")
+    assert cost_phi4._worst(Comparison([slow], {}), "HMC") == slow
 
 
 def test_a_tau_that_chains_are_too_short_for_is_a_bound():

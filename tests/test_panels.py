@@ -320,6 +320,15 @@ def test_a_panel_on_a_page_lives_until_its_last_view_is_gone(trainer, monkeypatc
     assert curves.comm is None
 
 
+def test_a_view_that_is_shown_while_it_is_closed_starts_nothing_that_lasts(trainer):
+    before = panel_threads()
+    panel = Training(trainer, per_second=20)
+    curves = panel.widget.children[1]
+    panel.close()
+    curves._begin()  # as by a page's word that came just before
+    assert ended(panel_threads() - before)
+
+
 # -- what a long history becomes ---------------------------------------------------------
 
 

@@ -50,7 +50,7 @@ def native(x: Tensor, v: Tensor, mass: Callable[[Tensor], Tensor] | None, parity
     fits = mass is None or (
         isinstance(mass, FewModes)
         and mass.parity == parity
-        and mass.products.dtype == x.dtype
+        and (mass.products.dtype, mass.products.device) == (x.dtype, x.device)
         and mass.products.shape[1] == math.prod(x.shape[2:])
     )
     return fits and v.dtype == x.dtype and v.shape == x.shape

@@ -54,7 +54,8 @@ def cost_phi4(
     """CPU seconds per independent configuration, 2 tau_int times those of a trajectory of one chain, in the worst of
     the magnetisation, the lowest mode with p != 0 and phi^2. HMC in other variables bears the run that its gains are
     fitted to and the tables of its map, divided by `configurations`; to thermalise plain HMC costs nothing here.
-    Samplers run in turns, trajectories of all of them in one call of a C kernel.
+    Samplers run in turns, trajectories of all of them in one call of a C kernel. From other variables fields are made
+    where they are measured, every EVERY trajectories: who needs them more often pays for more maps.
 
     names     of the other variables, out of LENGTHS: the zero mode scaled, the sites of one parity from their exact
               conditional distribution, so that HMC moves the others alone, or both
