@@ -74,7 +74,9 @@ def compare(
     for runner in runners:
         runner.walk.thermalise(thermalise)
         if runner.steps_left(seconds, forces) < 1:
-            raise ValueError(f"{forces} forces are less than one step of {chains} chains of {runner.name} takes.")
+            raise ValueError(
+                f"{forces} forces are fewer than {chains} chains of {runner.name} need to be measured once."
+            )
     waiting, look = runners, FIRST
     while waiting:
         while unfinished := [r for r in waiting if r.steps < look and r.steps_left(seconds, forces) > 0]:
@@ -193,8 +195,7 @@ class _Runner:
         found = []
         for o in self.observables:
             estimate = ensemble.mean(o)
-            tau, error, bound = _tau(ensemble.history(o), estimate)
-            found.append((o.name, estimate, tau * self.walk.every, error * self.walk.every, bound))
+            found.append((o.name, estimate, *_tau(ensemble.history(o), estimate, self.walk.every)))
         frozen = [name for name, *_, bound in found if bound]
         shared = f"{', '.join(frozen)} has no estimate of tau_int: this value may hold for a part of the theory alone"
         return [
@@ -219,23 +220,26 @@ class _Runner:
         ]
 
 
-def _tau(history: Tensor, estimate: Estimate) -> tuple[float, float, str]:
-    """tau_int and its error; where there is no estimate of it, or too short a run for one, a lower bound, and why.
+def _tau(history: Tensor, estimate: Estimate, every: int) -> tuple[float, float, str]:
+    """tau_int in steps, `every` of which lie between two values, and its error; where there is no estimate of it, or too
+    short a run for one, a lower bound, and why.
 
     Chains that change their value so many times hold no more independent values than chains and changes together.
     """
+    known = every * estimate.tau_int, every * estimate.tau_int_error, ""
     if not estimate.note:
-        return estimate.tau_int, estimate.tau_int_error, ""
+        return known
     n, chains = history.shape
     changes = int((history[1:] != history[:-1]).sum())
     if math.isfinite(estimate.error) and changes >= stats.CALIBRATED:
-        return estimate.tau_int, estimate.tau_int_error, ""
-    least = n * chains / (2 * (chains + changes))
+        return known
+    least = every * n * chains / (2 * (chains + changes))
     if changes < stats.CALIBRATED:
-        return least, math.nan, f"frozen: {changes} changes in {n} steps of {chains} chains; tau_int is a lower bound"
+        seen = f"frozen: {changes} changes in {every * n} steps of {chains} chains"
+        return least, math.nan, f"{seen}; tau_int is a lower bound"
     if n >= stats.SHORTEST:
         so_far = stats.autocorrelation(history.numpy())
-        least = max(least, float(so_far.tau[so_far.window]))
+        least = max(least, every * float(so_far.tau[so_far.window]))
     return least, math.nan, f"{estimate.note}; tau_int is a lower bound"
 
 

@@ -193,6 +193,9 @@ def test_a_frozen_observable_is_called_frozen_and_its_cost_is_a_bound():
     found = compare(samplers, [SIGN, fk.phi_squared], forces=4 * 800, thermalise=0, start=start, rng=1)
     cost = found.cost("stuck", SIGN)
     assert cost.bound.startswith("frozen: ")
+    apart = compare(samplers, [SIGN], forces=4 * 800, every=4, thermalise=0, start=start, rng=1).cost("stuck", SIGN)
+    assert "changes in 800 steps of 4 chains" in apart.bound
+    assert 800 * 4 / (2 * (4 + 8)) < apart.tau_int < 1000
     assert 800 * 4 / (2 * (4 + 8)) < cost.tau_int < 1000
     row = cost.row()
     assert row["tau_int_error"] is None
@@ -318,7 +321,7 @@ BAD = {
     "no seconds": (lambda: compare(ONE, [fk.phi_squared], seconds=0.0), "seconds=0.0"),
     "half a force": (lambda: compare(ONE, [fk.phi_squared], forces=0.5), "forces=0.5"),
     "forces of none": (lambda: compare(ONE, [fk.phi_squared], forces=10), "a counts none"),
-    "too few": (lambda: compare({"a": AR1(0.5, forces=9)}, [fk.phi_squared], forces=10), "10 forces are less than"),
+    "too few": (lambda: compare({"a": AR1(0.5, forces=9)}, [fk.phi_squared], forces=10), "10 forces are fewer than"),
     "an error of 0": (lambda: compare(ONE, [fk.phi_squared], error=0.0), "error to reach is a positive number; got 0"),
     "an unknown error": (
         lambda: compare(ONE, [fk.phi_squared], error={"plaquette": 1.0}),

@@ -59,7 +59,7 @@ class SiteConditional(Transform):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         graph = torch.is_grad_enabled() and x.requires_grad
         if site_conditional.native(self.space.check(x)) and x.dtype == torch.float32 and not graph:
-            return site_conditional.quantile(x, self.site, self.moves)  # the table is as precise as float32
+            return site_conditional.quantile(x, self.site, self.moves)  # as precise as the table
         where, z, J = self._split(x)
         y = self.site.quantile(z, J)
         return self._join(x, where, y), self._log_slope(z, y, J)
