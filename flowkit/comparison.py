@@ -221,8 +221,8 @@ class _Runner:
 
 
 def _tau(history: Tensor, estimate: Estimate, every: int) -> tuple[float, float, str]:
-    """tau_int in steps, `every` of which lie between two values, and its error; where there is no estimate of it, or too
-    short a run for one, a lower bound, and why.
+    """tau_int in steps, `every` of which lie between two values, and its error; where there is no estimate of it, or
+    too short a run for one, a lower bound, and why.
 
     Chains that change their value so many times hold no more independent values than chains and changes together.
     """
