@@ -23,8 +23,8 @@ WIDEST = 8.0
 """Of |z| in the table of quantiles; behind it, once in 10^15 draws, the last interval goes on."""
 SPACING = 1 / 16
 NODES = 64
-RESOLVED = 1e-6
-"""Of F that the quadrature may lose."""
+RESOLVED = 3e-5
+"""Largest error of the whole of F, by the fit of W or the quadrature: a few roundings of W in float32."""
 RESOLVED_TABLE = 1e-4
 """Largest error of the table's X in one cell, in units of the largest |x|: where it is, X jumps between two wells."""
 
@@ -148,7 +148,7 @@ def site(h: float, a: float, g: float, ndim: int) -> Site:
     """The tables for S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 ].
 
     Raises    ValueError where exp(-a x^2 - g x^4) or the theory cannot be normalised, and where the tables do not hold:
-              for a barrier a^2 / 4 g of more than about 1.5 between two wells, and for nearly massless free fields
+              for a barrier a^2 / 4 g of more than about 1.5 between two wells, and for very large fields
     """
     if not (g > 0 or a > ndim * abs(h)):
         raise ValueError(f"A site given its neighbours needs g > 0 or a > {ndim} |h|; got h={h}, a={a} and g={g}.")
@@ -180,8 +180,8 @@ def site(h: float, a: float, g: float, ndim: int) -> Site:
     )
     if not _resolved(one):
         raise ValueError(
-            "The tables of a site given its neighbours hold for barriers a^2 / 4 g up to about 1.5 and for fields that "
-            f"are not nearly free and massless; got h={h}, a={a} and g={g}."
+            f"The tables of a site given its neighbours do not hold for h={h}, a={a} and g={g}: its two wells have a "
+            "barrier a^2 / 4 g of more than about 1.5, or its fields grow very large, as nearly massless free ones do."
         )
     return one
 

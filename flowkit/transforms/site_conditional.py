@@ -29,7 +29,7 @@ class SiteConditional(Transform):
     action    of scalar fields, S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 + c ]
     moves     parity of the active sites, 0 or 1
     Raises    TypeError for another action; ValueError for odd sides, an unknown parity, or a site whose distribution
-              cannot be normalised or tabled: a barrier a^2 / 4 g of more than about 1.5, a nearly massless free field
+              cannot be normalised or tabled: a barrier a^2 / 4 g of more than about 1.5, very large fields
     See       Luescher, 0907.5491, for trivializing maps; Albandea et al., 2302.08408, for couplings of checkerboards
     """
 
