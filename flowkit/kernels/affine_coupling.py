@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .native import REALS, kept_on_cpu, library, plain
+from .native import REALS, kept_on_cpu, library, plain, takes
 
 SLACK = 64  # numbers: more than a vector holds
 
@@ -72,14 +72,7 @@ def coordinate_grid(lattice: list[int]) -> Tensor:
 
 def native(x: Tensor, weight: Tensor) -> bool:
     """Whether the C kernel serves: one component on a CPU, one precision."""
-    return (
-        x.is_cpu
-        and weight.is_cpu
-        and x.dtype == weight.dtype
-        and x.dtype in REALS
-        and x.shape[1] == 1
-        and library("affine_coupling") is not None
-    )
+    return x.shape[1] == 1 and takes("affine_coupling", x, weight)
 
 
 def affine_coupling(

@@ -15,22 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .native import REALS, library, plain
+from .native import REALS, library, plain, takes
 
 __all__ = ["class_link", "serves"]
 
 
 def serves(u: Tensor, w: Tensor, nodes: Tensor) -> bool:
     """Whether the kernel does: a CPU with a compiler, one precision, and a table that needs no gradient."""
-    return (
-        u.is_cpu
-        and w.is_cpu
-        and nodes.is_cpu
-        and u.dtype == w.dtype == nodes.dtype
-        and u.dtype in REALS
-        and not nodes.requires_grad
-        and library("class_link") is not None
-    )
+    return not nodes.requires_grad and takes("class_link", u, w, nodes)
 
 
 @functools.cache

@@ -31,6 +31,12 @@ def library(name: str) -> ctypes.CDLL | None:
     return _library(name) if compiling() != "0" else None
 
 
+def takes(name: str, *tensors: torch.Tensor) -> bool:
+    """Whether the kernels of `name`.c can be had and take these tensors: on the CPU, real, of one precision."""
+    dtype = tensors[0].dtype
+    return dtype in REALS and all(t.is_cpu and t.dtype == dtype for t in tensors) and library(name) is not None
+
+
 @functools.cache
 def _library(name: str) -> ctypes.CDLL | None:
     compiler = next((c for c in (os.environ.get("CC", ""), "cc", "gcc", "clang") if c and shutil.which(c)), None)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from . import compiled, rqs_torch
-from .native import REALS, library, plain
+from .native import REALS, library, plain, takes
 from .rqs_torch import MIN_BIN, MIN_SLOPE, UNIT
 
 __all__ = ["rqs_forward", "rqs_inverse"]
@@ -32,14 +32,7 @@ def _fuses(z: Tensor, bins: int) -> bool:
 
 def _native(z: Tensor, params: Tensor, bins: int, circular: bool) -> bool:
     """Whether the C kernel serves: CPU, one precision, a full set of parameters for each number."""
-    return (
-        z.is_cpu
-        and params.is_cpu
-        and z.dtype == params.dtype
-        and z.dtype in REALS
-        and params.shape == (3 * bins + (not circular), *z.shape)
-        and library("rqs") is not None
-    )
+    return params.shape == (3 * bins + (not circular), *z.shape) and takes("rqs", z, params)
 
 
 @functools.cache

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .native import REALS, kept_on_cpu, library, plain
+from .native import REALS, kept_on_cpu, library, plain, takes
 
 
 def scalar_action(x: Tensor, h: float, a: float, g: float) -> Tensor:
     """S of each field of [batch, components, *lattice], summed over components, [batch]."""
-    if not _native(x):
+    if not takes("scalar_action", x):
         return _action_torch(x, h, a, g)
     total: Tensor = _Action.apply(x, h, a, g)  # type: ignore[no-untyped-call]
     return total
@@ -24,7 +24,7 @@ def scalar_action(x: Tensor, h: float, a: float, g: float) -> Tensor:
 
 def scalar_force(x: Tensor, h: float, a: float, g: float) -> Tensor:
     """-dS/dphi, of the shape of x."""
-    if not _native(x) or (torch.is_grad_enabled() and x.requires_grad):
+    if not takes("scalar_action", x) or (torch.is_grad_enabled() and x.requires_grad):
         return _force_torch(x, h, a, g)
     x = plain(x)
     out = torch.empty_like(x)
@@ -61,10 +61,6 @@ def _force_torch(x: Tensor, h: float, a: float, g: float) -> Tensor:
     for axis in range(3, x.dim()):
         neighbours = neighbours + torch.roll(x, -1, axis) + torch.roll(x, 1, axis)
     return h * neighbours - x * (2 * a + 4 * g * x * x)
-
-
-def _native(x: Tensor) -> bool:
-    return x.is_cpu and x.dtype in REALS and library("scalar_action") is not None
 
 
 @functools.lru_cache(maxsize=64)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .native import REALS, kept_on_cpu, library, plain
+from .native import REALS, kept_on_cpu, library, plain, takes
 from .scalar_action import _unit_steps, outer_rows
 from .site import Site, site
 from .site_conditional import sublattice
@@ -43,17 +43,16 @@ class FewModes:
 
 def native(x: Tensor, v: Tensor, mass: Callable[[Tensor], Tensor] | None, parity: int | None = None) -> bool:
     """Whether the C kernel serves: it knows no gradients, and as inverse mass matrix few modes of that parity alone."""
-    if not x.is_cpu or x.dtype not in REALS or library("scalar_motion") is None:
+    if x.shape != v.shape or not takes("scalar_motion", x, v):
         return False
     if torch.is_grad_enabled() and (x.requires_grad or v.requires_grad):
         return False
-    fits = mass is None or (
+    return mass is None or (
         isinstance(mass, FewModes)
         and mass.parity == parity
         and (mass.products.dtype, mass.products.device) == (x.dtype, x.device)
         and mass.products.shape[1] == math.prod(x.shape[2:])
     )
-    return fits and v.dtype == x.dtype and v.shape == x.shape
 
 
 @torch.no_grad()

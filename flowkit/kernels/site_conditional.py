@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .native import REALS, library, plain
+from .native import REALS, library, plain, takes
 from .scalar_action import _unit_steps, outer_rows, scalar_force
 from .site import SPACING, WIDEST, Site, table
 
@@ -38,7 +38,7 @@ def sublattice(lattice: tuple[int, ...], moves: int, device: torch.device) -> Su
 
 def native(x: Tensor) -> bool:
     """Whether the C kernel serves."""
-    return x.is_cpu and x.dtype in REALS and library("site_conditional") is not None
+    return takes("site_conditional", x)
 
 
 def action(z: Tensor, site: Site, moves: int) -> Tensor:
