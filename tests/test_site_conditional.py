@@ -85,13 +85,45 @@ def test_the_closed_form_is_the_pullback(lattice, moves, compiled):
     testing.require_close(action(y) - change, S(z.float()), "S of them", 1e-3)
     other = action.at(beta=0.5).pullback(f)
     assert type(other) is Pullback
-    low = fk.LowModes(action.space, parity=1 - moves, gain=2.0).double()
+    low = fk.LowModes(action.space, parity=1 - moves, gain=1.3).double()  # J stays in the tables
     chain = action.pullback(fk.Chain(low, f))
     testing.require_close(chain(z), Pullback(action, fk.Chain(low, f))(z), "S' of a chain", 1e-9)
     longer = fk.Chain(fk.FourierScale(action.space, 0.7).double(), low, f)  # of maps that do not commute
     testing.require_close(action.pullback(longer)(z), Pullback(action, longer)(z), "S' of a longer chain", 1e-9)
     assert type(chain.action).__name__ == "SitesIntegrated"
     assert type(chain.transform.inverse_mass()) is type(low.inverse_mass())  # which the kernel knows
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0, 1e3])
+def test_the_map_stays_one_behind_its_tables(scale, compiled):
+    """Frozen fields of any size: inverse and log-Jacobian are those of the map, in both precisions."""
+    action = fk.Phi4(fk.sites((4, 2)), m2=-4.0, lam=8.0)
+    f = fk.SiteConditional(action)
+    z = torch.randn(20, 1, 4, 2, generator=seeded(), dtype=F64)
+    where = site_conditional.sublattice((4, 2), 1, z.device)
+    z.flatten(2)[..., where.frozen] *= scale
+    y, logdet = f(z)
+    assert scale == 1 or site_conditional.source(z, f.site, where).max() > 2 * f.site.most
+    back, minus = f.inverse(y)
+    testing.require_close(back, z, "inverse(forward(z))", 1e-9)
+    testing.require_close(-minus, logdet, "logdet of the inverse", 1e-9)
+    slope = torch.autograd.functional.jacobian(lambda one: f(one[None])[0][0].flatten(), z[0]).view(8, 8)
+    testing.require_close(torch.linalg.slogdet(slope)[1], logdet[0], "log|det|", 1e-7)
+    single, change = f(z.float())
+    testing.require_close(single.double(), y, "fields in float32", 1e-4)
+    testing.require_close(change.double(), logdet, "logdet in float32", 1e-3)
+
+
+def test_no_field_becomes_nan_in_silence(compiled):
+    f = fk.SiteConditional(fk.Phi4(fk.sites((4, 2)), m2=-4.0, lam=8.0))
+    for dtype in (F64, torch.float32):
+        y = torch.full((1, 1, 4, 2), 2.5, dtype=dtype)
+        y.flatten(2)[..., f._split(y)[0].frozen] = 0.0
+        with pytest.raises(ValueError, match=r"needs fields that the theory can draw, .* phi = 2\.5 at J = 0"):
+            f.inverse(y)
+        diverged = torch.full_like(y, math.nan)  # of a trajectory, which is rejected for it
+        assert f(diverged)[1].isnan().all()
+        assert f.inverse(diverged)[0].isnan().any()
 
 
 @pytest.mark.parametrize("dtype", [F64, torch.float32])

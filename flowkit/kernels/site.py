@@ -256,7 +256,7 @@ def _resolved(s: Site) -> bool:
 def _interpolated(values: Tensor, z: Tensor, J: Tensor) -> Tensor:
     sign = torch.where(J < 0, -1.0, 1.0).to(z)
     u, w = (sign * z + WIDEST) / SPACING, (sign * J / SPACING)
-    i, k = u.floor().clamp(0, values.shape[0] - 2).long(), w.floor().clamp(0, values.shape[1] - 2).long()
+    i, k = (t.floor().nan_to_num(0.0).clamp(0, n - 2).long() for t, n in zip((u, w), values.shape, strict=False))
     u, w = u - i, (w - k).clamp(max=1.0)
     flat, at = values.flatten(0, 1), i * values.shape[1] + k
     total = torch.zeros_like(z)

@@ -75,13 +75,14 @@ typedef REAL Four __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(R
 #define AT(place, a, b, c, d) (*(const Four *)(place) * (Four){a * c, b * c, a * d, b * d})
 
 /* x = X(z, J) at the active sites, and log|det dx/dz|; table [count_z, count_J, 4], z from -widest on, J from 0 on, `per`
-   places a unit. */
+   places a unit; J behind `most` counts as that. */
 void NAME(quantile)(const REAL *z, const int64_t *around, const int64_t *first, const double *ratio, const REAL *table,
                     REAL *out, double *logdet, int64_t fields, int64_t rows, int64_t n, int64_t outer, int64_t count_z,
-                    int64_t count_J, double h, double a, double g, double log_z, double widest, double per) {
+                    int64_t count_J, double h, double a, double g, double log_z, double widest, double per,
+                    double most) {
     const Theory theory = {around, first, rows, n, outer, h, a, g, log_z, ratio}, *s = &theory;
     const REAL square = (REAL)a, quartic = (REAL)g, half_log = (REAL)0.91893853320467274178; /* log(2 pi) / 2 */
-    const REAL wide = (REAL)widest, scale = (REAL)per, most_z = (REAL)(count_z - 2), most_J = (REAL)(count_J - 2);
+    const REAL wide = (REAL)widest, scale = (REAL)per, end = (REAL)most, most_z = (REAL)(count_z - 2), most_J = (REAL)(count_J - 2);
 #pragma omp parallel for schedule(static) if (fields * rows * n > 16384)
     for (int64_t f = 0; f < fields; f++) {
         const REAL *field = z + f * rows * n;
@@ -91,6 +92,7 @@ void NAME(quantile)(const REAL *z, const int64_t *around, const int64_t *first, 
             const REAL *from = field + r * n + first[r];
             REAL *to = out + (f * rows + r) * n + first[r];
             source(s, field, r, J);
+            for (int64_t i = 0; i < n / 2; i++) J[i] = J[i] > end ? end : J[i] < -end ? -end : J[i];
             log_partition(s, J, n / 2, part);
             for (int64_t i = 0; i < n / 2; i++) {
                 const REAL sign = J[i] < 0 ? -1 : 1;

@@ -78,7 +78,7 @@ def quantile(z: Tensor, site: Site, moves: int) -> tuple[Tensor, Tensor]:
     around = outer_rows(lattice, _unit_steps(len(lattice)))
     sizes = z.shape[0] * z.shape[1], len(where.first), lattice[-1], 2 * (len(lattice) - 1), *values.shape[:2]
     pointers = [t.data_ptr() for t in (z, around, where.first, site.log_ratio, values, out, logdet)]
-    numbers = site.couplings[0], site.a, site.g, site.log_z, WIDEST, 1 / SPACING
+    numbers = site.couplings[0], site.a, site.g, site.log_z, WIDEST, 1 / SPACING, site.most
     _function("quantile", z.dtype)(*pointers, *sizes, *numbers)
     return out, logdet.sum(1).to(z.dtype)
 
@@ -86,7 +86,7 @@ def quantile(z: Tensor, site: Site, moves: int) -> tuple[Tensor, Tensor]:
 @functools.cache
 def _function(name: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
     function: ctypes._NamedFuncPointer = getattr(library("site_conditional"), f"{name}_{REALS[dtype]}")
-    pointers, whole, real = {"action": (5, 4, 4), "quantile": (7, 6, 6)}[name]
+    pointers, whole, real = {"action": (5, 4, 4), "quantile": (7, 6, 7)}[name]
     function.argtypes = [ctypes.c_void_p] * pointers + [ctypes.c_int64] * whole + [ctypes.c_double] * real
     function.restype = None
     return function

@@ -133,13 +133,14 @@ def _trace(layer: Layer, in_legend: set[str]) -> go.Scatter:
 
 
 def png(pictures: Sequence[Picture], title: str, columns: int = 4) -> Image:
-    """The same small multiples as a png, drawn without a browser, a network or a display."""
+    """The same small multiples as a png, at most `columns` in a row; without a browser, a network or a display."""
     height = max(1, -(-len(pictures) // columns))
+    columns = max(1, -(-len(pictures) // height))  # rows of nearly equal length
     # The figure object itself, not pyplot, which would register figures globally and choose a backend.
     figure = Figure(figsize=(13.0, 0.6 + (2.3 if columns > 3 else 2.7) * height), dpi=100)
     FigureCanvasAgg(figure)
     figure.set_layout_engine("constrained", h_pad=0.1, w_pad=0.1)
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    heading = figure.suptitle(title, fontsize=11, x=0.01, ha="left")
     axes = figure.subplots(height, columns, squeeze=False).flat
     names: dict[str, Any] = {}
     for ax, picture in zip(axes, pictures, strict=False):
@@ -168,9 +169,12 @@ def png(pictures: Sequence[Picture], title: str, columns: int = 4) -> Image:
     for ax in list(figure.axes)[len(pictures) :]:
         ax.set_visible(False)
     if names:
-        figure.legend(
-            names.values(), names.keys(), loc="outside upper right", ncols=len(names), fontsize=8, frameon=False
-        )
+        look = dict[str, Any](ncols=len(names), fontsize=8, frameon=False)
+        legend = figure.legend(names.values(), names.keys(), loc="outside upper right", **look)
+        if heading.get_window_extent().width + legend.get_window_extent().width > 0.96 * figure.bbox.width:
+            legend.remove()
+            heading.set_text(f"{title}\n")  # room for a line below
+            figure.legend(names.values(), names.keys(), loc="outside upper right", borderaxespad=2.4, **look)
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return Image(data=file.getvalue(), format="png", alt=title)  # type: ignore[no-untyped-call]

@@ -127,8 +127,9 @@ class LowModes(Transform):
     for two sums over the lattice a mode and a force; most = 0 is the magnetisation alone.
 
     Field     sites, [batch, components, *lattice], sides > 2 most
-    parity    of the sites that it acts on, 0 or 1, for modes of half of a checkerboard, as `SiteConditional` leaves it,
-              sides even and the last one > 4 most; the i-th site of a row is in the i-th place
+    parity    None for all sites, or 0 or 1 for the sites of this parity alone, sides even and the last one > 4 most;
+              the i-th of them in a row is in the i-th place. In front of SiteConditional(moves=1) it is 0, for moves=0
+              it is 1: the sites that remain are scaled, the normal numbers of the others are not
     gain      g > 0 of all of them at the start
     Raises    ValueError for links, sides that do not fit, an unknown parity or a gain <= 0
     See       Batrouni et al., Phys. Rev. D 32 (1985) 2736, for all modes

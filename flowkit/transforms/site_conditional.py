@@ -14,6 +14,9 @@ from flowkit.lattice import parity
 from flowkit.space import Space, sites
 from flowkit.transforms.base import Transform
 
+FARTHEST = 9.0
+"""Largest |z|, once in 10^18 draws, that the quantiles are found again for."""
+
 
 class SiteConditional(Transform):
     """y_active = X(z; J) with F(X | J) = Phi(z); y_frozen = z_frozen. F is the distribution function of a site given
@@ -25,11 +28,16 @@ class SiteConditional(Transform):
     the active sites are integrated out, and HMC moves the theory of the others alone, which has fewer short modes for
     the long ones to drag along. `action.pullback` returns it in this form.
 
+    Tables end at |J| = site.most, which fields of the theory pass with a probability of e^-40 a site. Behind it the map
+    takes the nearest J of the table: with its inverse and log-Jacobian it stays exact as a map, but it is no longer the
+    conditional, and the closed form of S', which goes on with its fit of Z, no longer the pullback.
+
     Field     sites, [batch, components, *lattice], even sides
     action    of scalar fields, S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 + c ]
     moves     parity of the active sites, 0 or 1
     Raises    TypeError for another action; ValueError for odd sides, an unknown parity, or a site whose distribution
-              cannot be normalised or tabled: a barrier a^2 / 4 g of more than about 1.5, very large fields
+              cannot be normalised or tabled: a barrier a^2 / 4 g of more than about 1.5, very large fields;
+              `inverse` ValueError for a field that a site has with |z| > 9 only, once in 10^18 draws
     See       Luescher, 0907.5491, for trivializing maps; Albandea et al., 2302.08408, for couplings of checkerboards
     """
 
@@ -45,9 +53,10 @@ class SiteConditional(Transform):
         self.site = site(h, a, g, self.space.ndim)
 
     def _split(self, x: Tensor) -> tuple[site_conditional.Sublattice, Tensor, Tensor]:
-        """Where the active sites are, their fields and J, each [batch, components, volume / 2]."""
+        """Where the active sites are, their fields and J in the domain, each [batch, components, volume / 2]."""
         where = site_conditional.sublattice(self.space.lattice, self.moves, self.space.check(x).device)
-        return where, x.flatten(2).index_select(2, where.active), site_conditional.source(x, self.site, where)
+        J = site_conditional.source(x, self.site, where).clamp(-self.site.most, self.site.most)
+        return where, x.flatten(2).index_select(2, where.active), J
 
     def _join(self, x: Tensor, where: site_conditional.Sublattice, active: Tensor) -> Tensor:
         return x.flatten(2).index_copy(2, where.active, active).view(x.shape)
@@ -67,6 +76,12 @@ class SiteConditional(Transform):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         where, own, J = self._split(y)
         z = self.site.normal(own, J)
+        bad = own.isfinite() & J.isfinite() & ~(z.abs() <= FARTHEST)  # a NaN that came in goes out as one
+        if bad.any():
+            raise ValueError(
+                f"SiteConditional.inverse needs fields that the theory can draw, |z| <= {FARTHEST:g}; got a site with "
+                f"phi = {float(own[bad][0]):.3g} at J = {float(J[bad][0]):.3g}."
+            )
         return self._join(y, where, z), -self._log_slope(z, own, J)
 
     def pulled_back(self, action: Action) -> Pullback | None:
