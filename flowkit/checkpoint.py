@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flowkit.store import HEADER_LIMIT, Store, StoreError, parse_json
 
-_FORMAT = "flowkit checkpoint 1"
+_FORMAT, _KIND = "flowkit checkpoint 1", "a checkpoint"
 _TENSORS, _META = "tensors.safetensors", "checkpoint.json"
 
 
@@ -26,7 +26,8 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapp
     tensors   any dtype that safetensors holds, and complex; dense; moved to the CPU, dtypes and bits kept
     meta      None, bool, int, float, str, lists and dicts of these (tuples come back as lists); under 1 MiB of JSON
     keep      number of commits that stay, at least 2
-    Raises    CheckpointError for other content, a full disk or a second writer; earlier commits stay whole
+    Raises    CheckpointError for other content, a full disk, a second writer or a folder that holds something else;
+              earlier commits stay whole
     """
     from safetensors.torch import save as to_bytes
 
@@ -55,7 +56,7 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapp
     if int.from_bytes(data[:8], "little") > HEADER_LIMIT:
         raise CheckpointError(f"The names of a checkpoint's tensors stay under 1 MiB; got {len(stored)} tensors.")
     try:
-        return Store(path, keep=keep).commit({_META: text, _TENSORS: data})
+        return Store(path, keep=keep, kind=_KIND).commit({_META: text, _TENSORS: data})
     except StoreError as error:
         raise CheckpointError(str(error)) from error
 
@@ -69,7 +70,7 @@ def load(path: str | os.PathLike[str], commit: str | None = None) -> tuple[dict[
     from safetensors.torch import load_file
 
     try:
-        opened = Store(path).open(commit)
+        opened = Store(path, kind=_KIND).open(commit)
         head = parse_json(opened.read(_META))
         file = opened.path(_TENSORS)
         with file.open("rb") as start:

@@ -24,7 +24,7 @@ from flowkit.space import Space
 from flowkit.stats import Estimate
 from flowkit.store import Store, StoreError
 
-_FORMAT = "flowkit ensemble 1"
+_FORMAT, _KIND = "flowkit ensemble 1", "an ensemble"
 
 
 class EnsembleError(RuntimeError):
@@ -165,7 +165,8 @@ class Ensemble:
         A reader of `path` sees this ensemble or the one before, never a mixture. Other zarr tools open `path/<commit>`:
         array x, array series [names, n, chains] with the names in its attributes, every chunk with its crc32c.
 
-        Raises    EnsembleError for a full disk or a second writer; what was saved before stays whole
+        Raises    EnsembleError for a full disk, a second writer or a folder that holds something else; what was saved
+                  before stays whole
         """
         attributes = {
             "format": _FORMAT,
@@ -182,7 +183,7 @@ class Ensemble:
         if self.x is not None:
             arrays["x"] = self.x.contiguous().numpy()
         try:
-            with Store(path).writing() as draft:
+            with Store(path, kind=_KIND).writing() as draft:
                 zarr_files.write(draft, attributes, arrays, cut={"series": 1})
             return draft.name
         except StoreError as error:
@@ -197,7 +198,7 @@ class Ensemble:
                   file and, where there is one, a commit that is whole
         """
         try:
-            opened = Store(path).open(commit)
+            opened = Store(path, kind=_KIND).open(commit)
             with zarr_files.errors():
                 attributes, arrays = zarr_files.read(opened)
             names, provenance, weighted = (attributes[key] for key in ("series", "provenance", "weighted"))
