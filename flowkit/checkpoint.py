@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flowkit.store import HEADER_LIMIT, Store, StoreError, parse_json
 
 _FORMAT, _KIND = "flowkit checkpoint 1", "a checkpoint"
 _TENSORS, _META = "tensors.safetensors", "checkpoint.json"
+
+F = TypeVar("F", bound=nn.Module)
 
 
 class CheckpointError(RuntimeError):
@@ -90,6 +92,37 @@ def load(path: str | os.PathLike[str], commit: str | None = None) -> tuple[dict[
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OSError, OverflowError) as error:
         raise CheckpointError(f"{path} holds no readable checkpoint: {error}.") from error
     return tensors, meta
+
+
+def load_weights(flow: F, folder: str | os.PathLike[str], commit: str | None = None) -> F:
+    """The weights that a Trainer saved in `folder`, in place; returns the flow. The trainer's action, batch and step
+    are not needed, and the lattice may be another one where no weight depends on it.
+
+    flow      of the same make and dtype as the one that was trained
+    commit    name of a commit; by default the last one
+    Raises    TypeError for what is no flow; CheckpointError where the folder is no checkpoint, or is damaged (the
+              message names a commit that is whole), or names, shapes or dtypes differ; the flow is then as before
+    """
+    if not isinstance(flow, nn.Module):
+        raise TypeError(f"load_weights needs a flow, then a folder; got {type(flow).__name__}.")
+    flow.load_state_dict(weights(flow, load(folder, commit)[0], folder))
+    return flow
+
+
+def weights(flow: nn.Module, tensors: Mapping[str, Tensor], path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Those of the tensors of a trainer's checkpoint that are the flow's own.
+
+    Raises    CheckpointError where they do not fit the flow
+    """
+    found = {name.removeprefix("flow."): t for name, t in tensors.items() if name.startswith("flow.")}
+    there, here = ({name: f"{list(t.shape)} of {t.dtype}" for name, t in w.items()} for w in (found, flow.state_dict()))
+    for name in sorted({*there, *here}):
+        if there.get(name) != here.get(name):
+            raise CheckpointError(
+                f"{path} holds the weights of another flow: names, shapes or dtypes differ from this one's; {name} is "
+                f"{there.get(name, 'missing')} there and {here.get(name, 'missing')} here."
+            )
+    return found
 
 
 def _plain(value: Any, where: str) -> Any:
