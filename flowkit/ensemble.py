@@ -211,15 +211,15 @@ class Ensemble:
             space = Space.from_description(attributes["space"])
             series = dict(zip(names, torch.from_numpy(arrays["series"]).unbind(0), strict=True))
             x = torch.from_numpy(arrays["x"]) if "x" in arrays else None
-            made_with = provenance.get("action")
-            if action is not None and repr(action) != made_with:
-                raise ValueError(f"it was made with {made_with}, and {action!r} was given")
-            return cls(space, x, series, action=action, provenance=provenance, weighted=weighted)
+            ensemble = cls(space, x, series, action=action, provenance=provenance, weighted=weighted)
         except StoreError as error:
             raise EnsembleError(str(error)) from error
         except (ValueError, KeyError, TypeError, AttributeError, EnsembleError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
             raise EnsembleError(f"{path} holds no readable ensemble: {reason}.") from error
+        if action is not None and repr(action) != provenance.get("action"):
+            raise EnsembleError(f"{path} holds an ensemble of {provenance.get('action')}; {action!r} was given.")
+        return ensemble
 
     def __repr__(self) -> str:
         what = "weighted draws" if self.weighted else f"stored steps x {self.chains} chains"
@@ -330,13 +330,14 @@ def run(
     and their S, so that `run(HMC(action.pullback(flow.transform)), ...)` gives an ensemble of `action`.
 
     sampler       a Sampler, or anything with space, init(x), step(state, rng) and describe()
+    chains        their number, where `start` does not give it
     thermalise    steps before the first stored one; a sampler with `tune` sets its step size in them
     every         steps from one stored step to the next
     rng           a generator, a seed, or None for a fresh seed; a seed is recorded
     observe       observables measured during the run, on the device of the chains
     keep          whether configurations are stored, on the CPU; at most max_bytes
-    start         [chains, *space.shape], in the coordinates z of a pullback; by default the sampler's own start, else a
-                  cold one
+    start         [chains, *space.shape], in the coordinates z of a pullback: as many chains as fields, whatever
+                  `chains` says; by default the sampler's own start, else a cold one
     max_bad       share of invalid updates (no finite weight or action) past which the run ends; they are never accepted
     each          called after every stored step with the series so far; True ends the run there
     Raises        ValueError for numbers out of range; EnsembleError past max_bad or max_bytes, or where an observable
