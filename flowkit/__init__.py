@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Wilson as Wilson,
         as_double_well as as_double_well,
     )
+    from flowkit.checkpoint import load_weights as load_weights
     from flowkit.comparison import compare as compare, tune_length as tune_length
     from flowkit.costs import Comparison as Comparison
     from flowkit.ensemble import Ensemble as Ensemble, draw as draw, run as run
@@ -197,6 +198,7 @@ _CONTENTS = {
     ],
     "model": ["Model"],
     "train": ["Trainer"],
+    "checkpoint": ["load_weights"],
     "natural_gradient": ["NaturalGradientStep"],
     "natural_level_step": ["NaturalLevelStep"],
     "level_step": ["LevelStep"],
@@ -231,4 +233,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flowkit.store import HEADER_LIMIT, Store, StoreError, parse_json
 
-_FORMAT = "flowkit checkpoint 1"
+_FORMAT, _KIND = "flowkit checkpoint 1", "a checkpoint"
 _TENSORS, _META = "tensors.safetensors", "checkpoint.json"
+
+F = TypeVar("F", bound=nn.Module)
 
 
 class CheckpointError(RuntimeError):
@@ -26,7 +28,8 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapp
     tensors   any dtype that safetensors holds, and complex; dense; moved to the CPU, dtypes and bits kept
     meta      None, bool, int, float, str, lists and dicts of these (tuples come back as lists); under 1 MiB of JSON
     keep      number of commits that stay, at least 2
-    Raises    CheckpointError for other content, a full disk or a second writer; earlier commits stay whole
+    Raises    CheckpointError for other content, a full disk, a second writer or a folder that holds something else;
+              earlier commits stay whole
     """
     from safetensors.torch import save as to_bytes
 
@@ -55,7 +58,7 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapp
     if int.from_bytes(data[:8], "little") > HEADER_LIMIT:
         raise CheckpointError(f"The names of a checkpoint's tensors stay under 1 MiB; got {len(stored)} tensors.")
     try:
-        return Store(path, keep=keep).commit({_META: text, _TENSORS: data})
+        return Store(path, keep=keep, kind=_KIND).commit({_META: text, _TENSORS: data})
     except StoreError as error:
         raise CheckpointError(str(error)) from error
 
@@ -69,7 +72,7 @@ def load(path: str | os.PathLike[str], commit: str | None = None) -> tuple[dict[
     from safetensors.torch import load_file
 
     try:
-        opened = Store(path).open(commit)
+        opened = Store(path, kind=_KIND).open(commit)
         head = parse_json(opened.read(_META))
         file = opened.path(_TENSORS)
         with file.open("rb") as start:
@@ -89,6 +92,37 @@ def load(path: str | os.PathLike[str], commit: str | None = None) -> tuple[dict[
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OSError, OverflowError) as error:
         raise CheckpointError(f"{path} holds no readable checkpoint: {error}.") from error
     return tensors, meta
+
+
+def load_weights(flow: F, folder: str | os.PathLike[str], commit: str | None = None) -> F:
+    """The weights that a Trainer saved in `folder`, in place; returns the flow. The trainer's action, batch and step
+    are not needed, and the lattice may be another one where no weight depends on it.
+
+    flow      of the same make and dtype as the one that was trained
+    commit    name of a commit; by default the last one
+    Raises    TypeError for what is no flow; CheckpointError where the folder is no checkpoint, or is damaged (the
+              message names a commit that is whole), or names, shapes or dtypes differ; the flow is then as before
+    """
+    if not isinstance(flow, nn.Module):
+        raise TypeError(f"load_weights needs a flow, then a folder; got {type(flow).__name__}.")
+    flow.load_state_dict(weights(flow, load(folder, commit)[0], folder))
+    return flow
+
+
+def weights(flow: nn.Module, tensors: Mapping[str, Tensor], path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Those of the tensors of a trainer's checkpoint that are the flow's own.
+
+    Raises    CheckpointError where they do not fit the flow
+    """
+    found = {name.removeprefix("flow."): t for name, t in tensors.items() if name.startswith("flow.")}
+    there, here = ({name: f"{list(t.shape)} of {t.dtype}" for name, t in w.items()} for w in (found, flow.state_dict()))
+    for name in sorted({*there, *here}):
+        if there.get(name) != here.get(name):
+            raise CheckpointError(
+                f"{path} holds the weights of another flow: names, shapes or dtypes differ from this one's; {name} is "
+                f"{there.get(name, 'missing')} there and {here.get(name, 'missing')} here."
+            )
+    return found
 
 
 def _plain(value: Any, where: str) -> Any:

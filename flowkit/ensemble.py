@@ -24,7 +24,7 @@ from flowkit.space import Space
 from flowkit.stats import Estimate
 from flowkit.store import Store, StoreError
 
-_FORMAT = "flowkit ensemble 1"
+_FORMAT, _KIND = "flowkit ensemble 1", "an ensemble"
 
 
 class EnsembleError(RuntimeError):
@@ -165,7 +165,8 @@ class Ensemble:
         A reader of `path` sees this ensemble or the one before, never a mixture. Other zarr tools open `path/<commit>`:
         array x, array series [names, n, chains] with the names in its attributes, every chunk with its crc32c.
 
-        Raises    EnsembleError for a full disk or a second writer; what was saved before stays whole
+        Raises    EnsembleError for a full disk, a second writer or a folder that holds something else; what was saved
+                  before stays whole
         """
         attributes = {
             "format": _FORMAT,
@@ -182,7 +183,7 @@ class Ensemble:
         if self.x is not None:
             arrays["x"] = self.x.contiguous().numpy()
         try:
-            with Store(path).writing() as draft:
+            with Store(path, kind=_KIND).writing() as draft:
                 zarr_files.write(draft, attributes, arrays, cut={"series": 1})
             return draft.name
         except StoreError as error:
@@ -197,7 +198,7 @@ class Ensemble:
                   file and, where there is one, a commit that is whole
         """
         try:
-            opened = Store(path).open(commit)
+            opened = Store(path, kind=_KIND).open(commit)
             with zarr_files.errors():
                 attributes, arrays = zarr_files.read(opened)
             names, provenance, weighted = (attributes[key] for key in ("series", "provenance", "weighted"))
@@ -210,15 +211,15 @@ class Ensemble:
             space = Space.from_description(attributes["space"])
             series = dict(zip(names, torch.from_numpy(arrays["series"]).unbind(0), strict=True))
             x = torch.from_numpy(arrays["x"]) if "x" in arrays else None
-            made_with = provenance.get("action")
-            if action is not None and repr(action) != made_with:
-                raise ValueError(f"it was made with {made_with}, and {action!r} was given")
-            return cls(space, x, series, action=action, provenance=provenance, weighted=weighted)
+            ensemble = cls(space, x, series, action=action, provenance=provenance, weighted=weighted)
         except StoreError as error:
             raise EnsembleError(str(error)) from error
         except (ValueError, KeyError, TypeError, AttributeError, EnsembleError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
             raise EnsembleError(f"{path} holds no readable ensemble: {reason}.") from error
+        if action is not None and repr(action) != provenance.get("action"):
+            raise EnsembleError(f"{path} holds an ensemble of {provenance.get('action')}; {action!r} was given.")
+        return ensemble
 
     def __repr__(self) -> str:
         what = "weighted draws" if self.weighted else f"stored steps x {self.chains} chains"
@@ -329,13 +330,14 @@ def run(
     and their S, so that `run(HMC(action.pullback(flow.transform)), ...)` gives an ensemble of `action`.
 
     sampler       a Sampler, or anything with space, init(x), step(state, rng) and describe()
+    chains        their number, where `start` does not give it
     thermalise    steps before the first stored one; a sampler with `tune` sets its step size in them
     every         steps from one stored step to the next
     rng           a generator, a seed, or None for a fresh seed; a seed is recorded
     observe       observables measured during the run, on the device of the chains
     keep          whether configurations are stored, on the CPU; at most max_bytes
-    start         [chains, *space.shape], in the coordinates z of a pullback; by default the sampler's own start, else a
-                  cold one
+    start         [chains, *space.shape], in the coordinates z of a pullback: as many chains as fields, whatever
+                  `chains` says; by default the sampler's own start, else a cold one
     max_bad       share of invalid updates (no finite weight or action) past which the run ends; they are never accepted
     each          called after every stored step with the series so far; True ends the run there
     Raises        ValueError for numbers out of range; EnsembleError past max_bad or max_bytes, or where an observable

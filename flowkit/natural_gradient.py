@@ -10,6 +10,8 @@ from flowkit.flow import Flow
 from flowkit.priors import Prior
 from flowkit.train import Report, TrainingStep
 
+INSTEAD = "Leave step= out: Adam, the usual step of a Trainer, needs none."
+
 
 class Scored(Protocol):
     """A prior that knows s = d log q(x) / dparams, [batch, params], for the parameters that require a gradient."""
@@ -34,7 +36,7 @@ class NaturalGradientStep(TrainingStep):
     lr        part of d that is taken, times the schedule's factor
     progress  t, [], float64
     predicted KL of the last step, [], float64: it tells how far there was to go
-    Raises    ValueError for kl, ridge or lr that are not positive, or lr > 1
+    Raises    ValueError for kl, ridge or lr that are not positive, or lr > 1, and by Trainer for a flow without score
     See       Amari, Neural Computation 10 (1998) 251
     """
 
@@ -46,11 +48,18 @@ class NaturalGradientStep(TrainingStep):
             raise ValueError(f"NaturalGradientStep needs kl > 0, ridge > 0 and lr in (0, 1]; got {kl}, {ridge}, {lr}.")
         self.kl, self.ridge, self.lr = kl, ridge, lr
 
+    @torch.no_grad()
     def prepare(self, flow: Prior) -> None:
         knows = flow.transform if isinstance(flow, Flow) else flow
         if not callable(getattr(knows, "score", None)):
-            raise ValueError(f"A natural gradient needs a model with a score; {type(flow).__name__} has none.")
+            raise ValueError(
+                f"A natural gradient needs a model with a score; {type(flow).__name__} has none. {INSTEAD}"
+            )
         self._take_parameters(flow)
+        try:  # a part of the flow may have none, which one field tells
+            cast(Scored, flow).score(flow.space.cold(1, like=torch.empty(0, dtype=flow.dtype, device=flow.device)))
+        except ValueError as error:
+            raise ValueError(f"A natural gradient needs a model with a score. {error} {INSTEAD}") from error
         self.progress = torch.zeros((), dtype=torch.float64, device=flow.device)
         self.predicted = torch.full_like(self.progress, torch.inf)
 

@@ -40,6 +40,9 @@ def listed(observe: Iterable[Observable]) -> tuple[Observable, ...]:
     Raises    TypeError for one alone, for names, and for whatever else is no list of observables
     """
     found = tuple(observe) if isinstance(observe, Iterable) else ()
+    names = [one for one in found if isinstance(one, str)]
+    if names and not isinstance(observe, str):
+        raise TypeError(f"Observables are objects such as fk.magnetization, not their names; got {names[0]!r}.")
     if not isinstance(observe, Iterable) or not all(isinstance(one, Observable) for one in found):
         raise TypeError(f"Observables come as a list, such as [fk.plaquette]; got {observe!r}.")
     return found

@@ -30,6 +30,7 @@ _POINTER, _MANIFEST, _LOCK = "LAST", "manifest.json", "writer.lock"
 _COMMIT = re.compile(r"commit-(\d{6,12})", re.ASCII)
 _FORMAT = "flowkit store 1"
 _PIECE = 2**20
+_KINDS = {"checkpoint.json": "a checkpoint", "zarr.json": "an ensemble"}  # the file that tells, and what it tells
 
 
 class StoreError(RuntimeError):
@@ -112,6 +113,11 @@ class Commit:
         return self._folder / name
 
     @property
+    def kind(self) -> str | None:
+        """What it is, "a checkpoint" or "an ensemble"; None for other files."""
+        return next((kind for name, kind in _KINDS.items() if name in self.files), None)
+
+    @property
     def _folder(self) -> Path:
         return self.store.path / self.name
 
@@ -158,21 +164,26 @@ class Draft:
 
 
 class Store:
-    """A folder of commits.
+    """A folder of commits, all of one kind: each pushes out an older one.
 
     path      the folder; made by the first commit
     keep      number of commits that stay, at least 2: the last and the one before
+    kind      "a checkpoint" or "an ensemble": commits of the other kind are neither read nor joined by new ones, and
+              nothing is written beside files of another make; None leaves that open
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, keep: int = 2, disk: Disk | None = None):
+    def __init__(
+        self, path: str | os.PathLike[str], *, keep: int = 2, kind: str | None = None, disk: Disk | None = None
+    ):
         if not isinstance(keep, int) or keep < 2:
             raise ValueError(f"A Store keeps at least 2 commits, the last and the one before; got {keep!r}.")
-        self.path, self.keep, self._disk = Path(path), keep, disk or Disk()
+        self.path, self.keep, self.kind, self._disk = Path(path), keep, kind, disk or Disk()
 
     def commit(self, files: Mapping[str, bytes]) -> str:
         """Write all files as one commit; returns its name.
 
-        Raises    StoreError where the disk refuses or another process writes; the commits before stay whole
+        Raises    StoreError where the disk refuses, another process writes, or the folder holds something of another
+                  kind; the commits before stay whole
         """
         with self.writing() as draft:
             for name, data in files.items():
@@ -186,11 +197,13 @@ class Store:
         Raises    as `commit`
         """
         try:
+            self._refuse_others()
             for folder in reversed([self.path, *self.path.parents]):
                 if not folder.is_dir():
                     self._disk.mkdir(folder)
                     self._disk.sync(folder.parent)
             with self._lock():
+                self._refuse_others()  # again: it may have come meanwhile
                 yield from self._write()
         except OSError as error:
             where = f" at {error.filename}" if error.filename else ""
@@ -199,6 +212,19 @@ class Store:
             except StoreError as none:
                 last = str(none)
             raise StoreError(f"{self.path} could not be written{where}: {error.strerror or error}. {last}") from error
+
+    def _refuse_others(self) -> None:
+        """Raises    StoreError where a commit of this kind would push out, or lie among, what is of another"""
+        if self.kind is None or not self.path.is_dir():
+            return
+        entries = sorted(entry for entry in self.path.iterdir() if not entry.name.startswith("."))
+        kinds = {_kind_of(entry) for entry in entries if _named(entry.name)} - {None, self.kind}
+        others = [] if (self.path / _POINTER).exists() else [entry.name for entry in entries if entry.name != _LOCK]
+        if not kinds and all(_named(name) and (self.path / name / _MANIFEST).exists() for name in others):
+            return
+        shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        there = " and ".join(sorted(map(str, kinds))) or f"other files ({shown})"
+        raise StoreError(f"{self.path} holds {there}, and {self.kind} was to be written; give it a folder of its own.")
 
     def _write(self) -> Iterator[Draft]:
         with self._advising(""):
@@ -244,19 +270,22 @@ class Store:
     def open(self, name: str | None = None) -> Commit:
         """A commit for reading: the last one, or the one named.
 
-        Raises    StoreError where it is not there or its manifest is damaged
+        Raises    StoreError where it is not there, of another kind, or its manifest is damaged
         """
         chosen = name or self.names()[0]
         if not _named(chosen):
             raise StoreError(f"A commit is called commit-000001 or alike; got {chosen!r}.")
         try:
             with self._advising(chosen):
-                return Commit(self, chosen, _manifest(self.path / chosen))
+                commit = Commit(self, chosen, _manifest(self.path / chosen))
         except StoreError:
             # Between the two reads a writer may have removed what the pointer named; then the pointer has moved on.
             if name is None and self.names()[0] != chosen:
                 return self.open()
             raise
+        if None not in (self.kind, commit.kind) and commit.kind != self.kind:
+            raise StoreError(f"{self.path} holds {commit.kind}, and {self.kind} was to be read.")
+        return commit
 
     def _pointer(self) -> list[str]:
         """The names in the pointer, newest first; none where there is no pointer yet."""
@@ -312,6 +341,15 @@ class Store:
 def _named(name: object) -> bool:
     """Whether this is the name of a commit."""
     return isinstance(name, str) and _COMMIT.fullmatch(name) is not None
+
+
+def _kind_of(folder: Path) -> str | None:
+    """What a commit is; None for a damaged one that does not tell."""
+    try:
+        names, other = set(_manifest(folder)), "commits of another kind"
+    except _DamageError:
+        names, other = {entry.name for entry in folder.glob("*")}, None
+    return next((kind for name, kind in _KINDS.items() if name in names), other)
 
 
 def _safe(name: object) -> bool:

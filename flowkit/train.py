@@ -425,17 +425,13 @@ class Trainer(Background):
         """Take up a run that `save` wrote; on the CPU with as many threads the rest equals the unbroken run bit for
         bit.
 
-        Raises    flowkit.checkpoint.CheckpointError where the files are damaged or belong to another flow or action
+        Raises    flowkit.checkpoint.CheckpointError where the files are damaged or belong to another flow or action;
+                  `load_weights` asks for the same flow alone
         """
         if not self._ended.is_set():
             raise RuntimeError(f"This trainer is {self.status}; stop it before it loads a checkpoint.")
         tensors, meta = files.load(path)
-        flow_state = {k.removeprefix("flow."): t for k, t in tensors.items() if k.startswith("flow.")}
-        mine = self.flow.state_dict()
-        if {k: (t.shape, t.dtype) for k, t in flow_state.items()} != {k: (t.shape, t.dtype) for k, t in mine.items()}:
-            raise files.CheckpointError(
-                f"{path} holds the weights of another flow: names, shapes or dtypes differ from this one's."
-            )
+        flow_state = files.weights(self.flow, tensors, path)
         if meta.get("action") != repr(self.action):
             raise files.CheckpointError(
                 f"{path} was trained towards {meta.get('action')}; this trainer's action is {self.action!r}."
@@ -447,7 +443,12 @@ class Trainer(Background):
             )
         history = {k.removeprefix("history."): t.numpy() for k, t in tensors.items() if k.startswith("history.")}
         step_tensors = {k.removeprefix("step."): t for k, t in tensors.items() if k.startswith("step.")}
-        before = copy.deepcopy(mine), self.training_step.state(), self.rng.get_state(), self.schedule.state()
+        before = (
+            copy.deepcopy(self.flow.state_dict()),
+            self.training_step.state(),
+            self.rng.get_state(),
+            self.schedule.state(),
+        )
         try:
             rows = History.from_arrays(COLUMNS, history)
             step, total = int(meta["step"]), int(meta["total"])

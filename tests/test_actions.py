@@ -98,7 +98,7 @@ def test_conversions_that_cannot_be():
     with pytest.raises(ValueError, match="Phi4 needs a positive hopping term"):
         fk.Phi4Hopping(space, beta=-0.5, lam=0.1).convert(fk.Phi4)
     with pytest.raises(ValueError, match="Phi4Hopping needs lam > 0 or a positive phi\\^2 term"):
-        fk.Phi4(space, m2=-5.0, lam=0.0).convert(fk.Phi4Hopping)
+        fk.Phi4Hopping.from_coefficients(space, h=2.0, a=-1.0, g=0.0)
     assert fk.Phi4Hopping(space, beta=-0.5, lam=0.1).exact("phi_squared") is None
 
 
@@ -120,6 +120,45 @@ def test_free_theories_against_their_matrix(action):
     assert action.exact("susceptibility") == pytest.approx(float(inverse.sum()) / action.space.dof)
     assert action.exact("magnetization") == 0
     assert action.exact("plaquette") is None
+
+
+@pytest.mark.parametrize("lattice", [(4, 6), (3, 4), (1, 3), (2,)])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_theory_without_integral_is_refused_when_it_is_made(lattice, sign):
+    """At lam = 0 the least eigenvalue of the quadratic form decides, for either sign of the hopping term."""
+    space = fk.sites(lattice)
+    hopping = fk.Phi4Hopping(space, beta=sign, lam=1.0)  # a = -1, g = 1
+    x = torch.eye(space.dof, dtype=F64).view(-1, *space.shape)
+
+    def form(x):
+        return hopping(x) - (x**4 - x**2 + 1).flatten(1).sum(1)  # -h sum phi phi_mu alone
+
+    M = (form(x[:, None].add(x).flatten(0, 1)).view(len(x), -1) - form(x)[:, None] - form(x)) / 2
+    least = float(torch.linalg.eigvalsh(M)[0])
+    critical = math.inf if least >= 0 else -1 / least  # 1 + beta least > 0
+    beta = min(critical, 1.0)
+    fk.Phi4Hopping(space, beta=sign * beta * 0.999, lam=0.0)
+    if critical < math.inf:
+        with pytest.raises(
+            ValueError, match=r"Phi4Hopping with lam = 0 needs a positive quadratic form.*got a = 1 and"
+        ):
+            fk.Phi4Hopping(space, beta=sign * beta * 1.001, lam=0.0)
+
+
+def test_massless_and_inverted_free_fields_are_refused():
+    space = fk.sites((4, 4))
+    for make in (
+        lambda: fk.Phi4(space, m2=-4.0, lam=0.0),
+        lambda: fk.Phi4(space, m2=0.0, lam=0.0),
+        lambda: fk.Phi4Kappa(space, kappa=0.5, m_sq=-0.1, lam=0.0),
+        lambda: fk.as_double_well(m_sq=-1.0, lam=0.0),
+        lambda: fk.Phi4(space, m2=1.0, lam=0.5).at(m2=-1.0, lam=0.0),
+    ):
+        with pytest.raises(
+            ValueError, match=r"with lam = 0 needs a positive quadratic form.*exp\(-S\) has no integral"
+        ):
+            make()
+    fk.Phi4(space, m2=-4.0, lam=1e-6)
 
 
 def test_interacting_theories_claim_nothing():

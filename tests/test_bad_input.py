@@ -92,6 +92,34 @@ def test_ingredients_of_the_wrong_kind(make, message):
         make()
 
 
+LOW = fk.LowModes(SITES, most=1)
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: fk.scalar_flow(SITES).sample(4, 1), r"need a generator such as torch.Generator.*; got 1\."),
+    (lambda: fk.gauge_flow(LINKS).draw(4, 1), r"need a generator such as torch.Generator.*; got 1\."),
+    (lambda: fk.multiscale_flow(fk.links((4, 4), fk.U1())).sample(4, 1), "need a generator"),
+    (lambda: fk.Normal(SITES).sample(4, None), r"need a generator such as torch.Generator.*; got None\."),
+    (lambda: fk.MarkovPrior.example().sample(4, 1), "need a generator"),
+    (lambda: fk.LowModes(PHI4), r"LowModes needs a space, made by sites\(\) or links\(\); got Phi4\."),
+    (lambda: fk.Normal(PHI4), r"Normal needs a space, made by sites\(\) or links\(\); got Phi4\."),
+    (lambda: fk.Chain([LOW, LOW]), r"takes transforms one by one, Chain\(first, second\); got list\."),
+    (lambda: fk.Chain(LOW, PHI4), "takes transforms one by one, .*; got Phi4"),
+    (lambda: PHI4.pullback(PHI4), r"needs a map z -> \(field, logdet\).*; got Phi4"),
+    (lambda: PHI4.pullback(fk.LowModes(fk.sites((8, 8)))), "one space; got Sites .* on 4x6 and Sites .* on 8x8"),
+    (lambda: LOW.fit(torch.full((2, 1, 4, 6), torch.nan)), "expects finite fields; got 48 NaN or infinite"),
+    (lambda: fk.FourierScale(SITES).fit(torch.full((2, 1, 4, 6), torch.inf)), "expects finite fields; got 48 NaN"),
+])  # fmt: skip
+def test_what_would_fail_later_or_compute_nonsense(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
+def test_as_many_chains_as_fields_to_start_from():
+    ensemble = fk.run(fk.HMC(PHI4), 1, chains=4, start=torch.zeros(2, 1, 4, 6), rng=1)
+    assert ensemble.chains == ensemble.provenance["chains"] == 2
+
+
 def test_a_checkpoint_of_another_precision_is_refused(tmp_path):
     """Taken up, it would be rounded in silence, and the rest of the run would not equal the unbroken one."""
 
@@ -110,7 +138,9 @@ def test_what_is_no_sampler_no_list_of_observables_and_no_map():
         with pytest.raises(TypeError, match=r"Chains need a sampler such as HMC\(action\).*; got Flow\."):
             call()
     hmc = fk.HMC(action)
-    for observe in (fk.plaquette, "plaquette", ["plaquette"]):
+    with pytest.raises(TypeError, match=r"are objects such as fk.magnetization, not their names; got 'plaquette'\."):
+        fk.run(hmc, 1, observe=["plaquette"])
+    for observe in (fk.plaquette, "plaquette", [1]):
         for call in (
             lambda observe=observe: fk.run(hmc, 1, observe=observe),
             lambda observe=observe: fk.start(hmc, 1, observe=observe),

@@ -344,7 +344,17 @@ def test_run_ends_with_a_table_and_is_not_repeated(tmp_path, theory):
     folder = tmp_path / "run"
     first = call("run", theory, "--quick", f"--out={folder}", *TINY)
     assert first.exit_code == 0, first.output
-    for words in ("value", "tau_int", "exact", "pull", "acceptance", "ESS", "±", str(folder)):
+    for words in (
+        "value",
+        "tau_int",
+        "exact",
+        "pull",
+        "acceptance",
+        "ESS",
+        "±",
+        str(folder),
+        "A quick run: steps = 4, draws = 200.",
+    ):
         assert words in first.stdout
     assert {p.name for p in folder.iterdir()} == {"settings", "checkpoint", "ensemble.zarr"}
     again = call("run", theory, "--quick", f"--out={folder}", *TINY)

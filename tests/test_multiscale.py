@@ -489,6 +489,10 @@ def test_the_natural_gradient_needs_a_score():
     space = fk.links((4, 4), U1)
     with pytest.raises(ValueError, match=r"needs a model with a score; Flow has none\."):
         fk.Trainer(fk.gauge_flow(space), fk.Wilson(space, 1.0), step=NaturalGradientStep())
+    su3 = fk.links((4, 4), fk.SUN(3))
+    part = r"with a score\. HeatAngleConditional has no score in closed form; train it by a gradient\. Leave step= out"
+    with pytest.raises(ValueError, match=part):  # when the Trainer is made, and not at its first step
+        fk.Trainer(fk.multiscale_flow(su3), fk.Wilson(su3, 1.0), step=NaturalGradientStep())
 
 
 # ---------------------------------------------------------------- planted mistakes

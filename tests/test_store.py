@@ -14,8 +14,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import flowkit
+from flowkit import checkpoint
+from flowkit.checkpoint import CheckpointError
+from flowkit.ensemble import Ensemble, EnsembleError
 from flowkit.store import HEADER_LIMIT, Disk, Store, StoreError, parse_json
 
 FIRST = {"a.txt": b"first" * 100, "deep/er/b.bin": bytes(range(256))}
@@ -569,3 +573,47 @@ def test_the_ban_finds_what_it_bans():
     ]
     assert all(list(banned(ast.parse(line))) for line in bad)
     assert list(banned(ast.parse("torch.compile(f); model.eval(); np.load(f, allow_pickle=False)"))) == []
+
+
+def tree(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def ensemble():
+    return Ensemble(flowkit.sites((2,)), torch.ones(3, 2, 1, 2), {"S": torch.ones(3, 2).double()})
+
+
+def test_a_checkpoint_and_an_ensemble_do_not_push_each_other_out(tmp_path):
+    """Two commits are kept: the second save of the other kind would delete the last of the first."""
+    weights, run = tmp_path / "weights", tmp_path / "run"
+    checkpoint.save(weights, {"w": torch.ones(2)}, {"step": 7})
+    ensemble().save(run)
+    before = tree(tmp_path)
+    for _ in range(2):
+        with pytest.raises(EnsembleError, match=r"weights holds a checkpoint, and an ensemble was to be written; give"):
+            ensemble().save(weights)
+        with pytest.raises(CheckpointError, match=r"run holds an ensemble, and a checkpoint was to be written; give"):
+            checkpoint.save(run, {"w": torch.zeros(2)}, {})
+    with pytest.raises(EnsembleError, match=r"weights holds a checkpoint, and an ensemble was to be read\."):
+        Ensemble.load(weights)
+    with pytest.raises(CheckpointError, match=r"run holds an ensemble, and a checkpoint was to be read\."):
+        checkpoint.load(run)
+    assert tree(tmp_path) == before
+    assert checkpoint.load(weights)[1] == {"step": 7}
+    assert len(Ensemble.load(run)) == 3
+
+
+def test_nothing_is_written_among_files_of_another_make(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("x")
+    Store(tmp_path / "settings").commit(FIRST)
+    before = tree(tmp_path)
+    for folder, there in (("thesis", r"other files \(chapter\.tex\)"), ("settings", "commits of another kind")):
+        with pytest.raises(EnsembleError, match=f"{folder} holds {there}, and an ensemble was to be written"):
+            ensemble().save(tmp_path / folder)
+        with pytest.raises(CheckpointError, match=f"{folder} holds {there}, and a checkpoint was to be written"):
+            checkpoint.save(tmp_path / folder, {}, {})
+    assert tree(tmp_path) == before
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".DS_Store").write_text("x")
+    assert ensemble().save(tmp_path / "empty") == ensemble().save(tmp_path / "new") == "commit-000001"

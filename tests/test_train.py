@@ -1,5 +1,6 @@
 """The trainer: what it records, how it stops, what it keeps, and runs that go on bit for bit."""
 
+import copy
 import json
 import math
 import signal
@@ -492,6 +493,44 @@ REFUSED = {
 def test_checkpoints_of_others_are_refused(name, tmp_path):
     make, message = REFUSED[name]
     check_refused(tmp_path, make(), message)
+
+
+def test_weights_alone_are_loaded_bit_for_bit(tmp_path):
+    """Another action, batch and step do not matter; another lattice neither, where no weight depends on it."""
+    trainer, states = small_trainer(amsgrad=True), []
+    for _ in range(2):
+        fit(trainer, 2).save(tmp_path)
+        states.append(copy.deepcopy(trainer.flow.state_dict()))
+    last, before = store.Store(tmp_path).names()
+    for flow, name, state in (
+        (small_flow(2), None, states[1]),
+        (small_flow(2), last, states[1]),
+        (small_flow(2), before, states[0]),
+        (small_flow(2, space=fk.sites((6, 4))), None, states[1]),
+    ):
+        assert fk.load_weights(flow, tmp_path, name) is flow
+        assert flow.state_dict().keys() == state.keys()
+        assert all(torch.equal(t, state[name]) for name, t in flow.state_dict().items())
+
+
+def test_weights_of_another_flow_are_refused(tmp_path):
+    fit(small_trainer(), 1).save(tmp_path / "run")
+    for flow, message in (
+        (small_flow(hidden=(4,)), r"another flow: .* is \[3\] of torch.float32 there and \[4\] of .* here\."),
+        (small_flow().double(), r"another flow: .* of torch.float32 there and .* of torch.float64 here\."),
+        (fk.scalar_flow(SPACE, layers=1), r"another flow: .* there and .* here\."),
+    ):
+        state = copy.deepcopy(flow.state_dict())
+        with pytest.raises(CheckpointError, match=message):
+            fk.load_weights(flow, tmp_path / "run")
+        assert all(torch.equal(t, state[name]) for name, t in flow.state_dict().items())
+    with pytest.raises(CheckpointError, match="nothing holds no commit"):
+        fk.load_weights(small_flow(), tmp_path / "nothing")
+    fk.run(fk.HMC(ACTION), 2, chains=2, rng=1).save(tmp_path / "chains")
+    with pytest.raises(CheckpointError, match="chains holds an ensemble, and a checkpoint was to be read"):
+        fk.load_weights(small_flow(), tmp_path / "chains")
+    with pytest.raises(TypeError, match=r"needs a flow, then a folder; got Trainer\."):
+        fk.load_weights(small_trainer(), tmp_path / "run")
 
 
 def test_a_folder_without_checkpoint(tmp_path):

@@ -204,9 +204,16 @@ class Pullback(Action):
 
     def __init__(self, action: Action, transform: Map):
         super().__init__(action.space)
-        if not callable(transform) or getattr(type(transform), "forward", None) is nn.Module.forward:
+        if (
+            not callable(transform)
+            or isinstance(transform, Action)
+            or getattr(type(transform), "forward", None) is nn.Module.forward
+        ):
             name = type(transform).__name__
             raise TypeError(f"A pullback needs a map z -> (field, logdet), such as flow.transform; got {name}.")
+        space = getattr(transform, "space", action.space)
+        if space != action.space:
+            raise ValueError(f"A pullback needs action and map of one space; got {action.space} and {space}.")
         self.action, self.transform = action, transform
         self._frozen: nn.Module | None = None
         self._where: list[tuple[int, torch.dtype, torch.device]] = []

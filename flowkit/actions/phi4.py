@@ -28,7 +28,8 @@ class ScalarAction(Action):
     """S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 + c ], summed over components.
 
     Field     sites, [batch, components, *lattice]
-    Raises    ValueError for a space of links, a quartic coupling below 0, or couplings that are not finite numbers
+    Raises    ValueError for a space of links, a quartic coupling below 0, couplings that are not finite numbers, or
+              g = 0 with a quadratic form that is not positive: exp(-S) has then no integral
     """
 
     def __init__(self, space: Space, **couplings: float):
@@ -41,6 +42,16 @@ class ScalarAction(Action):
             setattr(self, name, float(value))
         if couplings["lam"] < 0:
             raise ValueError(f"{type(self).__name__} needs lam >= 0; got {couplings['lam']}.")
+        if couplings["lam"] == 0 and self.plain:
+            h, a, _, _ = self.coefficients
+            # Its eigenvalues are a - h sum_mu cos p_mu, the least one at p = 0, or next to pi where h < 0.
+            far = [1.0 if h >= 0 else math.cos(2 * math.pi * (side // 2) / side) for side in space.lattice]
+            if not a > h * sum(far):
+                raise ValueError(
+                    f"{type(self).__name__} with lam = 0 needs a positive quadratic form, a > h sum_mu cos p_mu at all "
+                    f"momenta (S = sum -h phi_(x+mu) phi_x + a phi^2); got a = {a:.6g} and {h * sum(far):.6g}: exp(-S) "
+                    "has no integral."
+                )
 
     @property
     @abstractmethod

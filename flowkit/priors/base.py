@@ -31,6 +31,10 @@ class Prior(nn.Module, ABC):
 
     def __init__(self, space: Space):
         super().__init__()
+        if not isinstance(space, Space):
+            raise TypeError(
+                f"{type(self).__name__} needs a space, made by sites() or links(); got {type(space).__name__}."
+            )
         self.space = space
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # carries dtype and device under .to()
 
@@ -46,7 +50,10 @@ class Prior(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """n independent fields, [n, *space.shape]."""
+        """n independent fields, [n, *space.shape].
+
+        Raises    TypeError where rng is no torch.Generator
+        """
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
@@ -75,6 +82,16 @@ class Prior(nn.Module, ABC):
         """n independent fields and their log-density."""
         x = self.sample(n, rng)
         return Draw(x, self.log_prob(x))
+
+    @staticmethod
+    def _generator(rng: torch.Generator) -> torch.Generator:
+        """rng itself.
+
+        Raises    TypeError for what is no generator
+        """
+        if not isinstance(rng, torch.Generator):
+            raise TypeError(f"Draws need a generator such as torch.Generator().manual_seed(1); got {rng!r}.")
+        return rng
 
     @classmethod
     def example(cls) -> "Prior":

@@ -46,7 +46,7 @@ class FreeField(Prior):
         return product
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        z = torch.randn(n, *self.space.shape, generator=rng, dtype=self.dtype, device=self.device)
+        z = torch.randn(n, *self.space.shape, generator=self._generator(rng), dtype=self.dtype, device=self.device)
         return self._multiply(z, self.kernel().rsqrt())
 
     def log_prob(self, x: Tensor) -> Tensor:

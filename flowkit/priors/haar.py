@@ -21,7 +21,7 @@ class Haar(Prior):
             raise ValueError(f"Haar lives on links; got {space}. Sites take a Normal or FreeField prior.")
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        return self.space.haar(n, rng, self.dtype).to(self.device)
+        return self.space.haar(n, self._generator(rng), self.dtype).to(self.device)
 
     def log_prob(self, x: Tensor) -> Tensor:
         return torch.zeros(len(self.space.check(x)), dtype=x.real.dtype, device=x.device)

@@ -25,7 +25,7 @@ class Normal(Prior):
         self.sigma = float(sigma)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        z = torch.randn(n, *self.space.shape, generator=rng, dtype=self.dtype, device=self.device)
+        z = torch.randn(n, *self.space.shape, generator=self._generator(rng), dtype=self.dtype, device=self.device)
         return self.sigma * z
 
     def log_prob(self, x: Tensor) -> Tensor:

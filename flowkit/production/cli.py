@@ -78,6 +78,10 @@ def run(
         finished = recipe.execute(chosen, folder, device.value, say=typer.echo)
     if not finished:
         raise typer.Exit(130)
+    if quick:
+        typer.echo(
+            f"A quick run: {', '.join(f'{key} = {getattr(chosen, key)}' for key in recipe.QUICK)}. It proves little."
+        )
 
 
 @app.command(

@@ -74,6 +74,7 @@ class MarkovPrior(Prior):
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         """n fields of the pool, [n, *space.shape], each taken at random."""
+        self._generator(rng)
         if self.configurations is None:
             self.configurations = self._fill()
         chosen = torch.randint(len(self.configurations), (n,), generator=rng, device=rng.device)

@@ -26,6 +26,10 @@ class Transform(nn.Module, ABC):
 
     def __init__(self, space: Space):
         super().__init__()
+        if not isinstance(space, Space):
+            raise TypeError(
+                f"{type(self).__name__} needs a space, made by sites() or links(); got {type(space).__name__}."
+            )
         self.space = space
 
     @abstractmethod
@@ -88,10 +92,14 @@ class Transform(nn.Module, ABC):
 class Chain(Transform):
     """Transforms one after the other: y = f_n(... f_1(x)); logdet is the sum.
 
-    Raises    ValueError for no transforms or for transforms of different spaces
+    Raises    TypeError for what is no transform, a list of them too; ValueError for no transforms or for transforms of
+              different spaces
     """
 
     def __init__(self, *steps: Transform):
+        other = next((step for step in steps if not isinstance(step, Transform)), None)
+        if other is not None:
+            raise TypeError(f"Chain takes transforms one by one, Chain(first, second); got {type(other).__name__}.")
         if not steps or any(step.space != steps[0].space for step in steps):
             raise ValueError(f"Chain needs transforms of one space; got {[str(step.space) for step in steps]}.")
         super().__init__(steps[0].space)

@@ -42,9 +42,10 @@ class FourierScale(Transform):
         fields of their two-point function G(p). Minimises sum_p [G(p) / g(p)^2 + log g(p)^2].
 
         x         [n, *space.shape]; a short chain does, since few numbers are fitted
+        Raises    TypeError or ValueError, as `Space.require`
         """
         axes = tuple(range(2, 2 + self.space.ndim))
-        G = torch.fft.fftn(self.space.check(x.detach()), dim=axes).abs().square().mean((0, 1)) / self.space.volume
+        G = torch.fft.fftn(self.space.require(x).detach(), dim=axes).abs().square().mean((0, 1)) / self.space.volume
         optimizer = torch.optim.LBFGS(self.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
         def cost() -> Tensor:
@@ -165,11 +166,11 @@ class LowModes(Transform):
         faster: the nearer the frequency comes to theirs, the more it feels the bare force.
 
         x         [n, *space.shape], in equilibrium
-        Raises    ValueError for a frequency <= 0
+        Raises    ValueError for a frequency <= 0; TypeError or ValueError, as `Space.require`
         """
         if not 0 < frequency < math.inf:
             raise ValueError(f"LowModes needs a frequency > 0; got {frequency!r}.")
-        flat = self.space.check(x.detach()).to(self.log_gain).flatten(2)
+        flat = self.space.require(x).detach().to(self.log_gain).flatten(2)
         G = (
             (flat @ self._scaled(torch.exp).products.T)
             .square()
