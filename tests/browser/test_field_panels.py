@@ -44,6 +44,18 @@ def drawn(notebook, columns, rows, which=0):
     )
 
 
+def settled(notebook, columns, rows):
+    """What is drawn once two looks agree: a page that changes its size or theme draws again a little later."""
+    before = None
+    for _ in range(50):
+        now = drawn(notebook, columns, rows)
+        if now == before:
+            return now
+        before = now
+        notebook.page.wait_for_timeout(200)
+    raise AssertionError("The picture keeps changing.")
+
+
 def expected(notebook):
     """The colours that the panel's own numbers have."""
     return notebook.kernel(
@@ -148,10 +160,10 @@ def test_light_and_dark(open_notebook, screenshots):
     for name, cell, size in (("field", FIELD, (6, 8)), ("layers", LAYERS, (8, 8))):
         notebook = opened(open_notebook, f"theme_{name}.ipynb", cell)
         notebook.page.set_viewport_size({"width": 1400, "height": 1200})
-        picture = drawn(notebook, *size)
+        picture = settled(notebook, *size)
         for theme in ("light", "dark"):
             notebook.theme(theme)
-            assert drawn(notebook, *size) == picture, "a colour means the same on every page"
+            assert settled(notebook, *size) == picture, "a colour means the same on every page"
             notebook.page.locator(".fk-live").screenshot(path=screenshots / f"{name}_{theme}.png")
         notebook.page.set_viewport_size({"width": 760, "height": 1800})
         notebook.page.locator(".fk-live").screenshot(path=screenshots / f"{name}_narrow.png")
