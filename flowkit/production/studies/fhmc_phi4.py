@@ -140,6 +140,8 @@ class Measured(NamedTuple):
     """Of processor time, for one trajectory of one chain."""
     steps: int
     bound: bool
+    stuck: int
+    """Chains that no trajectory of a short run moved, replaced by others."""
 
 
 @torch.no_grad()
@@ -148,7 +150,7 @@ def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, mos
     end at LONG tau, at the latest after `most` trajectories.
 
     start     fields of the theory in equilibrium, [chains, *space.shape]; those that the inverse takes further out than
-              training ever went are replaced by others, so that no chain begins on a cliff
+              training ever went, or that no trajectory of a short run leaves, are replaced by others
     """
     sampler = HMC(action if transform is None else action.pullback(transform), target=TARGET)
 
@@ -161,9 +163,12 @@ def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, mos
         return near.repeat(-(-len(x) // len(near)), *[1] * (x.dim() - 1))[: len(x)]
 
     # Through a map a trajectory may diverge; it is rejected, and a few of them must not end a study.
-    warm = run(sampler, 1, start=coordinates(start), thermalise=60, rng=seed, max_bad=1.0).x
-    assert warm is not None
-    z, observed = coordinates(warm[-1]), (magnetization, susceptibility)
+    warm = run(sampler, 60, start=coordinates(start), thermalise=60, rng=seed, max_bad=1.0)
+    assert warm.x is not None
+    moved = warm.series["accept"].sum(0) > 0
+    last = coordinates(warm.x[-1])[moved]
+    z, observed = last.repeat(-(-len(start) // len(last)), *[1] * (last.dim() - 1)), (magnetization, susceptibility)
+    z = z[: len(start)]
     look = 100
 
     def long_enough(columns: Columns) -> bool:
@@ -188,4 +193,5 @@ def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, mos
         seconds,
         sampler.steps,
         rho.window >= n // 2 - 1,  # the sum found no end within half of the chain
+        int((~moved).sum()),
     )
