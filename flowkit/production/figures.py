@@ -164,7 +164,8 @@ def _convert(figure: str, key: str, text: str, defaults: Mapping[str, Any]) -> A
     try:
         return TypeAdapter(kind).validate_python(text if scalar else json.loads(f"[{text.strip('()[] ')}]"))
     except ValueError as error:
-        name = type(default).__name__ if scalar else f"list of {type(default[0]).__name__}, such as 1,2"
+        such = '"a","b"' if isinstance(default, tuple) and isinstance(default[0], str) else "1,2"
+        name = type(default).__name__ if scalar else f"list of {type(default[0]).__name__}, such as {such}"
         raise ValueError(f"{figure} takes {key} as {name}; got {text!r}.") from error
 
 
@@ -332,7 +333,7 @@ FIGURES = {
             "phi^4, lambda = 1/2, on 20x20 and 40x40: HMC in the variables of coarser theories",
             "flowkit.production.studies.trivializing:coarser_phi4",
             "Albandea et al., 2302.08408, and its sequel on coarser lattices",
-            "tau_M 570 (HMC), 420, 269 and 164.5 (four configurations, twice) on 40x40",
+            "tau_M 570 (HMC), 420, 269 and 164.5 (four configurations twice) on 40x40",
             720,
             "12x12 alone, short training and short chains",
         ),
