@@ -163,7 +163,7 @@ class NotebookPage:
             " jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.ran = true; }); }"
         )
 
-    def wait_ran(self, seconds=READY_SECONDS):
+    def wait_ran(self, seconds=3 * READY_SECONDS):
         self.page.wait_for_function("() => window.ran", timeout=seconds * 1000)
 
     def kernel(self, expression):

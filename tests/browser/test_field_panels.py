@@ -11,7 +11,7 @@ import flowkit as fk
 torch.manual_seed(1)
 space = fk.links((8, 8), fk.U1())
 action, flow = fk.Wilson(space, 3.0), fk.gauge_flow(space)
-fk.Trainer(flow, action, batch=128, lr=0.01).fit(150, progress=False)
+fk.Trainer(flow, action, batch=128, lr=0.01).fit(60, progress=False)
 panel = fk.panels.FlowLayers(flow, action, fields=4)
 panel"""
 
