@@ -7,7 +7,7 @@ import torch
 
 import flowkit as fk
 from flowkit import kernels, testing
-from flowkit.actions.base import Action, Pullback
+from flowkit.actions.base import Action, Pullback, Turns
 from flowkit.kernels import site_conditional
 from flowkit.kernels.site import site
 from flowkit.samplers.hmc import schedule
@@ -144,9 +144,9 @@ def test_a_trajectory_in_one_call_is_that_of_its_steps(lattice, dtype, compiled)
     rng = seeded()
     z, p = (torch.randn(3, 2, *lattice, generator=rng).to(dtype) for _ in range(2))
     step = 0.1 * torch.rand(3, 1, *[1] * len(lattice), generator=rng).to(dtype)
-    plan = *schedule("omelyan", 4), step
+    plan = Turns(*schedule("omelyan", 4), step)
     for S in theories:
-        for found, expected in zip(S.motion(z, p, *plan), Action.motion(S, z, p, *plan), strict=True):
+        for found, expected in zip(S.motion(z, p, plan), Action.motion(S, z, p, plan), strict=True):
             testing.require_close(found, expected, repr(S), 1e-9 if dtype == F64 else 2e-4)
             assert found.dtype == dtype
 
@@ -168,9 +168,9 @@ def test_a_subclass_with_terms_of_its_own_keeps_them():
     z, p = (torch.randn(2, 1, 4, 6, generator=seeded(i), dtype=F64) for i in (1, 2))
     y, logdet = f(z)
     testing.require_close(S(z), action(y) - logdet, "S'", 1e-9)
-    plan = *schedule("leapfrog", 5), 0.1
+    plan = Turns(*schedule("leapfrog", 5), 0.1)
     for S in (action, action.pullback(fk.LowModes(action.space).double())):
-        for found, expected in zip(S.motion(z, p, *plan), Action.motion(S, z, p, *plan), strict=True):
+        for found, expected in zip(S.motion(z, p, plan), Action.motion(S, z, p, plan), strict=True):
             testing.require_close(found, expected, repr(S), 1e-9)
 
 
@@ -182,14 +182,14 @@ def test_a_mass_matrix_that_does_not_fit_never_meets_the_kernel(parity):
     x, p = (torch.randn(2, 1, 4, 8, generator=seeded(i), dtype=F64) for i in (1, 2))
     for other in (fk.LowModes(action.space, 1, parity), fk.LowModes(fk.sites((4, 6)), 0, parity).double()):
         with pytest.raises(RuntimeError):
-            S.motion(x, p, *schedule("leapfrog", 3), 0.1, other.inverse_mass())
+            S.motion(x, p, Turns(*schedule("leapfrog", 3), 0.1, other.inverse_mass()))
 
 
 def test_a_trajectory_keeps_its_gradient():
     x, p = (torch.randn(2, 1, 4, 8, generator=seeded(i), dtype=F64, requires_grad=True) for i in (1, 2))
-    action, plan = theory((4, 8)), (*schedule("leapfrog", 3), 0.1)
-    found = torch.autograd.grad(action.motion(x, p, *plan)[0].square().sum(), (x, p))
-    expected = torch.autograd.grad(Action.motion(action, x, p, *plan)[0].square().sum(), (x, p))
+    action, plan = theory((4, 8)), Turns(*schedule("leapfrog", 3), 0.1)
+    found = torch.autograd.grad(action.motion(x, p, plan)[0].square().sum(), (x, p))
+    expected = torch.autograd.grad(Action.motion(action, x, p, plan)[0].square().sum(), (x, p))
     for one, other in zip(found, expected, strict=True):
         testing.require_close(one, other, "gradient", 1e-12)
 

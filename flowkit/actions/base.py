@@ -4,7 +4,7 @@ import copy
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,18 @@ from flowkit.groups import Real
 from flowkit.space import Space
 
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class Turns(NamedTuple):
+    """Drifts and kicks of a trajectory, in turn."""
+
+    drifts: Sequence[float]
+    """In units of `step`, one more than kicks."""
+    kicks: Sequence[float]
+    step: float | Tensor
+    """One number, or [batch, 1, ...]."""
+    mass: Callable[[Tensor], Tensor] | None = None
+    """C, the inverse of a mass matrix: momenta are then velocities. None for 1."""
 
 
 class Action(ABC):
@@ -43,22 +55,11 @@ class Action(ABC):
             (gradient,) = torch.autograd.grad(self(G.compose(G.exp(w), x.detach())).sum(), w)
         return -gradient
 
-    def motion(
-        self,
-        x: Tensor,
-        p: Tensor,
-        drifts: Sequence[float],
-        kicks: Sequence[float],
-        step: float | Tensor,
-        mass: Callable[[Tensor], Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    def motion(self, x: Tensor, p: Tensor, turns: Turns) -> tuple[Tensor, Tensor]:
         """Where fields and momenta go in turns of drifts x -> exp(d p) x and kicks p -> p + k C F(x), first and last a
         drift: a trajectory of HMC, overridden where the whole of it is faster than its parts.
-
-        drifts    in units of `step`, one more than kicks
-        step      one number, or [batch, 1, ...]
-        mass      C, the inverse of a mass matrix, or None for 1: p is then a velocity
         """
+        drifts, kicks, step, mass = turns
         G = self.space.group
         x = G.move(x, p, drifts[0] * step)
         for drift, kick in zip(drifts[1:], kicks, strict=True):
@@ -241,22 +242,14 @@ class Pullback(Action):
         return G.coordinates_of_gradient(z.detach(), gradient)
 
     @torch.no_grad()
-    def motion(
-        self,
-        x: Tensor,
-        p: Tensor,
-        drifts: Sequence[float],
-        kicks: Sequence[float],
-        step: float | Tensor,
-        mass: Callable[[Tensor], Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    def motion(self, x: Tensor, p: Tensor, turns: Turns) -> tuple[Tensor, Tensor]:
         """Through a linear map f it is a trajectory of the theory itself with the inverse mass matrix f f^T: a product
         with it for each force, and no map.
         """
         f: Any = self.transform
-        if mass is not None or not getattr(f, "linear", False):
-            return super().motion(x, p, drifts, kicks, step, mass)
-        x, v = self.action.motion(f(x)[0], f(p)[0], drifts, kicks, step, f.inverse_mass())
+        if turns.mass is not None or not getattr(f, "linear", False):
+            return super().motion(x, p, turns)
+        x, v = self.action.motion(f(x)[0], f(p)[0], turns._replace(mass=f.inverse_mass()))
         return f.inverse(x)[0], f.inverse(v)[0]
 
     def _without_weights(self) -> Map:

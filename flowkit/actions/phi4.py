@@ -14,11 +14,10 @@ Phi4 and Phi4Hopping fix the normalisation of the field in different ways, so th
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from flowkit.actions.base import Action
+from flowkit.actions.base import Action, Turns
 from flowkit.kernels.scalar_action import scalar_action, scalar_force
 from flowkit.kernels.scalar_motion import motion, native
 from flowkit.space import Space, sites
@@ -71,18 +70,10 @@ class ScalarAction(Action):
         h, a, g, _ = self.coefficients
         return scalar_force(x, h, a, g)
 
-    def motion(
-        self,
-        x: Tensor,
-        p: Tensor,
-        drifts: Sequence[float],
-        kicks: Sequence[float],
-        step: float | Tensor,
-        mass: Callable[[Tensor], Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        if not self.plain or not native(x, p, mass):
-            return super().motion(x, p, drifts, kicks, step, mass)
-        return motion(x, p, drifts, kicks, step, self.coefficients[:3], mass)
+    def motion(self, x: Tensor, p: Tensor, turns: Turns) -> tuple[Tensor, Tensor]:
+        if not self.plain or not native(x, p, turns.mass):
+            return super().motion(x, p, turns)
+        return motion(x, p, *turns[:3], self.coefficients[:3], turns.mass)
 
     @property
     def plain(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit.actions.base import Action
+from flowkit.actions.base import Action, Turns
 from flowkit.samplers.base import Info, Sampler, State, accept, back_to_group, select
 
 # Minimises the norm of the error; Omelyan, Mryglod and Folk, Comput. Phys. Commun. 151 (2003) 272.
@@ -111,7 +111,7 @@ class HMC(Sampler):
     def trajectory(self, x: Tensor, p: Tensor, step_size: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The end of the trajectory that starts at (x, p). From (x', -p') it leads back to (x, -p)."""
         h = self.step_size if step_size is None else step_size
-        return self.action.motion(x, p, *schedule(self.integrator, self.steps), h)
+        return self.action.motion(x, p, Turns(*schedule(self.integrator, self.steps), h))
 
     @torch.no_grad()
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:

@@ -64,6 +64,10 @@ class Transform(nn.Module, ABC):
         """
         return lambda covector: self(self.transposed(covector))[0]
 
+    def pulled_back(self, action: Action) -> Pullback | None:
+        """The action in the coordinates x where it is known in closed form, else None; what `action.pullback` asks."""
+        return None
+
     @abstractmethod
     def rebuild(self, space: Space) -> "Transform":
         """A new transform of the same make on another lattice, with fresh weights."""
@@ -141,8 +145,7 @@ class Chain(Transform):
 
     def pulled_back(self, action: Action) -> Pullback | None:
         """Step by step where the last step knows the pulled-back action in closed form, else None."""
-        known: Callable[[Action], Pullback | None] | None = getattr(self._step(-1), "pulled_back", None)
-        pulled = known(action) if known else None
+        pulled = self._step(-1).pulled_back(action)
         if pulled is None or len(self.steps) == 1:
             return pulled
         return pulled.pullback(Chain(*(self._step(i) for i in range(len(self.steps) - 1))))

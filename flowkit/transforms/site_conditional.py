@@ -1,13 +1,12 @@
 """The sites of one parity from their exact conditional distribution given the others, and the theory that remains."""
 
 import math
-from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from flowkit.actions import Phi4Hopping, ScalarAction
-from flowkit.actions.base import Action, Pullback
+from flowkit.actions.base import Action, Pullback, Turns
 from flowkit.kernels import scalar_motion, site_conditional
 from flowkit.kernels.site import site
 from flowkit.lattice import parity
@@ -125,19 +124,11 @@ class SitesIntegrated(Pullback):
         own = -z.flatten(2).index_select(2, where.active)
         return through.flatten(2).index_copy(2, where.active, own).view(z.shape)
 
-    def motion(
-        self,
-        x: Tensor,
-        p: Tensor,
-        drifts: Sequence[float],
-        kicks: Sequence[float],
-        step: float | Tensor,
-        mass: Callable[[Tensor], Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        if not scalar_motion.native(x, p, mass, 1 - self.moves):
-            return super().motion(x, p, drifts, kicks, step, mass)
+    def motion(self, x: Tensor, p: Tensor, turns: Turns) -> tuple[Tensor, Tensor]:
+        if not scalar_motion.native(x, p, turns.mass, 1 - self.moves):
+            return super().motion(x, p, turns)
         couplings = self.action.coefficients[:3]
-        return scalar_motion.motion(x, p, drifts, kicks, step, couplings, mass, (self.site, self.moves))
+        return scalar_motion.motion(x, p, *turns[:3], couplings, turns.mass, (self.site, self.moves))
 
     @classmethod
     def example(cls) -> "SitesIntegrated":
