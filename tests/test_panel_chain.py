@@ -3,6 +3,7 @@
 import gc
 import math
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -99,19 +100,20 @@ def test_autocorrelations_are_those_of_the_gamma_method(ensemble):
 
 def test_a_frozen_or_short_series_says_so():
     frozen, short = Correlation(), Correlation()
-    assert frozen.update(np.zeros((20, 2)), going=False)
+    frozen.update(np.zeros((20, 2)))
     assert frozen.text == "never changes"
-    assert short.update(np.random.default_rng(1).normal(size=(4, 2)), going=False)
+    short.update(np.random.default_rng(1).normal(size=(4, 2)))
     assert short.text == "too short"
-    assert not short.update(np.random.default_rng(1).normal(size=(4, 2)), going=False)  # no news
+    assert not short.due(4, going=False)  # no news
 
 
 def test_while_a_run_goes_on_autocorrelations_wait_for_their_cost(monkeypatch):
     values = np.random.default_rng(1).normal(size=(4000, 4))
     one = Correlation()
-    assert one.update(values[:1000], going=True)
-    assert not one.update(values, going=True)  # it cost more than a hundredth of the time since
-    assert one.update(values, going=False)  # at the end it is brought up to date
+    assert one.due(1000, going=True)
+    one.update(values[:1000])
+    assert not one.due(4000, going=True)  # it cost more than a thousandth of the time since
+    assert one.due(4000, going=False)  # at the end it is brought up to date
 
 
 # -- histories ---------------------------------------------------------------------------
@@ -236,6 +238,27 @@ def test_a_panel_that_draws_again_takes_it_back(monkeypatch):
     assert said.wait(10)
     assert taken_back.wait(10)
     view.close()
+
+
+def test_updates_that_take_long_come_less_often(monkeypatch):
+    monkeypatch.setattr(stream, "SHARE", 0.02)
+    times = []
+
+    def slow(view):
+        end = time.thread_time() + 0.02
+        while time.thread_time() < end:
+            pass
+        times.append(time.monotonic())
+
+    monkeypatch.setattr(LiveCurves, "flush", slow)
+    view = LiveCurves([], [], [])
+    view.stream(1000)
+    time.sleep(3)
+    view.close()
+    assert len(times) >= 3
+    assert (
+        times[-1] - times[-2] > 0.2
+    )  # 1 s in the end; the mean of costs begins at zero, so that the first ones follow
 
 
 # -- what stays, and refusals ------------------------------------------------------------

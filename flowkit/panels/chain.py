@@ -56,7 +56,7 @@ class Chain(Panel):
     autocorrelation    name of the series; by default Q² where Q is observed, else the first series
     x                  horizontal axis of the histories: step, forces (one through a flow costs more than one of the
                        theory alone), or seconds
-    per_second         updates of the picture, 1 to 20 a second
+    per_second         updates of the picture a second, 1 to 20; fewer where they would take over .4 % of a core
     Exact              where all runs have one theory: means that the action knows, P(Q) for U(1) in two dimensions
     Raises             TypeError for anything but runs; ValueError for weighted draws, for names that a run does not
                        have, or numbers out of range
@@ -100,6 +100,7 @@ class Chain(Panel):
         self._correlated_of: list[History | None] = [None] * len(self._sources)
         self._charges = [Charges(one.chains) for one in self._sources]
         self._correlations = [Correlation() for _ in self._sources]
+        self._correlation: list[Picture] = []
         # The live view counts and correlates in threads, and a figure may be asked for meanwhile.
         self._locks = threading.Lock(), threading.Lock()
         self._warm = False
@@ -161,14 +162,19 @@ class Chain(Panel):
         """Autocorrelation functions with their windows."""
         with self._locks[1]:
             if not self._warm:  # what the Gamma method needs takes seconds to import, at best before a run begins
-                Correlation().update(np.arange(16.0) % 3, going=False)
+                Correlation().update(np.arange(16.0) % 3)
                 self._warm = True
+            news = not self._correlation
             for i, one in enumerate(self._sources):
                 if self._correlated_of[i] is not one.clock:
-                    self._correlated_of[i], self._correlations[i] = one.clock, Correlation()
-                going = one.status()["state"] in ("running", "stopping")
-                self._correlations[i].update(one.series(self._correlated)[: len(one.clock)], going)
-            return [self._correlation_picture()]
+                    self._correlated_of[i], self._correlations[i], news = one.clock, Correlation(), True
+                n, correlation = len(one.clock), self._correlations[i]
+                if correlation.due(n, going=one.status()["state"] in ("running", "stopping")):
+                    correlation.update(one.series(self._correlated)[:n])
+                    news = True
+            if news:
+                self._correlation = [self._correlation_picture()]
+            return self._correlation
 
     def _correlation_picture(self) -> Picture:
         label = LABELS.get(self._correlated, (self._correlated, self._correlated))[1]

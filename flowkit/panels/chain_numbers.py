@@ -17,8 +17,8 @@ from flowkit.panels.sources import Source, shared_theory
 from flowkit.panels.thin import Floats
 
 DRAWN_LAGS = 64
-# Of its own time that the panel waits before it computes autocorrelations anew: a run then loses less than 1 %.
-PATIENCE = 150.0
+# Of its own time that the panel waits before it computes autocorrelations anew: a run then loses .1 %.
+PATIENCE = 1000.0
 
 
 class Charges:
@@ -66,10 +66,12 @@ class Correlation:
         self.window, self.text, self.n = 0, "", 0
         self._next = -np.inf
 
-    def update(self, values: Floats, going: bool) -> bool:
-        """Compute it from [n, chains] where there is news and time; returns whether it did."""
-        if len(values) == self.n or (going and (time.monotonic() < self._next or len(values) < 1.2 * self.n)):
-            return False
+    def due(self, n: int, going: bool) -> bool:
+        """Whether n steps are news, and it is time to look at them."""
+        return n != self.n and (not going or (time.monotonic() >= self._next and n >= 1.2 * self.n))
+
+    def update(self, values: Floats) -> None:
+        """Compute it from [n, chains]."""
         begun = time.thread_time()
         self.n = len(values)
         try:
@@ -85,7 +87,6 @@ class Correlation:
             self.rho, self.window = np.empty(0), 0
             self.text = "never changes" if "all equal" in str(why) else "too short"
         self._next = time.monotonic() + PATIENCE * (time.thread_time() - begun)
-        return True
 
     def layer(self, colour: str, name: str, marker: str) -> Layer:
         every = max(1, -(-len(self.rho) // DRAWN_LAGS))

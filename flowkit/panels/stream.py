@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -22,7 +23,8 @@ from flowkit.panels.feed import Feed, Message
 from flowkit.panels.pictures import Picture
 
 STATIC = Path(__file__).parent / "static"
-PICTURES_EVERY = 1.0  # s
+PICTURES_EVERY = 2.0  # s
+SHARE = 0.004  # of one core at most for curves: their updates come less often where one takes longer
 GONE_AFTER = 5.0  # s without a view on any page; a page that only moves one, or is loaded again, is back sooner
 
 
@@ -82,7 +84,7 @@ class LiveCurves(anywidget.AnyWidget):
         self._drawn: list[Sequence[Picture]] = [()] * len(pictures)
         self._drawing = threading.Lock()
         self._watch = threading.Lock()
-        self._jobs: list[tuple[Callable[[], None], float]] = []
+        self._jobs: list[tuple[Callable[[], None], float, float]] = []  # what, seconds between, share of a core
         self._end = threading.Event()  # of the threads that run now
         self._closed = False
         self._gone_at: float | None = None  # when a page said that its last view is gone
@@ -102,8 +104,12 @@ class LiveCurves(anywidget.AnyWidget):
         self.save_picture(at_once=False)
 
     def draw_pictures(self, which: int) -> None:
-        """Bring the finished pictures of the maker `which` up to date; they travel where they changed."""
+        """Bring the finished pictures of the maker `which` up to date; they travel where they changed, and where it
+        gave the same list as last time nothing is done.
+        """
         pictures = self._makers[which]()
+        if pictures is self._drawn[which]:
+            return
         with self._drawing:
             self._drawn[which] = pictures
             self.set_trait("pictures", [picture.plain() for some in self._drawn for picture in some])
@@ -135,14 +141,16 @@ class LiveCurves(anywidget.AnyWidget):
             self.set_trait("saved", list(saved))
 
     def stream(self, per_second: float, panel: Panel | None = None, root: ipywidgets.Widget | None = None) -> None:
-        """Flush `per_second` times a second in a thread of its own, and draw pictures in others, until `close` or
-        until the last view on a page is gone, as when the cell is run again; a new view begins anew.
+        """Flush in a thread of its own, and draw pictures in others, until `close` or until the last view on a page is
+        gone, as when the cell is run again; a new view begins anew.
 
+        per_second    flushes at most; fewer where they would take more than SHARE of a core
         panel    is kept as long as a page shows it; what the feeds and makers ask of it must not hold it
         root     is closed when the panel is collected: this view and what lies beside it
         """
-        self._jobs = [(self._flush_or_rest, 1.0 / per_second)]
-        self._jobs += [(partial(self.draw_pictures, i), PICTURES_EVERY) for i in range(len(self._makers))]
+        self._jobs = [(self._flush_or_rest, 1.0 / per_second, SHARE)]
+        # Makers that may take long see to it themselves that they seldom do, and are prompt at the end of a run.
+        self._jobs += [(partial(self.draw_pictures, i), PICTURES_EVERY, math.inf) for i in range(len(self._makers))]
         if panel is not None:
             self._panel = weakref.ref(panel)
             # Without a kernel there is no page that could say when it is done with it.
@@ -152,13 +160,14 @@ class LiveCurves(anywidget.AnyWidget):
 
     def _begin(self) -> None:
         self._end = threading.Event()
-        for do, seconds in self._jobs:
-            arguments = (self._end, do, seconds)
+        for job in self._jobs:
+            arguments = (self._end, *job)
             threading.Thread(target=self._repeat, args=arguments, name="flowkit-panel", daemon=True).start()
 
-    def _repeat(self, end: threading.Event, do: Callable[[], None], seconds: float) -> None:
-        said = ""
-        while not end.wait(seconds) and not self._closed:  # a page may have shown it while it was closed
+    def _repeat(self, end: threading.Event, do: Callable[[], None], seconds: float, share: float) -> None:
+        said, cost, wait = "", 0.0, seconds
+        while not end.wait(wait) and not self._closed:  # a page may have shown it while it was closed
+            begun = time.thread_time()
             try:
                 do()
             except Exception as error:  # it would end the thread unseen
@@ -170,6 +179,8 @@ class LiveCurves(anywidget.AnyWidget):
                 if said and self.trouble == said:
                     self.set_trait("trouble", "")
                 said = ""
+            cost += (time.thread_time() - begun - cost) / 8  # a mean of the last ones, so that no single one is felt
+            wait = max(seconds, cost / share)
 
     def _flush_or_rest(self) -> None:
         kept = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -55,9 +54,9 @@ def overview(values: Floats, rows: int) -> tuple[Rows, int]:
     n = values.shape[1]
     if n <= rows:
         return values.T.astype(np.float32), n
-    edges = np.linspace(0, n, rows // 3 + 1).astype(int)
-    pieces = [summaries(values[:, a:b], b - a) for a, b in pairwise(edges)]
-    return np.concatenate(pieces), 0
+    bucket = -(-n // (rows // 3))
+    whole = np.pad(values, ((0, 0), (0, -n % bucket)), constant_values=np.nan)
+    return summaries(whole, bucket), 0
 
 
 class Thinned:
