@@ -56,7 +56,7 @@ class Chain(Panel):
     autocorrelation    name of the series; by default Q² where Q is observed, else the first series
     x                  horizontal axis of the histories: step, forces (one through a flow costs more than one of the
                        theory alone), or seconds
-    per_second         updates of the picture a second, 1 to 20; fewer where they would take over .4 % of a core
+    per_second         updates of the picture a second, 1 to 20; fewer where they would take over .3 % of a core
     Exact              where all runs have one theory: means that the action knows, P(Q) for U(1) in two dimensions
     Raises             TypeError for anything but runs; ValueError for weighted draws, for names that a run does not
                        have, or numbers out of range

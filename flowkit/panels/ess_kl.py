@@ -48,7 +48,7 @@ class EssKl(Panel):
     against      the horizontal axis: a key of the rows (beta, volume, ...); "step" for trainers
     published    name -> rows of the same kind, drawn as hollow marks; for trainers each is one dictionary, without a
                  step, and a dashed line
-    per_second   updates of the live picture a second, 1 to 20; fewer where they would take over .4 % of a core
+    per_second   updates of the live picture a second, 1 to 20; fewer where they would take over .3 % of a core
     Raises       TypeError for runs that are neither or not all of one kind; ValueError for rows without what is drawn
     """
 

@@ -24,7 +24,7 @@ from flowkit.panels.pictures import Picture
 
 STATIC = Path(__file__).parent / "static"
 PICTURES_EVERY = 2.0  # s
-SHARE = 0.004  # of one core at most for curves: their updates come less often where one takes longer
+SHARE = 0.003  # of one core at most for curves: their updates come less often where one takes longer
 GONE_AFTER = 5.0  # s without a view on any page; a page that only moves one, or is loaded again, is back sooner
 
 
