@@ -8,16 +8,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from flowkit.actions import Action, ScalarAction
 from flowkit.comparison import compare
 from flowkit.costs import Comparison, Cost
-from flowkit.ensemble import run as chains_of
 from flowkit.observables import Observable, magnetization, phi_squared
-from flowkit.production.studies.fhmc_phi4 import TARGET, theory
+from flowkit.production.studies.fhmc_phi4 import TARGET, pilot, scaled_modes, theory
 from flowkit.production.studies.rows import Row, finite
 from flowkit.samplers import HMC
 from flowkit.space import Space
-from flowkit.transforms import Chain, LowModes, SiteConditional, Transform
+from flowkit.transforms import Transform
 
 LENGTHS = {
     "HMC": (10.0, 15.0, 20.0, 30.0),
@@ -65,13 +63,19 @@ def cost_phi4(
         side, chains, seconds = 12, 16, (0.2, 0.05, 0.2)
         names = ("zero mode", "exact conditional and zero mode")
     action = theory(side)
-    fields, spent = _pilot(action, chains, 20 if quick else 300, seed)
+    begin = time.process_time()
+    fields = pilot(action, chains, 20 if quick else 300, seed)
+    spent = time.process_time() - begin
     maps: dict[str, Transform] = {}
     preparation: dict[str, float] = {}
     start = {"HMC": fields[-1]}
     for name in names:
         begin = time.process_time()
-        maps[name], start[name] = _map(name, action, fields)
+        most = 0 if "zero mode" in name else None
+        maps[name] = scaled_modes(action, fields, most, "exact conditional" in name, frequency=0.5)
+        with torch.no_grad():
+            start[name] = maps[name].inverse(fields[-1])[0]
+            maps[name](start[name])  # which makes the tables
         preparation[name] = time.process_time() - begin + (spent if "zero mode" in name else 0.0)
     samplers = {"HMC": HMC(action, target=TARGET)}
     samplers |= {name: HMC(action.pullback(transform), target=TARGET) for name, transform in maps.items()}
@@ -106,29 +110,6 @@ def cost_phi4(
         best[name] = tried[min(tried, key=lambda one, found=found: (bool(found[one].bound), found[one].with_training))]  # type: ignore[misc]
     last = run(best, start, seconds[2], each["best length"], seed + 2)  # not the numbers that it was chosen by
     return rows + _rows(label.format("best length", each["best length"]), last, best, quick)
-
-
-def _pilot(action: Action, chains: int, steps: int, seed: int) -> tuple[Tensor, float]:
-    """Fields in equilibrium, [n, chains, *space.shape], by plain HMC of a useful length, and CPU seconds."""
-    begin = time.process_time()
-    fields = chains_of(HMC(action, 10.0, randomise=0.2), 20, chains=chains, thermalise=steps, every=5, rng=seed).x
-    assert fields is not None
-    return fields, time.process_time() - begin
-
-
-@torch.no_grad()
-def _map(name: str, action: ScalarAction, fields: Tensor) -> tuple[Transform, Tensor]:
-    """The map of these variables, and the last fields in them."""
-    x, steps = (fields.flatten(0, 1) if "zero mode" in name else fields[-1]), list[Transform]()
-    if "exact conditional" in name:
-        steps.append(SiteConditional(action))
-        x = steps[0].inverse(x)[0]
-    if "zero mode" in name:
-        steps.insert(0, zero := LowModes(action.space, parity=0 if steps else None).fit(x))
-        x = zero.inverse(x)[0]
-    z, transform = x[-fields.shape[1] :], Chain(*steps)
-    transform(z)  # which makes the tables
-    return transform, z
 
 
 def _of_length(sampler: HMC, length: float) -> HMC:

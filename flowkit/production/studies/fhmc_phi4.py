@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from flowkit import losses, stats
-from flowkit.actions import Phi4Hopping
+from flowkit.actions import Phi4Hopping, ScalarAction
 from flowkit.ensemble import Columns, run
 from flowkit.flow import Flow, scalar_flow
 from flowkit.observables import magnetization, susceptibility
@@ -22,7 +22,16 @@ from flowkit.schedules import Cosine
 from flowkit.space import Space, sites
 from flowkit.stats import Estimate
 from flowkit.train import Trainer
-from flowkit.transforms import Chain, CheckerboardCoupling, FourierModes, OnSublattices, Prolongation, Transform
+from flowkit.transforms import (
+    Chain,
+    CheckerboardCoupling,
+    FourierModes,
+    LowModes,
+    OnSublattices,
+    Prolongation,
+    SiteConditional,
+    Transform,
+)
 
 LADDER = {
     6: 0.537, 8: 0.576, 10: 0.601, 12: 0.616, 14: 0.626, 16: 0.634, 18: 0.641, 20: 0.645, 40: 0.667, 80: 0.677,
@@ -103,22 +112,32 @@ def metropolis(flow: Flow, action: Phi4Hopping, draws: int, seed: int) -> Estima
     return stats.acceptance_from_logw(logw.numpy())
 
 
-@torch.no_grad()
-def pilot(action: Phi4Hopping, chains: int, seed: int, short: int = 100) -> tuple[FourierModes, Tensor]:
-    """Modes whose gains are fitted to a short run, and fields in equilibrium, [chains, *space.shape].
-
-    Plain HMC brings the short modes to equilibrium and underestimates the long ones, so that the first gains are safe;
-    HMC in those modes does the rest. Step sizes are kept small: a steep field is not left with large ones.
-    """
-    modes = FourierModes(action.space, m2=0.1)
-    fields = run(HMC(action, target=TARGET), 1, chains=chains, thermalise=short, rng=seed).x
-    for again in (1, 2):
-        assert fields is not None
-        modes.fit(fields[-1])
-        z = modes.inverse(fields[-1])[0]
-        fields = run(HMC(action.pullback(modes), steps=16), short, start=z, rng=seed + again).x
+def pilot(action: Phi4Hopping, chains: int, steps: int, seed: int) -> Tensor:
+    """Fields in equilibrium, [20, chains, *space.shape], five trajectories apart, by plain HMC of a useful length."""
+    sampler = HMC(action, 10.0, target=TARGET, randomise=0.2)
+    fields = run(sampler, 20, chains=chains, thermalise=steps, every=5, rng=seed).x
     assert fields is not None
-    return modes.fit(fields[short // 2 :: 10].flatten(0, 1)), fields[-1]
+    return fields
+
+
+def fourier_modes(fields: Tensor) -> FourierModes:
+    """Modes whose gains are fitted to fields [n, chains, components, *lattice]."""
+    return FourierModes(sites(fields.shape[3:]), m2=0.1).fit(fields.flatten(0, 1))
+
+
+@torch.no_grad()
+def scaled_modes(action: ScalarAction, fields: Tensor, most: int | None, conditional: bool, frequency: float) -> Chain:
+    """The modes with |k| <= most, none where that is None, scaled by gains that are fitted to fields [n, chains,
+    *space.shape] in equilibrium. With `conditional` the sites of one parity come from their exact conditional
+    distribution, and the modes are those of the others. Nothing is trained.
+    """
+    x, steps = fields.flatten(0, 1), list[Transform]()
+    if conditional:
+        steps.append(SiteConditional(action))
+        x = steps[0].inverse(x)[0]
+    if most is not None:
+        steps.insert(0, LowModes(action.space, most, parity=0 if conditional else None).fit(x, frequency))
+    return Chain(*steps)
 
 
 FAR = 30.0

@@ -2,6 +2,8 @@
 
 import math
 
+from torch import Tensor
+
 from flowkit.actions import Phi4Hopping
 from flowkit.flow import Flow
 from flowkit.priors import Normal
@@ -10,18 +12,20 @@ from flowkit.production.studies.fhmc_phi4 import (
     Measured,
     couplings,
     four_configurations,
+    fourier_modes,
     gaussian,
     larger_spacing,
     measure,
     metropolis,
     one_configuration,
     pilot,
+    scaled_modes,
     splines,
     theory,
     train,
 )
 from flowkit.production.studies.rows import Row, finite
-from flowkit.transforms import Chain, FourierModes
+from flowkit.transforms import Chain
 
 NOTES = {0.586: (21.7, 3.68), 0.6: (27.9, 3.69), 0.65: (71.0, 12.1), 0.7: (720.0, 148.0)}
 """tau of HMC and of FHMC on 8x8 in the notes on trivializing maps; their convention for tau is not stated."""
@@ -32,8 +36,11 @@ COARSER = (
     "four configurations",
     "four configurations twice",
     "Fourier modes and coupling",
+    "exact conditional and low modes",
 )
-"""Maps of `coarser_phi4`."""
+"""Maps of `coarser_phi4`; all but the last are trained."""
+SHORTEST = 10
+"""Modes of this wavelength and longer are scaled in the last one."""
 PUBLISHED = {"HMC": 570, "Gaussian": 420, "four configurations": 269, "four configurations twice": 164.5}
 """tau of the magnetisation on 40x40."""
 
@@ -58,16 +65,17 @@ def trivializing_phi4(
     rows: list[Row] = []
     for beta, (hmc, fhmc) in list(NOTES.items())[: 1 if quick else None]:
         action = theory(8, beta)
-        modes, fields = pilot(action, chains, seed, 30 if quick else 200)
+        fields = pilot(action, chains, 20 if quick else 300, seed)
+        modes = fourier_modes(fields)
         library = Flow(Normal(action.space), Chain(modes, *couplings(action.space, 7)))
         if not quick:  # splines that are not trained need tiny steps
             library = splines(action.space, modes)
         train(library, action, steps // 2, 64, seed)
-        plain = measure(action, None, fields, trajectories, seed)
-        mapped = measure(action, library.transform, fields, trajectories, seed)
+        plain = measure(action, None, fields[-1], trajectories, seed)
+        mapped = measure(action, library.transform, fields[-1], trajectories, seed)
         simple = gaussian(action.space, 7)
         train(simple, action, steps, 128, seed)
-        paper = measure(action, simple.transform, fields, trajectories, seed)
+        paper = measure(action, simple.transform, fields[-1], trajectories, seed)
         who, ratio = f"8x8, beta {beta:g}", hmc / fhmc
         rows += [tau_row(f"{who}, HMC", plain, hmc), tau_row(f"{who}, one affine coupling", paper, fhmc)]
         rows += [tau_row(f"{who}, couplings of Fourier modes", mapped, None)]
@@ -77,29 +85,30 @@ def trivializing_phi4(
         ]
     side = 8 if quick else 16
     action = theory(side)
-    _, fields = pilot(action, chains, seed, 30 if quick else 200)
-    plain = measure(action, None, fields, trajectories, seed)
+    fields = pilot(action, chains, 20 if quick else 300, seed)
+    plain = measure(action, None, fields[-1], trajectories, seed)
     for k in kernels:
         flow = gaussian(action.space, k)
         train(flow, action, steps, 128, seed)
-        mapped = measure(action, flow.transform, fields, trajectories, seed)
+        mapped = measure(action, flow.transform, fields[-1], trajectories, seed)
         label = f"{side}x{side}, xi = {side / 4:g}, footprint {k}"
         rows += [tau_row(label, mapped, None)]
         rows += [{"label": f"{label}, processor time of a step over HMC's", "value": _step(mapped) / _step(plain)}]
     beta = action.parameters["beta"]
     larger = theory(2 * side, beta)
-    _, fields = pilot(larger, chains, seed, 30 if quick else 200)
-    plain = measure(larger, None, fields, trajectories, seed)
-    reused = measure(larger, flow.on(larger.space).transform, fields, trajectories, seed)
+    fields = pilot(larger, chains, 20 if quick else 300, seed)
+    plain = measure(larger, None, fields[-1], trajectories, seed)
+    reused = measure(larger, flow.on(larger.space).transform, fields[-1], trajectories, seed)
     label = f"weights of {side}x{side} on {2 * side}x{2 * side}, same beta: HMC over FHMC"
     rows.append(ratio_row(label, plain, reused, None, None))
     for side in sides:
         action = theory(side)
-        modes, fields = pilot(action, chains, seed, 30 if quick else 200)
+        fields = pilot(action, chains, 20 if quick else 300, seed)
+        modes = fourier_modes(fields)
         flow = gaussian(action.space, kernel)
         train(flow, action, steps, 128 if side < 40 else 32, seed)
         for name, transform in (("HMC", None), ("FHMC", flow.transform), ("HMC of Fourier modes", modes)):
-            mapped = measure(action, transform, fields, trajectories, seed)
+            mapped = measure(action, transform, fields[-1], trajectories, seed)
             rows += [tau_row(f"{side}x{side}, {name}", mapped, None), chi_row(f"{side}x{side}, {name}", side, mapped)]
     return rows
 
@@ -127,16 +136,17 @@ def coarser_phi4(
     rows: list[Row] = []
     for side in sides:
         action = theory(side)
-        modes, fields = pilot(action, chains, seed, 30 if quick else 200)
-        plain = measure(action, None, fields, trajectories, seed)
+        fields = pilot(action, chains, 20 if quick else 300, seed)
+        plain = measure(action, None, fields[-1], trajectories, seed)
         rows.append(tau_row(f"{side}x{side}, HMC", plain, PUBLISHED["HMC"] if side == 40 else None))
         ratios: dict[str, tuple[float, float]] = {}
         for name in names:
             if name == "four configurations twice" and side != 40:
                 continue
-            flow = _map(name, action, modes, kernel, pool)
-            train(flow, action, steps, 64 if side < 40 else 32, seed)
-            mapped = measure(action, flow.transform, fields, trajectories, seed)
+            flow = _map(name, action, fields, kernel, pool)
+            if name != COARSER[-1]:
+                train(flow, action, steps, 64 if side < 40 else 32, seed)
+            mapped = measure(action, flow.transform, fields[-1], trajectories, seed)
             label = f"{side}x{side}, {name}"
             rows.append(tau_row(label, mapped, PUBLISHED.get(name) if side == 40 else None))
             accepted = metropolis(flow, action, draws, seed)
@@ -155,7 +165,7 @@ def coarser_phi4(
     return rows
 
 
-def _map(name: str, action: Phi4Hopping, modes: FourierModes, kernel: int, pool: int) -> Flow:
+def _map(name: str, action: Phi4Hopping, fields: Tensor, kernel: int, pool: int) -> Flow:
     """One of COARSER."""
     side = action.space.lattice[0]
     match name:
@@ -170,7 +180,11 @@ def _map(name: str, action: Phi4Hopping, modes: FourierModes, kernel: int, pool:
         case "four configurations twice":
             return four_configurations(side, 2, kernel, pool)
         case "Fourier modes and coupling":
-            return Flow(Normal(action.space), Chain(modes, *couplings(action.space, kernel)))
+            return Flow(Normal(action.space), Chain(fourier_modes(fields), *couplings(action.space, kernel)))
+        case "exact conditional and low modes":
+            return Flow(
+                Normal(action.space), scaled_modes(action, fields, side // SHORTEST, conditional=True, frequency=1.0)
+            )
     raise ValueError(f"coarser_phi4 knows {', '.join(COARSER)}; got {name!r}.")
 
 
