@@ -39,6 +39,8 @@ LADDER = {
 """beta at L/xi = 4 and lambda = 1/2."""
 KNOWN_CHI = {20: (33.03, 0.27), 40: (115.1, 1.9), 80: (392.0, 10.0)}
 """Independent Monte Carlo, with errors."""
+SHORTEST = 10
+"""Wavelength in lattice units from which on low modes are scaled to unit variance; xi is 10 on 40x40."""
 TARGET = 0.85
 """Acceptance that the step is tuned to, at trajectories of length 1, for plain HMC and in all coordinates."""
 

@@ -9,6 +9,7 @@ from flowkit.flow import Flow
 from flowkit.priors import Normal
 from flowkit.production.studies.fhmc_phi4 import (
     KNOWN_CHI,
+    SHORTEST,
     Measured,
     couplings,
     four_configurations,
@@ -39,8 +40,6 @@ COARSER = (
     "exact conditional and low modes",
 )
 """Maps of `coarser_phi4`; all but the last are trained."""
-SHORTEST = 10
-"""Modes of this wavelength and longer are scaled in the last one."""
 PUBLISHED = {"HMC": 570, "Gaussian": 420, "four configurations": 269, "four configurations twice": 164.5}
 """tau of the magnetisation on 40x40."""
 
