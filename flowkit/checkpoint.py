@@ -63,6 +63,14 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapp
         raise CheckpointError(str(error)) from error
 
 
+def refuse_others(path: str | os.PathLike[str]) -> None:
+    """Raises    CheckpointError where the folder `path` holds something else, so that `save` would refuse it"""
+    try:
+        Store(path, kind=_KIND).refuse_others()
+    except StoreError as error:
+        raise CheckpointError(str(error)) from error
+
+
 def load(path: str | os.PathLike[str], commit: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors (on the CPU) and the meta data of the last commit, or of the one named.
 

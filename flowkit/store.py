@@ -197,13 +197,13 @@ class Store:
         Raises    as `commit`
         """
         try:
-            self._refuse_others()
+            self.refuse_others()
             for folder in reversed([self.path, *self.path.parents]):
                 if not folder.is_dir():
                     self._disk.mkdir(folder)
                     self._disk.sync(folder.parent)
             with self._lock():
-                self._refuse_others()  # again: it may have come meanwhile
+                self.refuse_others()  # again: it may have come meanwhile
                 yield from self._write()
         except OSError as error:
             where = f" at {error.filename}" if error.filename else ""
@@ -213,7 +213,7 @@ class Store:
                 last = str(none)
             raise StoreError(f"{self.path} could not be written{where}: {error.strerror or error}. {last}") from error
 
-    def _refuse_others(self) -> None:
+    def refuse_others(self) -> None:
         """Raises    StoreError where a commit of this kind would push out, or lie among, what is of another"""
         if self.kind is None or not self.path.is_dir():
             return

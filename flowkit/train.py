@@ -253,11 +253,14 @@ class Trainer(Background):
         """Train `steps` more steps in a thread, after a stop too; with `checkpoint`, commit there every so many steps
         and at the end.
 
-        Raises    RuntimeError while a run goes on; ValueError for steps or every below 1
+        Raises    RuntimeError while a run goes on; ValueError for steps or every below 1;
+                  flowkit.checkpoint.CheckpointError for a folder that holds something else
         """
         if steps < 1 or every < 1:
             raise ValueError(f"Training needs steps >= 1 and every >= 1; got {steps} and {every}.")
         self._check_ended()
+        if checkpoint is not None:
+            files.refuse_others(checkpoint)
         self.total = self.step + steps
         self._begin(lambda: self._run(checkpoint, every))
         return self

@@ -413,6 +413,14 @@ def test_a_resumed_run_equals_the_unbroken_one(name, dtype, tmp_path):
     assert torch.equal(whole.rng.get_state(), resumed.rng.get_state())
 
 
+def test_a_folder_of_another_kind_is_refused_before_anything_is_trained(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    trainer = small_trainer()
+    with pytest.raises(CheckpointError, match=r"other files \(thesis\.tex\), and a checkpoint was to be written"):
+        trainer.start(5, checkpoint=tmp_path)
+    assert (trainer.status, trainer.step) == ("idle", 0)
+
+
 def test_checkpoints_while_it_runs(tmp_path):
     trainer = small_trainer().start(7, checkpoint=tmp_path / "run", every=3)
     trainer.wait()
