@@ -326,6 +326,8 @@ def run(
 ) -> Ensemble:
     """Run `chains` chains of a sampler and store n steps of each.
 
+    An interrupt (Ctrl-C) ends it with nothing kept; a run that may be stopped and keeps its steps is `start`.
+
     A sampler of a pullback S(f(z)) - log|det df/dz| walks in z; stored and measured are the fields f(z) of the theory
     and their S, so that `run(HMC(action.pullback(flow.transform)), ...)` gives an ensemble of `action`.
 
