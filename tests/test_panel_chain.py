@@ -240,14 +240,18 @@ def test_a_panel_that_draws_again_takes_it_back(monkeypatch):
     view.close()
 
 
+def spent(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
 def test_updates_that_take_long_come_less_often(monkeypatch):
     monkeypatch.setattr(stream, "SHARE", 0.02)
     times = []
 
     def slow(view):
-        end = time.thread_time() + 0.02
-        while time.thread_time() < end:
-            pass
+        spent(0.02)
         times.append(time.monotonic())
 
     monkeypatch.setattr(LiveCurves, "flush", slow)
@@ -256,9 +260,25 @@ def test_updates_that_take_long_come_less_often(monkeypatch):
     time.sleep(3)
     view.close()
     assert len(times) >= 3
-    assert (
-        times[-1] - times[-2] > 0.2
-    )  # 1 s in the end; the mean of costs begins at zero, so that the first ones follow
+    # 1 s in the end; the mean of costs begins at zero, so that the first ones follow
+    assert times[-1] - times[-2] > 0.2
+
+
+def test_one_update_that_takes_long_delays_no_others(monkeypatch):
+    """As that of a long history after the choice of another chain."""
+    times = []
+
+    def once(view):
+        if not times:
+            spent(0.2)
+        times.append(time.monotonic())
+
+    monkeypatch.setattr(LiveCurves, "flush", once)
+    view = LiveCurves([], [], [])
+    view.stream(20)
+    time.sleep(2)
+    view.close()
+    assert len(times) > 10
 
 
 # -- what stays, and refusals ------------------------------------------------------------
