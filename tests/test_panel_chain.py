@@ -152,6 +152,17 @@ def test_forces_and_seconds_are_axes_where_all_runs_count_them(hmc):
     assert Chain(hmc, x="seconds")._pictures()[0].layers[0].x[-1] == pytest.approx(hmc.provenance["seconds"])
 
 
+def test_a_comparison_is_drawn_at_equal_seconds_or_forces():
+    samplers = {"short": fk.HMC(ACTION, length=0.3, steps=3), "long": fk.HMC(ACTION, steps=12)}
+    clock = iter(range(10**6))  # two looks at it for each stored step: one second
+    settings = {"chains": 4, "thermalise": 5, "rng": 1, "clock": lambda: float(next(clock))}
+    for x, budget in (("seconds", {"seconds": 40}), ("forces", {"forces": 4 * 12 * 40, "seconds": 1e6})):
+        found = fk.compare(samplers, OBSERVED, **budget, **settings)
+        of_charge = Chain(found.ensembles, x=x)._pictures()[:2]  # one for each sampler
+        assert [one.label for one in of_charge] == ["Charge Q, short", "Charge Q, long"]
+        assert [one.layers[0].x[-1] for one in of_charge] == [40 if x == "seconds" else 12 * 40] * 2
+
+
 def test_a_run_that_begins_again_has_an_empty_series_for_a_moment(monkeypatch):
     job = fk.start(fk.HMC(ACTION), 5, **SETTINGS).wait(60)
     (source,) = Chain(job)._sources
