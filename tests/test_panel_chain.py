@@ -18,6 +18,7 @@ import flowkit as fk
 from flowkit import exact, stats
 from flowkit.panels import Chain, stream
 from flowkit.panels.chain_numbers import Charges, Correlation, exact_charges
+from flowkit.panels.curves import Axis, Curve, Run, pictures
 from flowkit.panels.stream import LiveCurves
 
 ACTION = fk.Wilson(fk.links((4, 6), fk.U1()), 1.0)
@@ -150,6 +151,21 @@ def test_forces_and_seconds_are_axes_where_all_runs_count_them(hmc):
     assert picture.layers[0].x[-1] == 200 * 2 * hmc.provenance["sampler"]["forces_per_trajectory"]
     assert Chain(hmc, x="seconds")._pictures()[0].x_label == "time (s)"
     assert Chain(hmc, x="seconds")._pictures()[0].layers[0].x[-1] == pytest.approx(hmc.provenance["seconds"])
+
+
+def test_a_long_history_of_charges_is_one_of_whole_numbers():
+    """Rows that stand for several steps hold their mean too, which is no charge."""
+    n = 30_000
+    charge = np.random.default_rng(1).integers(-2, 3, n).astype(float)
+    for steps in (True, False):
+        curve = Curve("topological_charge", "Charge Q", "Q", steps=steps)
+        run = Run("", "#000000", ("step", "topological_charge"), np.stack([np.arange(1.0, n + 1), charge]))
+        (picture,) = pictures([curve], [run], Axis("step", "stored steps"))
+        drawn = picture.layers[0]
+        assert (drawn.y == np.rint(drawn.y)).all() == steps
+        assert (drawn.x[0], drawn.x[-1]) == (1, n)
+        assert (np.diff(drawn.x) > 0).all()
+        assert {-2.0, 2.0} <= set(drawn.y.tolist())
 
 
 def test_a_comparison_is_drawn_at_equal_seconds_or_forces():
