@@ -180,6 +180,7 @@ class _Runner:
             "seed": self.walk.seed,
             "n": self.steps,
             "every": self.walk.every,
+            "seconds": self.seconds,
         }
         return Ensemble(self.walk.space, None, series, action=self.walk.action, provenance=about)
 

@@ -1,6 +1,7 @@
 """HMC of scalars in other variables: the C kernels, input theories from coarser lattices, Fourier modes."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -284,6 +285,42 @@ def test_one_observable_without_an_estimate_makes_a_cost_a_bound():
     found = cost_phi4._worst(Comparison([frozen, slow], {}), "HMC")
     assert (found.observable, found.tau_int, found.bound) == ("phi_squared", 9.0, "frozen")
     assert cost_phi4._worst(Comparison([slow], {}), "HMC") == slow
+
+
+def test_chains_that_never_moved_are_left_out(monkeypatch):
+    """Also where the inverse takes another chain further out than training went; the rows say so."""
+    x = torch.arange(6.0).view(6, 1, 1, 1).repeat(1, 1, 2, 2)
+    x[0] = 100.0
+    moved, starts = torch.tensor([True, True, True, False, True, True]), []
+
+    class Same:
+        def __call__(self, z):
+            return z, torch.zeros(len(z))
+
+        inverse = __call__
+
+    def run(_, n, start, **settings):
+        starts.append(start)
+        if settings.get("keep", True):
+            return SimpleNamespace(x=x[None], series={"accept": moved.expand(n, 6)})
+        raise InterruptedError
+
+    monkeypatch.setattr(fhmc_phi4, "run", run)
+    action = fk.Phi4Hopping(fk.sites((2, 2)), beta=0.5, lam=0.5)
+    with pytest.raises(InterruptedError):
+        fhmc_phi4.measure(action, Same(), x, 10, 1)
+    assert starts[1].shape == x.shape
+    assert set(starts[1].flatten().tolist()) == {1.0, 2.0, 4.0, 5.0}
+    moved[:] = False
+    with pytest.raises(RuntimeError, match="needs a chain that moves; got 6"):
+        fhmc_phi4.measure(action, Same(), x, 10, 1)
+    one = fhmc_phi4.Measured(2.0, 0.1, fk.stats.Estimate(1.0, 0.1, 0.5, 0.1, 9), 0.85, 0.1, 5, False, 0)
+    for label in (
+        trivializing.tau_row("map", one._replace(stuck=2), None)["label"],
+        trivializing.ratio_row("map", one, one._replace(stuck=2), 1.0, None)["label"],
+    ):
+        assert "2 chains that never moved left out" in label
+    assert "left out" not in trivializing.ratio_row("map", one, one, 1.0, None)["label"]
 
 
 def test_a_tau_that_chains_are_too_short_for_is_a_bound():

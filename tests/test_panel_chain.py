@@ -18,6 +18,7 @@ import flowkit as fk
 from flowkit import exact, stats
 from flowkit.panels import Chain, stream
 from flowkit.panels.chain_numbers import Charges, Correlation, exact_charges
+from flowkit.panels.curves import Axis, Curve, Run, pictures
 from flowkit.panels.stream import LiveCurves
 
 ACTION = fk.Wilson(fk.links((4, 6), fk.U1()), 1.0)
@@ -152,6 +153,32 @@ def test_forces_and_seconds_are_axes_where_all_runs_count_them(hmc):
     assert Chain(hmc, x="seconds")._pictures()[0].layers[0].x[-1] == pytest.approx(hmc.provenance["seconds"])
 
 
+def test_a_long_history_of_charges_is_one_of_whole_numbers():
+    """Rows that stand for several steps hold their mean too, which is no charge."""
+    n = 30_000
+    charge = np.random.default_rng(1).integers(-2, 3, n).astype(float)
+    for steps in (True, False):
+        curve = Curve("topological_charge", "Charge Q", "Q", steps=steps)
+        run = Run("", "#000000", ("step", "topological_charge"), np.stack([np.arange(1.0, n + 1), charge]))
+        (picture,) = pictures([curve], [run], Axis("step", "stored steps"))
+        drawn = picture.layers[0]
+        assert (drawn.y == np.rint(drawn.y)).all() == steps
+        assert (drawn.x[0], drawn.x[-1]) == (1, n)
+        assert (np.diff(drawn.x) > 0).all()
+        assert {-2.0, 2.0} <= set(drawn.y.tolist())
+
+
+def test_a_comparison_is_drawn_at_equal_seconds_or_forces():
+    samplers = {"short": fk.HMC(ACTION, length=0.3, steps=3), "long": fk.HMC(ACTION, steps=12)}
+    clock = iter(range(10**6))  # two looks at it for each stored step: one second
+    settings = {"chains": 4, "thermalise": 5, "rng": 1, "clock": lambda: float(next(clock))}
+    for x, budget in (("seconds", {"seconds": 40}), ("forces", {"forces": 4 * 12 * 40, "seconds": 1e6})):
+        found = fk.compare(samplers, OBSERVED, **budget, **settings)
+        of_charge = Chain(found.ensembles, x=x)._pictures()[:2]  # one for each sampler
+        assert [one.label for one in of_charge] == ["Charge Q, short", "Charge Q, long"]
+        assert [one.layers[0].x[-1] for one in of_charge] == [40 if x == "seconds" else 12 * 40] * 2
+
+
 def test_a_run_that_begins_again_has_an_empty_series_for_a_moment(monkeypatch):
     job = fk.start(fk.HMC(ACTION), 5, **SETTINGS).wait(60)
     (source,) = Chain(job)._sources
@@ -240,14 +267,18 @@ def test_a_panel_that_draws_again_takes_it_back(monkeypatch):
     view.close()
 
 
+def spent(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
 def test_updates_that_take_long_come_less_often(monkeypatch):
     monkeypatch.setattr(stream, "SHARE", 0.02)
     times = []
 
     def slow(view):
-        end = time.thread_time() + 0.02
-        while time.thread_time() < end:
-            pass
+        spent(0.02)
         times.append(time.monotonic())
 
     monkeypatch.setattr(LiveCurves, "flush", slow)
@@ -256,9 +287,25 @@ def test_updates_that_take_long_come_less_often(monkeypatch):
     time.sleep(3)
     view.close()
     assert len(times) >= 3
-    assert (
-        times[-1] - times[-2] > 0.2
-    )  # 1 s in the end; the mean of costs begins at zero, so that the first ones follow
+    # 1 s in the end; the mean of costs begins at zero, so that the first ones follow
+    assert times[-1] - times[-2] > 0.2
+
+
+def test_one_update_that_takes_long_delays_no_others(monkeypatch):
+    """As that of a long history after the choice of another chain."""
+    times = []
+
+    def once(view):
+        if not times:
+            spent(0.2)
+        times.append(time.monotonic())
+
+    monkeypatch.setattr(LiveCurves, "flush", once)
+    view = LiveCurves([], [], [])
+    view.stream(20)
+    time.sleep(2)
+    view.close()
+    assert len(times) > 10
 
 
 # -- what stays, and refusals ------------------------------------------------------------

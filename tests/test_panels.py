@@ -17,7 +17,7 @@ if not (Path(__file__).parents[1] / "flowkit/panels/static/live.js").is_file():
     pytest.skip("the panels' front end is not built", allow_module_level=True)
 
 from flowkit.history import History
-from flowkit.panels import Training, stream
+from flowkit.panels import Training, feed, stream
 from flowkit.panels.curves import Axis, Curve, running_mean
 from flowkit.panels.feed import LARGEST_MESSAGE, SAVED_ROWS, Feed
 from flowkit.panels.stream import LiveCurves
@@ -406,6 +406,23 @@ def test_the_saved_picture_holds_the_curves_and_is_small(trainer, curves):
         "rows": 5000,
         "full": 0,
     }
+
+
+def test_a_saved_picture_waits_for_its_cost(trainer, curves, monkeypatch):
+    monkeypatch.setattr(feed, "SAVE_EVERY", 0.0)
+    trainer.status = "running"
+
+    def saved(patience):
+        monkeypatch.setattr(feed, "SAVE_PATIENCE", patience)
+        trainer.grow(500)
+        curves.flush()
+        return curves.saved[0]
+
+    curves.feeds[0]._save_from = 0.0  # it was made with a picture, half a minute before the next
+    first = saved(0.0)
+    second = saved(1e9)
+    assert second != first
+    assert saved(1e9) == second
 
 
 def test_the_text_of_a_panel_is_the_same_in_every_run(trainer, panel):

@@ -79,6 +79,10 @@ def test_workflow_and_binder_parse():
     lowest = re.search(r">=\s*(3\.\d+)", PROJECT["requires-python"])
     assert lowest
     assert lowest[1] in workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
+    run, keep = workflow["jobs"]["test"]["steps"][-2:]
+    assert run["run"] == ".ci/run"
+    assert keep["uses"].startswith("actions/upload-artifact@")
+    assert keep["with"]["path"] == run["env"]["FLOWKIT_SCREENSHOTS"], "the browser tests' pictures are kept"
     environment = yaml.safe_load((ROOT / "binder" / "environment.yml").read_text(encoding="utf-8"))
     assert environment["channels"][0] == "conda-forge"
 

@@ -194,6 +194,17 @@ def test_a_gain_over_a_chain_that_never_moved_is_not_known():
         assert row["reached"] is reached, row
 
 
+def test_an_acceptance_out_of_its_range_is_a_miss():
+    """The trajectories of a tuned step are to be accepted in .8 to .9 of all cases, those of one step in more."""
+    ensemble, moved = fthmc.walk(fk.Wilson(fk.links((4, 4), U1), 1.0), 16, 4, 4, seed=1)
+    for share, forces, reached in ((0.7, 1, False), (0.97, 1, True), (0.85, 8, True), (0.97, 8, False)):
+        accept = (torch.arange(64.0).view(16, 4) < 64 * share).double()
+        run = fk.Ensemble(ensemble.space, None, {**ensemble.series, "accept": accept}, action=ensemble.action)
+        row = fthmc.walk_rows("4x4", run, moved._replace(forces=forces), moved)[0]
+        assert row["reached"] is reached, row
+    assert "reached" not in fthmc.walk_rows("4x4", ensemble, moved)[0]
+
+
 def test_plaquette_couplings_on_a_larger_lattice():
     """Gauge-equivariant, every link moves, and the same map on every lattice of sides 4, 8, ..."""
     space = fk.links((4, 8), U1)

@@ -121,9 +121,11 @@ def _reach(columns: Sequence[Floats], beyond: float) -> tuple[float, float] | No
 
 def _layers(curve: Curve, run: Run, axis: Axis, several: bool) -> list[Layer]:
     x, y = run.column(axis.column), run.column(curve.column)
-    rows, _ = overview(np.stack([x, y]), DRAWN_ROWS)
+    rows, full = overview(np.stack([x, y]), DRAWN_ROWS)
     colour, name = curve.colour or run.colour, run.name if several else ""
     if curve.steps:
+        if not full:  # of summaries the extremes alone: a mean of charges is none
+            rows = rows[np.arange(len(rows)) % 3 != 1]
         return [Layer(rows[:, 0], rows[:, 1], colour, "steps", name)]
     every = slice(None, None, max(1, len(y) // DRAWN_ROWS))
     mean = running_mean(y)[every].astype(rows.dtype)  # two roundings of a constant would open an axis between them

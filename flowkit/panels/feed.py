@@ -18,6 +18,7 @@ Message = tuple[dict[str, Any], list[bytes]]
 LARGEST_MESSAGE = 256 * 1024  # bytes; a page that lacks more asks again, and so sets the pace itself
 SAVED_ROWS = 1000
 SAVE_EVERY = 30.0  # s
+SAVE_PATIENCE = 1000.0  # times the processor time of the last one, where that is longer: .1 % of a core
 
 
 class Feed:
@@ -46,7 +47,7 @@ class Feed:
         self.lock = threading.Lock()  # held from the making of a message until it is sent: pages see them in order
         self._generation = 0
         self._last_status: Status = {}
-        self._saved_at = -np.inf
+        self._save_from = -np.inf
         self._saved_key: tuple[int, int, object] = (0, 0, None)
         self._exchange()
         self.rows.update(self._seen)
@@ -109,9 +110,10 @@ class Feed:
             status = self._status() if at_once else self._last_status
             key = (self._generation, len(self.rows), status.get("state"))
             going = status["state"] in ("running", "stopping")
-            early = going and time.monotonic() - self._saved_at < SAVE_EVERY
+            early = going and time.monotonic() < self._save_from
             if key == self._saved_key or (early and not at_once):
                 return None
-            self._saved_key, self._saved_at = key, time.monotonic()
+            self._saved_key, begun = key, time.thread_time()
             picture, full = overview(gather(self._seen, self.columns), SAVED_ROWS)
+            self._save_from = time.monotonic() + max(SAVE_EVERY, SAVE_PATIENCE * (time.thread_time() - begun))
             return {**status, "rows": len(self._seen), "full": full}, picture.tobytes()

@@ -187,7 +187,9 @@ def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, mos
     warm = run(sampler, 60, start=coordinates(start), thermalise=60, rng=seed, max_bad=1.0)
     assert warm.x is not None
     moved = warm.series["accept"].sum(0) > 0
-    last = coordinates(warm.x[-1])[moved]
+    if not moved.any():
+        raise RuntimeError(f"HMC needs a chain that moves; got {len(moved)} that no trajectory of a short run moved.")
+    last = coordinates(warm.x[-1][moved])
     z, observed = last.repeat(-(-len(start) // len(last)), *[1] * (last.dim() - 1)), (magnetization, susceptibility)
     z = z[: len(start)]
     look = 100

@@ -189,8 +189,8 @@ def _map(name: str, action: Phi4Hopping, fields: Tensor, kernel: int, pool: int)
 
 def tau_row(label: str, run: Measured, published: float | None) -> Row:
     """tau with what was published, in units of its own."""
-    stuck = f", {run.stuck} chains that never moved left out" if run.stuck else ""
-    text = f"{label}, tau_M ({run.steps} steps, acceptance {run.accept:.2f}{stuck}){', at least' if run.bound else ''}"
+    how = f"{run.steps} steps, acceptance {run.accept:.2f}{_left_out(run)}"
+    text = f"{label}, tau_M ({how}){', at least' if run.bound else ''}"
     return {"label": text, "value": run.tau, "error": finite(run.tau_error), "published": published}
 
 
@@ -198,7 +198,7 @@ def ratio_row(label: str, plain: Measured, mapped: Measured, goal: float | None,
     """tau_HMC / tau_FHMC, reached from the goal on, but not by a tau_FHMC that is a bound."""
     value, error = _ratio(plain, mapped)
     known = {(False, False): "", (True, False): ", at least", (False, True): ", at most"}
-    text = f"{label}, ratio of tau_M{known.get((plain.bound, mapped.bound), ', not known')}"
+    text = f"{label}, ratio of tau_M{_left_out(mapped)}{known.get((plain.bound, mapped.bound), ', not known')}"
     row: Row = {"label": text, "value": value, "error": finite(error), "published": published}
     return row if goal is None else {**row, "goal": f">= {goal:.3g}", "reached": value >= goal and not mapped.bound}
 
@@ -216,6 +216,11 @@ def chi_row(label: str, side: int, run: Measured) -> Row:
 def _ratio(plain: Measured, mapped: Measured) -> tuple[float, float]:
     value = plain.tau / mapped.tau
     return value, value * math.hypot(plain.tau_error / plain.tau, mapped.tau_error / mapped.tau)
+
+
+def _left_out(run: Measured) -> str:
+    """What a reader must know of a tau of the other chains alone."""
+    return f", {run.stuck} chains that never moved left out" if run.stuck else ""
 
 
 def _step(run: Measured) -> float:

@@ -250,7 +250,8 @@ export class Plot {
       Object.assign(line, { of_rows: of, sums: new Sums(full), extremes: new Extremes(usable) });
     }
     const { sums, extremes } = line;
-    const index = extremes.find(y, n, lo, hi, width / 2); // stroking them is half of the work of an update
+    let index = extremes.find(y, n, lo, hi, width / 2); // stroking them is half of the work of an update
+    if (this.spec.steps) index = index.filter((i) => i < full || (i - full) % 3 !== 1); // a mean of charges is none
     const count = index.length;
     const smooth = this.view.smooth && !this.spec.steps && n >= 20;
     const [xs, values, means] = [new Array(count), new Array(count), new Array(count)];
