@@ -38,7 +38,9 @@ class Controls:
         self._state = ""
         self.refused: str | None = None  # why the last click was refused; a callback's exception would go unseen
         of = f" {name}" if name else ""
-        self.start = self._button("start", "play", f"Run{of}" + (" for this many steps" if steps else " from the beginning"))
+        self.start = self._button(
+            "start", "play", f"Run{of}" + (" for this many steps" if steps else " from the beginning")
+        )
         self.pause = self._button("pause", "pause", f"Pause{of} after the step under way, or go on")
         self.stop = self._button("stop", "stop", f"Stop{of} after the step under way; what was done is kept")
         self.pause.on_click(lambda _: self._call(run.resume if run.status == "paused" else run.pause))
