@@ -21,8 +21,9 @@ def chain_cost(trajectories: int) -> list[Row]:
 
     Its threads: their processor time over the time of the run. What they send is packed by the Jupyter protocol.
     The run's own thread: it finds its caches cold after a message. The trajectories from one before a message to five
-    after it, in processor time, over the median of the six before them, less one: medians over all messages, for the
-    machine's other work makes single trajectories slow; the sum of the seven times the messages a trajectory.
+    after it, in processor time, over the median of the six before them, less one: medians over the messages that have
+    these trajectories for themselves, for the machine's other work makes single trajectories slow; the sum of the seven
+    times the messages a trajectory.
     """
     from comm import DummyComm
     from jupyter_client.session import Session
@@ -79,12 +80,14 @@ def chain_cost(trajectories: int) -> list[Row]:
 
 def _slower(each: np.ndarray, at: np.ndarray) -> tuple[float, float]:
     """What the messages that were sent in trajectories `at` cost of the time of all, `each` being the time of one."""
-    at = at[(at >= BEFORE) & (at < len(each) - AFTER)]
+    messages = len(at) / len(each)
+    at = np.unique(at)
+    gaps = np.diff(at, prepend=-1, append=len(each)) > BEFORE + AFTER
+    at = at[gaps[:-1] & gaps[1:]]
     if not len(at):
         return math.nan, math.nan
     normal = np.median([each[at - k] for k in range(2, BEFORE + 1)], axis=0)
     extra = np.array([each[at + k] / normal - 1 for k in range(-1, AFTER + 1)])
     medians = np.median(extra, axis=1)
     spread = 1.25 * 1.4826 * np.median(np.abs(extra - medians[:, None]), axis=1) / math.sqrt(len(at))  # of a median
-    messages = len(at) / len(each)
     return float(medians.sum() * messages), float(np.hypot.reduce(spread) * messages)
