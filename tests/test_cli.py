@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import flowkit
-from flowkit.production import cli, figures
+from flowkit.production import cli, figures, lessons
 from flowkit.production.cli import app
 from flowkit.production.figures import FIGURES, Figure, plus_minus
 from flowkit.production.machine import pick_device
@@ -270,7 +270,7 @@ def outside(tmp_path, monkeypatch):
     (source / "data").mkdir(parents=True)
     (source / "00.ipynb").write_text("zero")
     (source / "data" / "weights.json").write_text("{}")
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "package" / "production" / "cli.py"))
+    monkeypatch.setattr(lessons, "__file__", str(tmp_path / "package" / "production" / "lessons.py"))
     (tmp_path / "package").mkdir()
     source.rename(tmp_path / "package" / "_notebooks")
 
@@ -316,7 +316,7 @@ def test_lab_finds_the_notebooks_of_this_installation(jupyter, tmp_path, monkeyp
 
 def test_lab_without_notebooks_or_jupyterlab(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "package" / "production" / "cli.py"))
+    monkeypatch.setattr(lessons, "__file__", str(tmp_path / "package" / "production" / "lessons.py"))
     result = call("lab")
     assert result.exit_code == 2
     assert "The notebooks are missing from this installation" in result.stderr

@@ -17,6 +17,7 @@ import typer
 from flowkit import __version__
 from flowkit.production import kernel
 from flowkit.production.figures import FIGURES, Figure, Record, find
+from flowkit.production.lessons import bundled
 from flowkit.stats import table
 
 app = typer.Typer(
@@ -241,12 +242,7 @@ def _notebooks(folder: Path | None) -> Path:
     checkout = Path.cwd()
     if folder is None and (checkout / "notebooks").is_dir() and (checkout / "flowkit" / "__init__.py").is_file():
         return checkout / "notebooks"
-    package = Path(__file__).parents[1]
-    source = next((s for s in (package / "_notebooks", package.parent / "notebooks") if s.is_dir()), None)
-    if source is None:
-        raise FileNotFoundError(
-            f"The notebooks are missing from this installation in {package}; install flowkit again."
-        )
+    source = bundled()
     folder = (folder or Path("flowkit-notebooks")).resolve()
     for file in sorted(f for f in source.rglob("*") if f.is_file() and ".ipynb_checkpoints" not in f.parts):
         target = folder / file.relative_to(source)

@@ -356,6 +356,15 @@ FIGURES = {
             "1e4 points alone, fewer updates, one import",
         ),
         Figure(
+            "notebooks-cost",
+            "All notebooks under nbval at quick size, one after the other",
+            "flowkit.production.studies.notebooks:notebooks_cost",
+            "An own limit, for a course and for CI",
+            "ten minutes on two cores",
+            400,
+            "the first notebook alone",
+        ),
+        Figure(
             "fthmc-u1",
             "U(1) in two dimensions, beta = 6, 8x8 to 32x32: HMC in the coordinates of flows trained on 8x8",
             "flowkit.production.studies.fthmc:fthmc_u1",
