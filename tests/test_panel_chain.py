@@ -95,7 +95,8 @@ def test_autocorrelations_are_those_of_the_gamma_method(ensemble):
     assert window == expected.window
     np.testing.assert_array_equal(layer.y, expected.rho[layer.x.astype(int)])
     assert layer.name.endswith(f"window {expected.window}")
-    assert "tau_int" in layer.name
+    mean = stats.estimate(ensemble.series["topological_charge"].numpy() ** 2)
+    assert layer.name == f"chain: {str(mean).split('  ')[1]}, window {expected.window}"  # as `mean` prints it
 
 
 def test_a_frozen_or_short_series_says_so():
