@@ -237,10 +237,13 @@ def _tau(history: Tensor, estimate: Estimate, every: int) -> tuple[float, float,
     if changes < stats.CALIBRATED:
         seen = f"frozen: {changes} changes in {every * n} steps of {chains} chains"
         return least, math.nan, f"{seen}; tau_int is a lower bound"
+    note = estimate.note
     if n >= stats.SHORTEST:
         so_far = stats.autocorrelation(history.numpy())
-        least = max(least, every * float(so_far.tau[so_far.window]))
-    return least, math.nan, f"{estimate.note}; tau_int is a lower bound"
+        least = max(least, every * so_far.tau_int)
+        if not so_far.complete:  # in steps, and without the bound, which is `least`
+            note = f"no error: {stats.too_short(every * n)}"
+    return least, math.nan, f"{note}; tau_int is a lower bound"
 
 
 def _check(

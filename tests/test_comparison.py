@@ -222,6 +222,21 @@ def test_a_run_worth_a_few_values_gives_a_bound():
         found.best()
 
 
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_run_too_short_for_a_window_gives_one_bound(every):
+    """16 chains of 40 stored steps, tau_int 99.5: the table alone says what it is above, in steps."""
+    sampler = AR1(0.99, forces=1)
+    found = compare({"slow": sampler}, [fk.magnetization], forces=16 * 40 * every, every=every, thermalise=0, rng=1)
+    cost = found.cost("slow", fk.magnetization)
+    assert cost.bound == (
+        f"no error: chains of {40 * every} steps are too short for their autocorrelation; tau_int is a lower bound"
+    )
+    history = found.ensembles["slow"].history(fk.magnetization).numpy()
+    assert cost.tau_int == every * fk.stats.autocorrelation(history).tau_int
+    assert f">= {cost.tau_int:.3g}" in str(found)
+    assert "above" not in str(found)
+
+
 def test_hmc_of_u1_in_one_sector_is_frozen():
     """beta = 12: all chains stay at Q = 0, and <Q²> = 0 has no error, no pull and no cost but a bound."""
     action = fk.Wilson(fk.links((8, 8), fk.U1()), beta=12.0)
