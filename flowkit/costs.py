@@ -24,7 +24,7 @@ class Cost:
     acceptance          mean over the run, in [0, 1]
     steps, chains       of the run
     forces              force evaluations of one step of one chain, or None
-    seconds             of one step of one chain, the map of a pullback included
+    seconds             of one step of one chain, the map of a pullback included; without an error
     training            seconds before the first step
     configurations      over which the training is spread
     target              the error aimed at, or None
@@ -54,7 +54,7 @@ class Cost:
 
     @property
     def seconds_each_error(self) -> float:
-        """One standard error of it."""
+        """One standard error of it, that of tau_int alone."""
         return 2 * self.tau_int_error * self.seconds
 
     @property
@@ -218,6 +218,10 @@ class Comparison:
                 line += ["" if to is None else f"{to:.3g}{'' if c.reached else ' (not reached)'}"]
             lines.append(line)
             notes += [f"{c.sampler}, {c.observable}: {c.note}"] if c.note else []
+        if any(not c.bound for c in self.costs):
+            notes.append(
+                "Errors of costs are those of tau_int alone; the seconds of a step vary from run to run as well."
+            )
         return header, lines, notes
 
     def __str__(self) -> str:
