@@ -532,7 +532,7 @@ def test_weights_of_another_flow_are_refused(tmp_path):
         with pytest.raises(CheckpointError, match=message):
             fk.load_weights(flow, tmp_path / "run")
         assert all(torch.equal(t, state[name]) for name, t in flow.state_dict().items())
-    with pytest.raises(CheckpointError, match="nothing holds no commit"):
+    with pytest.raises(CheckpointError, match="nothing does not exist"):
         fk.load_weights(small_flow(), tmp_path / "nothing")
     fk.run(fk.HMC(ACTION), 2, chains=2, rng=1).save(tmp_path / "chains")
     with pytest.raises(CheckpointError, match="chains holds an ensemble, and a checkpoint was to be read"):
