@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flowkit import stats
 from flowkit.costs import Comparison, Cost
-from flowkit.ensemble import Columns, Ensemble, Steps, Walk
+from flowkit.ensemble import Columns, Ensemble, Steps, Walk, generator_of
 from flowkit.observables import Observable, listed
 from flowkit.samplers import HMC
 from flowkit.stats import Estimate
@@ -62,9 +62,7 @@ def compare(
     """
     observables = listed(observables)
     targets = _check(samplers, observables, error, seconds, forces, training, configurations, start)
-    source = rng if isinstance(rng, torch.Generator) else torch.Generator()
-    if not isinstance(rng, torch.Generator):
-        _ = source.seed() if rng is None else source.manual_seed(rng)
+    source, _ = generator_of(rng, "cpu")
     runners = []
     for name, sampler in samplers.items():
         seed = int(torch.randint(2**62, (), generator=source, device=source.device))
