@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from flowkit import stats
 from flowkit.ensemble import Ensemble
-from flowkit.observables import Observable
+from flowkit.observables import Observable, name_of
 from flowkit.stats import Estimate, format_error
 
 
@@ -141,7 +141,7 @@ class Comparison:
 
         Raises    ValueError for a sampler or an observable that was not compared
         """
-        name = observable if isinstance(observable, str) else observable.name
+        name = name_of(observable)
         for cost in self.costs:
             if (cost.sampler, cost.observable) == (sampler, name):
                 return cost
@@ -171,7 +171,7 @@ class Comparison:
 
         Raises    ValueError where no sampler has an estimate for all of them, and as `ratio`
         """
-        name = observable.name if isinstance(observable, Observable) else observable
+        name = None if observable is None else name_of(observable)
         worst: dict[str, float] = {}
         scale: dict[str, float] = {}
         chosen = [c for c in self.costs if name in (None, c.observable)]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from flowkit import __version__, stats, zarr_files
 from flowkit.actions.base import Action
-from flowkit.observables import Observable, listed
+from flowkit.observables import Observable, listed, name_of
 from flowkit.priors.base import Prior
 from flowkit.samplers.base import State
 from flowkit.space import Space
@@ -97,9 +97,10 @@ class Ensemble:
     def history(self, obs: Observable | str) -> Tensor:
         """An observable, or a series by its name, in Monte Carlo time: [n, chains].
 
-        Raises    EnsembleError where it was not observed and the configurations were not kept, or gives NaN
+        Raises    EnsembleError where it was not observed and the configurations were not kept, or gives NaN; TypeError
+                  for anything but an observable or a name
         """
-        name = obs if isinstance(obs, str) else obs.name
+        name = name_of(obs)
         if name in self.series:
             return self.series[name]
         if isinstance(obs, str) or self.x is None:
@@ -123,7 +124,7 @@ class Ensemble:
             result = stats.reweighted(values, self.series["logw"].numpy(), S=0.0)
         else:
             result = stats.estimate(values, S=S)
-        exact = self.action.exact(obs if isinstance(obs, str) else obs.name) if self.action else None
+        exact = self.action.exact(name_of(obs)) if self.action else None
         return replace(result, exact=exact, every=self.provenance.get("every", 1))
 
     def ess(self) -> Estimate:

@@ -153,6 +153,52 @@ def test_a_checkpoint_of_another_precision_is_refused(tmp_path):
         trainer(torch.float32).load(tmp_path / "run")
 
 
+HOW = r"An observable is f\(space, x\) -> \[batch\], real numbers"
+
+
+@pytest.mark.parametrize(("function", "got"), [
+    (lambda space, x: x.mean(), r"a tensor \[\] of torch\.float32"),
+    (lambda space, x: x.flatten(1), r"a tensor \[2, 24\] of torch\.float32"),
+    (lambda space, x: x.flatten(1).mean(1, keepdim=True), r"a tensor \[2, 1\] of torch\.float32"),
+    (lambda space, x: torch.fft.fft(x.flatten(1))[:, 1], r"a tensor \[2\] of torch\.complex64"),
+    (lambda space, x: float(x.mean()), "float"),
+    (lambda space, x: None, "NoneType"),
+])  # fmt: skip
+def test_an_observable_that_gives_no_number_of_each_field(function, got):
+    odd, hmc = fk.Observable("odd", "odd", function), fk.HMC(PHI4, steps=2)
+    ensemble = fk.run(hmc, 2, chains=1, rng=1)
+    for call in (
+        lambda: odd(SITES, torch.ones(2, 1, 4, 6)),
+        lambda: fk.run(hmc, 3, chains=2, observe=[odd], rng=1),
+        lambda: fk.compare({"a": hmc}, [odd], chains=2, seconds=1, rng=1),
+        lambda: ensemble.mean(odd),
+    ):
+        with pytest.raises(ValueError, match=rf"^{HOW}, here \[2\]; odd gave {got}\.$"):
+            call()
+
+
+@pytest.mark.parametrize(("make", "got"), [
+    (lambda: fk.Observable("odd", "odd", lambda x: x), r"; the function of odd takes \(x\)"),
+    (lambda: fk.Observable("odd", "odd", lambda a, b, c: a), r"; the function of odd takes \(a, b, c\)"),
+    (lambda: fk.Observable("odd", "odd", lambda a, b, *, c: a), r"; the function of odd takes \(a, b, \*, c\)"),
+    (lambda: fk.Observable("odd", "odd", 1.0), r", with a name: .*; got str and float as name and f"),
+    (lambda: fk.Observable(len, "odd", len), r", with a name: .*; got builtin_function.* and builtin_.* as name and f"),
+    (lambda: fk.run(fk.HMC(PHI4), 1, observe=[lambda space, x: x]), ", with a name: .*; got function"),
+    (lambda: fk.compare({"a": fk.HMC(PHI4)}, [lambda space, x: x]), ", with a name: .*; got function"),
+    (lambda: fk.run(fk.HMC(PHI4), 8, chains=1, rng=1).mean(lambda space, x: x), ", with a name: .*; got function"),
+    (lambda: fk.run(fk.HMC(PHI4), 8, chains=1, rng=1).history(3), ", with a name: .*; got int"),
+])  # fmt: skip
+def test_a_function_is_an_observable_once_it_has_a_name_and_two_arguments(make, got):
+    with pytest.raises(TypeError, match=rf"^{HOW}{got}\.$"):
+        make()
+
+
+def test_functions_that_are_observables():
+    x = torch.randn(3, 1, 4, 6, generator=torch.Generator().manual_seed(1))
+    for f in (lambda space, x, power=2: (x**power).mean((1, 2, 3)), lambda *a: a[1].mean((1, 2, 3)) > 0):
+        assert fk.Observable("one", "one", f)(SITES, x).shape == (3,)
+
+
 def test_what_is_no_sampler_no_list_of_observables_and_no_map():
     space = fk.links((4, 4), fk.U1())
     action, flow = fk.Wilson(space, beta=1.0), fk.gauge_flow(space)
