@@ -270,6 +270,7 @@ def test_pictures_without_a_page(ensemble, hmc, tmp_path):
     assert repr(panel) == "Chain(heatbath, HMC; topological_charge, plaquette)"
     assert panel.snapshot().data[:4] == b"\x89PNG"
     figure = panel.figure()
+    assert figure.layout.title.text == f"{ACTION!r}; heatbath: 400 steps; HMC: 200 steps; drawn: chain 0"
     titles = [note.text for note in figure.layout.annotations]
     assert titles[:3] == [
         "Charge Q, heatbath (dimensionless)",

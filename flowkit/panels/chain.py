@@ -202,9 +202,10 @@ class Chain(Panel):
         ]
 
     def _title(self) -> str:
-        lengths = [f"{name} {len(s.clock):,} steps" for name, s in zip(self.names, self._sources, strict=True)]
         action = shared_theory(self._sources)
-        return f"{'' if action is None else f'{action!r}: '}{', '.join(lengths)}, chain {self.chain}"
+        parts = [] if action is None else [repr(action)]
+        parts += [f"{name}: {len(s.clock):,} steps" for name, s in zip(self.names, self._sources, strict=True)]
+        return "; ".join([*parts, f"drawn: chain {self.chain}"])
 
     def figure(self) -> go.Figure:
         return plotly_figure(self._pictures(), self._title())
