@@ -57,7 +57,7 @@ class Observable:
         return values
 
     def __repr__(self) -> str:
-        return f"Observable({self.name})"
+        return f"Observable({self.name if self.label == self.name else f'{self.name}: {self.label}'})"
 
 
 def name_of(observable: Observable | str) -> str:

@@ -73,7 +73,7 @@ class HMC(Sampler):
         if not isinstance(randomise, (int, float)) or not 0 <= randomise < 1:
             raise ValueError(f"HMC randomises the step size by a share in [0, 1); got {randomise!r}.")
         self.length, self.integrator, self.target = float(length), integrator, float(target)
-        self.randomise = float(randomise)
+        self.randomise, self._tuned = float(randomise), False
         self.steps = self._whole_steps(step_size) if step_size else steps or 10
         self.step_size = self.length / self.steps
 
@@ -140,8 +140,15 @@ class HMC(Sampler):
             # Not rounded to a part of the length while it is tuned: the acceptance would move in jumps.
             self.step_size, self.steps = math.exp(log_step), self._whole_steps(math.exp(log_step))
         self.steps = self._whole_steps(math.exp(average))
-        self.step_size = self.length / self.steps
+        self.step_size, self._tuned = self.length / self.steps, True
         return state
+
+    def __repr__(self) -> str:
+        words = [repr(self.action), f"length={self.length:g}", f"steps={self.steps}"]
+        words += [f"step_size={self.step_size:.4g}"] if self._tuned else []
+        words += [f"integrator={self.integrator!r}"] if self.integrator != INTEGRATORS[0] else []
+        words += [f"randomise={self.randomise:g}"] if self.randomise else []
+        return f"HMC({', '.join(words)})"
 
     def describe(self) -> dict[str, Any]:
         return {

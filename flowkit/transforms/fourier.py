@@ -211,6 +211,11 @@ class LowModes(Transform):
     def inverse_mass(self) -> FewModes:
         return self._scaled(lambda log: torch.expm1(2 * log))
 
+    def extra_repr(self) -> str:
+        least, largest = (f"{float(gain.detach().exp()):.3g}" for gain in self.log_gain.aminmax())
+        gains = f"all gains {least}" if least == largest else f"gains {least} to {largest}"
+        return f"most={self.most}, parity={self.parity}, {gains}"
+
     def rebuild(self, space: Space) -> "LowModes":
         return LowModes(space, self.most, self.parity)
 
