@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flowkit import stats
 from flowkit.costs import Comparison, Cost
-from flowkit.ensemble import Columns, Ensemble, Steps, Walk
+from flowkit.ensemble import Columns, Ensemble, Steps, Walk, generator_of
 from flowkit.observables import Observable, listed
 from flowkit.samplers import HMC
 from flowkit.stats import Estimate
@@ -43,7 +43,9 @@ def compare(
     """Run samplers of one theory in turns of a few steps until each has the same errors, or has spent its budget.
 
     Cost of an independent configuration: 2 tau_int steps of one chain, chains in one batch; thermalisation is left out,
-    and measuring too. Where tau_int has no estimate, as for a frozen observable, a lower bound is given and named so.
+    and measuring too, and so is a stored step before the first, in which samplers make what they keep, such as tables.
+    Where tau_int has no estimate, as for a frozen observable, a lower bound is given and named so. The error of a cost
+    is that of tau_int alone: how much the seconds of a step vary from run to run is not in it.
 
     samplers          name -> sampler; one of a pullback is measured on the theory's fields, the map in its seconds
     error             the error that every observable is to reach, one for all or by name
@@ -60,9 +62,7 @@ def compare(
     """
     observables = listed(observables)
     targets = _check(samplers, observables, error, seconds, forces, training, configurations, start)
-    source = rng if isinstance(rng, torch.Generator) else torch.Generator()
-    if not isinstance(rng, torch.Generator):
-        _ = source.seed() if rng is None else source.manual_seed(rng)
+    source, _ = generator_of(rng, "cpu")
     runners = []
     for name, sampler in samplers.items():
         seed = int(torch.randint(2**62, (), generator=source, device=source.device))
@@ -72,7 +72,7 @@ def compare(
     if len(theories) > 1:
         raise ValueError(f"compare needs samplers of one theory; got {' and '.join(theories)}.")
     for runner in runners:
-        runner.walk.thermalise(thermalise)
+        runner.warm_up(thermalise)
         if runner.steps_left(seconds, forces) < 1:
             raise ValueError(
                 f"{forces} forces are fewer than {chains} chains of {runner.name} need to be measured once."
@@ -120,11 +120,16 @@ def tune_length(
 
     lengths    in units of simulation time
     others     as `compare`; forces and seconds are those of each length
-    Raises     ValueError for no lengths or one <= 0, where no length moves the observables, and as `compare`
+    Raises     TypeError for a sampler without trajectories, or lengths that are no sequence; ValueError for no lengths
+               or one <= 0, where no length moves the observables, and as `compare`
     """
-    if not lengths:
+    if not isinstance(hmc, HMC):
+        raise TypeError(f"tune_length needs an HMC, whose trajectories have a length; got {type(hmc).__name__}.")
+    if isinstance(lengths, str) or not hasattr(lengths, "__len__"):
+        raise TypeError(f"tune_length takes a sequence of lengths, such as (0.5, 1.0, 2.0); got {lengths!r}.")
+    if not len(lengths):
         raise ValueError("tune_length needs lengths to try; got none.")
-    tried = {f"length {length:g}": hmc.of_length(length) for length in lengths}
+    tried = {f"length {one.length:g}": one for one in map(hmc.of_length, lengths)}
     comparison = compare(
         tried, observables, seconds=seconds, forces=forces, chains=chains, thermalise=thermalise, rng=rng
     )
@@ -155,16 +160,25 @@ class _Runner:
             return SLICE
         return forces // (self.forces * self.walk.every * self.walk.chains) - self.steps
 
+    def warm_up(self, thermalise: int) -> None:
+        """Thermalise, and make one stored step off the clock, so that no first call is charged to those that count."""
+        self.walk.thermalise(thermalise)
+        self._measure(1, charged=False)
+        self.walk.bad = torch.zeros_like(self.walk.bad)
+
     def advance(self, steps: int) -> None:
         """So many stored steps; the clock runs while the sampler works, not while its fields are measured."""
+        self._slices.append(self._measure(steps))
+        self.steps += steps
+
+    def _measure(self, steps: int, charged: bool = True) -> dict[str, Tensor]:
         columns = Columns(steps, self.walk.chains, self.observables, self.walk.space)
         for i in range(steps):
             before = self._now()
             x, values = self.walk.step()
-            self.seconds += self._now() - before
+            self.seconds += self._now() - before if charged else 0.0
             columns.store(i, x, {"S": values["S"], "accept": values["accept"]})
-        self._slices.append(columns.finish()[0])
-        self.steps += steps
+        return columns.finish()[0]
 
     def _now(self) -> float:
         if self.walk.state.x.is_cuda:
@@ -238,10 +252,13 @@ def _tau(history: Tensor, estimate: Estimate, every: int) -> tuple[float, float,
     if changes < stats.CALIBRATED:
         seen = f"frozen: {changes} changes in {every * n} steps of {chains} chains"
         return least, math.nan, f"{seen}; tau_int is a lower bound"
+    note = estimate.note
     if n >= stats.SHORTEST:
         so_far = stats.autocorrelation(history.numpy())
-        least = max(least, every * float(so_far.tau[so_far.window]))
-    return least, math.nan, f"{estimate.note}; tau_int is a lower bound"
+        least = max(least, every * so_far.tau_int)
+        if not so_far.complete:  # in steps, and without the bound, which is `least`
+            note = f"no error: {stats.too_short(every * n)}"
+    return least, math.nan, f"{note}; tau_int is a lower bound"
 
 
 def _check(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from flowkit import stats
 from flowkit.ensemble import Ensemble
-from flowkit.observables import Observable
+from flowkit.observables import Observable, name_of
 from flowkit.stats import Estimate, format_error
 
 
@@ -24,7 +24,7 @@ class Cost:
     acceptance          mean over the run, in [0, 1]
     steps, chains       of the run
     forces              force evaluations of one step of one chain, or None
-    seconds             of one step of one chain, the map of a pullback included
+    seconds             of one step of one chain, the map of a pullback included; without an error
     training            seconds before the first step
     configurations      over which the training is spread
     target              the error aimed at, or None
@@ -54,7 +54,7 @@ class Cost:
 
     @property
     def seconds_each_error(self) -> float:
-        """One standard error of it."""
+        """One standard error of it, that of tau_int alone."""
         return 2 * self.tau_int_error * self.seconds
 
     @property
@@ -142,7 +142,7 @@ class Comparison:
 
         Raises    ValueError for a sampler or an observable that was not compared
         """
-        name = observable if isinstance(observable, str) else observable.name
+        name = name_of(observable)
         for cost in self.costs:
             if (cost.sampler, cost.observable) == (sampler, name):
                 return cost
@@ -172,7 +172,7 @@ class Comparison:
 
         Raises    ValueError where no sampler has an estimate for all of them, and as `ratio`
         """
-        name = observable.name if isinstance(observable, Observable) else observable
+        name = None if observable is None else name_of(observable)
         worst: dict[str, float] = {}
         scale: dict[str, float] = {}
         chosen = [c for c in self.costs if name in (None, c.observable)]
@@ -219,6 +219,10 @@ class Comparison:
                 line += ["" if to is None else f"{to:.3g}{'' if c.reached else ' (not reached)'}"]
             lines.append(line)
             notes += [f"{c.sampler}, {c.observable}: {c.note}"] if c.note else []
+        if any(not c.bound for c in self.costs):
+            notes.append(
+                "Errors of costs are those of tau_int alone; the seconds of a step vary from run to run as well."
+            )
         return header, lines, notes
 
     def __str__(self) -> str:

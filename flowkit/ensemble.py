@@ -17,7 +17,7 @@ from torch import Tensor
 
 from flowkit import __version__, stats, zarr_files
 from flowkit.actions.base import Action
-from flowkit.observables import Observable, listed
+from flowkit.observables import Observable, listed, name_of
 from flowkit.priors.base import Prior
 from flowkit.samplers.base import State
 from flowkit.space import Space
@@ -97,9 +97,10 @@ class Ensemble:
     def history(self, obs: Observable | str) -> Tensor:
         """An observable, or a series by its name, in Monte Carlo time: [n, chains].
 
-        Raises    EnsembleError where it was not observed and the configurations were not kept, or gives NaN
+        Raises    EnsembleError where it was not observed and the configurations were not kept, or gives NaN; TypeError
+                  for anything but an observable or a name
         """
-        name = obs if isinstance(obs, str) else obs.name
+        name = name_of(obs)
         if name in self.series:
             return self.series[name]
         if isinstance(obs, str) or self.x is None:
@@ -123,7 +124,7 @@ class Ensemble:
             result = stats.reweighted(values, self.series["logw"].numpy(), S=0.0)
         else:
             result = stats.estimate(values, S=S)
-        exact = self.action.exact(obs if isinstance(obs, str) else obs.name) if self.action else None
+        exact = self.action.exact(name_of(obs)) if self.action else None
         return replace(result, exact=exact, every=self.provenance.get("every", 1))
 
     def ess(self) -> Estimate:
@@ -254,7 +255,7 @@ class Walk:
         _whole("chains", chains, 1)
         _whole("every", every, 1)
         device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
-        self.rng, self.seed = _generator(rng, device)
+        self.rng, self.seed = generator_of(rng, device)
         self.sampler, self.every = sampler, every
         self._coordinates: Action | None = getattr(sampler, "action", None)
         self.action = None if self._coordinates is None else self._coordinates.theory
@@ -408,7 +409,7 @@ def draw(
     if flow.space != action.space or not flow.normalised:
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"draw needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
-    generator, seed = _generator(rng, flow.device)
+    generator, seed = generator_of(rng, flow.device)
     columns = Columns(n, 1, observe, flow.space)
     x: Tensor | None = None
     filled = bad = 0
@@ -531,17 +532,22 @@ def _room(n: int, fields: Tensor, max_bytes: int) -> Tensor:
     return torch.empty((n, *fields.shape), dtype=fields.dtype)
 
 
-def _generator(rng: torch.Generator | int | None, device: torch.device | str) -> tuple[torch.Generator, int]:
-    """The generator of a run, and the seed that it was given at last."""
+def generator_of(rng: torch.Generator | int | None, device: torch.device | str) -> tuple[torch.Generator, int]:
+    """The generator of a run, and the seed that it was given at last.
+
+    Raises    TypeError or ValueError for what is no generator, no seed and not None
+    """
     if isinstance(rng, torch.Generator):
         return rng, rng.initial_seed()
     generator = torch.Generator(device=device)
     if rng is None:
         generator.seed()
-    elif type(rng) is int:
-        generator.manual_seed(rng)
-    else:
+    elif type(rng) is not int:
         raise TypeError(f"rng is a torch.Generator, a seed or None; got {type(rng).__name__}.")
+    elif not 0 <= rng < 2**64:
+        raise ValueError(f"A seed is a whole number >= 0 of at most 64 bits; got {rng}.")
+    else:
+        generator.manual_seed(rng)
     return generator, generator.initial_seed()
 
 

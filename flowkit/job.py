@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from flowkit.background import Background
-from flowkit.ensemble import Columns, Ensemble, EnsembleError, Steps, check_numbers, check_sampler, run
+from flowkit.ensemble import Columns, Ensemble, EnsembleError, Steps, check_numbers, check_sampler, generator_of, run
 from flowkit.history import History
 from flowkit.observables import listed
 from flowkit.samplers.base import State
@@ -53,6 +53,7 @@ class Job(Background):
                 raise TypeError(f"A job takes the settings of run, without progress and each; got {name!r}.")
         numbers = {name: settings.get(name, known[name].default) for name in ("chains", "every", "thermalise")}
         check_numbers(n, **numbers)
+        generator_of(settings.get("rng"), "cpu")
         self._given, self.settings = sampler, settings
         self.total, self.thermalise, self.every = n, numbers["thermalise"], numbers["every"]
         self.chains = len(settings["start"]) if settings.get("start") is not None else numbers["chains"]

@@ -1,5 +1,6 @@
 """Observables: real numbers measured on every field of a batch, all dimensionless."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -9,10 +10,15 @@ from flowkit import loops
 from flowkit.groups import U1
 from flowkit.space import Space
 
+_WHAT = "An observable is f(space, x) -> [batch], real numbers"
+
 
 @dataclass(frozen=True)
 class Observable:
-    """A named function (space, x) -> [batch]. `action.exact(name)` knows its exact mean where a formula exists."""
+    """A named function (space, x) -> [batch]. `action.exact(name)` knows its exact mean where a formula exists.
+
+    Raises    TypeError for what is no function of two arguments, or a name that is no text
+    """
 
     name: str
     label: str
@@ -21,17 +27,51 @@ class Observable:
     kind: str | None = None
     """"sites" or "links" where it is defined on such fields alone."""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not callable(self.function):
+            got = f"{type(self.name).__name__} and {type(self.function).__name__}"
+            raise TypeError(f"{_WHAT}, with a name: Observable(name, label, f); got {got} as name and f.")
+        try:
+            signature = inspect.signature(self.function)
+        except ValueError:  # compiled code may not tell its arguments
+            return
+        try:
+            signature.bind(None, None)
+        except TypeError as error:
+            raise TypeError(f"{_WHAT}; the function of {self.name} takes {signature}.") from error
+
     def __call__(self, space: Space, x: Tensor) -> Tensor:
         """The value on each field, [batch].
 
-        Raises    ValueError for fields of another shape, or of a kind it is not defined on
+        Raises    ValueError for fields of another shape, or of a kind it is not defined on, and where the function
+                  returns anything but [batch]
         """
         if self.kind not in (None, space.kind):
             raise ValueError(f"The observable {self.name} is measured on {self.kind}; got {space}.")
-        return self.function(space, space.check(x))
+        values: object = self.function(space, space.check(x))
+        if not isinstance(values, Tensor) or values.shape != x.shape[:1] or values.is_complex():
+            got = type(values).__name__
+            if isinstance(values, Tensor):
+                got = f"a tensor {list(values.shape)} of {values.dtype}"
+            raise ValueError(f"{_WHAT}, here [{len(x)}]; {self.name} gave {got}.")
+        return values
 
     def __repr__(self) -> str:
-        return f"Observable({self.name})"
+        return f"Observable({self.name if self.label == self.name else f'{self.name}: {self.label}'})"
+
+
+def name_of(observable: Observable | str) -> str:
+    """The name of an observable, or the name itself.
+
+    Raises    TypeError for anything else, a bare function too
+    """
+    if isinstance(observable, str):
+        return observable
+    if not isinstance(observable, Observable):
+        raise TypeError(
+            f"{_WHAT}, with a name: Observable(name, label, f), or the name of one; got {type(observable).__name__}."
+        )
+    return observable.name
 
 
 def listed(observe: Iterable[Observable]) -> tuple[Observable, ...]:
@@ -40,6 +80,8 @@ def listed(observe: Iterable[Observable]) -> tuple[Observable, ...]:
     Raises    TypeError for one alone, for names, and for whatever else is no list of observables
     """
     found = tuple(observe) if isinstance(observe, Iterable) else ()
+    for function in (one for one in found if callable(one) and not isinstance(one, Observable)):
+        name_of(function)  # which says that it needs a name
     names = [one for one in found if isinstance(one, str)]
     if names and not isinstance(observe, str):
         raise TypeError(f"Observables are objects such as fk.magnetization, not their names; got {names[0]!r}.")

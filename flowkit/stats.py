@@ -97,7 +97,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def estimate(chains: ArrayLike, *, S: float = 2.0) -> Estimate:
     """The mean of all chains and its error by the Gamma method.
 
-    error² = 2 tau_int Gamma(0) / N,  tau_int = 1/2 + sum_{t=1}^{W} Gamma(t) / Gamma(0)
+    error² = 2 tau_int Gamma(0) (1 + 1/N) / N,
+    tau_int = [1/2 + sum_{t=1}^{W} Gamma(t) / Gamma(0)] (N + 2 W + 1) / (N + 1),
+
+    N the number of values of all chains together. The last factor corrects the bias that comes with deviations from the
+    measured mean instead of the true one (hep-lat/0306017, eq. 49).
 
     chains    [n] or [n, chains], finite and real
     S         the window W balances truncation and noise for a decay time of S tau_int; 0 declares independent values
@@ -182,15 +186,20 @@ class Autocorrelation:
     """The Gamma method of one observable, to be plotted.
 
     rho          Gamma(t) / Gamma(0) for t = 0, 1, ...
-    tau          1/2 + sum_{s=1}^{t} rho(s), the estimate of tau_int as a function of where the sum ends
+    tau          1/2 + sum_{s=1}^{t} rho(s), the sum for tau_int as a function of where it ends
     tau_error    its standard error
     window       the t where the automatic procedure ends the sum
+    tau_int, tau_int_error   tau at the window, its bias corrected, and the error: what `estimate` gives
+    complete     whether the window fits into half of the chains; otherwise tau_int is a lower bound
     """
 
     rho: Floats
     tau: Floats
     tau_error: Floats
     window: int
+    tau_int: float
+    tau_int_error: float
+    complete: bool
 
 
 def autocorrelation(chains: ArrayLike, *, S: float = 2.0) -> Autocorrelation:
@@ -202,9 +211,12 @@ def autocorrelation(chains: ArrayLike, *, S: float = 2.0) -> Autocorrelation:
     if len(x) < SHORTEST or _constant(x):
         what = f"{len(x)} steps" if len(x) < SHORTEST else "values that are all equal"
         raise ValueError(f"autocorrelation needs at least {SHORTEST} steps of a value that changes; got {what}.")
-    obs = _gamma(x, S)
-    rho, tau, error = obs.e_rho[_NAME], obs.e_n_tauint[_NAME], obs.e_n_dtauint[_NAME]
-    return Autocorrelation(rho, tau, error, int(obs.e_windowsize[_NAME]))
+    return _gamma(x, S)[1]
+
+
+def too_short(steps: int) -> str:
+    """What is said of chains into which the window does not fit."""
+    return f"chains of {steps} steps are too short for their autocorrelation"
 
 
 @dataclass(frozen=True)
@@ -254,8 +266,7 @@ def tail_check(logw_flow: ArrayLike, logw_other: ArrayLike, *, level: float = 0.
     if len(flow) < 100:
         raise ValueError(f"tail_check needs at least 100 draws of the flow; got {len(flow)}.")
     if len(other) >= SHORTEST and not _constant(other):
-        tau = float(_gamma(other, 2.0).e_tauint[_NAME])
-        other = other[:: max(1, round(2 * tau))]
+        other = other[:: max(1, round(2 * _gamma(other, 2.0)[1].tau_int))]
     other = other.ravel()
     n, m = len(flow), len(other)
     w = np.exp(flow - flow[0])
@@ -343,24 +354,23 @@ def _estimate(
         if n < SHORTEST:
             note = f"no error: chains of {n} steps tell no autocorrelation"
             return Estimate(value, math.nan, math.nan, math.nan, total, note)
-        obs = _gamma(series, S)
-        tau, tau_error = float(obs.e_tauint[_NAME]), float(obs.e_dtauint[_NAME])
-        error = float(obs.dvalue)
-        if obs.e_windowsize[_NAME] >= n // 2 - 1:
-            note = f"no error: chains of {n} steps are too short for their autocorrelation, tau_int above {tau:.2g}"
+        error, found = _gamma(series, S)
+        tau, tau_error = found.tau_int, found.tau_int_error
+        if not found.complete:
+            note = f"no error: {too_short(n)}, tau_int above {tau:.2g}"
             return Estimate(value, math.nan, math.nan, math.nan, total, note)
     count = total * worth / (2 * tau)
-    found = f"{count:.0f} independent values{why}"
+    values = f"{count:.0f} independent values{why}"
     if count < HOPELESS:
         return Estimate(
-            value, math.nan, tau, tau_error, total, f"no error: {found}, at least {HOPELESS:.0f} are needed"
+            value, math.nan, tau, tau_error, total, f"no error: {values}, at least {HOPELESS:.0f} are needed"
         )
-    note = "" if count >= CALIBRATED else f"not calibrated: {found}, {CALIBRATED:.0f} are needed"
+    note = "" if count >= CALIBRATED else f"not calibrated: {values}, {CALIBRATED:.0f} are needed"
     return Estimate(value, error, tau, tau_error, total, note)
 
 
-def _gamma(x: Floats, S: float) -> Any:
-    """pyerrors' Obs of the chains as replica of one ensemble, analysed.
+def _gamma(x: Floats, S: float) -> tuple[float, Autocorrelation]:
+    """The error of the mean and the autocorrelation by pyerrors, the chains as replica of one ensemble.
 
     pyerrors subtracts from each replicum its own mean, but corrects the bias of one common mean (hep-lat/0306017,
     eq. 49): with 16 chains of 15 tau_int each, errors come out 30 % too small. Chains from one law have one mean, so
@@ -373,4 +383,13 @@ def _gamma(x: Floats, S: float) -> Any:
     for name, chain in zip(names, x.T, strict=True):
         obs.deltas[name] = chain - obs.value
     obs.gamma_method(S=float(S))
-    return obs
+    window = int(obs.e_windowsize[_NAME])
+    return float(obs.dvalue), Autocorrelation(
+        obs.e_rho[_NAME],
+        obs.e_n_tauint[_NAME],
+        obs.e_n_dtauint[_NAME],
+        window,
+        float(obs.e_tauint[_NAME]),
+        float(obs.e_dtauint[_NAME]),
+        window < len(x) // 2 - 1,
+    )

@@ -259,12 +259,12 @@ class Store:
     def names(self) -> tuple[str, ...]:
         """Names of the commits that can be opened, newest first.
 
-        Raises    StoreError where there is none, or the pointer is damaged
+        Raises    StoreError where there is none, the folder too, or the pointer is damaged
         """
         with self._advising(""):
             names = self._pointer()
         if not names:
-            raise StoreError(f"{self.path} holds no commit.")
+            raise StoreError(f"{self.path} {'holds no commit' if self.path.exists() else 'does not exist'}.")
         return tuple(names)
 
     def open(self, name: str | None = None) -> Commit:

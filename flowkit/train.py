@@ -223,6 +223,8 @@ class Trainer(Background):
             raise ValueError(f"A flow trains towards an action of its space; got {flow.space} and {action.space}.")
         if not isinstance(batch, int) or batch < 2:
             raise ValueError(f"Trainer needs a batch of at least 2 draws; got {batch!r}.")
+        if not isinstance(seed, int) or not 0 <= seed < 2**64:
+            raise ValueError(f"Trainer needs a seed, a whole number >= 0 of at most 64 bits; got {seed!r}.")
         if anneal is not None and anneal.coupling not in action.parameters:
             has = ", ".join(action.parameters) or "none"
             raise ValueError(f"Anneal names a coupling of the action ({has}); got {anneal.coupling!r}.")
@@ -253,11 +255,11 @@ class Trainer(Background):
         """Train `steps` more steps in a thread, after a stop too; with `checkpoint`, commit there every so many steps
         and at the end.
 
-        Raises    RuntimeError while a run goes on; ValueError for steps or every below 1;
+        Raises    RuntimeError while a run goes on; ValueError for steps or every that are no whole numbers >= 1;
                   flowkit.checkpoint.CheckpointError for a folder that holds something else
         """
-        if steps < 1 or every < 1:
-            raise ValueError(f"Training needs steps >= 1 and every >= 1; got {steps} and {every}.")
+        if not (isinstance(steps, int) and isinstance(every, int)) or steps < 1 or every < 1:
+            raise ValueError(f"Training needs whole numbers steps >= 1 and every >= 1; got {steps!r} and {every!r}.")
         self._check_ended()
         if checkpoint is not None:
             files.refuse_others(checkpoint)

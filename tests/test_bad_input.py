@@ -109,6 +109,28 @@ LOW = fk.LowModes(SITES, most=1)
     (lambda: PHI4.pullback(fk.LowModes(fk.sites((8, 8)))), "one space; got Sites .* on 4x6 and Sites .* on 8x8"),
     (lambda: LOW.fit(torch.full((2, 1, 4, 6), torch.nan)), "expects finite fields; got 48 NaN or infinite"),
     (lambda: fk.FourierScale(SITES).fit(torch.full((2, 1, 4, 6), torch.inf)), "expects finite fields; got 48 NaN"),
+    (lambda: LOW.fit(torch.zeros(5, 1, 4, 6)), "LowModes.fit needs at least two fields, which vary .*; got 5 that are"),
+    (lambda: LOW.fit(torch.ones(1, 1, 4, 6)), "LowModes.fit needs at least two fields, which vary .*; got 1 of them"),
+    (lambda: LOW.fit(torch.ones(0, 1, 4, 6)), "LowModes.fit needs at least two fields, which vary .*; got 0 of them"),
+    (lambda: LOW.fit(torch.eye(6)[None, None, :4], "a"), "LowModes needs a frequency > 0; got 'a'"),
+    (lambda: fk.FourierModes(SITES).fit(torch.ones(3, 1, 4, 6)), "FourierModes.fit needs .*; got 3 that are all equal"),
+    (lambda: fk.LowModes(SITES, gain="a"), "needs sites and a gain > 0; got .* and 'a'"),
+    (lambda: fk.FourierScale(SITES, m2="a"), "FourierScale needs sites, m2 > 0 and order >= 0; got .*'a' and 3"),
+    (lambda: fk.HMC(PHI4, length="a"), "a trajectory length > 0; got 'a'"),
+    (lambda: fk.HMC(PHI4, step_size="a"), "a step size > 0; got 'a'"),
+    (lambda: fk.HMC(PHI4, target=None), "a target acceptance between 0 and 1; got None"),
+    (lambda: fk.HMC(PHI4, randomise="a"), "randomises the step size by a share in .*; got 'a'"),
+    (lambda: fk.GradientFlow(LINKS, beta="a"), "steps >= 1, and beta >= 0; got 1, 8 and 'a'"),
+    (lambda: fk.GradientFlow(LINKS, steps=2.5), r"whole numbers degree >= 0 and steps >= 1.*; got 1, 2\.5 and 0\.0"),
+    (lambda: fk.GradientFlow(LINKS, degree=0.5), r"whole numbers degree >= 0 and steps >= 1.*; got 0\.5, 8 and 0\.0"),
+    (lambda: fk.Trainer(fk.scalar_flow(SITES), PHI4).fit(1.5), r"whole numbers steps >= 1 .*; got 1\.5 and 100\."),
+    (lambda: fk.Trainer(fk.scalar_flow(SITES), PHI4).start(2, every=0.5), r"steps >= 1 and every >= 1; got 2 and 0\.5"),
+    (lambda: fk.Trainer(fk.scalar_flow(SITES), PHI4, seed=-1), "Trainer needs a seed, a whole number >= 0 .*; got -1"),
+    (lambda: fk.run(fk.HMC(PHI4), 1, rng=-1), "A seed is a whole number >= 0 of at most 64 bits; got -1"),
+    (lambda: fk.run(fk.HMC(PHI4), 1, rng=2**64), "A seed is a whole number >= 0 of at most 64 bits; got 18446"),
+    (lambda: fk.start(fk.HMC(PHI4), 1, rng=-1), "A seed is a whole number >= 0 .*; got -1"),
+    (lambda: fk.draw(fk.Normal(SITES), PHI4, 1, rng=-1), "A seed is a whole number >= 0 .*; got -1"),
+    (lambda: fk.compare({"a": fk.HMC(PHI4)}, [fk.phi_squared], rng=-1), "A seed is a whole number >= 0 .*; got -1"),
 ])  # fmt: skip
 def test_what_would_fail_later_or_compute_nonsense(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
@@ -129,6 +151,52 @@ def test_a_checkpoint_of_another_precision_is_refused(tmp_path):
     trainer(F64).fit(1, progress=False).save(tmp_path / "run")
     with pytest.raises(CheckpointError, match="names, shapes or dtypes differ"):
         trainer(torch.float32).load(tmp_path / "run")
+
+
+HOW = r"An observable is f\(space, x\) -> \[batch\], real numbers"
+
+
+@pytest.mark.parametrize(("function", "got"), [
+    (lambda space, x: x.mean(), r"a tensor \[\] of torch\.float32"),
+    (lambda space, x: x.flatten(1), r"a tensor \[2, 24\] of torch\.float32"),
+    (lambda space, x: x.flatten(1).mean(1, keepdim=True), r"a tensor \[2, 1\] of torch\.float32"),
+    (lambda space, x: torch.fft.fft(x.flatten(1))[:, 1], r"a tensor \[2\] of torch\.complex64"),
+    (lambda space, x: float(x.mean()), "float"),
+    (lambda space, x: None, "NoneType"),
+])  # fmt: skip
+def test_an_observable_that_gives_no_number_of_each_field(function, got):
+    odd, hmc = fk.Observable("odd", "odd", function), fk.HMC(PHI4, steps=2)
+    ensemble = fk.run(hmc, 2, chains=1, rng=1)
+    for call in (
+        lambda: odd(SITES, torch.ones(2, 1, 4, 6)),
+        lambda: fk.run(hmc, 3, chains=2, observe=[odd], rng=1),
+        lambda: fk.compare({"a": hmc}, [odd], chains=2, seconds=1, rng=1),
+        lambda: ensemble.mean(odd),
+    ):
+        with pytest.raises(ValueError, match=rf"^{HOW}, here \[2\]; odd gave {got}\.$"):
+            call()
+
+
+@pytest.mark.parametrize(("make", "got"), [
+    (lambda: fk.Observable("odd", "odd", lambda x: x), r"; the function of odd takes \(x\)"),
+    (lambda: fk.Observable("odd", "odd", lambda a, b, c: a), r"; the function of odd takes \(a, b, c\)"),
+    (lambda: fk.Observable("odd", "odd", lambda a, b, *, c: a), r"; the function of odd takes \(a, b, \*, c\)"),
+    (lambda: fk.Observable("odd", "odd", 1.0), r", with a name: .*; got str and float as name and f"),
+    (lambda: fk.Observable(len, "odd", len), r", with a name: .*; got builtin_function.* and builtin_.* as name and f"),
+    (lambda: fk.run(fk.HMC(PHI4), 1, observe=[lambda space, x: x]), ", with a name: .*; got function"),
+    (lambda: fk.compare({"a": fk.HMC(PHI4)}, [lambda space, x: x]), ", with a name: .*; got function"),
+    (lambda: fk.run(fk.HMC(PHI4), 8, chains=1, rng=1).mean(lambda space, x: x), ", with a name: .*; got function"),
+    (lambda: fk.run(fk.HMC(PHI4), 8, chains=1, rng=1).history(3), ", with a name: .*; got int"),
+])  # fmt: skip
+def test_a_function_is_an_observable_once_it_has_a_name_and_two_arguments(make, got):
+    with pytest.raises(TypeError, match=rf"^{HOW}{got}\.$"):
+        make()
+
+
+def test_functions_that_are_observables():
+    x = torch.randn(3, 1, 4, 6, generator=torch.Generator().manual_seed(1))
+    for f in (lambda space, x, power=2: (x**power).mean((1, 2, 3)), lambda *a: a[1].mean((1, 2, 3)) > 0):
+        assert fk.Observable("one", "one", f)(SITES, x).shape == (3,)
 
 
 def test_what_is_no_sampler_no_list_of_observables_and_no_map():

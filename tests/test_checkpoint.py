@@ -155,7 +155,7 @@ def test_flipped_bits_and_truncation_name_the_file_and_the_whole_commit(tmp_path
 
 def test_no_checkpoint_and_no_folder_are_said(tmp_path):
     refused(tmp_path, "holds no commit")
-    refused(tmp_path / "nothing", "holds no commit")
+    refused(tmp_path / "nothing", "nothing does not exist")
     (tmp_path / "file").write_text("x")
     refused(tmp_path / "file", "holds no commit")
     Store(tmp_path / "other").commit({"a": b""})

@@ -135,10 +135,24 @@ def test_reproduce_lists_every_figure():
     shown = call("reproduce").stdout
     listed = json.loads(call("reproduce", "--json").stdout)["figures"]
     assert [f["name"] for f in listed] == list(FIGURES)
+    assert max(map(len, shown.splitlines())) <= 100
+    assert re.match(r"name +run time on two cores\n", shown)
+    whole = " ".join(shown.split())  # titles are wrapped
     for figure in FIGURES.values():
-        assert figure.name in shown
-        assert figure.title in shown
-        assert figure.citation in shown
+        assert re.search(rf"^{figure.name} +about {figure.about_seconds} s$", shown, re.MULTILINE)
+        assert f"{figure.title} published: {figure.published} ({figure.citation})" in whole
+
+
+def test_an_unknown_key_is_answered_by_the_list_that_help_speaks_of(fake):
+    for arguments, keys in (
+        (("reproduce", "study"), "seed, scale, name, on, sides"),
+        (("run", "u1"), "lattice, steps, batch, lr, chains, draws, seed, beta"),
+    ):
+        words = re.sub(r"[^\w=.,-]+", " ", call(arguments[0], "--help").stdout)  # without the frame, which wraps them
+        assert "An unknown KEY, as in --set keys=, is answered by the list of all." in words
+        refused = call(*arguments, "--set", "keys=")
+        assert refused.exit_code == 2
+        assert f"has the settings {keys}; got 'keys'." in refused.stderr
 
 
 @pytest.mark.parametrize("name", list(FIGURES))

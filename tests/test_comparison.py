@@ -98,7 +98,7 @@ def test_a_measurement_every_few_steps_gives_the_same_cost():
     assert abs(cost.tau_int - 9.5) < 4 * cost.tau_int_error + 0.2  # a sum over every fourth step is larger by 1 %
     assert cost.tau_int_error < 2.0
     assert cost.forces == 3
-    assert cost.steps * 0.5 == clock.time - 100 * 0.5
+    assert cost.steps * 0.5 == clock.time - (100 + 4) * 0.5
     assert cost.seconds == pytest.approx(0.5 / 16)
     (cost,) = compare({"AR1": sampler}, [fk.magnetization], forces=3 * 16 * 802, every=4, rng=3).costs
     assert cost.steps == 800
@@ -143,6 +143,57 @@ def test_every_sampler_runs_until_it_has_the_error_asked_for():
     assert stopped.rows[0]["seconds_to_target"] > 1e6
 
 
+@pytest.mark.parametrize("every", [1, 5])
+def test_what_a_sampler_makes_once_is_charged_to_no_step(every):
+    """A map whose first forward takes 1000 s, as for a table, and an HMC whose first trajectory does."""
+    clock = Clock()
+
+    def once():
+        clock.time += 1000.0
+        return 0.0
+
+    class Doubled(fk.Transform):
+        table = None
+
+        def forward(self, z):
+            self.table = once() if self.table is None else self.table
+            return 2 * z, torch.full((len(z),), SPACE.dof * math.log(2.0), dtype=z.dtype)
+
+        def inverse(self, y):
+            return y / 2, torch.full((len(y),), -SPACE.dof * math.log(2.0), dtype=y.dtype)
+
+        def pulled_back(self, action):
+            class Known(fk.actions.Pullback):  # in closed form: HMC in z never calls the map
+                def __call__(self, z):
+                    return action(2 * z) - SPACE.dof * math.log(2.0)
+
+                def force(self, z):
+                    return -4 * z
+
+            return Known(action, self)
+
+        def rebuild(self, space):
+            return Doubled(space)
+
+    class Timed(HMC):
+        compiled = None
+
+        def step(self, state, rng):
+            self.compiled = once() if self.compiled is None else self.compiled
+            clock.time += 0.16
+            return super().step(state, rng)
+
+    samplers = {"mapped": Timed(Gauss(SPACE).pullback(Doubled(SPACE)), 0.75, steps=3), "plain": Timed(Gauss(SPACE))}
+    for thermalise in (0, 4):
+        begin = clock.time
+        found = compare(
+            samplers, [fk.phi_squared], seconds=20.0, every=every, thermalise=thermalise, rng=1, clock=clock
+        )
+        assert [cost.seconds for cost in found.costs] == pytest.approx([0.01, 0.01])
+        assert clock.time - begin > 1000 or thermalise
+    assert str(found).count("Errors of costs are those of tau_int alone") == 1
+
+
 def test_samplers_take_turns():
     """Noise of the machine that comes for a while hits both alike: neither runs far ahead of the other."""
     order = []
@@ -154,7 +205,7 @@ def test_samplers_take_turns():
 
     compare({"one": Marked(0.1), "two": Marked(0.2)}, [fk.magnetization], error=0.1, thermalise=0, rng=1)
     lead = [order[:i].count(0.1) - order[:i].count(0.2) for i in range(len(order))]
-    assert len(order) == 2 * FIRST
+    assert len(order) == 2 * FIRST + 2  # and a stored step of each before
     assert max(lead) <= 8
     assert min(lead) >= 0
 
@@ -220,6 +271,21 @@ def test_a_run_worth_a_few_values_gives_a_bound():
     assert cost.tau_int < 2 * tau(0.99)
     with pytest.raises(ValueError, match="No sampler has an estimate of tau_int"):
         found.best()
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_run_too_short_for_a_window_gives_one_bound(every):
+    """16 chains of 40 stored steps, tau_int 99.5: the table alone says what it is above, in steps."""
+    sampler = AR1(0.99, forces=1)
+    found = compare({"slow": sampler}, [fk.magnetization], forces=16 * 40 * every, every=every, thermalise=0, rng=1)
+    cost = found.cost("slow", fk.magnetization)
+    assert cost.bound == (
+        f"no error: chains of {40 * every} steps are too short for their autocorrelation; tau_int is a lower bound"
+    )
+    history = found.ensembles["slow"].history(fk.magnetization).numpy()
+    assert cost.tau_int == every * fk.stats.autocorrelation(history).tau_int
+    assert f">= {cost.tau_int:.3g}" in str(found)
+    assert "above" not in str(found)
 
 
 def test_hmc_of_u1_in_one_sector_is_frozen():
@@ -338,6 +404,15 @@ BAD = {
         "one theory; got Gauss.* and Phi4",
     ),
     "no lengths": (lambda: tune_length(free(1.0), [fk.phi_squared], ()), "lengths to try; got none"),
+    "another sampler": (
+        lambda: tune_length(IndependenceMetropolis(Normal(SPACE), Gauss(SPACE)), [fk.phi_squared]),
+        "needs an HMC, whose trajectories have a length; got IndependenceMetropolis",
+    ),
+    "one length": (
+        lambda: tune_length(free(1.0), [fk.phi_squared], 2.0),
+        r"a sequence of lengths, such as .*; got 2\.0\.",
+    ),
+    "a length in words": (lambda: tune_length(free(1.0), [fk.phi_squared], ["a"]), "length > 0; got 'a'"),
     "a negative length": (lambda: tune_length(free(1.0), [fk.phi_squared], (-1.0,)), "length > 0; got -1.0"),
     "another name": (
         lambda: compare(ONE, [fk.phi_squared], error=0.1).cost("b", fk.phi_squared),
@@ -358,5 +433,5 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_gets_a_sentence(name):
     function, message = BAD[name]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         function()

@@ -526,7 +526,7 @@ def test_nan_in_a_file_is_refused(saved):
 
 def test_no_ensemble_at_all_is_said(tmp_path):
     refused(tmp_path, "holds no commit")
-    refused(tmp_path / "none", "holds no commit")
+    refused(tmp_path / "none", "none does not exist")
     Path(tmp_path / "file").write_text("x")
     refused(tmp_path / "file", "holds no commit")
     with pytest.raises(EnsembleError, match="called commit-000001"):

@@ -178,7 +178,9 @@ def test_observables_of_a_cold_field():
         cold = space.cold(2, like=torch.empty(0, dtype=F64))
         for obs in (fk.plaquette, fk.trace, fk.wilson_loop(2, 1), fk.polyakov(0)):
             assert obs(space, cold).tolist() == [1, 1], obs
-    assert repr(fk.plaquette) == "Observable(plaquette)"
+    assert repr(fk.plaquette) == "Observable(plaquette: plaquette Re Tr P / N)"
+    assert repr(fk.susceptibility) == "Observable(susceptibility: (Σφ)² / V)"
+    assert repr(fk.Observable("sign", "sign", fk.magnetization.function)) == "Observable(sign)"
 
 
 def test_observables_of_scalars():

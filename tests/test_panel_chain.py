@@ -96,7 +96,8 @@ def test_autocorrelations_are_those_of_the_gamma_method(ensemble):
     assert window == expected.window
     np.testing.assert_array_equal(layer.y, expected.rho[layer.x.astype(int)])
     assert layer.name.endswith(f"window {expected.window}")
-    assert "tau_int" in layer.name
+    mean = stats.estimate(ensemble.series["topological_charge"].numpy() ** 2)
+    assert layer.name == f"chain: {str(mean).split('  ')[1]}, window {expected.window}"  # as `mean` prints it
 
 
 def test_a_frozen_or_short_series_says_so():
@@ -316,6 +317,7 @@ def test_pictures_without_a_page(ensemble, hmc, tmp_path):
     assert repr(panel) == "Chain(heatbath, HMC; topological_charge, plaquette)"
     assert panel.snapshot().data[:4] == b"\x89PNG"
     figure = panel.figure()
+    assert figure.layout.title.text == f"{ACTION!r}; heatbath: 400 steps; HMC: 200 steps; drawn: chain 0"
     titles = [note.text for note in figure.layout.annotations]
     assert titles[:3] == [
         "Charge Q, heatbath (dimensionless)",

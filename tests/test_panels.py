@@ -476,8 +476,17 @@ def test_the_page_opens_offline_and_escapes_what_it_quotes(trainer, panel, tmp_p
 
 
 def test_save_html_says_where_it_cannot_write(panel, tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        panel.save_html(tmp_path / "nowhere" / "run.html")
+    with pytest.raises(IsADirectoryError, match=r"to a file such as .*panel.html; .* is a folder\."):
+        panel.save_html(tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OSError, match=r"run.html could not be written: .+\."):
+        panel.save_html(tmp_path / "file" / "run.html")
+
+
+def test_save_html_makes_the_folders_on_the_way(panel, tmp_path):
+    path = tmp_path / "new" / "folder" / "run.html"
+    assert panel.save_html(path) == path
+    assert path.stat().st_size > 10**6
 
 
 # -- buttons -----------------------------------------------------------------------------

@@ -561,6 +561,16 @@ def test_examples_run_and_describe_themselves(cls):
     assert cls.__name__ in repr(sampler)
 
 
+def test_hmc_shows_its_trajectory_and_a_tuned_step_size():
+    action = THEORIES["free"]
+    hmc = HMC(action, 1.5, steps=6)
+    assert repr(hmc) == f"HMC({action!r}, length=1.5, steps=6)"
+    hmc.tune(hmc.init(hmc.start(4, seed())), seed(), 20)
+    assert repr(hmc) == f"HMC({action!r}, length=1.5, steps={hmc.steps}, step_size={1.5 / hmc.steps:.4g})"
+    other = HMC(action, steps=4, integrator="omelyan", randomise=0.5)
+    assert repr(other) == f"HMC({action!r}, length=1, steps=4, integrator='omelyan', randomise=0.5)"
+
+
 # ---------------------------------------------------------------- bad input
 
 

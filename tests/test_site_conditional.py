@@ -263,3 +263,13 @@ def test_the_sites_of_a_parity():
     assert where.active.tolist() == [1, 3, 4, 6]
     assert where.frozen.tolist() == [0, 2, 5, 7]
     assert where.first.tolist() == [1, 0]
+
+
+def test_maps_show_what_they_do():
+    action = fk.Phi4Hopping(fk.sites((8, 8)), beta=0.6, lam=0.5)
+    assert repr(fk.SiteConditional(action)) == f"SiteConditional({action!r}, moves=1)"
+    low = fk.LowModes(action.space, most=1, parity=0, gain=2.0)
+    assert repr(low) == "LowModes(most=1, parity=0, all gains 2)"
+    with torch.no_grad():
+        low.log_gain[0, 0] = math.log(4.5)
+    assert repr(low) == "LowModes(most=1, parity=0, gains 2 to 4.5)"

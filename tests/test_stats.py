@@ -259,6 +259,27 @@ def test_autocorrelation_of_ar1_is_a_power():
     assert abs(a.tau[a.window] - 5.0) < 3 * a.tau_error[a.window]
     assert a.window < 60
     assert a.rho.shape == a.tau.shape == a.tau_error.shape
+    assert a.complete
+
+
+@pytest.mark.parametrize("n", [80, 400])
+def test_tau_int_is_one_number_and_its_bias_is_corrected(n):
+    """Of the autocorrelation and of the estimate, with the factors of hep-lat/0306017, eq. 49, over all N values."""
+    x = ar1(n, 4, 5.0, np.random.default_rng(12))
+    a, found, N = stats.autocorrelation(x), stats.estimate(x), x.size
+    assert a.tau_int == pytest.approx(a.tau[a.window] * (N + 2 * a.window + 1) / (N + 1), rel=1e-12)
+    assert a.tau_int > 1.05 * a.tau[a.window] or n == 400
+    assert (found.tau_int, found.tau_int_error) == (a.tau_int, a.tau_int_error)
+    gamma0 = ((x - x.mean()) ** 2).mean()
+    assert math.isnan(found.error) or found.error**2 == pytest.approx(2 * a.tau_int * gamma0 * (1 + 1 / N) / N)
+
+
+def test_a_window_that_does_not_fit_is_told():
+    x = np.arange(16.0) + 0.1 * np.random.default_rng(13).normal(size=(40, 16))  # chains that stay apart
+    a = stats.autocorrelation(x)
+    assert not a.complete
+    assert a.window == 19
+    assert stats.estimate(x).note.endswith(f"tau_int above {a.tau_int:.2g}")
 
 
 # -- tails -----------------------------------------------------------------------------------------------------

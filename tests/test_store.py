@@ -76,7 +76,7 @@ def found_in(store):
     try:
         return content(store)
     except StoreError as error:
-        return None if str(error).endswith("holds no commit.") else str(error)
+        return None if str(error).endswith(("holds no commit.", "does not exist.")) else str(error)
 
 
 # -- power cuts --------------------------------------------------------------------------------------------------

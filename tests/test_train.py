@@ -532,7 +532,7 @@ def test_weights_of_another_flow_are_refused(tmp_path):
         with pytest.raises(CheckpointError, match=message):
             fk.load_weights(flow, tmp_path / "run")
         assert all(torch.equal(t, state[name]) for name, t in flow.state_dict().items())
-    with pytest.raises(CheckpointError, match="nothing holds no commit"):
+    with pytest.raises(CheckpointError, match="nothing does not exist"):
         fk.load_weights(small_flow(), tmp_path / "nothing")
     fk.run(fk.HMC(ACTION), 2, chains=2, rng=1).save(tmp_path / "chains")
     with pytest.raises(CheckpointError, match="chains holds an ensemble, and a checkpoint was to be read"):
@@ -588,8 +588,8 @@ class Unnormalised(fk.Normal):
     (lambda: small_trainer(anneal=schedules.Anneal("beta", 1.0, 3)), r"coupling of the action \(m2, lam\); got 'beta'"),
     (lambda: small_trainer(fk.Flow(fk.Normal(SPACE), fk.Affine(SPACE)).requires_grad_(False)), "a flow with param"),
     (lambda: small_trainer(fk.Flow(Unnormalised(SPACE), fk.Affine(SPACE))), "needs log q.*not normalised"),
-    (lambda: small_trainer().start(0), "Training needs steps >= 1 and every >= 1; got 0 and 100"),
-    (lambda: small_trainer().start(5, every=0), "Training needs steps >= 1 and every >= 1; got 5 and 0"),
+    (lambda: small_trainer().start(0), "Training needs whole numbers steps >= 1 and every >= 1; got 0 and 100"),
+    (lambda: small_trainer().start(5, every=0), "Training needs whole numbers steps >= 1 and every >= 1; got 5 and 0"),
 ])  # fmt: skip
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):

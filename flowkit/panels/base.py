@@ -67,15 +67,25 @@ class Panel(ABC):
         return [self.figure()]
 
     def save_html(self, path: str | Path) -> Path:
-        """Write the figure as one page that opens offline (plotly is inside, about 5 MB); returns its path."""
+        """Write the figure as one page that opens offline (plotly is inside, about 5 MB); returns its path. Folders on
+        the way are made.
+
+        Raises    OSError where it cannot be written, as over a folder
+        """
         path = Path(path)
+        if path.is_dir():
+            raise IsADirectoryError(f"A page is written to a file such as {path / 'panel.html'}; {path} is a folder.")
         pages = [one.to_html(full_html=False, include_plotlyjs=i == 0) for i, one in enumerate(self._figures())]
         lines = "".join(f"<p>{escape(line)}</p>" for line in self._notes())
-        path.write_text(
+        page = (
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(repr(self))}</title></head>\n'
-            f'<body style="font-family: system-ui, sans-serif; margin: 1.5em">{lines}{"".join(pages)}</body></html>\n',
-            encoding="utf-8",
+            f'<body style="font-family: system-ui, sans-serif; margin: 1.5em">{lines}{"".join(pages)}</body></html>\n'
         )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise OSError(f"{path} could not be written: {error.strerror or error}.") from error
         return path
 
     def close(self) -> None:

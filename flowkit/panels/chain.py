@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from IPython.display import Image
 
 from flowkit.history import History
+from flowkit.observables import Observable, name_of
 from flowkit.panels.base import Panel, let_subshell_answer
 from flowkit.panels.chain_numbers import Charges, Correlation, charge_picture
 from flowkit.panels.colours import RUNS
@@ -28,7 +29,6 @@ from flowkit.panels.thin import gather
 if TYPE_CHECKING:
     from flowkit.ensemble import Ensemble
     from flowkit.job import Job
-    from flowkit.observables import Observable
 
 AXES = {
     "step": Axis("step", "stored step"),
@@ -110,7 +110,7 @@ class Chain(Panel):
 
     def _choose(self, observe: Sequence[Observable | str] | None) -> list[str]:
         if observe is not None:
-            return [obs if isinstance(obs, str) else obs.name for obs in observe]
+            return [name_of(obs) for obs in observe]
         common = [name for name in self._sources[0].known if self._all_have(name)]
         first = [name for name in (CHARGE, "plaquette") if name in common]
         aside = ("S", "accept", "invalid", "dH", "logq", "logw", "logw_proposed", *first)
@@ -202,9 +202,10 @@ class Chain(Panel):
         ]
 
     def _title(self) -> str:
-        lengths = [f"{name} {len(s.clock):,} steps" for name, s in zip(self.names, self._sources, strict=True)]
         action = shared_theory(self._sources)
-        return f"{'' if action is None else f'{action!r}: '}{', '.join(lengths)}, chain {self.chain}"
+        parts = [] if action is None else [repr(action)]
+        parts += [f"{name}: {len(s.clock):,} steps" for name, s in zip(self.names, self._sources, strict=True)]
+        return "; ".join([*parts, f"drawn: chain {self.chain}"])
 
     def figure(self) -> go.Figure:
         return plotly_figure(self._pictures(), self._title())

@@ -79,10 +79,9 @@ class Correlation:
             self.window = found.window
             end = min(len(found.rho), max(12, 3 * found.window))
             self.rho = found.rho[:end]
-            tau = stats.format_error(float(found.tau[found.window]), float(found.tau_error[found.window]))
-            self.text = f"tau_int {tau}, window {found.window}"
-            if found.window >= len(values) // 2 - 1:
-                self.text = f"tau_int above {found.tau[found.window]:.2g}, no window fits"
+            self.text = f"tau_int {stats.format_error(found.tau_int, found.tau_int_error)}, window {found.window}"
+            if not found.complete:
+                self.text = f"tau_int above {found.tau_int:.2g}, no window fits"
         except ValueError as why:
             self.rho, self.window = np.empty(0), 0
             self.text = "never changes" if "all equal" in str(why) else "too short"

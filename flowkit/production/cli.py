@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -46,8 +47,15 @@ class Device(StrEnum):
 
 
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting; may be repeated. An unknown KEY, as in --set keys=, is answered by the list of all.",
+    ),
 ]
+WIDTH = 100
+"""Columns of what is listed."""
 
 
 @app.callback(invoke_without_command=True)
@@ -198,9 +206,19 @@ def _list_figures(as_json: bool) -> None:
             json.dumps({"figures": [{key: getattr(figure, key) for key in keys} for figure in FIGURES.values()]})
         )
         return
-    rows = [(f.name, f.title, f"{f.published} ({f.citation})", f"{f.about_seconds} s") for f in FIGURES.values()]
-    typer.echo(table(("name", "figure", "published", "about"), rows))
-    typer.echo("\nflowkit reproduce NAME runs one; --quick shrinks it; --set KEY=VALUE changes a setting.")
+    rows = [(f.name, f"about {f.about_seconds} s") for f in FIGURES.values()]
+    header, *lines = table(("name", "run time on two cores"), rows).splitlines()
+    typer.echo(header)
+    for line, f in zip(lines, FIGURES.values(), strict=True):
+        typer.echo(line)
+        for text in (f.title, f"published: {f.published} ({f.citation})"):
+            typer.echo(
+                textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+            )
+    typer.echo(
+        "\nflowkit reproduce NAME runs one; --quick shrinks it; --set KEY=VALUE changes a setting.\n"
+        "flowkit reproduce NAME --set keys= lists the settings of one."
+    )
 
 
 def _report(figure: Figure, record: Record) -> str:

@@ -60,20 +60,20 @@ class HMC(Sampler):
         super().__init__(action)
         if integrator not in INTEGRATORS:
             raise ValueError(f"HMC knows the integrators {', '.join(INTEGRATORS)}; got {integrator!r}.")
-        if not 0 < length < math.inf:
+        if not isinstance(length, (int, float)) or not 0 < length < math.inf:
             raise ValueError(f"HMC needs a trajectory length > 0; got {length!r}.")
         if steps is not None and step_size is not None:
             raise ValueError(f"HMC takes steps or step_size; got steps={steps!r} and step_size={step_size!r}.")
-        if step_size is not None and not 0 < step_size < math.inf:
+        if step_size is not None and not (isinstance(step_size, (int, float)) and 0 < step_size < math.inf):
             raise ValueError(f"HMC needs a step size > 0; got {step_size!r}.")
         if steps is not None and (not isinstance(steps, int) or steps < 1):
             raise ValueError(f"HMC needs a whole number of steps >= 1; got {steps!r}.")
-        if not 0 < target < 1:
+        if not isinstance(target, (int, float)) or not 0 < target < 1:
             raise ValueError(f"HMC needs a target acceptance between 0 and 1; got {target!r}.")
-        if not 0 <= randomise < 1:
+        if not isinstance(randomise, (int, float)) or not 0 <= randomise < 1:
             raise ValueError(f"HMC randomises the step size by a share in [0, 1); got {randomise!r}.")
         self.length, self.integrator, self.target = float(length), integrator, float(target)
-        self.randomise = float(randomise)
+        self.randomise, self._tuned = float(randomise), False
         self.steps = self._whole_steps(step_size) if step_size else steps or 10
         self.step_size = self.length / self.steps
 
@@ -140,8 +140,15 @@ class HMC(Sampler):
             # Not rounded to a part of the length while it is tuned: the acceptance would move in jumps.
             self.step_size, self.steps = math.exp(log_step), self._whole_steps(math.exp(log_step))
         self.steps = self._whole_steps(math.exp(average))
-        self.step_size = self.length / self.steps
+        self.step_size, self._tuned = self.length / self.steps, True
         return state
+
+    def __repr__(self) -> str:
+        words = [repr(self.action), f"length={self.length:g}", f"steps={self.steps}"]
+        words += [f"step_size={self.step_size:.4g}"] if self._tuned else []
+        words += [f"integrator={self.integrator!r}"] if self.integrator != INTEGRATORS[0] else []
+        words += [f"randomise={self.randomise:g}"] if self.randomise else []
+        return f"HMC({', '.join(words)})"
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -25,8 +25,9 @@ class FourierScale(Transform):
 
     def __init__(self, space: Space, m2: float = 1.0, order: int = 3):
         super().__init__(space)
-        if space.kind != "sites" or not m2 > 0 or order < 0:
-            raise ValueError(f"FourierScale needs sites, m2 > 0 and order >= 0; got {space}, {m2} and {order}.")
+        known = isinstance(m2, (int, float)) and isinstance(order, int)
+        if space.kind != "sites" or not known or not 0 < m2 < math.inf or order < 0:
+            raise ValueError(f"FourierScale needs sites, m2 > 0 and order >= 0; got {space}, {m2!r} and {order!r}.")
         self.order = order
         self.log_m2 = nn.Parameter(torch.tensor(float(m2)).log())
         self.coefficients = nn.Parameter(torch.zeros(order + 1))
@@ -42,10 +43,12 @@ class FourierScale(Transform):
         fields of their two-point function G(p). Minimises sum_p [G(p) / g(p)^2 + log g(p)^2].
 
         x         [n, *space.shape]; a short chain does, since few numbers are fitted
-        Raises    TypeError or ValueError, as `Space.require`
+        Raises    ValueError for a single field or fields that are all equal; TypeError or ValueError, as
+                  `Space.require`
         """
         axes = tuple(range(2, 2 + self.space.ndim))
-        G = torch.fft.fftn(self.space.require(x).detach(), dim=axes).abs().square().mean((0, 1)) / self.space.volume
+        x = _varying(self.space.require(x), type(self).__name__)
+        G = torch.fft.fftn(x, dim=axes).abs().square().mean((0, 1)) / self.space.volume
         optimizer = torch.optim.LBFGS(self.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
         def cost() -> Tensor:
@@ -138,8 +141,8 @@ class LowModes(Transform):
 
     def __init__(self, space: Space, most: int = 0, parity: int | None = None, gain: float = 1.0):
         super().__init__(space)
-        if space.kind != "sites" or not 0 < gain < math.inf:
-            raise ValueError(f"LowModes needs sites and a gain > 0; got {space} and {gain}.")
+        if space.kind != "sites" or not isinstance(gain, (int, float)) or not 0 < gain < math.inf:
+            raise ValueError(f"LowModes needs sites and a gain > 0; got {space} and {gain!r}.")
         if parity not in (None, 0, 1) or (parity is not None and any(side % 2 for side in space.lattice)):
             raise ValueError(
                 f"LowModes acts on all sites or, of even sides, on parity 0 or 1; got {space}, {parity!r}."
@@ -166,11 +169,12 @@ class LowModes(Transform):
         faster: the nearer the frequency comes to theirs, the more it feels the bare force.
 
         x         [n, *space.shape], in equilibrium
-        Raises    ValueError for a frequency <= 0; TypeError or ValueError, as `Space.require`
+        Raises    ValueError for a frequency <= 0, for a single field or fields that are all equal; TypeError or
+                  ValueError, as `Space.require`
         """
-        if not 0 < frequency < math.inf:
+        if not isinstance(frequency, (int, float)) or not 0 < frequency < math.inf:
             raise ValueError(f"LowModes needs a frequency > 0; got {frequency!r}.")
-        flat = self.space.require(x).detach().to(self.log_gain).flatten(2)
+        flat = _varying(self.space.require(x), "LowModes").to(self.log_gain).flatten(2)
         G = (
             (flat @ self._scaled(torch.exp).products.T)
             .square()
@@ -207,12 +211,31 @@ class LowModes(Transform):
     def inverse_mass(self) -> FewModes:
         return self._scaled(lambda log: torch.expm1(2 * log))
 
+    def extra_repr(self) -> str:
+        least, largest = (f"{float(gain.detach().exp()):.3g}" for gain in self.log_gain.aminmax())
+        gains = f"all gains {least}" if least == largest else f"gains {least} to {largest}"
+        return f"most={self.most}, parity={self.parity}, {gains}"
+
     def rebuild(self, space: Space) -> "LowModes":
         return LowModes(space, self.most, self.parity)
 
     @classmethod
     def example(cls) -> "LowModes":
         return LowModes(sites((4, 6)), most=1, gain=2.0)
+
+
+def _varying(x: Tensor, who: str) -> Tensor:
+    """Fields that gains can be fitted to, [n, ...].
+
+    Raises    ValueError for fewer than two, or where all are equal
+    """
+    x = x.detach()
+    if len(x) < 2 or not (x != x[0]).any():
+        got = f"{len(x)} of them" if len(x) < 2 else f"{len(x)} that are all equal"
+        raise ValueError(
+            f"{who}.fit needs at least two fields, which vary as those of a chain in equilibrium; got {got}."
+        )
+    return x
 
 
 class _Modes(torch.autograd.Function):

@@ -49,12 +49,14 @@ class GradientFlow(Transform):
 
     def __init__(self, space: Space, order: int = 3, degree: int = 1, steps: int = 8, beta: float = 0.0):
         super().__init__(space)
-        if degree < 0 or steps < 1 or not 0 <= beta < math.inf:
+        whole = all(isinstance(number, int) for number in (degree, steps))
+        if not whole or degree < 0 or steps < 1 or not isinstance(beta, (int, float)) or not 0 <= beta < math.inf:
             raise ValueError(
-                f"GradientFlow needs degree >= 0, steps >= 1 and beta >= 0; got {degree}, {steps} and {beta:g}."
+                "GradientFlow needs whole numbers degree >= 0 and steps >= 1, and beta >= 0; "
+                f"got {degree!r}, {steps!r} and {beta!r}."
             )
         self.potential = loop_potential(space, order)
-        self.order, self.degree, self.steps, self.beta = order, degree, steps, beta
+        self.order, self.degree, self.steps, self.beta = order, degree, steps, float(beta)
         # A linear part of the plaquette's coefficient is, to this order, another choice of t.
         constant, slope = self.potential.series(beta).unbind(1)
         start = torch.zeros(len(self.loops), degree + 1, dtype=torch.float64)

@@ -88,6 +88,9 @@ class SiteConditional(Transform):
         same = type(action) is type(self.action) and action.space == self.space and self.action.plain
         return SitesIntegrated(self.action, self) if same and action.parameters == self.action.parameters else None
 
+    def extra_repr(self) -> str:
+        return f"{self.action!r}, moves={self.moves}"
+
     def rebuild(self, space: Space) -> "SiteConditional":
         other = self.action.on(space)
         assert isinstance(other, ScalarAction)

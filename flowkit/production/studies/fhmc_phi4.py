@@ -200,21 +200,20 @@ def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, mos
             return False
         look += look // 4
         rho = stats.autocorrelation(columns[magnetization.name])
-        return rho.window < columns.filled // 2 - 1 and columns.filled >= LONG * float(rho.tau[rho.window])
+        return rho.complete and columns.filled >= LONG * rho.tau_int
 
     begin = time.process_time()
     chain = run(sampler, most, start=z, rng=seed + 1, observe=observed, keep=False, max_bad=1.0, each=long_enough)
     history: np.ndarray = chain.history(magnetization).numpy()
-    n = len(history)
     seconds = (time.process_time() - begin) / history.size
     rho = stats.autocorrelation(history)
     return Measured(
-        float(rho.tau[rho.window]),
-        float(rho.tau_error[rho.window]),
+        rho.tau_int,
+        rho.tau_int_error,
         chain.mean(susceptibility),
         float(chain.series["accept"].mean()),
         seconds,
         sampler.steps,
-        rho.window >= n // 2 - 1,  # the sum found no end within half of the chain
+        not rho.complete,
         int((~moved).sum()),
     )
