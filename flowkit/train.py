@@ -223,7 +223,7 @@ class Trainer(Background):
             raise ValueError(f"A flow trains towards an action of its space; got {flow.space} and {action.space}.")
         if not isinstance(batch, int) or batch < 2:
             raise ValueError(f"Trainer needs a batch of at least 2 draws; got {batch!r}.")
-        if not isinstance(seed, int) or not 0 <= seed < 2**64:
+        if not hasattr(seed, "__index__") or not 0 <= seed < 2**64:
             raise ValueError(f"Trainer needs a seed, a whole number >= 0 of at most 64 bits; got {seed!r}.")
         if anneal is not None and anneal.coupling not in action.parameters:
             has = ", ".join(action.parameters) or "none"
@@ -236,7 +236,7 @@ class Trainer(Background):
         self.training_step = step or usual
         self.training_step.prepare(flow)
         self.schedule, self.anneal = schedule or Constant(), anneal
-        self.rng = torch.Generator(flow.device).manual_seed(seed)
+        self.rng = torch.Generator(flow.device).manual_seed(int(seed))
         self.history = History(COLUMNS)
         self.step = self.total = 0
         self.saved_step: int | None = None
@@ -258,12 +258,12 @@ class Trainer(Background):
         Raises    RuntimeError while a run goes on; ValueError for steps or every that are no whole numbers >= 1;
                   flowkit.checkpoint.CheckpointError for a folder that holds something else
         """
-        if not (isinstance(steps, int) and isinstance(every, int)) or steps < 1 or every < 1:
+        if not (hasattr(steps, "__index__") and hasattr(every, "__index__")) or steps < 1 or every < 1:
             raise ValueError(f"Training needs whole numbers steps >= 1 and every >= 1; got {steps!r} and {every!r}.")
         self._check_ended()
         if checkpoint is not None:
             files.refuse_others(checkpoint)
-        self.total = self.step + steps
+        self.total = self.step + int(steps)
         self._begin(lambda: self._run(checkpoint, every))
         return self
 
