@@ -166,9 +166,11 @@ class Measured(NamedTuple):
 
 
 @torch.no_grad()
-def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, most: int, seed: int) -> Measured:
+def measure(
+    action: Phi4Hopping, transform: Transform | None, start: Tensor, most: int, seed: int, long: float = LONG
+) -> Measured:
     """tau_int of the magnetisation under HMC of the theory or, with a transform f, of S(f(z)) - log|det df/dz|. Chains
-    end at LONG tau, at the latest after `most` trajectories.
+    end at `long` tau, at the latest after `most` trajectories.
 
     start     fields of the theory in equilibrium, [chains, *space.shape]; those that the inverse takes further out than
               training ever went, or that no trajectory of a short run leaves, are replaced by others
@@ -200,7 +202,7 @@ def measure(action: Phi4Hopping, transform: Transform | None, start: Tensor, mos
             return False
         look += look // 4
         rho = stats.autocorrelation(columns[magnetization.name])
-        return rho.complete and columns.filled >= LONG * rho.tau_int
+        return rho.complete and columns.filled >= long * rho.tau_int
 
     begin = time.process_time()
     chain = run(sampler, most, start=z, rng=seed + 1, observe=observed, keep=False, max_bad=1.0, each=long_enough)
