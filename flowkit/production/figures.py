@@ -338,6 +338,15 @@ FIGURES = {
             "12x12 alone, short training and short chains",
         ),
         Figure(
+            "best-map-phi4",
+            "phi^4, lambda = 1/2, on 20x20 and 40x40: HMC of half of the sites, with low modes scaled",
+            "flowkit.production.studies.trivializing:best_map_phi4",
+            "Albandea et al., 2302.08408, and its sequel on coarser lattices",
+            "tau_M 570 (HMC) over 164.5 (four configurations twice) on 40x40",
+            240,
+            "12x12, short chains",
+        ),
+        Figure(
             "cost-phi4",
             "phi^4, lambda = 1/2, on 40x40: seconds per independent configuration, at length 1 and at the best",
             "flowkit.production.studies.cost_phi4:cost_phi4",
