@@ -145,8 +145,8 @@ class LiveCurves(anywidget.AnyWidget):
         gone, as when the cell is run again; a new view begins anew.
 
         per_second    flushes at most; fewer where they would take more than SHARE of a core
-        panel    is kept as long as a page shows it; what the feeds and makers ask of it must not hold it
-        root     is closed when the panel is collected: this view and what lies beside it
+        panel         is kept as long as a page shows it; what the feeds and makers ask of it must not hold it
+        root          is closed when the panel is collected: this view and what lies beside it
         """
         self._jobs = [(self._flush_or_rest, 1.0 / per_second, SHARE)]
         # Makers that may take long see to it themselves that they seldom do, and are prompt at the end of a run.

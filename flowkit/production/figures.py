@@ -331,16 +331,16 @@ FIGURES = {
         Figure(
             "coarser-phi4",
             "phi^4, lambda = 1/2, on 20x20 and 40x40: HMC in the variables of coarser theories",
-            "flowkit.production.studies.trivializing:coarser_phi4",
+            "flowkit.production.studies.coarser:coarser_phi4",
             "Albandea et al., 2302.08408, and its sequel on coarser lattices",
             "tau_M 570 (HMC), 420, 269 and 164.5 (four configurations twice) on 40x40",
-            720,
+            1900,
             "12x12 alone, short training and short chains",
         ),
         Figure(
             "best-map-phi4",
             "phi^4, lambda = 1/2, on 20x20 and 40x40: HMC of half of the sites, with low modes scaled",
-            "flowkit.production.studies.trivializing:best_map_phi4",
+            "flowkit.production.studies.coarser:best_map_phi4",
             "Albandea et al., 2302.08408, and its sequel on coarser lattices",
             "tau_M 570 (HMC) over 164.5 (four configurations twice) on 40x40",
             240,
@@ -352,7 +352,7 @@ FIGURES = {
             "flowkit.production.studies.cost_phi4:cost_phi4",
             "Albandea et al., 2302.08408",
             "plain HMC on the same machine",
-            600,
+            720,
             "12x12, two maps, short chains",
         ),
         Figure(
