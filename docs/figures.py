@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from flowkit.production.figures import FIGURES, Figure, Record
+from flowkit.studies.figures import FIGURES, Figure, Record
 
 DOCS = Path(__file__).parent
 HEAD = """# Figures

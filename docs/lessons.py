@@ -82,7 +82,7 @@ def record(name: str) -> None:
     """Run a notebook at full size and store what it shows, without widgets, which need a kernel."""
     from nbclient import NotebookClient
 
-    from flowkit.production.machine import describe
+    from flowkit.tasks.machine import describe
 
     os.environ.pop("FLOWKIT_QUICK", None)
     book = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)

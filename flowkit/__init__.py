@@ -9,14 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowkit import (
-        exact as exact,
-        losses as losses,
-        panels as panels,
-        schedules as schedules,
-        stats as stats,
-        testing as testing,
-    )
+    from flowkit import exact as exact, panels as panels, stats as stats, testing as testing
     from flowkit.actions import (
         Action as Action,
         MatrixModel as MatrixModel,
@@ -26,22 +19,39 @@ if TYPE_CHECKING:
         Wilson as Wilson,
         as_double_well as as_double_well,
     )
-    from flowkit.checkpoint import load_weights as load_weights
-    from flowkit.comparison import compare as compare, tune_length as tune_length
-    from flowkit.costs import Comparison as Comparison
-    from flowkit.ensemble import Ensemble as Ensemble, draw as draw, run as run
-    from flowkit.fields import (
+    from flowkit.ensemble import (
+        Comparison as Comparison,
+        Ensemble as Ensemble,
         FieldNumbers as FieldNumbers,
+        Job as Job,
         LayerNumbers as LayerNumbers,
+        compare as compare,
+        draw as draw,
         field_numbers as field_numbers,
         layer_numbers as layer_numbers,
+        run as run,
+        start as start,
+        tune_length as tune_length,
     )
-    from flowkit.flow import Flow as Flow, gauge_flow as gauge_flow, scalar_flow as scalar_flow
-    from flowkit.groups import SUN as SUN, U1 as U1, Group as Group, Real as Real
-    from flowkit.history import History as History
-    from flowkit.job import Job as Job, start as start
-    from flowkit.level_step import LevelStep as LevelStep
-    from flowkit.model import Model as Model
+    from flowkit.flow import (
+        Flow as Flow,
+        gauge_flow as gauge_flow,
+        scalar_flow as scalar_flow,
+    )
+    from flowkit.geometry import (
+        Space as Space,
+        links as links,
+        sites as sites,
+    )
+    from flowkit.groups import (
+        SUN as SUN,
+        U1 as U1,
+        Group as Group,
+        Real as Real,
+    )
+    from flowkit.model import (
+        Model as Model,
+    )
     from flowkit.multiscale import (
         ByScale as ByScale,
         ClassFunctionConditional as ClassFunctionConditional,
@@ -62,8 +72,6 @@ if TYPE_CHECKING:
         multiscale_flow as multiscale_flow,
         scalar_multiscale_flow as scalar_multiscale_flow,
     )
-    from flowkit.natural_gradient import NaturalGradientStep as NaturalGradientStep
-    from flowkit.natural_level_step import NaturalLevelStep as NaturalLevelStep
     from flowkit.observables import (
         Observable as Observable,
         charge_squared as charge_squared,
@@ -92,9 +100,23 @@ if TYPE_CHECKING:
         MarkovPrior as MarkovPrior,
         Sampler as Sampler,
     )
-    from flowkit.space import Space as Space, links as links, sites as sites
-    from flowkit.stats import Estimate as Estimate
-    from flowkit.train import Trainer as Trainer
+    from flowkit.stats import (
+        Estimate as Estimate,
+    )
+    from flowkit.storage import (
+        load_weights as load_weights,
+    )
+    from flowkit.tasks import (
+        History as History,
+    )
+    from flowkit.train import (
+        LevelStep as LevelStep,
+        NaturalGradientStep as NaturalGradientStep,
+        NaturalLevelStep as NaturalLevelStep,
+        Trainer as Trainer,
+        losses as losses,
+        schedules as schedules,
+    )
     from flowkit.transforms import (
         Affine as Affine,
         AffineMap as AffineMap,
@@ -126,10 +148,10 @@ if TYPE_CHECKING:
         plaquette_couplings as plaquette_couplings,
     )
 
-__version__ = "0.1.0"
+from flowkit._version import __version__
 
 _CONTENTS = {
-    "space": ["Space", "links", "sites"],
+    "geometry": ["Space", "links", "sites"],
     "groups": ["Group", "Real", "SUN", "U1"],
     "actions": ["Action", "MatrixModel", "Phi4", "Phi4Hopping", "Phi4Kappa", "Wilson", "as_double_well"],
     "observables": [
@@ -197,21 +219,34 @@ _CONTENTS = {
         "scalar_multiscale_flow",
     ],
     "model": ["Model"],
-    "train": ["Trainer"],
-    "checkpoint": ["load_weights"],
-    "natural_gradient": ["NaturalGradientStep"],
-    "natural_level_step": ["NaturalLevelStep"],
-    "level_step": ["LevelStep"],
-    "history": ["History"],
+    "train": ["LevelStep", "NaturalGradientStep", "NaturalLevelStep", "Trainer"],
+    "tasks": ["History"],
     "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "MarkovPrior", "Sampler"],
-    "ensemble": ["Ensemble", "draw", "run"],
-    "fields": ["FieldNumbers", "LayerNumbers", "field_numbers", "layer_numbers"],
-    "job": ["Job", "start"],
-    "comparison": ["compare", "tune_length"],
-    "costs": ["Comparison"],
+    "ensemble": [
+        "Comparison",
+        "Ensemble",
+        "FieldNumbers",
+        "Job",
+        "LayerNumbers",
+        "compare",
+        "draw",
+        "field_numbers",
+        "layer_numbers",
+        "run",
+        "start",
+        "tune_length",
+    ],
+    "storage": ["load_weights"],
     "stats": ["Estimate"],
 }
-_MODULES = ("exact", "losses", "panels", "schedules", "stats", "testing")
+_MODULES = {
+    "exact": "exact",
+    "losses": "train.losses",
+    "panels": "panels",
+    "schedules": "train.schedules",
+    "stats": "stats",
+    "testing": "testing",
+}
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}
 
 __all__ = ["__version__", *_MODULES, *_HOME]
@@ -223,7 +258,7 @@ def __getattr__(name: str) -> Any:
     Raises    AttributeError, with the nearest name, for one that does not exist
     """
     if name in _MODULES:
-        return import_module(f"flowkit.{name}")
+        return import_module(f"flowkit.{_MODULES[name]}")
     if name in _HOME:
         value = globals()[name] = getattr(import_module(f"flowkit.{_HOME[name]}"), name)
         return value

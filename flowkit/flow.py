@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from flowkit.actions import Action, Pullback
+from flowkit.geometry.patterns import Checkered, Loop, Stripes
+from flowkit.geometry.space import Space
 from flowkit.groups import SUN, U1
-from flowkit.patterns import Checkered, Loop, Stripes
-from flowkit.priors import Draw, FreeField, Haar, Normal, Prior
-from flowkit.space import Space
+from flowkit.priors import Draw, FreeField, Haar, Prior
 from flowkit.transforms import (
     Chain,
     CheckerboardCoupling,
@@ -95,11 +95,6 @@ class Flow(Prior):
             "transform": str(self.transform),
             "parameters": sum(p.numel() for p in self.parameters()),
         }
-
-    @classmethod
-    def example(cls) -> "Flow":
-        coupling = CheckerboardCoupling.example()
-        return Flow(Normal(coupling.space), coupling)
 
 
 def gauge_flow(space: Space, bins: int = 8, hidden: Sequence[int] = (16, 16), updates: int | None = None) -> Flow:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from flowkit import loops
+from flowkit.geometry import loops
+from flowkit.geometry.space import Space
 from flowkit.groups import U1
-from flowkit.space import Space
 
 _WHAT = "An observable is f(space, x) -> [batch], real numbers"
 

@@ -8,6 +8,7 @@ import torch
 import flowkit as fk
 from flowkit import exact, testing
 from flowkit.actions import Action, ScalarAction, as_double_well
+from flowkit.testing import example
 
 F64 = torch.float64
 SCALARS = [fk.Phi4, fk.Phi4Hopping, fk.Phi4Kappa]
@@ -30,7 +31,7 @@ def test_wilson_in_every_dimension(action):
 @pytest.mark.parametrize("kind", SCALARS)
 @pytest.mark.parametrize("space", [fk.sites((5,)), fk.sites((2, 3, 4)), fk.sites((4, 3), components=2)], ids=str)
 def test_scalars_in_every_dimension(kind, space):
-    testing.check_action(kind.example().on(space), ["z2", "translation"])
+    testing.check_action(example(kind).on(space), ["z2", "translation"])
 
 
 def test_known_values():
@@ -74,7 +75,7 @@ def test_normflows_lattice_formula():
 @pytest.mark.parametrize("other", SCALARS)
 def test_conversions(one, other):
     """S_other(s phi) - S(phi) is the same for every field, and going back gives the first couplings."""
-    action = one.example()
+    action = example(one)
     converted, s = action.convert(other)
     assert isinstance(converted, other)
     x = rough(action.space, 6)
@@ -163,8 +164,8 @@ def test_massless_and_inverted_free_fields_are_refused():
 
 def test_interacting_theories_claim_nothing():
     for kind in SCALARS:
-        assert kind.example().log_z() is None
-        assert kind.example().exact("phi_squared") is None
+        assert example(kind).log_z() is None
+        assert example(kind).exact("phi_squared") is None
 
 
 def test_exact_hooks_of_wilson():
@@ -265,7 +266,7 @@ class Scaled(torch.nn.Module):
 def test_the_force_of_a_pullback_follows_its_transform():
     """Training in place, weights and buffers that are replaced, another dtype; all after a first force."""
     scaled = Scaled()
-    pulled = fk.Phi4.example().pullback(scaled)
+    pulled = example(fk.Phi4).pullback(scaled)
 
     def check(dtype=torch.float32):
         z = rough(pulled.space).to(dtype)
@@ -291,7 +292,7 @@ def test_the_force_of_a_pullback_follows_its_transform():
 
 
 def test_changes():
-    action = fk.Phi4.example()
+    action = example(fk.Phi4)
     assert action.at(m2=1.0).parameters == {"m2": 1.0, "lam": action.lam}
     with pytest.raises(ValueError, match="Phi4 has the couplings m2, lam; got mass"):
         action.at(mass=1.0)

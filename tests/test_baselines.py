@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from flowkit import exact, loops, observables, stats
+from flowkit import exact, observables, stats
 from flowkit.actions import Wilson
+from flowkit.geometry import loops
+from flowkit.geometry.space import links
 from flowkit.groups import SUN, U1
-from flowkit.production.figures import Row
-from flowkit.production.studies import baselines as study
 from flowkit.samplers import HMC, Heatbath
-from flowkit.space import links
+from flowkit.studies import baselines as study
+from flowkit.studies.figures import Row
 
 SMALL = {"chains": 32, "steps": 200, "thermalise": 60}
 HEAVY = {"chains": 16, "steps": 60, "thermalise": 30}

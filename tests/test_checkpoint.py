@@ -9,9 +9,9 @@ import time
 import pytest
 import torch
 
-from flowkit import checkpoint
-from flowkit.checkpoint import CheckpointError
-from flowkit.store import HEADER_LIMIT, Store
+from flowkit.storage import checkpoint
+from flowkit.storage.checkpoint import CheckpointError
+from flowkit.storage.store import HEADER_LIMIT, Store
 
 DTYPES = [
     "float64",

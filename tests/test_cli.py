@@ -10,10 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 import flowkit
-from flowkit.production import cli, figures, lessons
+from flowkit.production import cli
 from flowkit.production.cli import app
-from flowkit.production.figures import FIGURES, Figure, plus_minus
-from flowkit.production.machine import pick_device
+from flowkit.studies import figures
+from flowkit.studies.figures import FIGURES, Figure, plus_minus
+from flowkit.tasks import lessons
+from flowkit.tasks.machine import pick_device
 
 runner = CliRunner()
 
@@ -284,7 +286,7 @@ def outside(tmp_path, monkeypatch):
     (source / "data").mkdir(parents=True)
     (source / "00.ipynb").write_text("zero")
     (source / "data" / "weights.json").write_text("{}")
-    monkeypatch.setattr(lessons, "__file__", str(tmp_path / "package" / "production" / "lessons.py"))
+    monkeypatch.setattr(lessons, "__file__", str(tmp_path / "package" / "tasks" / "lessons.py"))
     (tmp_path / "package").mkdir()
     source.rename(tmp_path / "package" / "_notebooks")
 
@@ -330,7 +332,7 @@ def test_lab_finds_the_notebooks_of_this_installation(jupyter, tmp_path, monkeyp
 
 def test_lab_without_notebooks_or_jupyterlab(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(lessons, "__file__", str(tmp_path / "package" / "production" / "lessons.py"))
+    monkeypatch.setattr(lessons, "__file__", str(tmp_path / "package" / "tasks" / "lessons.py"))
     result = call("lab")
     assert result.exit_code == 2
     assert "The notebooks are missing from this installation" in result.stderr

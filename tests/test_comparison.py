@@ -8,11 +8,11 @@ import torch
 
 import flowkit as fk
 from flowkit.actions import Action
-from flowkit.comparison import FIRST, compare, tune_length
-from flowkit.costs import Cost
+from flowkit.ensemble.comparison import FIRST, compare, tune_length
+from flowkit.ensemble.costs import Cost
+from flowkit.geometry.space import sites
 from flowkit.priors import Normal
 from flowkit.samplers import HMC, IndependenceMetropolis, State
-from flowkit.space import sites
 
 SPACE = sites((3, 2))
 

@@ -16,11 +16,12 @@ import zarr
 import flowkit as fk
 from flowkit.actions import Action, Phi4
 from flowkit.ensemble import Ensemble, EnsembleError, draw, run
+from flowkit.geometry.space import links, sites
 from flowkit.observables import Observable
 from flowkit.priors import Normal
 from flowkit.samplers import IndependenceMetropolis
-from flowkit.space import links, sites
-from flowkit.store import Disk, Store
+from flowkit.storage.store import Disk, Store
+from flowkit.testing import example
 
 SPACE = sites((3, 2))
 
@@ -279,7 +280,7 @@ def test_independence_metropolis_knows_the_ess_of_its_flow_and_the_tail_check_wa
 def test_what_a_flow_needs_is_said():
     with pytest.raises(ValueError, match="lives on"):
         draw(Normal(sites((2, 2))), Gauss(SPACE), 10)
-    free = fk.FreeField.example()
+    free = example(fk.FreeField)
     free.normalised = False
     with pytest.raises(ValueError, match="not normalised"):
         draw(free, Phi4(free.space, m2=1.0, lam=0.0), 10)
@@ -355,7 +356,7 @@ def test_runs_come_back_with_their_exact_values(tmp_path, toy):
 
 
 def test_many_chunks_and_zeros_are_written_and_other_tools_read_them(tmp_path, monkeypatch):
-    monkeypatch.setattr("flowkit.zarr_files.CHUNK", 60)
+    monkeypatch.setattr("flowkit.storage.zarr_files.CHUNK", 60)
     x = torch.zeros(7, 2, *SPACE.shape)  # zarr would leave out chunks of zeros if it were not told
     e = Ensemble(SPACE, x, {"S": torch.zeros(7, 2, dtype=torch.float64), "q": torch.arange(14.0).double().view(7, 2)})
     commit = e.save(tmp_path / "e.zarr")

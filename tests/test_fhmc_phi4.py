@@ -7,14 +7,15 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import kernels, losses, testing
+from flowkit import kernels, testing
 from flowkit.actions import Action
-from flowkit.costs import Comparison, Cost
+from flowkit.ensemble.costs import Comparison, Cost
+from flowkit.geometry.lattice import join_sublattices, split_sublattices
 from flowkit.kernels import affine_coupling
 from flowkit.kernels.scalar_action import outer_rows, scalar_action, scalar_force
-from flowkit.lattice import join_sublattices, split_sublattices
-from flowkit.production.studies import cost_phi4, fhmc_phi4, trivializing
+from flowkit.studies import cost_phi4, fhmc_phi4, trivializing
 from flowkit.testing import seeded
+from flowkit.train import losses
 
 F64 = torch.float64
 LATTICES = [(4,), (2, 4), (4, 6), (8, 18), (18, 34), (2, 6, 4), (4, 4, 20)]

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import exact, losses, stats, testing
+from flowkit import exact, stats, testing
 from flowkit.priors import Draw
+from flowkit.testing import example
+from flowkit.train import losses
 
 F64 = torch.float64
 
@@ -20,7 +22,7 @@ def trained(flow, action, steps=60, batch=256, lr=1e-2, seed=1):
 
 
 FLOWS = {
-    "example": lambda: fk.Flow.example(),
+    "example": lambda: example(fk.Flow),
     "scalar": lambda: fk.scalar_flow(fk.sites((4, 2))),
     "scalar 3D": lambda: fk.scalar_flow(fk.sites((2, 4, 2))),
     "gauge": lambda: fk.gauge_flow(fk.links((4, 2), fk.U1()), bins=4, hidden=(4,)),

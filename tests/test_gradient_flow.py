@@ -7,8 +7,9 @@ import torch
 
 import flowkit as fk
 from flowkit import testing
-from flowkit.natural_gradient import NaturalGradientStep
-from flowkit.transforms.loop_potential import loop_potential
+from flowkit.testing import example
+from flowkit.train.natural_gradient import NaturalGradientStep
+from flowkit.transforms.links.loop_potential import loop_potential
 
 GROUPS = [fk.U1(), fk.SUN(2), fk.SUN(3)]
 MOST = [*GROUPS[:2], pytest.param(GROUPS[2], marks=pytest.mark.slow)]
@@ -82,7 +83,7 @@ def test_each_loop_has_the_laplacian_of_its_representation(group):
 
 
 def test_loops_are_those_of_the_library():
-    """Plaquette and rectangles against flowkit.loops."""
+    """Plaquette and rectangles against flowkit.geometry.loops."""
     space = fk.links((4, 5), fk.SUN(3))
     potential = loop_potential(space)
     x = space.haar(2, testing.seeded())
@@ -249,7 +250,7 @@ def test_scores_have_mean_zero_and_need_a_fixed_prior():
     s = flow.score(flow.sample(2000, testing.seeded()))
     assert (s.mean(0).abs() < 5 * s.std(0) / math.sqrt(len(s))).all()
     with pytest.raises(ValueError, match="A score needs a transform that has one and a prior that does not learn"):
-        fk.Flow.example().score(fk.Flow.example().sample(1, testing.seeded()))
+        example(fk.Flow).score(example(fk.Flow).sample(1, testing.seeded()))
 
 
 @pytest.mark.parametrize(("loss", "name"), [("reverse_kl", "forward"), ("path_gradient", "inverse")])

@@ -7,7 +7,8 @@ import torch
 import flowkit as fk
 from flowkit import exact, testing
 from flowkit.kernels.heat import heat_mean
-from flowkit.multiscale import Doubling, HeatAngleConditional, Multiscale, columns, frames, heat_angle
+from flowkit.multiscale import Doubling, HeatAngleConditional, Multiscale
+from flowkit.multiscale.conditionals import columns, frames, heat_angle
 from flowkit.samplers.heatbath import one_plaquette
 
 pytestmark = pytest.mark.usefixtures("double")

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from flowkit.history import History
+from flowkit.tasks.history import History
 
 
 def test_rows_come_back_in_order_and_what_is_not_given_is_nan():

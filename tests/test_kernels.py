@@ -471,7 +471,7 @@ def test_without_a_compiler_the_same_code_runs(monkeypatch, caplog):
         return run
 
     monkeypatch.setattr(torch, "compile", refuse)
-    monkeypatch.setattr(kernels, "_compiler_found", lambda: True)
+    monkeypatch.setattr("flowkit.kernels.compilation._compiler_found", lambda: True)
     before = kernels.set_compile("1")
     try:
         double = kernels.compiled(lambda x: 2 * x)

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from flowkit import kernels
+from flowkit.geometry.patterns import Loop, link_index
+from flowkit.geometry.space import links
 from flowkit.groups import SUN
 from flowkit.kernels.paths import path_products, products, put_links
-from flowkit.patterns import Loop, link_index
-from flowkit.space import links
 
 C64, C128 = torch.complex64, torch.complex128
 CLOSE = {C128: 1e-13, C64: 1e-5}

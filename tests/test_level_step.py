@@ -10,8 +10,8 @@ from scipy.special import ive
 import flowkit as fk
 from flowkit import exact, testing
 from flowkit.groups.characters import Characters
-from flowkit.level_step import LevelStep
 from flowkit.samplers.heatbath import one_plaquette
+from flowkit.train.levels import LevelStep
 
 U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import lattice, loops, testing
-from flowkit.patterns import Checkered, Loop, Stripes, frozen_plaquettes, link_index, require_single
+from flowkit import testing
+from flowkit.geometry import lattice, loops
+from flowkit.geometry.patterns import Checkered, Loop, Stripes, frozen_plaquettes, link_index, require_single
 
 F64 = torch.float64
 SPACES = [

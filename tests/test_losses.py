@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import losses, testing
+from flowkit import testing
+from flowkit.train import losses
 
 F64 = torch.float64
 SPACE = fk.sites((2, 2))

@@ -12,10 +12,12 @@ from test_loops import walk
 from test_spectral import degenerate
 
 import flowkit as fk
-from flowkit import losses, testing
+from flowkit import testing
+from flowkit.geometry.loops import gauge_transform
+from flowkit.geometry.patterns import Checkered, Loop, Stripes, frozen_plaquettes
 from flowkit.kernels import sun as kernels
-from flowkit.loops import gauge_transform
-from flowkit.patterns import Checkered, Loop, Stripes, frozen_plaquettes
+from flowkit.testing import example
+from flowkit.train import losses
 from flowkit.transforms import AlcoveSpline, LinkUpdate, MatrixCoupling, Residual, Spectral
 
 F64 = torch.float64
@@ -572,7 +574,7 @@ SPACE = fk.links((4, 6), fk.SUN(3))
     (lambda: MatrixCoupling(SPACE, Checkered(0, 1), PAIR, [Spectral(2)]), "one of 2, counted from 0; got 2"),
     (lambda: MatrixCoupling(SPACE, STRIPES, PAIR, [Spectral(-1)]), "one of 2, counted from 0; got -1"),
     (lambda: MatrixCoupling(SPACE, STRIPES, PAIR, activation="relu"), "An activation is one of"),
-    (lambda: MatrixCoupling.example().on(fk.links((4, 5), fk.SUN(3))), "sides they divide; got 4x5"),
+    (lambda: example(MatrixCoupling).on(fk.links((4, 5), fk.SUN(3))), "sides they divide; got 4x5"),
     (lambda: make(3)(torch.zeros(2, 2, 2, 4, 2, 2, dtype=torch.complex64)), r"holds fields \[batch, 2, 2, 4, 3, 3\]"),
     (lambda: Spectral(bins=1), "A spline needs bins >= 2; got 1"),
     (lambda: Spectral(order=0), "AlcoveSpline needs order >= 1; got 0"),
@@ -593,7 +595,7 @@ def test_unknown_keywords_raise():
 
 def test_weights_on_a_lattice_of_another_group_do_not_fit():
     with pytest.raises(ValueError, match="do not fit Links SU2 on 4x6"):
-        MatrixCoupling.example().on(fk.links((4, 6), fk.SUN(2)))
+        example(MatrixCoupling).on(fk.links((4, 6), fk.SUN(2)))
 
 
 def test_a_coupling_is_copied_whole():

@@ -6,12 +6,15 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import exact, loops, losses, testing
-from flowkit.checkpoint import CheckpointError
-from flowkit.lattice import shift
+from flowkit import exact, testing
+from flowkit.geometry import loops
+from flowkit.geometry.lattice import shift
 from flowkit.multiscale import ClassFunctionConditional, Doubling, LinkConditional, Multiscale, multiscale_flow
-from flowkit.natural_gradient import NaturalGradientStep
-from flowkit.train import COLUMNS
+from flowkit.storage.checkpoint import CheckpointError
+from flowkit.testing import example
+from flowkit.train import losses
+from flowkit.train.natural_gradient import NaturalGradientStep
+from flowkit.train.trainer import COLUMNS
 
 U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
 GROUPS = [U1, SU2, SU3]
@@ -199,8 +202,8 @@ def test_tables_that_cannot_be(harmonics, cells):
 
 
 def test_the_contract_of_a_prior_and_of_a_transform():
-    testing.check_prior(Multiscale.example())
-    testing.check_transform(Multiscale.example())
+    testing.check_prior(example(Multiscale))
+    testing.check_transform(example(Multiscale))
 
 
 @pytest.mark.parametrize("lattice", [(1, 2), (2, 2), (4, 2), (2, 3), (6, 4)])

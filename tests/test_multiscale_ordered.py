@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import loops, testing
-from flowkit.level_step import LevelStep
+from flowkit import testing
+from flowkit.geometry import loops
 from flowkit.multiscale import Doubling, HeatAngleConditional, HeatbathConditional, Multiscale, multiscale_flow
+from flowkit.train.levels import LevelStep
 from flowkit.transforms import Chain
 
 U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)

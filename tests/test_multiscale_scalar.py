@@ -4,9 +4,11 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import exact, losses, testing
+from flowkit import exact, testing
 from flowkit.multiscale.scalar import refinement_stages
-from flowkit.schedules import Cosine
+from flowkit.testing import example
+from flowkit.train import losses
+from flowkit.train.schedules import Cosine
 
 pytestmark = pytest.mark.usefixtures("double")
 
@@ -78,8 +80,8 @@ def test_what_the_stages_leave_out_in_the_free_field(kernel, missing):
 
 
 def test_contracts():
-    testing.check_prior(fk.ScalarMultiscale.example())
-    testing.check_transform(fk.Refinement.example())
+    testing.check_prior(example(fk.ScalarMultiscale))
+    testing.check_transform(example(fk.Refinement))
 
 
 @pytest.mark.parametrize("lattice", [(4, 8), (2, 6), (12, 4), (2, 3)])
@@ -120,7 +122,7 @@ def test_translation_by_two_coarsest_spacings():
 
 def test_a_forgotten_coarse_site_is_found():
     """A planted mistake: base density counted on the coarse sites as well."""
-    model = rough(fk.ScalarMultiscale.example())
+    model = rough(example(fk.ScalarMultiscale))
 
     class Forgetful(fk.ScalarMultiscale):
         def _log_normal(self, z):

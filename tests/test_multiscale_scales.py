@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import exact, loops, testing
+from flowkit import exact, testing
+from flowkit.geometry import loops
 from flowkit.multiscale import Multiscale, multiscale_flow
 from flowkit.multiscale.scales import by_scale, decimated_action, log_weights_by_scale
 

@@ -6,8 +6,9 @@ import torch
 import flowkit as fk
 from flowkit import exact, testing
 from flowkit.multiscale import Doubling, Multiscale, SU2ClassFunctionConditional, multiscale_flow
-from flowkit.natural_gradient import NaturalGradientStep
 from flowkit.stats import log_z
+from flowkit.testing import example
+from flowkit.train.natural_gradient import NaturalGradientStep
 
 SU2 = fk.SUN(2)
 
@@ -108,7 +109,7 @@ def test_tables_that_cannot_be(sizes):
 def test_it_needs_two_loops():
     v, rest = case(10)
     with pytest.raises(ValueError, match=r"needs two loops through each link; got 3\."):
-        SU2ClassFunctionConditional.example().log_prob(v, (*rest, rest[0]))
+        example(SU2ClassFunctionConditional).log_prob(v, (*rest, rest[0]))
 
 
 # ---------------------------------------------------------------- the hierarchy

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
 
-from flowkit.production.studies import chain_panel
+from flowkit.studies import chain_panel
 
 
 def test_what_a_message_costs_is_found_among_bursts_of_other_work():

@@ -9,9 +9,9 @@ pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
 if not (Path(__file__).parents[1] / "flowkit/panels/static/live.js").is_file():
     pytest.skip("the front end of the panels is not built", allow_module_level=True)
 
-from flowkit.history import History
 from flowkit.panels import EssKl
 from flowkit.stats import Estimate
+from flowkit.tasks.history import History
 
 ROWS = [
     {"beta": 4.0, "ess": Estimate(0.7, 0.02, 0.5, 0.0, 1000), "kl": 0.2, "kl_error": 0.01},

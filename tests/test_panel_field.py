@@ -17,8 +17,8 @@ if not (Path(__file__).parents[1] / "flowkit/panels/static/field.js").is_file():
 import ipywidgets
 import traitlets
 
-from flowkit import loops
-from flowkit.fields import walk
+from flowkit.ensemble.fields import walk
+from flowkit.geometry import loops
 from flowkit.panels import Field, FlowLayers
 from flowkit.panels.colours import CHARGE, SIGNED, of_quantity, signed
 from flowkit.testing import seeded

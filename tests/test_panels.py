@@ -16,12 +16,12 @@ pytest.importorskip("anywidget", reason='the panels need the extra "lab"')
 if not (Path(__file__).parents[1] / "flowkit/panels/static/live.js").is_file():
     pytest.skip("the panels' front end is not built", allow_module_level=True)
 
-from flowkit.history import History
 from flowkit.panels import Training, feed, stream
 from flowkit.panels.curves import Axis, Curve, running_mean
 from flowkit.panels.feed import LARGEST_MESSAGE, SAVED_ROWS, Feed
 from flowkit.panels.stream import LiveCurves
 from flowkit.panels.thin import Thinned, gather, overview, summaries
+from flowkit.tasks.history import History
 
 COLUMNS = ("step", "loss", "ess", "kl", "acceptance", "grad_norm", "lr", "samples_per_s", "beta")
 

@@ -26,6 +26,7 @@ from test_samplers import (
 
 from flowkit.actions import Wilson
 from flowkit.actions.base import Pullback
+from flowkit.geometry.space import links, sites
 from flowkit.groups import SUN, U1
 from flowkit.priors import FreeField
 from flowkit.samplers import (
@@ -38,7 +39,6 @@ from flowkit.samplers import (
     hmc,
     metropolis as metropolis_module,
 )
-from flowkit.space import links, sites
 
 pytestmark = pytest.mark.usefixtures("double")
 

@@ -34,11 +34,15 @@ from test_transforms import (
 from torch import nn
 
 import flowkit as fk
-from flowkit import loops, losses, nets, patterns, testing
+from flowkit import nets, testing
+from flowkit.bijections.pointwise import CircleSpline
+from flowkit.geometry import loops, patterns
 from flowkit.groups import SUN, U1
 from flowkit.kernels import rqs
-from flowkit.losses import Loss
 from flowkit.priors import Draw, FreeField
+from flowkit.testing import example
+from flowkit.train import losses
+from flowkit.train.losses import Loss
 from flowkit.transforms import (
     AffineMap,
     Chain,
@@ -54,7 +58,6 @@ from flowkit.transforms import (
     spectral,
     updates,
 )
-from flowkit.transforms.pointwise import CircleSpline
 
 # ---------------------------------------------------------------- checks, each with all that it needs
 
@@ -338,7 +341,7 @@ BUGS = {
     "kernel of the free field without its 2": (
         check_free_field_norm, FreeField, "kernel", lambda self: _kernel(self) / 2),
     "norm of the free field wrong": (
-        lambda: testing.check_prior(FreeField.example()), FreeField, "log_prob", without_two_pi),
+        lambda: testing.check_prior(example(FreeField)), FreeField, "log_prob", without_two_pi),
     "tails of the converter without their Jacobian": (converter, F, "logsigmoid", torch.zeros_like),
     "path gradient of the wrong sign": (check_path_gradient_mean, losses, "path_gradient", minus_the_path),
     "path gradient through the density too": (

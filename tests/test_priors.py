@@ -8,6 +8,7 @@ import torch
 
 import flowkit as fk
 from flowkit import exact, testing
+from flowkit.testing import example
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_scale_of_a_free_field():
 
 
 def test_learned_and_fixed():
-    fixed, learned = fk.FreeField(fk.sites((4, 6)), m2=0.5), fk.FreeField.example()
+    fixed, learned = fk.FreeField(fk.sites((4, 6)), m2=0.5), example(fk.FreeField)
     assert not [p for p in fixed.parameters() if p.requires_grad]
     assert [name for name, p in learned.named_parameters() if p.requires_grad] == ["log_m2", "log_scale"]
     with torch.no_grad():
@@ -75,12 +76,12 @@ def test_normal_density():
 
 
 def test_dtype_and_device_follow():
-    prior = fk.FreeField.example()
+    prior = example(fk.FreeField)
     assert prior.dtype == torch.float32
     assert prior.double().dtype == torch.float64
     assert prior.device == torch.device("cpu")
     assert prior.to("meta").device == torch.device("meta")
-    assert fk.Haar.example().double().sample(2, testing.seeded()).dtype == torch.complex128
+    assert example(fk.Haar).double().sample(2, testing.seeded()).dtype == torch.complex128
 
 
 @pytest.mark.parametrize(("make", "message"), [

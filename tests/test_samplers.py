@@ -11,13 +11,14 @@ import torch
 from scipy import stats as scipy_stats
 from torch import Tensor
 
-from flowkit import loops
 from flowkit.actions import Action, MatrixModel, Phi4, Phi4Hopping, Phi4Kappa, Wilson
+from flowkit.geometry import loops
+from flowkit.geometry.space import links, sites
 from flowkit.groups import SUN, U1
 from flowkit.priors import FreeField, Haar, Normal
 from flowkit.samplers import HMC, Heatbath, IndependenceMetropolis, Sampler, base, fisher
 from flowkit.samplers.heatbath import sublattices
-from flowkit.space import links, sites
+from flowkit.testing import example
 
 REFUSE = 1e-4  # a test of this many fixed seeds should never meet this p-value by chance; a bug is far below it
 
@@ -549,7 +550,7 @@ def test_rounding_is_taken_back_before_it_matters():
 def test_examples_run_and_describe_themselves(cls):
     import json
 
-    sampler, rng = cls.example(), seed()
+    sampler, rng = example(cls), seed()
     for hot in (True, False):
         x = sampler.start(3, rng, hot=hot, dtype=torch.float64)
         assert x.shape == (3, *sampler.space.shape)
@@ -598,7 +599,7 @@ BAD = [
     (lambda: HMC(THEORIES["U1"], target=1.0), ValueError, "between 0 and 1; got 1.0"),
     (lambda: HMC(THEORIES["U1"], leapfrogs=3), TypeError, "unexpected keyword argument 'leapfrogs'"),
     (lambda: Heatbath(THEORIES["free"]), TypeError, r"needs a Wilson action; got Phi4\("),
-    (lambda: Heatbath(MatrixModel.example()), TypeError, r"needs a Wilson action; got MatrixModel\("),
+    (lambda: Heatbath(example(MatrixModel)), TypeError, r"needs a Wilson action; got MatrixModel\("),
     (lambda: Heatbath(THEORIES["U1"], overrelaxation=-1), ValueError, "sweeps >= 0; got -1"),
     (lambda: Heatbath(Wilson(links((4, 1), U1()), 1.0)), ValueError, "sides >= 2; got 4x1"),
     (lambda: IndependenceMetropolis(THEORIES["free"], THEORIES["free"]), TypeError, "needs a flow or prior"),

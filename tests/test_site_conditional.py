@@ -11,7 +11,7 @@ from flowkit.actions.base import Action, Pullback, Turns
 from flowkit.kernels import site_conditional
 from flowkit.kernels.site import site
 from flowkit.samplers.hmc import schedule
-from flowkit.testing import seeded
+from flowkit.testing import example, seeded
 
 F64 = torch.float64
 COUPLINGS = {
@@ -243,7 +243,7 @@ def test_low_modes_are_those_of_the_fourier_transform():
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: fk.SiteConditional(fk.Wilson.example()), "SiteConditional needs an action of scalar fields"),
+    (lambda: fk.SiteConditional(example(fk.Wilson)), "SiteConditional needs an action of scalar fields"),
     (lambda: fk.SiteConditional(theory((4, 4)), 2), "SiteConditional moves the sites of parity 0 or 1; got 2"),
     (lambda: fk.SiteConditional(theory((4, 5))), "A checkerboard needs even lattice sides"),
     (lambda: site(0.6, -9.0, 5.0, 2), "do not hold for h=0.6, a=-9.0 and g=5.0: its two wells"),

@@ -9,8 +9,8 @@ import flowkit as fk
 from flowkit import exact, testing
 from flowkit.kernels import set_compile
 from flowkit.multiscale import ClassFunctionConditional, Multiscale, SmoothClassFunctionConditional, multiscale_flow
-from flowkit.natural_gradient import NaturalGradientStep
-from flowkit.production.studies import fthmc
+from flowkit.studies import fthmc
+from flowkit.train.natural_gradient import NaturalGradientStep
 
 U1 = fk.U1()
 

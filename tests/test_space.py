@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import lattice, testing
-from flowkit.space import Space
+from flowkit import testing
+from flowkit.geometry import lattice
+from flowkit.geometry.space import Space
 
 
 def test_shapes():

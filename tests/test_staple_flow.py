@@ -12,9 +12,9 @@ from flowkit.multiscale import (
     StapleFlow,
     multiscale_flow,
 )
-from flowkit.natural_level_step import NaturalLevelStep
 from flowkit.nets import PointwiseNet
 from flowkit.samplers.heatbath import one_plaquette
+from flowkit.train.natural_levels import NaturalLevelStep
 from flowkit.transforms import Circular, Residual, Spectral
 
 U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)

@@ -17,10 +17,10 @@ import pytest
 import torch
 
 import flowkit
-from flowkit import checkpoint
-from flowkit.checkpoint import CheckpointError
 from flowkit.ensemble import Ensemble, EnsembleError
-from flowkit.store import HEADER_LIMIT, Disk, Store, StoreError, parse_json
+from flowkit.storage import checkpoint
+from flowkit.storage.checkpoint import CheckpointError
+from flowkit.storage.store import HEADER_LIMIT, Disk, Store, StoreError, parse_json
 
 FIRST = {"a.txt": b"first" * 100, "deep/er/b.bin": bytes(range(256))}
 SECOND = {"a.txt": b"second", "c": b""}
@@ -291,7 +291,7 @@ def test_a_path_that_is_a_file_is_named(tmp_path):
 
 HOLD = """
 import sys, time
-from flowkit.store import Store
+from flowkit.storage.store import Store
 with Store(sys.argv[1]).writing() as draft:
     draft.write("half", b"x" * 1000)
     print("writing", flush=True)

@@ -15,10 +15,12 @@ import torch
 from torch import nn
 
 import flowkit as fk
-from flowkit import losses, schedules, store, testing
-from flowkit.checkpoint import CheckpointError
-from flowkit.losses import Loss
-from flowkit.train import COLUMNS, GradientStep, Report, TrainingError, TrainingStep, _acceptance
+from flowkit import testing
+from flowkit.storage import store
+from flowkit.storage.checkpoint import CheckpointError
+from flowkit.train import GradientStep, Report, TrainingError, TrainingStep, losses, schedules
+from flowkit.train.losses import Loss
+from flowkit.train.trainer import COLUMNS, _acceptance
 
 SPACE = fk.sites((4, 2))
 ACTION = fk.Phi4(SPACE, m2=0.5, lam=0.6)

@@ -5,7 +5,8 @@ import torch
 
 import flowkit as fk
 from flowkit import testing
-from flowkit.patterns import Loop, Stripes
+from flowkit.geometry.patterns import Loop, Stripes
+from flowkit.testing import example
 from flowkit.transforms import AffineMap, CircleSpline, GaugeCoupling, IntervalSpline, RealSpline, TangentMixture
 
 F64 = torch.float64
@@ -206,7 +207,7 @@ def test_translations_of_a_checkerboard(name, steps):
 
 
 ODD = [checker("z2"), checker("z2 and tanh", moves=1), OTHERS["odd converter"], OTHERS["odd affine"],
-       fk.FourierScale.example()]  # fmt: skip
+       example(fk.FourierScale)]  # fmt: skip
 
 
 @pytest.mark.parametrize("transform", ODD, ids=lambda t: type(t).__name__)

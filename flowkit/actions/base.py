@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from flowkit.geometry.space import Space
 from flowkit.groups import Real
-from flowkit.space import Space
 
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -128,11 +128,6 @@ class Action(ABC):
         numbers = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
         return f"{type(self).__name__}({self.space}; {numbers})"
 
-    @classmethod
-    def example(cls) -> "Action":
-        """A small instance for the contract checks."""
-        raise TypeError(f"{cls.__name__} gives no example() for the contract checks.")
-
 
 class Sum(Action):
     """S(x) = S_1(x) + S_2(x), two actions of one space.
@@ -158,14 +153,6 @@ class Sum(Action):
     def __repr__(self) -> str:
         return f"{self.first!r} + {self.second!r}"
 
-    @classmethod
-    def example(cls) -> "Sum":
-        from flowkit.actions.phi4 import Phi4
-        from flowkit.space import sites
-
-        space = sites((4, 2))
-        return Sum(Phi4(space, m2=-1.0, lam=1.0), Phi4(space, m2=0.5, lam=0.3))
-
 
 class Multiple(Action):
     """S(x) = c S_1(x).
@@ -190,10 +177,6 @@ class Multiple(Action):
 
     def __repr__(self) -> str:
         return f"{self.factor} * ({self.action!r})"
-
-    @classmethod
-    def example(cls) -> "Multiple":
-        return Multiple(Sum.example(), 0.5)
 
 
 class Pullback(Action):
@@ -292,12 +275,3 @@ class Pullback(Action):
 
     def __repr__(self) -> str:
         return f"{self.action!r} pulled back by {type(self.transform).__name__}"
-
-    @classmethod
-    def example(cls) -> "Pullback":
-        from flowkit.actions.phi4 import Phi4
-
-        def cubic(z: Tensor) -> tuple[Tensor, Tensor]:
-            return z + z**3 / 3, torch.log1p(z**2).flatten(1).sum(1)
-
-        return Pullback(Phi4.example(), cubic)

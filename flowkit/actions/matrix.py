@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.geometry.space import Space
 from flowkit.groups import SUN
-from flowkit.space import Space, links
 
 
 class MatrixModel(Action):
@@ -63,7 +63,3 @@ class MatrixModel(Action):
 
         count = math.prod(self.space.shape[: 1 + self.space.ndim])
         return count * exact.sun_one_plaquette_log_z(self.space.group.dimension, self.beta)
-
-    @classmethod
-    def example(cls) -> "MatrixModel":
-        return MatrixModel(links((1,), SUN(3)), beta=2.0, coefficients=(1.0, 0.3))

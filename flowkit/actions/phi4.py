@@ -18,9 +18,9 @@ from abc import abstractmethod
 from torch import Tensor
 
 from flowkit.actions.base import Action, Turns
+from flowkit.geometry.space import Space, sites
 from flowkit.kernels.scalar_action import scalar_action, scalar_force
 from flowkit.kernels.scalar_motion import motion, native
-from flowkit.space import Space, sites
 
 
 class ScalarAction(Action):
@@ -126,11 +126,6 @@ class ScalarAction(Action):
 
         one = exact.free_log_z(self.space.lattice, action.m2) - self.space.volume * math.log(s)
         return self.space.components * one - self.coefficients[3] * self.space.dof
-
-    @classmethod
-    def example(cls) -> "ScalarAction":
-        numbers = {"m2": -0.5, "lam": 0.7, "beta": 0.6, "kappa": 0.8, "m_sq": -0.4}
-        return cls(sites((4, 6)), **{name: numbers[name] for name in cls.couplings})
 
 
 class Phi4(ScalarAction):

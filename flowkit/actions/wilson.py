@@ -6,11 +6,11 @@ import re
 import torch
 from torch import Tensor
 
-from flowkit import loops
 from flowkit.actions.base import Action
+from flowkit.geometry import loops
+from flowkit.geometry.lattice import shift
+from flowkit.geometry.space import Space
 from flowkit.groups import SUN, U1
-from flowkit.lattice import shift
-from flowkit.space import Space, links
 
 
 class Wilson(Action):
@@ -105,7 +105,3 @@ class Wilson(Action):
         if isinstance(group, U1):
             return exact.u1_log_z(self.beta, volume)
         return exact.sun_log_z(group.dimension, self.beta, volume)
-
-    @classmethod
-    def example(cls) -> "Wilson":
-        return Wilson(links((2, 3, 4), U1()), beta=1.3)

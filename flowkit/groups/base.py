@@ -92,11 +92,6 @@ class Group(ABC):
         real = self.real_dtype(dtype or torch.get_default_dtype())
         return real.to_complex() if self.complex else real
 
-    @classmethod
-    def example(cls) -> "Group":
-        """A small instance for the contract checks."""
-        raise TypeError(f"{cls.__name__} gives no example() for the contract checks.")
-
     def __repr__(self) -> str:
         return f"{self.name}()"
 

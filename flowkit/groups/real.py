@@ -47,7 +47,3 @@ class Real(Group):
 
     def trace(self, x: Tensor) -> Tensor:
         raise ValueError("Real fields have no trace; loops are defined for links of U1 or SU(N).")
-
-    @classmethod
-    def example(cls) -> "Real":
-        return Real()

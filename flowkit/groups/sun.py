@@ -102,9 +102,5 @@ class SUN(Group):
     def trace(self, x: Tensor) -> Tensor:
         return x.diagonal(dim1=-2, dim2=-1).real.sum(-1) / self.n
 
-    @classmethod
-    def example(cls) -> "SUN":
-        return SUN(3)
-
     def __repr__(self) -> str:
         return f"SUN({self.n})"

@@ -56,7 +56,3 @@ class U1(Group):
 
     def trace(self, x: Tensor) -> Tensor:
         return x.cos()
-
-    @classmethod
-    def example(cls) -> "U1":
-        return U1()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .native import REALS, kept_on_cpu, library, plain, takes
+from flowkit.kernels.native import REALS, kept_on_cpu, library, plain, takes
 
 SLACK = 64  # numbers: more than a vector holds
 

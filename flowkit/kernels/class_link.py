@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .native import REALS, library, plain, takes
+from flowkit.kernels.native import REALS, library, plain, takes
 
 __all__ = ["class_link", "serves"]
 

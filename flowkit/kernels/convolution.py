@@ -11,7 +11,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from .native import REALS, library
+from flowkit.kernels.native import REALS, library
 
 
 def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import heat_torch
-from .native import REALS, library, plain
+from flowkit.kernels import heat_torch
+from flowkit.kernels.native import REALS, library, plain
 
 __all__ = ["heat_angle", "heat_cdf", "heat_log_norm", "heat_mean"]
 LARGEST = 64  # n

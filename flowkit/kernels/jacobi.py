@@ -8,7 +8,7 @@ a compiler fuses each; equal eigenvalues and matrices that are diagonal already 
 import torch
 from torch import Tensor
 
-from . import compiled
+from flowkit.kernels.compilation import compiled
 
 SWEEPS = {2: 1, 3: 5}  # four reach rounding in double precision
 Number = tuple[Tensor, Tensor]  # real and imaginary part

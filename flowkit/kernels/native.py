@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from . import compiling
+from flowkit.kernels.compilation import compiling
 
 logger = logging.getLogger(__name__)
 REALS = {torch.float32: "float", torch.float64: "double"}
@@ -40,7 +40,7 @@ def takes(name: str, *tensors: torch.Tensor) -> bool:
 @functools.cache
 def _library(name: str) -> ctypes.CDLL | None:
     compiler = next((c for c in (os.environ.get("CC", ""), "cc", "gcc", "clang") if c and shutil.which(c)), None)
-    source = Path(__file__).with_name(f"{name}.c")
+    source = Path(__file__).parent / "c" / f"{name}.c"
     if compiler is None or not source.is_file():
         return None
     # One OpenMP runtime in the process: torch's own, where it brings one.

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .native import REALS, library, plain
-from .sun import multiply
+from flowkit.kernels.native import REALS, library, plain
+from flowkit.kernels.sun import multiply
 
 __all__ = ["path_products", "products", "put_links"]
 _once = torch.autograd.function.once_differentiable

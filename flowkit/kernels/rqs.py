@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import compiled, rqs_torch
-from .native import REALS, library, plain, takes
-from .rqs_torch import MIN_BIN, MIN_SLOPE, UNIT
+from flowkit.kernels import rqs_torch
+from flowkit.kernels.compilation import compiled
+from flowkit.kernels.native import REALS, library, plain, takes
+from flowkit.kernels.rqs_torch import MIN_BIN, MIN_SLOPE, UNIT
 
 __all__ = ["rqs_forward", "rqs_inverse"]
 MOST_COMPILED = 8

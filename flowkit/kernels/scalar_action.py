@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .native import REALS, kept_on_cpu, library, plain, takes
+from flowkit.kernels.native import REALS, kept_on_cpu, library, plain, takes
 
 
 def scalar_action(x: Tensor, h: float, a: float, g: float) -> Tensor:

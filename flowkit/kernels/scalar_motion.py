@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .native import REALS, kept_on_cpu, library, plain, takes
-from .scalar_action import _unit_steps, outer_rows
-from .site import Site, site
-from .site_conditional import sublattice
+from flowkit.kernels.native import REALS, kept_on_cpu, library, plain, takes
+from flowkit.kernels.scalar_action import _unit_steps, outer_rows
+from flowkit.kernels.site import Site, site
+from flowkit.kernels.site_conditional import sublattice
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .native import kept_on_cpu
+from flowkit.kernels.native import kept_on_cpu
 
 LOG_DEGREE, DEGREE, DEGREE_FLOAT = 6, 6, 3
 """Of the ratios for W, for m, and for m in the single precision of a trajectory, whose action W decides about."""

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .native import REALS, library, plain, takes
-from .scalar_action import _unit_steps, outer_rows, scalar_force
-from .site import SPACING, WIDEST, Site, table
+from flowkit.kernels.native import REALS, library, plain, takes
+from flowkit.kernels.scalar_action import _unit_steps, outer_rows, scalar_force
+from flowkit.kernels.site import SPACING, WIDEST, Site, table
 
 
 class Sublattice(NamedTuple):

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import sun_native, sun_torch
-from .native import REALS
-from .sun_torch import algebra, coordinates, generators
+from flowkit.kernels import sun_native, sun_torch
+from flowkit.kernels.native import REALS
+from flowkit.kernels.sun_torch import algebra, coordinates, generators
 
 __all__ = [
     "algebra",

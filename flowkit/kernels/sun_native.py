@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .native import REALS, library, on_large_pages, plain
+from flowkit.kernels.native import REALS, library, on_large_pages, plain
 
 LARGEST, LEAST_PIVOT = 16, 0.01  # of the determinants: their size, and their smallest pivot beside the largest entry
 

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from . import jacobi
+from flowkit.kernels import jacobi
 
 TWO_PI = 2 * math.pi
 

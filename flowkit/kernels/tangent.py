@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from . import compiled
+from flowkit.kernels.compilation import compiled
 
 
 def mixture(x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,9 +6,9 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from flowkit.lattice import coordinates, format_lattice, shift
-from flowkit.loops import link, staples
-from flowkit.space import Space
+from flowkit.geometry.lattice import coordinates, format_lattice, shift
+from flowkit.geometry.loops import link, staples
+from flowkit.geometry.space import Space
 
 Loops = tuple[Tensor, ...]
 

@@ -7,16 +7,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from flowkit.groups import U1
-from flowkit.lattice import format_lattice
-from flowkit.multiscale.class_functions import ClassFunctionConditional
-from flowkit.multiscale.class_functions_su2 import SU2ClassFunctionConditional
-from flowkit.multiscale.conditional import LinkConditional
+from flowkit.geometry.lattice import format_lattice
+from flowkit.geometry.space import Space
+from flowkit.multiscale.conditionals.base import LinkConditional
+from flowkit.multiscale.conditionals.class_functions import ClassFunctionConditional
+from flowkit.multiscale.conditionals.class_functions_su2 import SU2ClassFunctionConditional
+from flowkit.multiscale.conditionals.heat_angle import HeatAngleConditional
+from flowkit.multiscale.conditionals.smooth_class_functions import SmoothClassFunctionConditional
 from flowkit.multiscale.doubling import Doubling, Loops, Stage
-from flowkit.multiscale.heat_angle import HeatAngleConditional
-from flowkit.multiscale.smooth_class_functions import SmoothClassFunctionConditional
 from flowkit.priors import Draw, Haar, Prior
-from flowkit.space import Space
 
 
 class Piece(NamedTuple):
@@ -257,16 +256,6 @@ class Multiscale(Prior):
             "conditionals": sorted({type(conditional).__name__ for conditional in self.conditionals}),
             "parameters": sum(p.numel() for p in self.parameters()),
         }
-
-    @classmethod
-    def example(cls) -> "Multiscale":
-        from flowkit.space import links
-
-        coarse = links((1, 2), U1())
-        first = Doubling(coarse, 0)
-        second = Doubling(first.fine, 1)
-        conditionals = (ClassFunctionConditional.example(), ClassFunctionConditional.example())
-        return cls(Haar(coarse), list(zip((first, second), conditionals, strict=True)))
 
 
 def multiscale_flow(

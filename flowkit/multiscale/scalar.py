@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.flow import Flow, scalar_flow
-from flowkit.lattice import coordinates, format_lattice
+from flowkit.geometry.lattice import coordinates, format_lattice
+from flowkit.geometry.space import Space
 from flowkit.nets import ConvNet
 from flowkit.priors import Draw, FreeField, Prior
-from flowkit.space import Space
 from flowkit.transforms import Chain, CheckerboardCoupling, DistributionConverter, RealSpline, Transform
 
 
@@ -92,12 +92,6 @@ class Refinement(Transform):
 
     def rebuild(self, space: Space) -> "Refinement":
         return Refinement(space, self.bins, self.hidden, self.kernel)
-
-    @classmethod
-    def example(cls) -> "Refinement":
-        from flowkit.space import sites
-
-        return Refinement(sites((4, 8)), bins=4, hidden=(6,), kernel=3)
 
 
 def _evens(x: Tensor) -> tuple[slice, ...]:
@@ -215,14 +209,6 @@ class ScalarMultiscale(Prior):
             "doublings": len(self.levels),
             "parameters": sum(p.numel() for p in self.parameters()),
         }
-
-    @classmethod
-    def example(cls) -> "ScalarMultiscale":
-        from flowkit.space import sites
-
-        coarse = sites((1, 2))
-        level = Refinement(coarse.on((2, 4)), bins=4, hidden=(6,), kernel=3)
-        return cls(FreeField(coarse, 1.0, learned=True), [level])
 
 
 def scalar_multiscale_flow(

@@ -8,12 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowkit import exact, loops, stats
+from flowkit import exact, stats
 from flowkit.actions import Wilson
+from flowkit.geometry import loops
+from flowkit.geometry.space import Space
 from flowkit.groups import SUN, U1
 from flowkit.groups.characters import complete, schur
 from flowkit.multiscale.hierarchy import Multiscale
-from flowkit.space import Space
 from flowkit.stats import Estimate
 
 

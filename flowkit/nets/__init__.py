@@ -1,6 +1,6 @@
 """Networks: periodic convolutions between chosen sites of a lattice, and networks that act on every site alone."""
 
-from .convolution import ConvNet, SiteConv
-from .pointwise import PointwiseNet
+from flowkit.nets.convolution import ConvNet, SiteConv
+from flowkit.nets.pointwise import PointwiseNet
 
 __all__ = ["ConvNet", "PointwiseNet", "SiteConv"]

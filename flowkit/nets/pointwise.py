@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .convolution import ACTIVATIONS
+from flowkit.nets.convolution import ACTIVATIONS
 
 
 class PointwiseNet(nn.Module):

@@ -13,7 +13,6 @@ import numpy as np
 import plotly.graph_objects as go
 from IPython.display import Image
 
-from flowkit.history import History
 from flowkit.observables import Observable, name_of
 from flowkit.panels.base import Panel, let_subshell_answer
 from flowkit.panels.chain_numbers import Charges, Correlation, charge_picture
@@ -25,10 +24,11 @@ from flowkit.panels.pictures import MARKERS, Picture, plotly_figure, png
 from flowkit.panels.sources import CHARGE, CHARGE_SQUARED, CLOCK, ChainRows, shared_theory, source
 from flowkit.panels.stream import LiveCurves
 from flowkit.panels.thin import gather
+from flowkit.tasks.history import History
 
 if TYPE_CHECKING:
     from flowkit.ensemble import Ensemble
-    from flowkit.job import Job
+    from flowkit.ensemble.job import Job
 
 AXES = {
     "step": Axis("step", "stored step"),

@@ -14,9 +14,9 @@ from matplotlib import image
 
 from flowkit.actions import Wilson
 from flowkit.ensemble import Ensemble, draw
+from flowkit.ensemble.job import Job
 from flowkit.flow import Flow
 from flowkit.groups import SUN
-from flowkit.job import Job
 from flowkit.multiscale import Multiscale as MultiscaleModel, by_scale
 from flowkit.panels.base import Panel, let_subshell_answer
 from flowkit.panels.chain import Chain

@@ -11,7 +11,6 @@ import numpy as np
 import plotly.graph_objects as go
 from IPython.display import Image
 
-from flowkit.history import History
 from flowkit.panels.base import Panel
 from flowkit.panels.colours import BLACK, RUNS
 from flowkit.panels.curves import Axis, Curve, Run, pictures
@@ -19,6 +18,7 @@ from flowkit.panels.feed import Feed
 from flowkit.panels.pictures import MARKERS, Layer, Picture, plotly_figure, png
 from flowkit.panels.stream import LiveCurves
 from flowkit.panels.thin import Floats, gather
+from flowkit.tasks.history import History
 
 Row = Mapping[str, Any]
 QUANTITIES = {"ess": "ESS", "kl": "KL divergence"}

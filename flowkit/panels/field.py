@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flowkit.fields import FieldNumbers, describe, field_numbers
+from flowkit.ensemble.fields import FieldNumbers, describe, field_numbers
 from flowkit.panels.colours import BLUE
 from flowkit.panels.slices import Series, SlicePanel
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from flowkit.ensemble import Ensemble
-    from flowkit.space import Space
+    from flowkit.geometry.space import Space
 
 WORDS = {
     "angle": "plaquette angles",

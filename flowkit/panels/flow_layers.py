@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowkit.fields import LayerNumbers, describe, layer_numbers
+from flowkit.ensemble.fields import LayerNumbers, describe, layer_numbers
 from flowkit.panels.colours import BLUE, PURPLE, VERMILION
 from flowkit.panels.slices import Series, SlicePanel, counted
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from flowkit.fields import FieldNumbers, describe
+from flowkit.ensemble.fields import FieldNumbers, describe
 from flowkit.panels.base import Panel, let_subshell_answer
 from flowkit.panels.colours import ON_DARK, Colours, of_quantity
 from flowkit.panels.field_view import FieldView

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowkit.ensemble import Ensemble, EnsembleError
-from flowkit.history import History
-from flowkit.job import Job
+from flowkit.ensemble.job import Job
 from flowkit.panels.thin import Floats
+from flowkit.tasks.history import History
 
 if TYPE_CHECKING:
     from flowkit.actions import Action

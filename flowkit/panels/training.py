@@ -10,7 +10,6 @@ import ipywidgets
 import plotly.graph_objects as go
 from IPython.display import Image
 
-from flowkit.history import History
 from flowkit.panels.base import Panel
 from flowkit.panels.colours import BLACK, BLUE, GREEN, PURPLE, VERMILION
 from flowkit.panels.control import Controls
@@ -20,6 +19,7 @@ from flowkit.panels.feed import Feed
 from flowkit.panels.pictures import Picture, plotly_figure, png
 from flowkit.panels.stream import LiveCurves
 from flowkit.panels.thin import gather
+from flowkit.tasks.history import History
 
 STEP = Axis("step", "training step")
 

@@ -1,7 +1,7 @@
 """Priors: distributions that are sampled directly and whose density is known."""
 
 from flowkit.priors.base import Draw, Prior
-from flowkit.priors.coarser import Embedded, Interleaved
+from flowkit.priors.embedded import Embedded, Interleaved
 from flowkit.priors.free_field import FreeField
 from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal

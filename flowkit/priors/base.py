@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from flowkit.space import Space
+from flowkit.geometry.space import Space
 
 
 class Draw(NamedTuple):
@@ -92,8 +92,3 @@ class Prior(nn.Module, ABC):
         if not isinstance(rng, torch.Generator):
             raise TypeError(f"Draws need a generator such as torch.Generator().manual_seed(1); got {rng!r}.")
         return rng
-
-    @classmethod
-    def example(cls) -> "Prior":
-        """A small instance for the contract checks."""
-        raise TypeError(f"{cls.__name__} gives no example() for the contract checks.")

@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from flowkit.lattice import momentum_squared
+from flowkit.geometry.lattice import momentum_squared
+from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
-from flowkit.space import Space, sites
 
 
 class FreeField(Prior):
@@ -59,7 +59,3 @@ class FreeField(Prior):
         other = FreeField(space, self.m2, self.learned).to(self.anchor)
         other.load_state_dict(self.state_dict())
         return other
-
-    @classmethod
-    def example(cls) -> "FreeField":
-        return FreeField(sites((4, 6)), m2=0.5, learned=True)

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from flowkit.groups import SUN
+from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
-from flowkit.space import Space, links
 
 
 class Haar(Prior):
@@ -28,7 +27,3 @@ class Haar(Prior):
 
     def on(self, space: Space) -> "Haar":
         return Haar(space).to(self.anchor)
-
-    @classmethod
-    def example(cls) -> "Haar":
-        return Haar(links((2, 3), SUN(3)))

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
-from flowkit.space import Space, sites
 
 
 class Normal(Prior):
@@ -34,7 +34,3 @@ class Normal(Prior):
 
     def on(self, space: Space) -> "Normal":
         return Normal(space, self.sigma).to(self.anchor)
-
-    @classmethod
-    def example(cls) -> "Normal":
-        return Normal(sites((4, 6), components=2), sigma=0.7)

@@ -15,11 +15,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from flowkit import __version__
+from flowkit._version import __version__
 from flowkit.production import kernel
-from flowkit.production.figures import FIGURES, Figure, Record, find
-from flowkit.production.lessons import bundled
 from flowkit.stats import table
+from flowkit.studies.figures import FIGURES, Figure, Record, find
+from flowkit.tasks.lessons import bundled
 
 app = typer.Typer(
     help="Normalizing flows for lattice field theory, with honest errors.",

@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from flowkit.production.machine import describe, pick_device
+from flowkit.tasks.machine import describe, pick_device
 
 NAME = "lattice-flowkit"
 MOST_THREADS = 4

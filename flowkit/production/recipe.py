@@ -21,10 +21,10 @@ from pydantic import (
 )
 
 import flowkit as fk
-from flowkit.production.figures import plus_minus
-from flowkit.production.machine import describe, pick_device
 from flowkit.stats import table
-from flowkit.store import Store, StoreError, parse_json
+from flowkit.storage.store import Store, StoreError, parse_json
+from flowkit.studies.figures import plus_minus
+from flowkit.tasks.machine import describe, pick_device
 
 Lattice = Annotated[tuple[PositiveInt, ...], BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)]
 

@@ -107,11 +107,6 @@ class Sampler(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.action!r})"
 
-    @classmethod
-    def example(cls) -> "Sampler":
-        """A small instance for the contract checks."""
-        raise TypeError(f"{cls.__name__} gives no example() for the contract checks.")
-
 
 def accept(log_ratio: Tensor, rng: torch.Generator) -> Tensor:
     """Metropolis' decision for each chain on its own: True with probability min(1, exp(log_ratio)), [chains].

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.actions.wilson import Wilson
+from flowkit.geometry.lattice import coordinates, format_lattice, site_index
+from flowkit.geometry.space import Space
 from flowkit.groups import U1, Group
-from flowkit.lattice import coordinates, format_lattice, site_index
 from flowkit.samplers.base import Info, Sampler, State, back_to_group
 from flowkit.samplers.fisher import su2_element, von_mises
-from flowkit.space import Space
 
 SU2 = tuple[Tensor, Tensor]
 """An element [[a, b], [-b*, a*]] of SU(2) as its complex numbers (a, b)."""
@@ -145,13 +145,6 @@ class Heatbath(Sampler):
 
     def describe(self) -> dict[str, Any]:
         return {"sampler": "Heatbath", "action": repr(self.action), "overrelaxation": self.overrelaxation}
-
-    @classmethod
-    def example(cls) -> "Heatbath":
-        from flowkit.groups import SUN
-        from flowkit.space import links
-
-        return cls(Wilson(links((2, 3, 4), SUN(2)), beta=1.7))
 
 
 def one_plaquette(

@@ -161,9 +161,3 @@ class HMC(Sampler):
             "randomise": self.randomise,
             "forces_per_trajectory": self.forces,
         }
-
-    @classmethod
-    def example(cls) -> "HMC":
-        from flowkit.actions.wilson import Wilson
-
-        return cls(Wilson.example(), steps=5)

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
 from flowkit.samplers.base import Sampler
 from flowkit.samplers.hmc import HMC
-from flowkit.space import Space
 
 
 class MarkovPrior(Prior):
@@ -87,10 +87,3 @@ class MarkovPrior(Prior):
     def on(self, space: Space) -> "MarkovPrior":
         """The same action on another lattice, with a chain of its own."""
         return MarkovPrior(self.action.on(space), sampler=self.sampler, **self.settings).to(self.anchor)
-
-    @classmethod
-    def example(cls) -> "MarkovPrior":
-        from flowkit.actions.phi4 import Phi4Hopping
-        from flowkit.space import sites
-
-        return cls(Phi4Hopping(sites((4, 2)), beta=0.3, lam=0.5), pool=16, chains=8, every=1, thermalise=5)

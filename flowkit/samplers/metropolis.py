@@ -82,12 +82,3 @@ class IndependenceMetropolis(Sampler):
             "flow": type(self.flow).__name__,
             "chunk": self.chunk,
         }
-
-    @classmethod
-    def example(cls) -> "IndependenceMetropolis":
-        from flowkit.actions.phi4 import Phi4
-        from flowkit.priors.normal import Normal
-        from flowkit.space import sites
-
-        space = sites((4, 2))
-        return cls(Normal(space, sigma=0.7), Phi4(space, m2=1.0, lam=0.5), chunk=4)

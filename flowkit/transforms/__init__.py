@@ -1,15 +1,8 @@
 """Transforms: invertible maps of fields with their log-Jacobians."""
 
-from flowkit.transforms.affine import Affine
-from flowkit.transforms.base import Chain, Transform
-from flowkit.transforms.circular import Circular
-from flowkit.transforms.coarser import OnEvenSites, OnSublattices, Prolongation
-from flowkit.transforms.coupling import CheckerboardCoupling
-from flowkit.transforms.fourier import FourierModes, FourierScale, LowModes
-from flowkit.transforms.gauge import GaugeCoupling, plaquette_couplings
-from flowkit.transforms.gradient_flow import GradientFlow
-from flowkit.transforms.matrix_coupling import MatrixCoupling
-from flowkit.transforms.pointwise import (
+from flowkit.bijections.alcove import AlcoveSpline
+from flowkit.bijections.circular import Circular
+from flowkit.bijections.pointwise import (
     AffineMap,
     CircleSpline,
     IntervalSpline,
@@ -17,10 +10,18 @@ from flowkit.transforms.pointwise import (
     RealSpline,
     TangentMixture,
 )
-from flowkit.transforms.site_conditional import SiteConditional, SitesIntegrated
-from flowkit.transforms.spectral import AlcoveSpline, SpectralFlow
-from flowkit.transforms.spline import DistributionConverter, Spline
-from flowkit.transforms.updates import LinkUpdate, Residual, Spectral
+from flowkit.bijections.updates import LinkUpdate, Residual, Spectral
+from flowkit.transforms.base import Chain, Transform
+from flowkit.transforms.links.gauge import GaugeCoupling, plaquette_couplings
+from flowkit.transforms.links.matrix_coupling import MatrixCoupling
+from flowkit.transforms.links.spectral import SpectralFlow
+from flowkit.transforms.links.trivializing import GradientFlow
+from flowkit.transforms.sites.affine import Affine
+from flowkit.transforms.sites.coarser import OnEvenSites, OnSublattices, Prolongation
+from flowkit.transforms.sites.coupling import CheckerboardCoupling
+from flowkit.transforms.sites.fourier import FourierModes, FourierScale, LowModes
+from flowkit.transforms.sites.site_conditional import SiteConditional, SitesIntegrated
+from flowkit.transforms.sites.spline import DistributionConverter, Spline
 
 __all__ = [
     "Affine",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from flowkit.actions.base import Action, Pullback
-from flowkit.space import Space
+from flowkit.geometry.space import Space
 
 
 class Layer(NamedTuple):
@@ -87,11 +87,6 @@ class Transform(nn.Module, ABC):
             raise ValueError(f"The weights of {type(self).__name__} on {self.space} do not fit {space}.") from error
         return other
 
-    @classmethod
-    def example(cls) -> "Transform":
-        """A small instance for the contract checks."""
-        raise TypeError(f"{cls.__name__} gives no example() for the contract checks.")
-
 
 class Chain(Transform):
     """Transforms one after the other: y = f_n(... f_1(x)); logdet is the sum.
@@ -157,12 +152,3 @@ class Chain(Transform):
 
     def rebuild(self, space: Space) -> "Chain":
         return Chain(*(self._step(i).rebuild(space) for i in range(len(self.steps))))
-
-    @classmethod
-    def example(cls) -> "Chain":
-        from flowkit.space import sites
-        from flowkit.transforms.affine import Affine
-        from flowkit.transforms.spline import DistributionConverter
-
-        space = sites((4, 6))
-        return Chain(Affine(space), DistributionConverter(space, bins=5))

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from flowkit.production.studies.panels import CHROMIUM_FLAGS, chromium
+from flowkit.studies.panels import CHROMIUM_FLAGS, chromium
 
 HERE = Path(__file__).parent
 PACKAGE = Path(find_spec("flowkit").origin).parent

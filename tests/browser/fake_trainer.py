@@ -4,7 +4,7 @@ import math
 import threading
 import time
 
-from flowkit.history import History
+from flowkit.tasks.history import History
 
 
 class FakeTrainer:

@@ -1,0 +1,3 @@
+"""The version of flowkit."""
+
+__version__ = "0.1.0"

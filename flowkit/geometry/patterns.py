@@ -1,0 +1,131 @@
+"""Which links a gauge coupling moves, and which loops it may look at.
+
+active    links that move, and the one loop through each that the coupling reads and changes
+passive   loops that hold an active link besides: they change, and nothing may depend on them
+frozen    loops that hold none: the network's context
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from flowkit.geometry.lattice import coordinates, format_lattice, site_index
+from flowkit.geometry.space import Space
+
+Step = tuple[int, tuple[int, ...], int]  # direction, offset from the base site, sign
+
+
+@dataclass(frozen=True)
+class Stripes:
+    """Links of direction mu at the sites with x_nu mod periods[nu] = offsets[nu] for every nu."""
+
+    mu: int
+    periods: tuple[int, ...]
+    offsets: tuple[int, ...]
+
+    def sites(self, lattice: Sequence[int]) -> Tensor:
+        """Flat indices of the sites whose mu-link moves.
+
+        Raises    ValueError where a period does not divide its side
+        """
+        sides = tuple(lattice)
+        bad = len(self.periods) != len(sides) or len(self.offsets) != len(sides) or not 0 <= self.mu < len(sides)
+        if bad or any(side % period for side, period in zip(sides, self.periods, strict=True)):
+            raise ValueError(
+                f"Stripes of periods {self.periods} need a lattice with sides they divide; got {format_lattice(sides)}."
+            )
+        x = coordinates(sides)
+        hit = torch.ones(x.shape[1], dtype=torch.bool)
+        for axis, (period, offset) in enumerate(zip(self.periods, self.offsets, strict=True)):
+            hit &= x[axis] % period == offset % period
+        return hit.nonzero()[:, 0]
+
+
+@dataclass(frozen=True)
+class Checkered:
+    """Links of direction mu at the sites where the sum of the other coordinates has this parity, 0 or 1: half of all
+    links of a direction, no two in one plaquette.
+    """
+
+    mu: int
+    parity: int
+
+    def sites(self, lattice: Sequence[int]) -> Tensor:
+        """Flat indices of the sites whose mu-link moves.
+
+        Raises    ValueError where a side across mu is odd
+        """
+        sides = tuple(lattice)
+        across = [axis for axis in range(len(sides)) if axis != self.mu]
+        if not 0 <= self.mu < len(sides) or self.parity not in (0, 1) or any(sides[axis] % 2 for axis in across):
+            raise ValueError(f"{self} needs even sides across mu and a parity 0 or 1; got {format_lattice(sides)}.")
+        return (coordinates(sides)[across].sum(0) % 2 == self.parity).nonzero()[:, 0]
+
+
+Pattern = Stripes | Checkered
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The r x t rectangle that starts with the link U_mu(x): r links along mu, t along nu, on the +nu side of the
+    link, or on its -nu side if `below`. It holds U_mu(x) with positive sign either way.
+    """
+
+    nu: int
+    r: int = 1
+    t: int = 1
+    below: bool = False
+
+    def steps(self, mu: int, ndim: int) -> list[Step]:
+        """The links of the loop in the order of travel, the active one first."""
+        if self.nu == mu or not 0 <= self.nu < ndim or self.r < 1 or self.t < 1:
+            raise ValueError(f"A loop needs a plane and sides >= 1; got {self} for links of direction {mu}.")
+
+        def at(along: int, across: int) -> tuple[int, ...]:
+            offset = [0] * ndim
+            offset[mu], offset[self.nu] = along, across
+            return tuple(offset)
+
+        far = -self.t if self.below else self.t
+        side = [-1 - j for j in range(self.t)] if self.below else list(range(self.t))
+        out = -1 if self.below else 1
+        steps: list[Step] = [(mu, at(i, 0), 1) for i in range(self.r)]
+        steps += [(self.nu, at(self.r, j), out) for j in side]
+        steps += [(mu, at(i, far), -1) for i in reversed(range(self.r))]
+        steps += [(self.nu, at(0, j), -out) for j in reversed(side)]
+        return steps
+
+
+def link_index(space: Space, sites: Tensor, steps: Sequence[Step]) -> Tensor:
+    """Flat indices, into [component * volume], of the links of a loop based at each site, [len(steps), len(sites)]."""
+    x = coordinates(space.lattice)[:, sites]
+    rows = []
+    for direction, offset, _ in steps:
+        there = x + torch.tensor(offset)[:, None]
+        rows.append(direction * space.volume + site_index(there, space.lattice))
+    return torch.stack(rows)
+
+
+def frozen_plaquettes(space: Space, pattern: Pattern) -> dict[tuple[int, int], Tensor]:
+    """For each plane the flat base sites of the plaquettes that hold no active link."""
+    active = pattern.mu * space.volume + pattern.sites(space.lattice)
+    everywhere = torch.arange(space.volume)
+    frozen = {}
+    for mu, nu in space.planes:
+        index = link_index(space, everywhere, Loop(nu).steps(mu, space.ndim))
+        frozen[mu, nu] = everywhere[~torch.isin(index, active).any(0)]
+    return frozen
+
+
+def require_single(space: Space, pattern: Pattern, loop: Loop) -> None:
+    """Check that each active loop holds its own active link once and no other.
+
+    Raises    ValueError otherwise
+    """
+    sites = pattern.sites(space.lattice)
+    active = pattern.mu * space.volume + sites
+    index = link_index(space, sites, loop.steps(pattern.mu, space.ndim))
+    if (torch.isin(index, active).sum(0) != 1).any():
+        raise ValueError(f"{loop} of {pattern} on {format_lattice(space.lattice)} holds more than one active link.")

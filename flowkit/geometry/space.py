@@ -1,0 +1,159 @@
+"""What a field is: its lattice, its group, sites or links. Holds no field values."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flowkit.geometry.lattice import format_lattice
+from flowkit.groups import Group, Real, named
+
+
+@dataclass(frozen=True)
+class Space:
+    """The space of fields on a lattice: tensors [batch, component, *lattice, *matrix].
+
+    Make one with `sites` or `links`.
+    """
+
+    lattice: tuple[int, ...]
+    group: Group
+    kind: str
+    components: int
+
+    @property
+    def ndim(self) -> int:
+        """Number of lattice directions."""
+        return len(self.lattice)
+
+    @property
+    def volume(self) -> int:
+        """Number of sites."""
+        return math.prod(self.lattice)
+
+    @property
+    def planes(self) -> list[tuple[int, int]]:
+        """The planes (mu, nu) with mu < nu."""
+        return [(mu, nu) for mu in range(self.ndim) for nu in range(mu + 1, self.ndim)]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one field, without the batch axis."""
+        return (self.components, *self.lattice, *self.group.matrix_shape)
+
+    @property
+    def algebra_shape(self) -> tuple[int, ...]:
+        """Shape of one set of algebra coordinates (momenta, forces), without the batch axis."""
+        return self.group.algebra_shape(self.shape)
+
+    @property
+    def dof(self) -> int:
+        """Number of real degrees of freedom."""
+        return math.prod(self.algebra_shape)
+
+    def check(self, x: Tensor) -> Tensor:
+        """Return x if it is a batch of fields of this space.
+
+        Raises    TypeError if x is no tensor; ValueError for a wrong shape or dtype
+        """
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{self} expects a torch tensor; got {type(x).__name__}.")
+        if x.shape[1:] != self.shape or x.dim() != 1 + len(self.shape):
+            wanted = ", ".join(map(str, ("batch", *self.shape)))
+            raise ValueError(f"{self} holds fields [{wanted}]; got {list(x.shape)}.")
+        if self.group.complex != x.is_complex() or not (x.is_complex() or x.is_floating_point()):
+            kind = "complex" if self.group.complex else "real floating-point"
+            raise ValueError(f"{self} holds {kind} fields; got {x.dtype}.")
+        return x
+
+    def require(self, x: Tensor) -> Tensor:
+        """Return x if it is a batch of fields of this space with finite values; for input at the edges.
+
+        Raises    as `check`, and ValueError for NaN or infinity
+        """
+        bad = int((~torch.isfinite(self.check(x))).sum())
+        if bad:
+            raise ValueError(f"{self} expects finite fields; got {bad} NaN or infinite numbers.")
+        return x
+
+    def cold(self, n: int, *, like: Tensor) -> Tensor:
+        """n ordered fields: zero on sites, unit links; [n, *shape], dtype and device of `like`."""
+        return self.group.identity((n, self.components, *self.lattice), like)
+
+    def haar(self, n: int, rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
+        """n fields from the normalised Haar measure, [n, *shape]."""
+        return self.group.haar((n, self.components, *self.lattice), rng, dtype)
+
+    def on(self, lattice: Sequence[int]) -> "Space":
+        """The same kind of field on another lattice of as many directions.
+
+        Raises    ValueError for another number of directions
+        """
+        if len(lattice) != self.ndim:
+            raise ValueError(f"{self} has {self.ndim} directions; got the lattice {tuple(lattice)}.")
+        return sites(lattice, self.components) if self.kind == "sites" else links(lattice, self.group)
+
+    def describe(self) -> dict[str, Any]:
+        """The space as plain data, for files."""
+        return {
+            "kind": self.kind,
+            "lattice": list(self.lattice),
+            "group": self.group.name,
+            "components": self.components,
+        }
+
+    @staticmethod
+    def from_description(data: dict[str, Any]) -> "Space":
+        """The space that `describe` described.
+
+        Raises    ValueError where the data does not describe a space
+        """
+        try:
+            kind, lattice, group = data["kind"], data["lattice"], data["group"]
+            if kind == "sites":
+                return sites(lattice, data["components"])
+            if kind == "links":
+                return links(lattice, named(group))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"A space is described by kind, lattice, group and components; got {data!r}.") from error
+        raise ValueError(f"A space is of kind 'sites' or 'links'; got {kind!r}.")
+
+    def __str__(self) -> str:
+        what = self.group.name if self.kind == "links" else f"{self.components} component(s)"
+        return f"{self.kind.capitalize()} {what} on {format_lattice(self.lattice)}"
+
+
+def _lattice(lattice: Sequence[int]) -> tuple[int, ...]:
+    try:
+        sides = tuple(lattice)
+    except TypeError as error:
+        raise TypeError(f"A lattice is a sequence of sides such as (8, 8); got {lattice!r}.") from error
+    if not sides or any(not isinstance(side, int) or isinstance(side, bool) or side < 1 for side in sides):
+        raise ValueError(f"Lattice sides are whole numbers >= 1; got {sides}.")
+    return sides
+
+
+def sites(lattice: Sequence[int], components: int = 1) -> Space:
+    """Real scalar fields on the sites of `lattice`, [batch, components, *lattice].
+
+    Raises    ValueError for sides or components below 1
+    """
+    if not isinstance(components, int) or components < 1:
+        raise ValueError(f"A site field needs components >= 1; got {components!r}.")
+    return Space(_lattice(lattice), Real(), "sites", components)
+
+
+def links(lattice: Sequence[int], group: Group) -> Space:
+    """Gauge fields of `group` on the links of `lattice`, [batch, mu, *lattice, *matrix].
+
+    Raises    TypeError if `group` is no Group; ValueError for Real, which has no gauge fields here
+    """
+    if not isinstance(group, Group):
+        raise TypeError(f"links needs a group such as U1() or SUN(3); got {group!r}.")
+    if isinstance(group, Real):
+        raise ValueError("links needs a compact group such as U1() or SUN(3); got Real().")
+    sides = _lattice(lattice)
+    return Space(sides, group, "links", len(sides))

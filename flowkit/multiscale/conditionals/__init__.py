@@ -1,0 +1,1 @@
+"""Models of new links given the loops through them."""

@@ -1,0 +1,283 @@
+"""The exact form of a new link between two loops, in two dimensions: SU(2)."""
+
+import functools
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.groups import SUN
+from flowkit.groups.characters import complete
+from flowkit.kernels.heat import heat_angle, heat_cdf
+from flowkit.kernels.sun import multiply
+from flowkit.multiscale.conditionals.base import LinkConditional
+from flowkit.multiscale.conditionals.class_functions import part_below
+from flowkit.multiscale.doubling import Loops
+
+
+class _Frame(NamedTuple):
+    """M, the direction of S_left + S_right; n, the axis of S_right S_left^dagger; and where h lies in the table."""
+
+    mean: Tensor
+    axis: Tensor
+    start: Tensor
+    t: Tensor
+
+
+class _Tables(NamedTuple):
+    """At the nodes of h, a and |c|, [rows + 1, angles + 1, polars + 1]: the density and its integral over |c| from 0.
+    At those of h and a alone: the integral over all |c|, and the integral of that over a from 0.
+    """
+
+    density: Tensor
+    polar: Tensor
+    marginal: Tensor
+    cdf: Tensor
+
+
+class SU2ClassFunctionConditional(LinkConditional):
+    """log q(V | R) = f(P_left) + f(P_right) - ln Z(h), f(x) = sum_n c_n U_n(x) / (n + 1), n = 1 ... characters,
+
+    P = Re Tr V R / 2 and U_n = chi_{n+1} the characters of SU(2). With S = R^dagger the staples, M the direction of
+    S_left + S_right, cos h = |S_left + S_right| / 2 and n the axis of S_right S_left^dagger,
+
+        V = Y M,  Y = cos a + i sigma . [c n + sqrt(1 - c^2) e] sin a,  P = cos a cos h -+ c sin a sin h,
+
+    so that the direction e, orthogonal to n, is uniform and q is a density of the angle a and the polar cosine c. In
+    two dimensions this contains the exact answer: the effective action of each scale is a class function of its
+    plaquettes.
+
+    exp(f + f) is tabulated on nodes of h, a and |c| and multilinear between them in h, in the Haar measure of a,
+    s = (a - sin a cos a) / pi, and in c: the density is normalised exactly and is exactly that of the draws. CDFs are
+    quadratic in each cell and inverted by bisection and a square root. c_n = 0 is Haar.
+
+    characters    number of c_n
+    angles        cells of a, polars those of |c|, rows those of h in [0, pi/2]; angles and polars are powers of two
+    Raises        ValueError for characters < 1 or other numbers of cells
+    """
+
+    group = SUN(2)
+    basis: Tensor
+    nodes: Tensor
+
+    def __init__(self, characters: int = 12, angles: int = 256, polars: int = 16, rows: int = 64):
+        super().__init__()
+        if characters < 1 or rows < 1 or any(n < 2 or n & (n - 1) for n in (angles, polars)):
+            raise ValueError(
+                "SU2ClassFunctionConditional needs characters >= 1, rows >= 1, and angles and polars powers of two; "
+                f"got {characters}, {rows}, {angles} and {polars}."
+            )
+        self.characters, self.angles, self.polars, self.rows = characters, angles, polars, rows
+        self.coefficients = nn.Parameter(torch.zeros(characters))
+        dtype = torch.get_default_dtype()
+        self.register_buffer("basis", _basis(characters, angles, polars, rows, dtype), persistent=False)
+        a = torch.linspace(0, math.pi, angles + 1, dtype=torch.float64)
+        self.register_buffer("nodes", heat_cdf(a, 0.0, 2).to(dtype), persistent=False)
+
+    def _tables(self) -> _Tables:
+        log = (self.coefficients @ self.basis).view(self.rows + 1, self.angles + 1, self.polars + 1)
+        # The floor stands for weights that no draw will ever see, and keeps log q finite in single precision.
+        p = (log - log.detach().amax((1, 2), keepdim=True)).exp().clamp(min=1e-30)
+        polar = nn.functional.pad(torch.cumsum((p[..., 1:] + p[..., :-1]) / (2 * self.polars), -1), (1, 0))
+        marginal = polar[..., -1]
+        pieces = (marginal[:, 1:] + marginal[:, :-1]) / 2 * self.nodes.diff()
+        cdf = nn.functional.pad(torch.cumsum(pieces, -1), (1, 0))
+        norm = cdf[:, -1:]
+        return _Tables(p / norm[..., None], polar / norm[..., None], marginal / norm, cdf / norm)
+
+    # -- reading the tables: `row` is the flat index of a row, `k` a node of a, `j` one of |c|
+
+    def _at(self, table: Tensor, frame: _Frame, k: Tensor) -> Tensor:
+        """A table of a at the nodes k, linear in h."""
+        flat, place, width = table.flatten(), frame.start * (self.angles + 1) + k, self.angles + 1
+        return torch.lerp(flat[place], flat[place + width], frame.t)
+
+    def _deep(self, table: Tensor, frame: _Frame, k: Tensor, part: Tensor, j: Tensor) -> Tensor:
+        """A table of a and |c| at the nodes j, linear in h and s."""
+        flat, width = table.flatten(), self.polars + 1
+        place, row = (frame.start * (self.angles + 1) + k) * width + j, (self.angles + 1) * width
+        low = torch.lerp(flat[place], flat[place + width], part)
+        return torch.lerp(low, torch.lerp(flat[place + row], flat[place + row + width], part), frame.t)
+
+    def _cell(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        """The cell of s and the part of it to the left of s."""
+        k = torch.searchsorted(self.nodes, s.detach().contiguous(), right=True).sub(1).clamp(0, self.angles - 1)
+        low, high = self.nodes[k], self.nodes[k + 1]
+        return k, (s - low) / (high - low)
+
+    def _polar_cell(self, c: Tensor) -> tuple[Tensor, Tensor]:
+        place = c * self.polars
+        j = place.detach().long().clamp(0, self.polars - 1)
+        return j, place - j
+
+    def _marginal_cdf(self, tables: _Tables, frame: _Frame, s: Tensor) -> tuple[Tensor, Tensor]:
+        """The density and the CDF of s."""
+        k, part = self._cell(s)
+        p, q = (self._at(tables.marginal, frame, k + i) for i in (0, 1))
+        below = self._at(tables.cdf, frame, k)
+        width = self.nodes[k + 1] - self.nodes[k]
+        return torch.lerp(p, q, part), below + width * part * (p + part * (q - p) / 2)
+
+    def _polar_cdf(self, tables: _Tables, frame: _Frame, s: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The density of (s, |c|) and its integral over |c| from 0."""
+        (k, part), (j, rest) = self._cell(s), self._polar_cell(c)
+        p, q = (self._deep(tables.density, frame, k, part, j + i) for i in (0, 1))
+        below = self._deep(tables.polar, frame, k, part, j)
+        return torch.lerp(p, q, rest), below + rest * (p + rest * (q - p) / 2) / self.polars
+
+    @torch.no_grad()
+    def _invert(self, tables: _Tables, frame: _Frame, u: Tensor, polar: Tensor) -> tuple[Tensor, Tensor]:
+        """(s, |c|) whose CDFs are u and `polar`."""
+        k, step = torch.zeros_like(frame.start), self.angles // 2
+        while step:
+            k = torch.where(self._at(tables.cdf, frame, k + step) <= u, k + step, k)
+            step //= 2
+        width = self.nodes[k + 1] - self.nodes[k]
+        p, q = (self._at(tables.marginal, frame, k + i) for i in (0, 1))
+        part = part_below(p, q, (u - self._at(tables.cdf, frame, k)) / width)
+        s = self.nodes[k] + width * part
+        target = polar * torch.lerp(p, q, part)
+        j, step = torch.zeros_like(k), self.polars // 2
+        while step:
+            j = torch.where(self._deep(tables.polar, frame, k, part, j + step) <= target, j + step, j)
+            step //= 2
+        p, q = (self._deep(tables.density, frame, k, part, j + i) for i in (0, 1))
+        rest = part_below(p, q, (target - self._deep(tables.polar, frame, k, part, j)) * self.polars)
+        return s, (j + rest) / self.polars
+
+    # -- the frame of the staples
+
+    def _frame(self, rest: Loops) -> _Frame:
+        if len(rest) != 2:
+            raise ValueError(f"SU2ClassFunctionConditional needs two loops through each link; got {len(rest)}.")
+        left, right = (r.mH for r in rest)
+        total, apart = right + left, right - left
+        size, gap = _size(total), _size(apart)
+        tiny = 4 * torch.finfo(size.dtype).eps
+        # Opposite staples have no mean and equal ones no axis; then any that is orthogonal to the other does.
+        turned = torch.stack([1j * apart[..., 0, :], -1j * apart[..., 1, :]], -2)
+        mean = torch.where((size > tiny)[..., None, None], total / size[..., None, None], turned / gap[..., None, None])
+        axis = _vector(multiply(apart, mean, adjoint_b=True)) / gap[..., None]
+        pole = torch.zeros_like(axis)
+        pole[..., 2] = 1
+        axis = nn.functional.normalize(torch.where((gap > tiny)[..., None], axis, pole), dim=-1)
+        place = torch.atan2(gap, size) * (2 * self.rows / math.pi)
+        start = place.detach().long().clamp(max=self.rows - 1)
+        return _Frame(mean, axis, start, place - start)
+
+    def _coordinates(self, v: Tensor, frame: _Frame) -> tuple[Tensor, Tensor, Tensor]:
+        """s, c and e, [..., 3], of Y = V M^dagger."""
+        y = multiply(v, frame.mean, adjoint_b=True)
+        vector = _vector(y)
+        sine = vector.norm(dim=-1)
+        a = torch.atan2(sine, y[..., 0, 0].real)
+        along = (vector * frame.axis).sum(-1)
+        across = vector - along[..., None] * frame.axis
+        c = (along / sine.clamp(min=torch.finfo(sine.dtype).tiny)).clamp(-1, 1)
+        return heat_cdf(a, 0.0, 2), c, nn.functional.normalize(across, dim=-1)
+
+    def _link(self, s: Tensor, c: Tensor, e: Tensor, frame: _Frame) -> Tensor:
+        """V of its coordinates."""
+        a = heat_angle(s, 0.0, 2)
+        vector = c[..., None] * frame.axis + (1 - c * c).clamp(min=0).sqrt()[..., None] * e
+        x, y, z = (a.sin()[..., None] * vector).unbind(-1)
+        diagonal, corner = torch.complex(a.cos(), z), torch.complex(y, x)
+        top, bottom = torch.stack([diagonal, corner], -1), torch.stack([-corner.conj(), diagonal.conj()], -1)
+        return multiply(torch.stack([top, bottom], -2), frame.mean)
+
+    # -- the model
+
+    def from_base(self, u: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
+        frame, tables = self._frame(rest), self._tables()
+        base, c, e = self._coordinates(u, frame)
+        s, polar = self._invert(tables, frame, base.detach(), c.detach().abs())
+        needs = (base, tables.cdf, frame.t)
+        if torch.is_grad_enabled() and any(t.requires_grad for t in needs):
+            # Newton steps from the solution: no change of value, the gradients of the implicit function theorem.
+            density, cdf = self._marginal_cdf(tables, frame, s)
+            s = s - (cdf - base) / density.detach()
+            marginal, _ = self._marginal_cdf(tables, frame, s)
+            density, cdf = self._polar_cdf(tables, frame, s, polar)
+            polar = polar - (cdf - c.abs() * marginal) / density.detach()
+        density, _ = self._polar_cdf(tables, frame, s, polar)
+        return self._link(s, torch.where(c < 0, -polar, polar), e, frame), density.log()
+
+    def to_base(self, v: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
+        frame, tables = self._frame(rest), self._tables()
+        s, c, e = self._coordinates(v, frame)
+        marginal, base = self._marginal_cdf(tables, frame, s)
+        density, cdf = self._polar_cdf(tables, frame, s, c.abs())
+        polar = (cdf / marginal).clamp(max=1)
+        return self._link(base.clamp(0, 1), torch.where(c < 0, -polar, polar), e, frame), density.log()
+
+    def log_prob(self, v: Tensor, rest: Loops) -> Tensor:
+        frame = self._frame(rest)
+        s, c, _ = self._coordinates(v, frame)
+        return self._polar_cdf(self._tables(), frame, s, c.abs())[0].log()
+
+    @torch.no_grad()
+    def score(self, v: Tensor, rest: Loops) -> Tensor:
+        frame, density = self._frame(rest), self._tables().density
+        s, c, _ = self._coordinates(v, frame)
+        (k, part), (j, along) = self._cell(s), self._polar_cell(c.abs())
+        # d log p / dc_n at the nodes: the basis less its mean, by the table's own rule
+        weight = nn.functional.pad(self.nodes.diff(), (1, 1))
+        weight = (weight[1:] + weight[:-1]) / 2
+        ends = torch.ones(self.polars + 1, dtype=weight.dtype, device=weight.device)
+        ends[0] = ends[-1] = 0.5
+        measured = density * weight[:, None] * ends / self.polars
+        grid = self.basis.view(self.characters, *density.shape)
+        slope = grid - torch.einsum("nrkj,rkj->nr", grid, measured)[..., None, None]
+        # p is trilinear in its eight nodes: each contributes its share of p
+        flat, places, shares = density.flatten(), [], []
+        for row in (0, 1):
+            for node in (0, 1):
+                for end in (0, 1):
+                    place = ((frame.start + row) * (self.angles + 1) + k + node) * (self.polars + 1) + j + end
+                    factor = _side(frame.t, row) * _side(part, node) * _side(along, end)
+                    places.append(place)
+                    shares.append(flat[place] * factor)
+        share = torch.stack(shares, 1)
+        return nn.functional.embedding_bag(
+            torch.stack(places, 1).flatten(1),
+            slope.flatten(1).T.contiguous(),
+            per_sample_weights=(share / share.sum(1, keepdim=True)).flatten(1),
+            mode="sum",
+        )
+
+    @torch.no_grad()
+    def strengthen(self, ratio: float) -> None:
+        self.coefficients.mul_(ratio)
+
+
+@functools.lru_cache
+def _basis(characters: int, angles: int, polars: int, rows: int, dtype: torch.dtype) -> Tensor:
+    """The characters of both loops at the nodes of h, a and |c|, [characters, nodes], for all models."""
+    with torch.inference_mode(False):
+        h = torch.linspace(0, math.pi / 2, rows + 1, dtype=torch.float64)[:, None, None]
+        a = torch.linspace(0, math.pi, angles + 1, dtype=torch.float64)[:, None]
+        c = torch.linspace(0, 1, polars + 1, dtype=torch.float64)
+        near, far = a.cos() * h.cos(), a.sin() * h.sin() * c
+        return (_characters(near - far, characters) + _characters(near + far, characters)).flatten(1).to(dtype)
+
+
+def _characters(x: Tensor, count: int) -> Tensor:
+    """U_n(x) / (n + 1), n = 1 ... count, of 2 x = Tr P."""
+    one = torch.ones_like(x)
+    return torch.stack([h / (n + 1) for n, h in enumerate(complete([one, 2 * x, one], count)) if n])
+
+
+def _side(t: Tensor, end: int) -> Tensor:
+    return t if end else 1 - t
+
+
+def _size(m: Tensor) -> Tensor:
+    """|q| of a real multiple of an SU(2) matrix; its gradient at 0 is finite."""
+    square = m[..., 0, :].abs().square().sum(-1)
+    return square.clamp(min=torch.finfo(square.dtype).tiny).sqrt()
+
+
+def _vector(m: Tensor) -> Tensor:
+    """v of m = v_0 + i sigma . v, [..., 3]."""
+    return torch.stack([m[..., 0, 1].imag, m[..., 0, 1].real, m[..., 0, 0].imag], -1)

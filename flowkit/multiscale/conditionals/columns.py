@@ -1,0 +1,231 @@
+"""The first column of an SU(n) matrix: coordinates in which Haar measure is flat, and a heat law with splines."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.kernels.heat import heat_angle, heat_cdf, heat_log_norm
+from flowkit.multiscale.conditionals.frames import Column, Frame
+from flowkit.multiscale.conditionals.tilts import (
+    inside,
+    ratio_gain,
+    side,
+    side_cdf,
+    side_gain,
+    tilted,
+    tilted_side,
+    tilted_side_cdf,
+)
+from flowkit.nets import PointwiseNet
+from flowkit.transforms import CircleSpline, IntervalSpline
+
+
+class Cube(NamedTuple):
+    """Coordinates of one column in which Haar measure is flat: `units` in [0, 1], of the polar angle, of the second
+    coordinate and of n - 2 ratios of moduli, and the phases of all numbers but the first, in [-pi, pi); all [links].
+    """
+
+    units: list[Tensor]
+    phases: list[Tensor]
+
+
+class HaarColumn:
+    """The first column of an SU(n) matrix with Haar measure, a point (x + i y, v_2, ..., v_n) of the sphere S^{2n-1}:
+
+        x = cos a,   a with the density sin^{2n-2} a;    y = c sin a,   c with the density (1 - c^2)^{n-2}
+
+    and of what is left the fractions |v_2|^2, |v_3|^2, ..., each of what the ones before leave, 1 - s^{1/m} with m the
+    number of those that follow and s flat. Phases of v_2, ..., v_n are flat.
+    """
+
+    def __init__(self, n: int, bins: int = 0):
+        self.n = n
+        if bins:
+            self.interval, self.circle = IntervalSpline(bins), CircleSpline(bins)
+
+    def parameters_of(self, k: int, context: list[Tensor]) -> Tensor | None:
+        """Parameters of the spline of unit k, and of that of the phase for k = n, given the numbers known so far."""
+        return None
+
+    def kappa(self, frame: Frame, params: Tensor | None) -> Tensor:
+        """kappa in the weight exp(kappa cos a), [links]; params are those of unit 0."""
+        return torch.zeros_like(frame.scales[0])
+
+    def side_law(self, x: Tensor, sine: Tensor, frame: Frame) -> tuple[Tensor | None, Tensor] | None:
+        """The factor 1 + linear c + square c^2 of the density of c, given x; None for 1."""
+        return None
+
+    def ratio_law(self, x: Tensor, y: Tensor, frame: Frame) -> Tensor | None:
+        """The slope in the factor exp(slope |v_3|^2 / (|v_2|^2 + |v_3|^2)) for n = 3, given x and y; None for 1."""
+        return None
+
+    def bend(self, u: Tensor, params: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor | float]:
+        """A spline of a unit and the logarithm of its slope."""
+        if params is None:
+            return u, 0.0
+        return (self.interval.inverse if inverse else self.interval.forward)(u, params[: self.interval.count])
+
+    def turn(self, phase: Tensor, gate: Tensor, context: list[Tensor], inverse: bool) -> tuple[Tensor, Tensor | float]:
+        """A spline of the phase of v_2, the identity where `gate` is 0, and the logarithm of its slope."""
+        params = self.parameters_of(self.n, context)
+        if params is None:
+            return phase, 0.0
+        return (self.circle.inverse if inverse else self.circle.forward)(phase, gate * params)
+
+    def draw(
+        self, cube: Cube, frame: Frame, gate: Tensor | None, context: list[Tensor]
+    ) -> tuple[Column, list[Tensor], Tensor]:
+        """The column, the phases of v_2, ..., and log q of both; `context` grows by what is drawn."""
+        params = self.parameters_of(0, context)
+        kappa = self.kappa(frame, params)
+        u, slope = self.bend(cube.units[0], params, False)
+        a = heat_angle(inside(u), kappa, 2 * self.n - 2)
+        x, sine = a.cos(), a.sin()
+        logq = kappa * (x - 1) - heat_log_norm(kappa, 2 * self.n - 2, scaled=True) - slope
+        context += [x, sine]
+        u, slope = self.bend(cube.units[1], self.parameters_of(1, context), False)
+        law = self.side_law(x, sine, frame)
+        c = side(inside(u), self.n) if law is None else tilted_side(inside(u), *law)
+        logq = logq - slope + side_gain(c, law)
+        column = Column(x, sine * c, sine * (1 - c.square()).clamp(min=0).sqrt(), [])
+        context += [column.y, column.root]
+        left = torch.ones_like(x)
+        for k, unit in enumerate(cube.units[2:]):
+            u, slope = self.bend(unit, self.parameters_of(2 + k, context), False)
+            tilt = self.ratio_law(x, column.y, frame)
+            keep = inside(u) ** (1 / (self.n - 2 - k)) if tilt is None else tilted(inside(u), tilt)
+            column.parts.append((left * (1 - keep)).clamp(min=0).sqrt())
+            left, logq = left * keep, logq - slope + ratio_gain(keep, tilt)
+            context += [u]
+        column.parts.append(left.sqrt())
+        phases = cube.phases
+        if gate is not None:
+            phase, slope = self.turn(phases[0], gate * (1 - c.square()).clamp(min=0).sqrt(), context, False)
+            phases, logq = [phase], logq - slope
+        return column, phases, logq
+
+    def read(
+        self, column: Column, phases: list[Tensor], frame: Frame, gate: Tensor | None, context: list[Tensor]
+    ) -> tuple[Cube, Tensor]:
+        """The cube of a column and its phases, and log q: the inverse of `draw`."""
+        x, y, root, parts = column
+        params = self.parameters_of(0, context)
+        kappa = self.kappa(frame, params)
+        sine = torch.hypot(y, root)
+        u, slope = self.bend(inside(heat_cdf(torch.atan2(sine, x), kappa, 2 * self.n - 2)), params, True)
+        units, logq = [u], kappa * (x - 1) - heat_log_norm(kappa, 2 * self.n - 2, scaled=True) + slope
+        context += [x, sine]
+        c = y / sine.clamp(min=torch.finfo(x.dtype).tiny)
+        law = self.side_law(x, sine, frame)
+        flat = side_cdf(c, self.n)[0] if law is None else tilted_side_cdf(c, *law)[0]
+        u, slope = self.bend(inside(flat), self.parameters_of(1, context), True)
+        units, logq = [*units, u], logq + slope + side_gain(c, law)
+        context += [y, root]
+        left = torch.ones_like(x)
+        for k, part in enumerate(parts[:-1]):
+            rest = (left - part.square()).clamp(min=0)
+            keep, tilt = rest / left.clamp(min=torch.finfo(x.dtype).tiny), self.ratio_law(x, y, frame)
+            flat = inside(keep ** (self.n - 2 - k) if tilt is None else (keep * tilt).expm1() / tilt.expm1())
+            u, slope = self.bend(flat, self.parameters_of(2 + k, context), True)
+            units, logq, left = [*units, u], logq + slope + ratio_gain(keep, tilt), rest
+            context += [flat]
+        if gate is not None:
+            phase, slope = self.turn(phases[0], gate * (1 - c.square()).clamp(min=0).sqrt(), context, True)
+            phases, logq = [phase], logq + slope
+        return Cube(units, phases), logq
+
+
+class HeatColumn(nn.Module, HaarColumn):
+    """The first column with the weight exp(kappa cos a) and splines of the flat coordinates of HaarColumn.
+
+    For n = 3 the exact weight of the column, z = x + i y, |v_2|^2 = (1 - |z|^2) (1 - t) and |v_3|^2 = (1 - |z|^2) t, is
+
+        exp(D_1 x) Z(k),    Z(k) = I_1(2k) / k  of the SU(2) matrix that is left,
+        4 k^2 = 2 D_2 D_3 Re e^{3 i phi} z + (D_2^2 + D_3^2) (1 + |z|^2) / 2 + (D_2^2 - D_3^2) (1 - |z|^2) (t - 1/2)
+
+    with D the weighted scales. ln Z is taken to first order in k^2 for each number in turn, at the mean of those
+    still to come: kappa, the factor 1 + linear c + square c^2 and the slope of t; |linear| stays below 0.9, square
+    and |slope| at most 8 and 30. For other n
+
+        kappa = D_1 + h s / (n - 1),    s = D_2 + ... + D_n,    h = s / (|s| + n);
+
+    h = 1 is the width of the exact law at weak coupling, and h = 0 that at strong coupling, where the other columns
+    average to nothing; for n = 2 h = 1 is exact. kappa is multiplied by a learned strength, 1 at the start.
+
+    n         of SU(n)
+    bins      of the splines; 0 leaves them out
+    features  numbers known before this column
+    hidden    layers of the networks from all that is known to the parameters of each spline and to log strength
+    turns     the phase of v_2 is not flat and has a spline
+    """
+
+    def __init__(self, n: int, bins: int, features: int, hidden: Sequence[int], turns: bool):
+        nn.Module.__init__(self)
+        HaarColumn.__init__(self, n, bins)
+        self.log_strength = nn.Parameter(torch.zeros(()))
+        self.nets = nn.ModuleList()
+        if bins:
+            counts = [self.interval.count + 1, *[self.interval.count] * (n - 1)]
+            inputs = [features, features + 2, *range(features + 4, features + n + 2)]
+            if turns:
+                counts, inputs = [*counts, self.circle.count], [*inputs, features + n + 2]
+            for size, count in zip(inputs, counts, strict=True):
+                self.nets.append(PointwiseNet([size, *hidden, count], "silu"))
+
+    def parameters_of(self, k: int, context: list[Tensor]) -> Tensor | None:
+        return self.nets[k](torch.stack(context)) if self.nets else None
+
+    def kappa(self, frame: Frame, params: Tensor | None) -> Tensor:
+        log = self.log_strength if params is None else self.log_strength + params[-1]
+        if self.n == 3:
+            return log.exp() * self._mean_law(frame)
+        others = frame.scales[1:].sum(0)
+        if self.n > 2:
+            others = others / (self.n - 1) * (others / (others.abs() + self.n))
+        return log.exp() * (frame.scales[0] + others).clamp(min=0)
+
+    @staticmethod
+    def _slope(square: Tensor) -> Tensor:
+        """d ln Z / d k^2 = I_2(2k) / (k I_1(2k)) within 2.3 %, of k^2."""
+        return torch.reciprocal(0.75 + (6.25 + 4 * square).sqrt() / 2)
+
+    def _pull(self, frame: Frame, along: Tensor, size: Tensor) -> Tensor:
+        """`_slope` at t = 1/2; along = Re e^{3 i phi} z, size = |z|^2."""
+        _, b, c = frame.scales
+        return self._slope(b * c * along / 2 + (b * b + c * c) * (1 + size) / 8)
+
+    def _mean_law(self, frame: Frame) -> Tensor:
+        """kappa of x alone for n = 3: D_1 and the slope of ln Z at the mean of x, which is that of this kappa."""
+        a, b, c = frame.scales
+        cross, squares = b * c / 2, (b * b + c * c) / 5
+        if frame.phase is not None:
+            cross = cross * (frame.phase**3).real
+        x = torch.full_like(a, 0.5)
+        kappa: Tensor = a
+        for _ in range(3):
+            k2 = cross * x + squares * (3 + 2 * x * x) / 4  # |z|^2 = (1 + 4 x^2) / 5 for the mean of c^2
+            kappa = torch.relu(a + (cross + squares * x) * self._slope(k2))
+            x = kappa / (2.5 + (12.25 + kappa * kappa).sqrt())  # I_3 / I_2 within 1.5 %
+        return kappa
+
+    def side_law(self, x: Tensor, sine: Tensor, frame: Frame) -> tuple[Tensor | None, Tensor] | None:
+        if self.n != 3:
+            return None
+        _, b, c = frame.scales
+        turn = None if frame.phase is None else frame.phase**3
+        along = x if turn is None else x * turn.real
+        pull = self._pull(frame, along, x * x + sine * sine / 5)
+        linear = None if turn is None else -0.9 * torch.tanh(pull * b * c / 1.8 * turn.imag * sine)
+        return linear, (pull * sine * sine * (b * b + c * c) / 8).clamp(max=8)
+
+    def ratio_law(self, x: Tensor, y: Tensor, frame: Frame) -> Tensor | None:
+        if self.n != 3:
+            return None
+        _, b, c = frame.scales
+        turn = None if frame.phase is None else frame.phase**3
+        along, size = x if turn is None else x * turn.real - y * turn.imag, x * x + y * y
+        slope = self._pull(frame, along, size) * (b * b - c * c) * (1 - size) / 4
+        tiny = torch.finfo(slope.dtype).eps ** 0.5
+        return torch.where(slope.abs() < tiny, tiny, slope.clamp(-30, 30))

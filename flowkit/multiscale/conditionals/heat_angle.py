@@ -1,0 +1,211 @@
+"""A model of SU(N) links for any staples: a heatbath in the frame of their sum, column by column, with splines."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.groups import SUN
+from flowkit.kernels.sun import multiply
+from flowkit.multiscale.conditionals.base import LinkConditional
+from flowkit.multiscale.conditionals.columns import Cube, HaarColumn, HeatColumn
+from flowkit.multiscale.conditionals.frames import (
+    Frame,
+    beside,
+    between,
+    complete,
+    identity,
+    lean,
+    quaternion,
+    singular,
+    split,
+)
+from flowkit.multiscale.doubling import Loops
+
+
+class HeatAngleConditional(LinkConditional):
+    """q(V | R) of an SU(N) link, drawn column by column in the frame of its staples J = sum_i c_i S_i, S_i = R_i^-1:
+
+    J = U_1 D U_2^dagger e^{i phi},    V = U_1 Y U_2^dagger,    Re Tr V J^dagger = Re Tr Y D e^{-i phi}
+
+    The first column of Y is a point of the sphere S^{2N-1}: its first number is e^{i phi} (cos a + i c sin a), with the
+    heat law sin^{2N-2}(a) exp(kappa cos a) of learned kappa(D, phi); for N = 3 its other numbers lean as the exact law
+    has it to first order, see `HeatColumn`. Given this column, Re Tr Y D e^{-i phi} is again
+    the real part of a linear form of the SU(N-1) matrix that is left, and so on down to SU(2), whose heat law is
+    exact. Flat coordinates (the CDFs of Haar measure, that of the heat law for a) are moved by rational-quadratic
+    splines whose parameters are functions of D, phi and all that is drawn before. They begin at the identity, which
+    leaves the heat law, heatbath-like and normalised for SU(N) in any dimension. For N = 2 it is the heatbath;
+    for N >= 4 the phases of later columns are flat, which is an approximation.
+
+    Phases of the first column are flat, so that the choice of phases of U_1 and U_2 does not enter: with two staples
+    this is exact for class functions of the loops. A base link has the same coordinates in the same frame, at D = 1
+    and kappa = 0. Two staples, as in two dimensions, have the frame of S_2 S_1^dagger, see `between`; more have the
+    singular value decomposition of J. The map of the base is smooth in u and in the staples but where eigenvalues (of
+    S_2 S_1^dagger, or D) meet: there the limits of V and of log q depend on the direction.
+
+    n         of SU(N)
+    loops     number of loops through each link, 2 or more
+    strength  beta at the start, c_i = strength / N, positive; learned as log c_i, one for both of two loops
+    bins      of the splines
+    hidden    layers of the networks
+    splines   False for the heat law alone
+    Raises    ValueError for N, loops, strength or bins out of range, and for another number of loops than these
+    See       2404.10819; the heatbath of SU(2): Creutz, Phys. Rev. D 21 (1980) 2308; splines: 1906.04032
+    """
+
+    def __init__(
+        self,
+        n: int,
+        loops: int = 2,
+        strength: float = 1.0,
+        bins: int = 4,
+        hidden: Sequence[int] = (16, 16),
+        splines: bool = True,
+    ):
+        super().__init__()
+        if loops < 2 or not strength > 0 or (splines and bins < 2):
+            raise ValueError(
+                "HeatAngleConditional needs 2 or more loops, strength > 0 and bins >= 2; "
+                f"got {loops}, {strength} and {bins}."
+            )
+        self.group: SUN = SUN(n)
+        self.loops = loops
+        self.log_weights = nn.Parameter(torch.full((1 if loops == 2 else loops,), math.log(strength / n)))
+        columns, features = [], 2 * n if loops == 2 else n + 2 * (n > 2)
+        for size in range(n, 1, -1):
+            columns.append(HeatColumn(size, bins if splines else 0, features, hidden, turns=size == 2 < n))
+            features += size + 2  # what it draws
+            features += 5 if size == 3 else size + 1  # the next frame
+        self.columns = nn.ModuleList(columns)
+        self._haar = [HaarColumn(size) for size in range(n, 1, -1)]
+
+    # ---------------------------------------------------------------- frames
+
+    def _start(self, rest: Loops) -> tuple[Frame, Tensor, list[Tensor]]:
+        """The frame of the staples with scales for mean weight 1, that weight for each link, and the first features."""
+        if len(rest) != self.loops:
+            raise ValueError(f"{type(self).__name__} of {self.loops} loops got {len(rest)}.")
+        rest = tuple(r.flatten(0, -3) for r in rest)
+        weights = self.log_weights.exp()
+        mean = weights.mean()
+        if self.loops == 2:
+            frame = between(rest)
+        else:
+            J = sum(w * r.mH for w, r in zip(weights / mean, rest, strict=True))
+            frame = singular(J, (rest[0] - rest[1]).mH)
+        features = list(frame.scales / (self.loops / 2))
+        if frame.sines is not None:
+            features += list(frame.sines)
+        if frame.phase is not None:
+            turn = frame.phase**self.group.n
+            features += [turn.real, turn.imag]
+        return frame, mean, features
+
+    def _next(self, frame: Frame, E: Tensor, weight: Tensor | None, context: list[Tensor]) -> Frame:
+        """The frame of the SU(n-1) matrix R: Re Tr E diag(1, R) D e^{-i phi} = const + Re Tr R K; of 1 for Haar measure
+        and n > 3, where K has equal singular values.
+        """
+        minor = E[:, 1:, 1:]
+        K = frame.form()[:, 1:, None] * minor
+        if K.shape[-1] == 2:
+            inner = quaternion(K.mH)
+            if weight is not None:
+                # How R feels the difference of two staples, or else the imaginary part of its form.
+                other = K if frame.sines is None else frame.sines.movedim(0, -1)[:, 1:, None] * minor
+                context += [x / (self.loops / 2) for x in (inner.scales[0], *lean(inner, other))]
+            return inner
+        if weight is None:
+            return identity(K)
+        frame = singular(K.mH)
+        assert frame.phase is not None
+        turn = frame.phase ** K.shape[-1]
+        context += [*(frame.scales / (self.loops / 2)), turn.real, turn.imag]
+        return frame
+
+    # ---------------------------------------------------------------- a matrix from its coordinates, and back
+
+    def _draw(
+        self,
+        columns: Iterable[HaarColumn],
+        cubes: list[Cube],
+        frame: Frame,
+        weight: Tensor | None,
+        context: list[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """(V, log q) for the coordinates of each column."""
+        steps: list[tuple[Frame, Tensor]] = []
+        total, gate = torch.zeros_like(frame.scales[0]), None
+        for column, cube in zip(columns, cubes, strict=True):
+            if steps:
+                frame = self._next(frame, steps[-1][1], weight, context)
+            one, phases, logq = column.draw(cube, self._weighted(frame, weight), gate, context)
+            E, total = complete(one, frame.phase), total + logq
+            steps.append((frame.turned(phases), E))
+            gate = 2 * one.parts[0] * one.parts[1] if column.n == 3 else None
+        frame, E = steps.pop()
+        V = frame.outside(E)
+        for frame, E in reversed(steps):
+            V = frame.outside(multiply(E, beside(V)))
+        return V, total
+
+    def _read(
+        self, columns: Iterable[HaarColumn], V: Tensor, frame: Frame, weight: Tensor | None, context: list[Tensor]
+    ) -> tuple[list[Cube], Tensor]:
+        """The coordinates of each column and log q: the inverse of `_draw`."""
+        cubes: list[Cube] = []
+        total, gate, E = torch.zeros_like(frame.scales[0]), None, V
+        for column in columns:
+            if cubes:
+                frame, V = (
+                    self._next(frame, E, weight, context),
+                    multiply(E, frame.inside(V), adjoint_a=True)[:, 1:, 1:],
+                )
+            one, phases = split(frame.inside(V), frame.phase)
+            frame, E = frame.turned(phases), complete(one, frame.phase)
+            cube, logq = column.read(one, phases, self._weighted(frame, weight), gate, context)
+            cubes, total = [*cubes, cube], total + logq
+            gate = 2 * one.parts[0] * one.parts[1] if column.n == 3 else None
+        return cubes, total
+
+    @staticmethod
+    def _weighted(frame: Frame, weight: Tensor | None) -> Frame:
+        return frame if weight is None else frame._replace(scales=weight * frame.scales)
+
+    def _heat(self) -> list[HeatColumn]:
+        return list(self.columns)  # type: ignore[arg-type]
+
+    # ---------------------------------------------------------------- the model
+
+    def from_base(self, u: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
+        frame, mean, features = self._start(rest)
+        flat = u.flatten(0, -3)
+        cubes, _ = self._read(self._haar, frame.inside(flat), identity(flat), None, [])
+        V, logq = self._draw(self._heat(), cubes, frame, mean, features)
+        return V.view(u.shape), logq.view(u.shape[:-2])
+
+    def to_base(self, v: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
+        frame, mean, features = self._start(rest)
+        u = v.flatten(0, -3)
+        cubes, logq = self._read(self._heat(), u, frame, mean, features)
+        u, _ = self._draw(self._haar, cubes, identity(u), None, [])
+        return frame.outside(u).view(v.shape), logq.view(v.shape[:-2])
+
+    def log_prob(self, v: Tensor, rest: Loops) -> Tensor:
+        frame, mean, features = self._start(rest)
+        return self._read(self._heat(), v.flatten(0, -3), frame, mean, features)[1].view(v.shape[:-2])
+
+    def draw(self, rest: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        frame, mean, features = self._start(rest)
+        links, n = len(frame.left), self.group.n
+        flat = torch.rand(n * n - 1, links, generator=rng, device=rng.device, dtype=frame.scales.dtype)
+        rows, cubes = iter(flat.to(frame.scales.device)), []
+        for size in range(n, 1, -1):
+            units = [next(rows) for _ in range(size)]
+            cubes.append(Cube(units, [(next(rows) * 2 - 1) * math.pi for _ in range(size - 1)]))
+        V, logq = self._draw(self._heat(), cubes, frame, mean, features)
+        return V.view(rest[0].shape), logq.view(rest[0].shape[:-2])
+
+    @torch.no_grad()
+    def strengthen(self, ratio: float) -> None:
+        self.log_weights.add_(math.log(ratio))

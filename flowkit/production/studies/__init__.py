@@ -1,1 +1,0 @@
-"""The studies behind the figures: each a function of keyword settings that returns rows."""

@@ -1,0 +1,43 @@
+"""Estimates with errors: Gamma method, reweighting, effective sample size, tails of weights."""
+
+from flowkit.stats.estimates import (
+    CALIBRATED,
+    HOPELESS,
+    SHORTEST,
+    Autocorrelation,
+    Estimate,
+    Floats,
+    TailCheck,
+    acceptance_from_logw,
+    autocorrelation,
+    ess,
+    estimate,
+    format_error,
+    log_z,
+    ratio,
+    reweighted,
+    table,
+    tail_check,
+    too_short,
+)
+
+__all__ = [
+    "CALIBRATED",
+    "HOPELESS",
+    "SHORTEST",
+    "Autocorrelation",
+    "Estimate",
+    "Floats",
+    "TailCheck",
+    "acceptance_from_logw",
+    "autocorrelation",
+    "ess",
+    "estimate",
+    "format_error",
+    "log_z",
+    "ratio",
+    "reweighted",
+    "table",
+    "tail_check",
+    "too_short",
+]

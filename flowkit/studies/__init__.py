@@ -1,0 +1,1 @@
+"""The figures that flowkit claims, each a function that runs it again."""

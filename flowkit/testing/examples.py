@@ -1,0 +1,379 @@
+"""An example of each class that has a contract: small, with unequal lattice sides, so that swapped axes show."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from flowkit.actions.base import Multiple, Pullback, Sum
+from flowkit.actions.matrix import MatrixModel
+from flowkit.actions.phi4 import Phi4, Phi4Hopping, ScalarAction
+from flowkit.actions.wilson import Wilson
+from flowkit.bijections.circular import Circular
+from flowkit.bijections.pointwise import AffineMap, CircleSpline, IntervalSpline, RealSpline, TangentMixture
+from flowkit.bijections.updates import Residual, Spectral
+from flowkit.flow import Flow
+from flowkit.geometry.patterns import Loop, Stripes
+from flowkit.geometry.space import links, sites
+from flowkit.groups.real import Real
+from flowkit.groups.sun import SUN
+from flowkit.groups.u1 import U1
+from flowkit.multiscale.conditionals.class_functions import ClassFunctionConditional
+from flowkit.multiscale.conditionals.class_functions_su2 import SU2ClassFunctionConditional
+from flowkit.multiscale.conditionals.heat_angle import HeatAngleConditional
+from flowkit.multiscale.conditionals.heatbath import HeatbathConditional
+from flowkit.multiscale.conditionals.smooth_class_functions import SmoothClassFunctionConditional
+from flowkit.multiscale.conditionals.staple import StapleFlow
+from flowkit.multiscale.doubling import Doubling
+from flowkit.multiscale.hierarchy import Multiscale
+from flowkit.multiscale.scalar import Refinement, ScalarMultiscale
+from flowkit.priors.embedded import Embedded, Interleaved
+from flowkit.priors.free_field import FreeField
+from flowkit.priors.haar import Haar
+from flowkit.priors.normal import Normal
+from flowkit.samplers.heatbath import Heatbath
+from flowkit.samplers.hmc import HMC
+from flowkit.samplers.markov_prior import MarkovPrior
+from flowkit.samplers.metropolis import IndependenceMetropolis
+from flowkit.train.schedules import Constant, Cosine, Plateau, Steps
+from flowkit.transforms.base import Chain
+from flowkit.transforms.links.gauge import GaugeCoupling
+from flowkit.transforms.links.matrix_coupling import MatrixCoupling
+from flowkit.transforms.links.spectral import SpectralFlow
+from flowkit.transforms.links.trivializing import GradientFlow
+from flowkit.transforms.sites.affine import Affine
+from flowkit.transforms.sites.coarser import OnEvenSites, OnSublattices, Prolongation
+from flowkit.transforms.sites.coupling import CheckerboardCoupling
+from flowkit.transforms.sites.fourier import FourierModes, FourierScale, LowModes
+from flowkit.transforms.sites.site_conditional import SiteConditional, SitesIntegrated
+from flowkit.transforms.sites.spline import DistributionConverter, Spline
+
+T = TypeVar("T")
+_MAKERS: dict[type, Callable[[type[Any]], Any]] = {}
+
+
+def gives(*kinds: type) -> Callable[[Callable[[type[Any]], Any]], Callable[[type[Any]], Any]]:
+    """Register a function that makes the example of these classes and of those derived from them."""
+
+    def register(make: Callable[[type[Any]], Any]) -> Callable[[type[Any]], Any]:
+        for kind in kinds:
+            _MAKERS[kind] = make
+        return make
+
+    return register
+
+
+def example(kind: type[T]) -> T:
+    """The example of a class, made by the function that is registered for it or for its nearest ancestor.
+
+    Raises    TypeError for a class without one
+    """
+    for base in kind.__mro__:
+        if base in _MAKERS:
+            made: T = _MAKERS[base](kind)
+            return made
+    raise TypeError(f"{kind.__name__} has no example for the contract checks; register one with testing.gives.")
+
+
+@gives(Sum)
+def _sum(cls: type[Any]) -> Any:
+    space = sites((4, 2))
+    return Sum(Phi4(space, m2=-1.0, lam=1.0), Phi4(space, m2=0.5, lam=0.3))
+
+
+@gives(Multiple)
+def _multiple(cls: type[Any]) -> Any:
+    return Multiple(example(Sum), 0.5)
+
+
+@gives(Pullback)
+def _pullback(cls: type[Any]) -> Any:
+    def cubic(z: Tensor) -> tuple[Tensor, Tensor]:
+        return z + z**3 / 3, torch.log1p(z**2).flatten(1).sum(1)
+
+    return Pullback(example(Phi4), cubic)
+
+
+@gives(MatrixModel)
+def _matrix_model(cls: type[Any]) -> Any:
+    return MatrixModel(links((1,), SUN(3)), beta=2.0, coefficients=(1.0, 0.3))
+
+
+@gives(ScalarAction)
+def _scalar_action(cls: type[Any]) -> Any:
+    numbers = {"m2": -0.5, "lam": 0.7, "beta": 0.6, "kappa": 0.8, "m_sq": -0.4}
+    return cls(sites((4, 6)), **{name: numbers[name] for name in cls.couplings})
+
+
+@gives(Wilson)
+def _wilson(cls: type[Any]) -> Any:
+    return Wilson(links((2, 3, 4), U1()), beta=1.3)
+
+
+@gives(Circular)
+def _circular(cls: type[Any]) -> Any:
+    return Circular(bins=4)
+
+
+@gives(AffineMap)
+def _affine_map(cls: type[Any]) -> Any:
+    return AffineMap()
+
+
+@gives(IntervalSpline)
+def _interval_spline(cls: type[Any]) -> Any:
+    return IntervalSpline(bins=5)
+
+
+@gives(RealSpline)
+def _real_spline(cls: type[Any]) -> Any:
+    return RealSpline(bins=4, reach=2.0)
+
+
+@gives(CircleSpline)
+def _circle_spline(cls: type[Any]) -> Any:
+    return CircleSpline(bins=5)
+
+
+@gives(TangentMixture)
+def _tangent_mixture(cls: type[Any]) -> Any:
+    return TangentMixture(components=3)
+
+
+@gives(Spectral)
+def _spectral(cls: type[Any]) -> Any:
+    return Spectral(bins=4)
+
+
+@gives(Residual)
+def _residual(cls: type[Any]) -> Any:
+    return Residual()
+
+
+@gives(Flow)
+def _flow(cls: type[Any]) -> Any:
+    coupling = example(CheckerboardCoupling)
+    return Flow(Normal(coupling.space), coupling)
+
+
+@gives(Real)
+def _real(cls: type[Any]) -> Any:
+    return Real()
+
+
+@gives(SUN)
+def _sun(cls: type[Any]) -> Any:
+    return SUN(3)
+
+
+@gives(U1)
+def _u1(cls: type[Any]) -> Any:
+    return U1()
+
+
+@gives(ClassFunctionConditional)
+def _class_function_conditional(cls: type[Any]) -> Any:
+    one = cls(harmonics=3, cells=64)
+    with torch.no_grad():
+        one.coefficients.copy_(torch.tensor([0.8, -0.2, 0.1]))
+    return one
+
+
+@gives(SU2ClassFunctionConditional)
+def _su2_class_function_conditional(cls: type[Any]) -> Any:
+    one = cls(characters=3, angles=64, polars=8, rows=16)
+    with torch.no_grad():
+        one.coefficients.copy_(torch.tensor([1.2, -0.2, 0.1]))
+    return one
+
+
+@gives(HeatAngleConditional)
+def _heat_angle_conditional(cls: type[Any]) -> Any:
+    return cls(3, strength=1.5, bins=4, hidden=(8,))
+
+
+@gives(HeatbathConditional)
+def _heatbath_conditional(cls: type[Any]) -> Any:
+    return cls(SUN(2), strength=1.2)
+
+
+@gives(SmoothClassFunctionConditional)
+def _smooth_class_function_conditional(cls: type[Any]) -> Any:
+    one = cls(harmonics=3, cells=64)
+    with torch.no_grad():
+        one.coefficients.copy_(torch.tensor([0.8, -0.2, 0.1]))
+    return one
+
+
+@gives(StapleFlow)
+def _staple_flow(cls: type[Any]) -> Any:
+    return StapleFlow(example(ClassFunctionConditional), (Circular(bins=4), Circular(loop=1, bins=3, even=False)))
+
+
+@gives(Multiscale)
+def _multiscale(cls: type[Any]) -> Any:
+    coarse = links((1, 2), U1())
+    first = Doubling(coarse, 0)
+    second = Doubling(first.fine, 1)
+    conditionals = (example(ClassFunctionConditional), example(ClassFunctionConditional))
+    return cls(Haar(coarse), list(zip((first, second), conditionals, strict=True)))
+
+
+@gives(Refinement)
+def _refinement(cls: type[Any]) -> Any:
+    return Refinement(sites((4, 8)), bins=4, hidden=(6,), kernel=3)
+
+
+@gives(ScalarMultiscale)
+def _scalar_multiscale(cls: type[Any]) -> Any:
+    coarse = sites((1, 2))
+    level = Refinement(coarse.on((2, 4)), bins=4, hidden=(6,), kernel=3)
+    return cls(FreeField(coarse, 1.0, learned=True), [level])
+
+
+@gives(Interleaved, Embedded)
+def _of_coarser(cls: type[Any]) -> Any:
+    return cls(FreeField(sites((2, 3)), m2=0.5, learned=True))
+
+
+@gives(FreeField)
+def _free_field(cls: type[Any]) -> Any:
+    return FreeField(sites((4, 6)), m2=0.5, learned=True)
+
+
+@gives(Haar)
+def _haar(cls: type[Any]) -> Any:
+    return Haar(links((2, 3), SUN(3)))
+
+
+@gives(Normal)
+def _normal(cls: type[Any]) -> Any:
+    return Normal(sites((4, 6), components=2), sigma=0.7)
+
+
+@gives(Heatbath)
+def _heatbath(cls: type[Any]) -> Any:
+    return cls(Wilson(links((2, 3, 4), SUN(2)), beta=1.7))
+
+
+@gives(HMC)
+def _hmc(cls: type[Any]) -> Any:
+    return cls(example(Wilson), steps=5)
+
+
+@gives(MarkovPrior)
+def _markov_prior(cls: type[Any]) -> Any:
+    return cls(Phi4Hopping(sites((4, 2)), beta=0.3, lam=0.5), pool=16, chains=8, every=1, thermalise=5)
+
+
+@gives(IndependenceMetropolis)
+def _independence_metropolis(cls: type[Any]) -> Any:
+    space = sites((4, 2))
+    return cls(Normal(space, sigma=0.7), Phi4(space, m2=1.0, lam=0.5), chunk=4)
+
+
+@gives(Constant)
+def _constant(cls: type[Any]) -> Any:
+    return Constant(warmup=3)
+
+
+@gives(Cosine)
+def _cosine(cls: type[Any]) -> Any:
+    return Cosine(warmup=2, final=0.1)
+
+
+@gives(Steps)
+def _steps(cls: type[Any]) -> Any:
+    return Steps((5, 9), gamma=0.5)
+
+
+@gives(Plateau)
+def _plateau(cls: type[Any]) -> Any:
+    return Plateau(patience=3, smooth=0.5)
+
+
+@gives(Chain)
+def _chain(cls: type[Any]) -> Any:
+    space = sites((4, 6))
+    return Chain(Affine(space), DistributionConverter(space, bins=5))
+
+
+@gives(GaugeCoupling)
+def _gauge_coupling(cls: type[Any]) -> Any:
+    space = links((4, 6), U1())
+    return GaugeCoupling(space, Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)], start=1.0)
+
+
+@gives(MatrixCoupling)
+def _matrix_coupling(cls: type[Any]) -> Any:
+    space = links((4, 6), SUN(3))
+    pattern = Stripes(0, (1, 2), (0, 1))
+    updates = (Spectral(bins=4), Residual(), Spectral(loop=0, bins=4))
+    return MatrixCoupling(space, pattern, [Loop(1), Loop(1, below=True)], updates, start=1.0)
+
+
+@gives(SpectralFlow)
+def _spectral_flow(cls: type[Any]) -> Any:
+    return SpectralFlow(links((2, 3), SUN(3)), bins=4)
+
+
+@gives(GradientFlow)
+def _gradient_flow(cls: type[Any]) -> Any:
+    return GradientFlow(links((2, 3), U1()), order=1, steps=64)
+
+
+@gives(Affine)
+def _affine(cls: type[Any]) -> Any:
+    return Affine(sites((4, 6), components=2))
+
+
+@gives(OnSublattices, OnEvenSites)
+def _inside(cls: type[Any]) -> Any:
+    return cls(CheckerboardCoupling(sites((2, 4)), 1, hidden=(), start=1.0))
+
+
+@gives(Prolongation)
+def _prolongation(cls: type[Any]) -> Any:
+    return Prolongation(sites((4, 6)))
+
+
+@gives(CheckerboardCoupling)
+def _checkerboard_coupling(cls: type[Any]) -> Any:
+    return CheckerboardCoupling(sites((4, 6)), moves=1, start=1.0)
+
+
+@gives(FourierScale)
+def _fourier_scale(cls: type[Any]) -> Any:
+    return FourierScale(sites((4, 6)), m2=0.7)
+
+
+@gives(FourierModes)
+def _fourier_modes(cls: type[Any]) -> Any:
+    return FourierModes(sites((4, 6)), m2=0.7)
+
+
+@gives(LowModes)
+def _low_modes(cls: type[Any]) -> Any:
+    return LowModes(sites((4, 6)), most=1, gain=2.0)
+
+
+@gives(SiteConditional)
+def _site_conditional(cls: type[Any]) -> Any:
+    return SiteConditional(Phi4Hopping(sites((4, 6)), beta=0.6, lam=0.5))
+
+
+@gives(SitesIntegrated)
+def _sites_integrated(cls: type[Any]) -> Any:
+    transform = example(SiteConditional)
+    return cls(transform.action, transform)
+
+
+@gives(Spline)
+def _spline(cls: type[Any]) -> Any:
+    return Spline(links((2, 3), U1()), bins=5, domain="circle")
+
+
+@gives(DistributionConverter)
+def _distribution_converter(cls: type[Any]) -> Any:
+    return DistributionConverter(sites((4, 6)), bins=6)

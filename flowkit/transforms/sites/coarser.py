@@ -1,0 +1,116 @@
+"""Maps from coarser lattices: a coarse map inside a fine field, and the interpolation of one coarse configuration.
+
+With the priors Interleaved and Embedded, whose variables lie on the fine lattice, they chain like all other transforms:
+
+    four coarse configurations     Interleaved(r_c):  Chain(OnSublattices(coarse map), couplings)
+    one and normal numbers         Embedded(r_c):     Chain(OnEvenSites(coarse map), Prolongation(space), couplings)
+"""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.geometry.lattice import join_sublattices, split_sublattices
+from flowkit.geometry.space import Space
+from flowkit.priors.embedded import halved
+from flowkit.transforms.base import Transform
+
+
+class _Inside(Transform):
+    """A map of coarse fields at work inside a fine one."""
+
+    def __init__(self, coarse: Transform):
+        super().__init__(_doubled(coarse.space, type(self).__name__))
+        self.coarse = coarse
+
+    @abstractmethod
+    def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]: ...
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self._run(x, False)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self._run(y, True)
+
+    def rebuild(self, space: Space) -> "_Inside":
+        return type(self)(self.coarse.rebuild(halved(space)))
+
+
+class OnSublattices(_Inside):
+    """y_k = f(x_k) on each of the 2^ndim sublattices of spacing 2, with one f; logdet is the sum.
+
+    coarse    f, any transform of sites; it may hold another OnSublattices
+    Raises    ValueError for links
+    """
+
+    def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        parts = split_sublattices(self.space.check(x))
+        y, logdet = (self.coarse.inverse if inverse else self.coarse)(parts.flatten(0, 1))
+        return join_sublattices(y.view(parts.shape)), logdet.view(parts.shape[:2]).sum(1)
+
+
+class OnEvenSites(_Inside):
+    """y = f(x) at the sites whose coordinates are all even, y = x elsewhere.
+
+    coarse    f, any transform of sites; it may hold another OnEvenSites
+    Raises    ValueError for links
+    """
+
+    def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        parts = split_sublattices(self.space.check(x))
+        y, logdet = (self.coarse.inverse if inverse else self.coarse)(parts[:, 0].contiguous())
+        return join_sublattices(torch.cat([y[:, None], parts[:, 1:]], 1)), logdet
+
+
+class Prolongation(Transform):
+    """y_c = x_c at even coordinates; elsewhere y = (P x_c) + e^a x, one a for each of the other 2^ndim - 1 sublattices.
+    logdet = (degrees of freedom of a sublattice) sum a.
+
+    kind      P: "average" takes the mean of the nearest coarse sites, two on a coarse link and four in the middle of a
+              coarse plaquette; "copy" repeats the coarse site of each cell
+    Raises    ValueError for links, odd sides or another kind
+    """
+
+    def __init__(self, space: Space, kind: str = "average"):
+        super().__init__(space)
+        self.coarse_space = halved(space)
+        if kind not in ("average", "copy"):
+            raise ValueError(f"A Prolongation takes the 'average' or a 'copy' of coarse sites; got {kind!r}.")
+        self.kind = kind
+        self.log_scale = nn.Parameter(torch.zeros(2**space.ndim - 1, 1, *[1] * space.ndim))
+
+    def _predict(self, coarse: Tensor) -> Tensor:
+        """P of a coarse field at the other sublattices, [batch, 2^ndim - 1, components, *coarse lattice]."""
+        parts = [coarse]
+        for axis in range(2, coarse.dim()):  # the last axis runs fastest, as in split_sublattices
+            parts = [
+                one
+                for part in parts
+                for one in (part, part if self.kind == "copy" else (part + torch.roll(part, -1, axis)) / 2)
+            ]
+        return torch.stack(parts[1:], 1)
+
+    def _logdet(self, x: Tensor) -> Tensor:
+        return (self.log_scale.sum() * self.coarse_space.dof).expand(len(x))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        parts = split_sublattices(self.space.check(x))
+        coarse = parts[:, 0]
+        new = self._predict(coarse) + self.log_scale.exp() * parts[:, 1:]
+        return join_sublattices(torch.cat([coarse[:, None], new], 1)), self._logdet(x)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        parts = split_sublattices(self.space.check(y))
+        coarse = parts[:, 0]
+        new = (parts[:, 1:] - self._predict(coarse)) * (-self.log_scale).exp()
+        return join_sublattices(torch.cat([coarse[:, None], new], 1)), -self._logdet(y)
+
+    def rebuild(self, space: Space) -> "Prolongation":
+        return Prolongation(space, self.kind)
+
+
+def _doubled(space: Space, who: str) -> Space:
+    if space.kind != "sites":
+        raise ValueError(f"{who} works inside fields on sites; got {space}.")
+    return space.on([2 * side for side in space.lattice])

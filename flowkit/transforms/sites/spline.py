@@ -1,0 +1,112 @@
+"""One learned map for every site: splines and the distribution converter."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flowkit.bijections.pointwise import CircleSpline, IntervalSpline, PointwiseMap, RealSpline
+from flowkit.geometry.space import Space
+from flowkit.kernels.rqs import rqs_forward, rqs_inverse
+from flowkit.transforms.base import Transform
+
+TAIL = 60.0  # beyond it a converter's slope is 1 to e^-60, and sigmoid comes near the smallest float32
+
+
+class Spline(Transform):
+    """y = f(x) at every site or link with one learned rational-quadratic spline.
+
+    domain    "real" (straight lines outside [-reach, reach]), "interval" (fields in [0, 1]) or "circle" (angles)
+    Field     sites, or links of U(1) for "circle", [batch, component, *lattice]
+    Raises    ValueError for another domain or a field it does not fit
+    """
+
+    def __init__(self, space: Space, bins: int = 8, domain: str = "real", reach: float = 3.0):
+        super().__init__(space)
+        maps: dict[str, PointwiseMap] = {
+            "real": RealSpline(bins, reach),
+            "interval": IntervalSpline(bins),
+            "circle": CircleSpline(bins),
+        }
+        if domain not in maps:
+            raise ValueError(f"Spline has the domains {', '.join(maps)}; got {domain!r}.")
+        if (space.kind == "links") != (domain == "circle") or space.group.matrix_shape:
+            raise ValueError(
+                f"The domain 'circle' belongs to links of U1, the others to sites; got {domain!r} on {space}."
+            )
+        self.domain, self.bins, self.reach, self.map = domain, bins, reach, maps[domain]
+        self.params = nn.Parameter(torch.zeros(self.map.count))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y, logderiv = self.map.forward(x, self.params)
+        return y, logderiv.flatten(1).sum(1)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        x, logderiv = self.map.inverse(y, self.params)
+        return x, logderiv.flatten(1).sum(1)
+
+    def rebuild(self, space: Space) -> "Spline":
+        return Spline(space, self.bins, self.domain, self.reach)
+
+
+class DistributionConverter(Transform):
+    """y = logit(g(sigmoid(x))) at every site, g one learned spline from [0, 1] to [0, 1]: turns one distribution of a
+    single variable into another, with tails that stay straight lines of slope 1.
+
+    Field     sites, [batch, components, *lattice]
+    symmetric makes the map odd, y(-x) = -y(x)
+    Raises    ValueError for links or bins < 2
+    See       the normflow package (2301.01504)
+    """
+
+    def __init__(self, space: Space, bins: int = 16, symmetric: bool = False):
+        super().__init__(space)
+        if space.kind != "sites":
+            raise ValueError(f"DistributionConverter lives on sites; got {space}.")
+        self.map = IntervalSpline(bins)
+        self.bins, self.symmetric = bins, symmetric
+        self.params = nn.Parameter(torch.zeros(self.map.count))
+
+    def _half(self, x: Tensor, forward: bool) -> tuple[Tensor, Tensor]:
+        """The map of the unit interval in the variable logit(u); symmetric: of u in [1/2, 1] stretched to [0, 1]."""
+        params = self.params
+        u = torch.sigmoid(x)
+        if self.symmetric:
+            u = 2 * u - 1
+        # Near u = 1 the spline is evaluated from the far end, where 1 - u = sigmoid(-x) keeps its digits.
+        far = torch.sigmoid(-x) * (2 if self.symmetric else 1)
+        v, logderiv = (rqs_forward if forward else rqs_inverse)(u, params, self.bins, False)
+        tail, tail_logderiv = (rqs_forward if forward else rqs_inverse)(
+            far, _mirror(params, self.bins), self.bins, False
+        )
+        upper = u > 0.5
+        v_low, v_high = torch.where(upper, 1 - tail, v), torch.where(upper, tail, 1 - v)
+        logderiv = torch.where(upper, tail_logderiv, logderiv)
+        if self.symmetric:
+            v_low, v_high = (1 + v_low) / 2, v_high / 2
+        y = v_low.log() - v_high.log()
+        # dy/dx = v' u (1 - u) / (v (1 - v)), the factor 2 of the stretched half cancels.
+        log_ends = F.logsigmoid(x) + F.logsigmoid(-x)
+        return y, logderiv + log_ends - v_low.log() - v_high.log()
+
+    def _map(self, x: Tensor, forward: bool) -> tuple[Tensor, Tensor]:
+        inner = x.clamp(-TAIL, TAIL)
+        if not self.symmetric:
+            y, logderiv = self._half(inner, forward)
+        else:
+            y, logderiv = self._half(inner.abs(), forward)
+            y = torch.where(x < 0, -y, y)
+        return y + (x - inner), logderiv.flatten(1).sum(1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self._map(x, True)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self._map(y, False)
+
+    def rebuild(self, space: Space) -> "DistributionConverter":
+        return DistributionConverter(space, self.bins, self.symmetric)
+
+
+def _mirror(params: Tensor, bins: int) -> Tensor:
+    """Parameters of 1 - g(1 - u)."""
+    return torch.cat([params[:bins].flip(0), params[bins : 2 * bins].flip(0), params[2 * bins :].flip(0)])
