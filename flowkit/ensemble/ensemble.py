@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowkit import __version__, stats
+from flowkit import stats
+from flowkit._version import __version__
 from flowkit.actions.base import Action
 from flowkit.geometry.space import Space
 from flowkit.observables import Observable, listed, name_of
