@@ -235,7 +235,7 @@ def test_pullback_is_the_same_physics():
     assert original == pytest.approx(math.exp(exact.one_site_moments(-1.0, 0.3).log_z), rel=1e-6)
     assert pulled.on(fk.sites((3,)))(torch.zeros(2, 1, 3, dtype=F64)).shape == (2,)
     with pytest.raises(ValueError, match=r"cannot move to Sites 1 component\(s\) on 2x4: its transform has no on"):
-        type(pulled).example().on(fk.sites((2, 4)))
+        example(type(pulled)).on(fk.sites((2, 4)))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

@@ -227,7 +227,7 @@ class NoMean(SU2ClassFunctionConditional):
         (check_mean, lambda: rough(EarlyStop(3, angles=8))),
         (check_ratios, lambda: rough(WrongAxis(3))),
         (check_ratios, lambda: rough(FlatTable(3))),
-        (testing.check_conditional, NoMean.example),
+        (testing.check_conditional, lambda: testing.example(NoMean)),
         (testing.check_conditional, WrongAxis.example),
     ],
 )

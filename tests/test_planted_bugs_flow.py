@@ -35,6 +35,7 @@ from torch import nn
 
 import flowkit as fk
 from flowkit import nets, testing
+from flowkit.bijections import updates
 from flowkit.bijections.pointwise import CircleSpline
 from flowkit.geometry import loops, patterns
 from flowkit.groups import SUN, U1
@@ -52,12 +53,9 @@ from flowkit.transforms import (
     Residual,
     Spectral,
     Transform,
-    coupling,
-    gauge as gauges,
-    matrix_coupling,
-    spectral,
-    updates,
 )
+from flowkit.transforms.links import gauge as gauges, matrix_coupling, spectral
+from flowkit.transforms.sites import coupling
 
 # ---------------------------------------------------------------- checks, each with all that it needs
 
