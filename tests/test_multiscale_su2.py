@@ -228,7 +228,7 @@ class NoMean(SU2ClassFunctionConditional):
         (check_ratios, lambda: rough(WrongAxis(3))),
         (check_ratios, lambda: rough(FlatTable(3))),
         (testing.check_conditional, lambda: testing.example(NoMean)),
-        (testing.check_conditional, WrongAxis.example),
+        (testing.check_conditional, lambda: testing.example(WrongAxis)),
     ],
 )
 def test_planted_mistakes_are_found(check, model):
