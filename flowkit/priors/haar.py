@@ -8,10 +8,33 @@ from flowkit.priors.base import Prior
 
 
 class Haar(Prior):
-    """r(U) = 1 with respect to the normalised Haar measure: every link independent and uniform on the group.
+    r"""Every link independent and uniform on the group: the theory at infinitely strong coupling, beta = 0.
 
-    Field     links, [batch, mu, *lattice, *matrix]
-    Raises    ValueError for sites
+    .. math:: r(U) = 1 \quad \text{with respect to the normalised Haar measure } \prod_{x,\mu} dU_\mu(x)
+
+    It is invariant under gauge transformations, so that a gauge-equivariant transform of it gives a
+    gauge-invariant flow.
+
+    Parameters
+    ----------
+    space : Space
+        Links, fields ``[batch, mu, *lattice, *matrix]``.
+
+    Raises
+    ------
+    ValueError
+        For sites: the real line has no normalised Haar measure.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> prior = fk.Haar(fk.links((4, 4), fk.SUN(3)))
+    >>> U = prior.sample(2, torch.Generator().manual_seed(1))
+    >>> U.shape
+    torch.Size([2, 2, 4, 4, 3, 3])
+    >>> prior.log_prob(U)                     # the density is 1
+    tensor([0., 0.])
     """
 
     def __init__(self, space: Space):

@@ -10,10 +10,33 @@ from flowkit.priors.base import Prior
 
 
 class Normal(Prior):
-    """r(phi) = prod_x N(phi_x; 0, sigma^2).
+    r"""Independent normal variables of mean zero and one common width on all sites.
 
-    Field     sites, [batch, components, *lattice]
-    Raises    ValueError for links or sigma <= 0
+    .. math:: r(\phi) = \prod_x \mathcal{N}(\phi_x; 0, \sigma^2)
+
+    The simplest prior of a scalar flow: the flow then has to learn every correlation between sites. `FreeField` already
+    has those of a free field.
+
+    Parameters
+    ----------
+    space : Space
+        Sites, fields ``[batch, components, *lattice]``.
+    sigma : float
+        Standard deviation of each variable, positive; in units of the field.
+
+    Raises
+    ------
+    ValueError
+        For links, or sigma that is not positive.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> prior = fk.Normal(fk.sites((4, 4)), sigma=0.5)
+    >>> phi = prior.sample(1000, torch.Generator().manual_seed(1))
+    >>> phi.shape, round(float(phi.std()), 2)
+    (torch.Size([1000, 1, 4, 4]), 0.5)
     """
 
     def __init__(self, space: Space, sigma: float = 1.0):

@@ -38,10 +38,26 @@ class _Inside(Transform):
 
 
 class OnSublattices(_Inside):
-    """y_k = f(x_k) on each of the 2^ndim sublattices of spacing 2, with one f; logdet is the sum.
+    r"""One coarse transform f on each of the 2^ndim sublattices of spacing 2 of a fine field.
 
-    coarse    f, any transform of sites; it may hold another OnSublattices
-    Raises    ValueError for links
+    .. math:: y_k = f(x_k), \qquad \log|\det| = \sum_k \log|\det f'(x_k)|
+
+    Parameters
+    ----------
+    coarse : Transform
+        f, a transform of sites; it may itself be an `OnSublattices`.
+
+    Raises
+    ------
+    ValueError
+        For a transform of links.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> coarse = fk.transforms.Affine(fk.sites((4, 4)))
+    >>> print(fk.transforms.OnSublattices(coarse).space)
+    Sites 1 component(s) on 8x8
     """
 
     def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
@@ -51,10 +67,26 @@ class OnSublattices(_Inside):
 
 
 class OnEvenSites(_Inside):
-    """y = f(x) at the sites whose coordinates are all even, y = x elsewhere.
+    r"""A coarse transform f at the sites whose coordinates are all even; the other sites stay as they are.
 
-    coarse    f, any transform of sites; it may hold another OnEvenSites
-    Raises    ValueError for links
+    .. math:: y_\text{even} = f(x_\text{even}), \qquad y_\text{other} = x_\text{other}
+
+    Parameters
+    ----------
+    coarse : Transform
+        f, a transform of sites; it may itself be an `OnEvenSites`.
+
+    Raises
+    ------
+    ValueError
+        For a transform of links.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> coarse = fk.transforms.Affine(fk.sites((4, 4)))
+    >>> print(fk.transforms.OnEvenSites(coarse).space)
+    Sites 1 component(s) on 8x8
     """
 
     def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
@@ -64,12 +96,33 @@ class OnEvenSites(_Inside):
 
 
 class Prolongation(Transform):
-    """y_c = x_c at even coordinates; elsewhere y = (P x_c) + e^a x, one a for each of the other 2^ndim - 1 sublattices.
-    logdet = (degrees of freedom of a sublattice) sum a.
+    r"""Interpolates a coarse field to a fine one and adds learned widths for what the coarse field leaves open.
 
-    kind      P: "average" takes the mean of the nearest coarse sites, two on a coarse link and four in the middle of a
-              coarse plaquette; "copy" repeats the coarse site of each cell
-    Raises    ValueError for links, odd sides or another kind
+    .. math:: y_c = x_c, \qquad y_\text{other} = (P x_c) + e^{a}\, x_\text{other}
+
+    The coarse field :math:`x_c` lives at even coordinates. One width a is learned for each of the other
+    :math:`2^{d} - 1` sublattices; logdet is the number of degrees of freedom of a sublattice times the sum of the a.
+
+    Parameters
+    ----------
+    space : Space
+        Sites of the fine lattice, even sides, fields ``[batch, components, *lattice]``.
+    kind : {"average", "copy"}
+        The interpolation P: the mean of the nearest coarse sites (two on a coarse link, four in the middle of a coarse
+        plaquette), or a copy of the coarse site of each cell.
+
+    Raises
+    ------
+    ValueError
+        For links, odd sides, or another kind.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> prolongation = fk.transforms.Prolongation(fk.sites((4,)), kind="copy")
+    >>> prolongation(torch.tensor([[[5.0, 0.1, 7.0, 0.2]]]))[0].detach()
+    tensor([[[5.0000, 5.1000, 7.0000, 7.2000]]])
     """
 
     def __init__(self, space: Space, kind: str = "average"):

@@ -15,12 +15,41 @@ from flowkit.transforms.base import Transform
 
 
 class FourierScale(Transform):
-    """y(p) = g(p^2) x(p) with log g = c_0 - 1/2 log(p^2 + m2) + sum_n c_n T_n(2 p^2 / p^2_max - 1), n = 1 ... order:
-    a power spectrum with a learned pole m2 = e^mu and a smooth learned correction, the same on every volume.
+    r"""A learned isotropic spectrum: every Fourier mode of a field is scaled by a function of its lattice momentum.
 
-    Field     sites, [batch, components, *lattice]
-    m2        starting mass squared, dimensionless
-    Raises    ValueError for links, m2 <= 0 or order < 0
+    .. math::
+
+        y(p) = g(\hat p^2)\, x(p), \qquad
+        \log g = c_0 - \tfrac12 \log(\hat p^2 + m^2) + \sum_{n=1}^{\text{order}} c_n T_n(2 \hat p^2 / \hat p^2_\max - 1)
+
+    with Chebyshev polynomials :math:`T_n`. The pole :math:`m^2 = e^\mu` and the coefficients c are learned; they have
+    the same meaning on every lattice. White noise followed by this map is a free field with a smooth correction.
+
+    Parameters
+    ----------
+    space : Space
+        Sites, fields ``[batch, components, *lattice]``.
+    m2 : float
+        Mass squared at the start, positive, in units of the inverse lattice spacing squared.
+    order : int
+        Number of Chebyshev polynomials beyond the constant, 0 or more.
+
+    Raises
+    ------
+    ValueError
+        For links, m2 that is not positive, or a negative order.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> scale = fk.transforms.FourierScale(fk.sites((8, 8)), m2=0.5)
+    >>> x = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    >>> y, logdet = scale(x)
+    >>> bool(torch.allclose(scale.inverse(y)[0], x, atol=1e-5))
+    True
+    >>> scale.fit(y)                        # maximum likelihood for fields such as y
+    FourierScale()
     """
 
     def __init__(self, space: Space, m2: float = 1.0, order: int = 3):
@@ -39,12 +68,25 @@ class FourierScale(Transform):
         return series - (p2 + self.log_m2.exp()).log() / 2
 
     def fit(self, x: Tensor) -> Self:
-        """Set the gain by maximum likelihood: x are fields of the theory, and standard normal variables should give
-        fields of their two-point function G(p). Minimises sum_p [G(p) / g(p)^2 + log g(p)^2].
+        r"""Set the gain by maximum likelihood, so that standard normal variables give fields like x.
 
-        x         [n, *space.shape]; a short chain does, since few numbers are fitted
-        Raises    ValueError for a single field or fields that are all equal; TypeError or ValueError, as
-                  `Space.require`
+        Minimises :math:`\sum_p [ G(p) / g(p)^2 + \log g(p)^2 ]` with the two-point function G(p) of the fields x. Few
+        numbers are fitted, so that a short chain is enough.
+
+        Parameters
+        ----------
+        x : Tensor
+            Fields of the theory in equilibrium, ``[n, *space.shape]``, n >= 2.
+
+        Returns
+        -------
+        FourierScale
+            This transform.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For fields of another space, a single field, fields that are all equal, or NaN and infinity.
         """
         axes = tuple(range(2, 2 + self.space.ndim))
         x = _varying(self.space.require(x), type(self).__name__)
@@ -86,13 +128,40 @@ class FourierScale(Transform):
 
 
 class FourierModes(FourierScale):
-    """y = sum_p g(p^2) z_p e_p with the real orthonormal modes e_p(x) = prod_mu [cos(p_mu x_mu) + sin(p_mu x_mu)] /
-    sqrt(L_mu): the map of FourierScale from independent modes, HMC in which is Fourier-accelerated. A product of one
-    matrix along each axis, it costs half of a transform there and back.
+    r"""Independent Fourier modes as the variables of a field, scaled by a learned isotropic spectrum.
 
-    Field     z, sites, [batch, components, *lattice], a mode in the place of each momentum p_mu = 2 pi k_mu / L_mu
-    Raises    as FourierScale
-    See       Batrouni et al., Phys. Rev. D 32 (1985) 2736
+    .. math::
+
+        y = \sum_p g(\hat p^2)\, z_p\, e_p, \qquad
+        e_p(x) = \prod_\mu \frac{\cos(p_\mu x_\mu) + \sin(p_\mu x_\mu)}{\sqrt{L_\mu}}
+
+    The modes :math:`e_p` are real and orthonormal (a Hartley transform); g is that of `FourierScale`. HMC in the
+    variables z is Fourier-accelerated HMC. The map is a product with one matrix along each axis, which costs half of a
+    Fourier transform and its inverse.
+
+    Parameters
+    ----------
+    space : Space
+        Sites. The variables z are fields ``[batch, components, *lattice]`` that hold the mode of momentum
+        :math:`p_\mu = 2 \pi k_\mu / L_\mu` in the place k.
+    m2, order
+        As in `FourierScale`.
+
+    Raises
+    ------
+    ValueError
+        As `FourierScale`.
+
+    References
+    ----------
+    G. G. Batrouni et al., Phys. Rev. D 32 (1985) 2736.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Phi4(fk.sites((8, 8)), m2=-0.5, lam=0.5)
+    >>> modes = fk.transforms.FourierModes(action.space, m2=0.5)
+    >>> accelerated = fk.HMC(action.pullback(modes))      # chains in z, fields of the theory are stored
     """
 
     def _modes(self, x: Tensor) -> Tensor:
@@ -118,17 +187,43 @@ class FourierModes(FourierScale):
 
 
 class LowModes(Transform):
-    """y = x + sum_k (g_k - 1) e_k <e_k, x>: of each component the modes with |k_mu| <= most alone are scaled. e_k are
-    those of FourierModes, g_k = g(|k_1|, |k_2|, ...), logdet = sum_k log g_k. HMC in x moves them g_k times as fast,
-    for two sums over the lattice a mode and a force; most = 0 is the magnetisation alone.
+    r"""Scales the modes of longest wavelength of a field and leaves the others as they are.
 
-    Field     sites, [batch, components, *lattice], sides > 2 most
-    parity    None for all sites, or 0 or 1 for the sites of this parity alone, sides even and the last one > 4 most;
-              the i-th of them in a row is in the i-th place. In front of SiteConditional(moves=1) it is 0, for moves=0
-              it is 1: the sites that remain are scaled, the normal numbers of the others are not
-    gain      g > 0 of all of them at the start
-    Raises    ValueError for links, sides that do not fit, an unknown parity or a gain <= 0
-    See       Batrouni et al., Phys. Rev. D 32 (1985) 2736, for all modes
+    .. math:: y = x + \sum_k (g_k - 1)\, e_k \langle e_k, x \rangle, \qquad |k_\mu| \le \text{most}
+
+    with the modes of `FourierModes` and gains :math:`g_k = g(|k_1|, |k_2|, \ldots)`. HMC in x moves these modes
+    :math:`g_k` times as fast, for two sums over the lattice a mode and a force. ``most=0`` is the magnetisation alone.
+
+    Parameters
+    ----------
+    space : Space
+        Sites, fields ``[batch, components, *lattice]``, every side above ``2 * most``.
+    most : int
+        Largest wave number that is scaled.
+    parity : {None, 0, 1}
+        None for all sites, or the sites of this parity alone; the sides are then even and the last one is above
+        ``4 * most``. The i-th site of that parity in a row takes the i-th place of the mode. In front of
+        ``SiteConditional(moves=1)`` take 0, for ``moves=0`` take 1: the sites that remain in the theory are scaled, the
+        normal variables of the others are not.
+    gain : float
+        Gain of all these modes at the start, positive.
+
+    Raises
+    ------
+    ValueError
+        For links, sides that do not fit, an unknown parity, or a gain that is not positive.
+
+    References
+    ----------
+    G. G. Batrouni et al., Phys. Rev. D 32 (1985) 2736, who scale all modes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> low = fk.transforms.LowModes(fk.sites((4, 4)), most=0, gain=2.0)
+    >>> low(torch.ones(1, 1, 4, 4))[0].mean().item()      # the magnetisation is doubled
+    2.0
     """
 
     def __init__(self, space: Space, most: int = 0, parity: int | None = None, gain: float = 1.0):
@@ -156,13 +251,29 @@ class LowModes(Transform):
 
     @torch.no_grad()
     def fit(self, x: Tensor, frequency: float = 0.5) -> Self:
-        """Set g_k = max(1, frequency sqrt(G_k)), G_k the mean square of mode k, and of all signs of k, in the fields x:
-        as slow a normal mode, dressed by all others, has this frequency in HMC. The others dress it only while they are
-        faster: the nearer the frequency comes to theirs, the more it feels the bare force.
+        r"""Set the gains from fields in equilibrium, so that the slowest modes of HMC get one frequency.
 
-        x         [n, *space.shape], in equilibrium
-        Raises    ValueError for a frequency <= 0, for a single field or fields that are all equal; TypeError or
-                  ValueError, as `Space.require`
+        :math:`g_k = \max(1, \omega \sqrt{G_k})` with the mean square :math:`G_k` of mode k over the fields x and over
+        the signs of k. A harmonic mode of variance :math:`G_k` then has the frequency :math:`\omega` in HMC. Faster
+        modes renormalise the force on slower ones only while their frequencies are well above :math:`\omega`.
+
+        Parameters
+        ----------
+        x : Tensor
+            Fields in equilibrium, ``[n, *space.shape]``, n >= 2.
+        frequency : float
+            The frequency, positive, in units of the inverse simulation time.
+
+        Returns
+        -------
+        LowModes
+            This transform.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a frequency that is not positive, fields of another space, a single field, fields that are all equal,
+            or NaN and infinity.
         """
         if not isinstance(frequency, (int, float)) or not 0 < frequency < math.inf:
             raise ValueError(f"LowModes needs a frequency > 0; got {frequency!r}.")

@@ -18,26 +18,56 @@ FARTHEST = 9.0
 
 
 class SiteConditional(Transform):
-    """y_active = X(z; J) with F(X | J) = Phi(z); y_frozen = z_frozen. F is the distribution function of a site given
-    its neighbours, p(x | J) = exp(-a x^2 - g x^4 + J x) / Z(J), J = h sum of the neighbours' fields, and Phi that of a
-    standard normal number. No coupling of a checkerboard can do better; pulled back through it the action is
+    r"""Draws the sites of one parity from their exact conditional distribution given their neighbours.
 
-        S'(z) = sum_frozen [ a z^2 + g z^4 ] - sum_active log Z(J) + sum_active [ z^2 + log 2 pi ] / 2 + c volume,
+    .. math::
 
-    the active sites are integrated out, and HMC moves the theory of the others alone, which has fewer short modes for
-    the long ones to drag along. `action.pullback` returns it in this form.
+        y_\text{active} = F^{-1}(\Phi(z) \,|\, J), \qquad
+        p(x | J) = e^{-a x^2 - g x^4 + J x} / Z(J), \qquad J = h \sum_\text{neighbours} \phi
 
-    Tables end at |J| = site.most, which fields of the theory pass with a probability of e^-40 a site. Behind it the map
-    takes the nearest J of the table: with its inverse and log-Jacobian it stays exact as a map, but it is no longer the
-    conditional, and the closed form of S', which goes on with its fit of Z, no longer the pullback.
+    F is the distribution function of p and :math:`\Phi` that of a standard normal variable; frozen sites stay. No
+    checkerboard coupling can do better, and nothing is trained. Pulled back through this map the action is
 
-    Field     sites, [batch, components, *lattice], even sides
-    action    of scalar fields, S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 + c ]
-    moves     parity of the active sites, 0 or 1
-    Raises    TypeError for another action; ValueError for odd sides, an unknown parity, or a site whose distribution
-              cannot be normalised or tabled: a barrier a^2 / 4 g of more than about 1.5, very large fields;
-              `inverse` ValueError for a field that a site has with |z| > 9 only, once in 10^18 draws
-    See       Luescher, 0907.5491, for trivializing maps; Albandea et al., 2302.08408, for couplings of checkerboards
+    .. math::
+
+        S'(z) = \sum_\text{frozen} (a z^2 + g z^4) - \sum_\text{active} \log Z(J)
+                + \sum_\text{active} (z^2 + \log 2\pi)/2 + c\,V.
+
+    The active sites are integrated out: HMC moves the other parity alone, whose theory has fewer modes of short
+    wavelength. ``action.pullback(transform)`` returns this closed form.
+
+    Parameters
+    ----------
+    action : ScalarAction
+        :math:`S = \sum_x [ -h \sum_\mu \phi_{x+\mu} \phi_x + a \phi^2 + g \phi^4 + c ]` on even sides, such as `Phi4`.
+    moves : {0, 1}
+        Parity of the active sites.
+
+    Raises
+    ------
+    TypeError
+        For another action.
+    ValueError
+        For odd sides, an unknown parity, or a site distribution that cannot be normalised or tabulated: a barrier
+        :math:`a^2 / 4g` above about 1.5, or very large fields. `inverse` raises it for a field that has
+        :math:`|z| > 9` at a site, which happens once in :math:`10^{18}` draws.
+
+    Notes
+    -----
+    The tables end at a largest \|J\|, which fields of the theory pass with a probability of :math:`e^{-40}` a site.
+    Beyond it the map takes the nearest J of the table. It stays exactly invertible with its own log-Jacobian, but is no
+    longer the conditional distribution, and the closed form of S' is no longer its pullback.
+
+    References
+    ----------
+    M. Luescher, arXiv:0907.5491 (trivializing maps); D. Albandea et al., arXiv:2302.08408 (checkerboard couplings).
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Phi4(fk.sites((8, 8)), m2=-0.5, lam=0.5)
+    >>> transform = fk.transforms.SiteConditional(action)
+    >>> hmc = fk.HMC(action.pullback(transform))          # HMC of one parity
     """
 
     def __init__(self, action: ScalarAction, moves: int = 1):
@@ -98,8 +128,25 @@ class SiteConditional(Transform):
 
 
 class SitesIntegrated(Pullback):
-    """S'(z) of `SiteConditional`: the sites of one parity are integrated out and independent normal numbers stand in
-    their places. A trajectory of HMC is one call of a C kernel on a CPU.
+    r"""The action that remains when the sites of one parity are integrated out: the pullback of `SiteConditional`.
+
+    Independent normal variables stand in the places of the integrated sites. On a CPU a C kernel computes a whole
+    trajectory of HMC.
+
+    Parameters
+    ----------
+    action : ScalarAction
+        The action of all sites.
+    transform : SiteConditional
+        The map that draws one parity of them.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Phi4(fk.sites((4, 4)), m2=0.5, lam=0.5)
+    >>> transform = fk.transforms.SiteConditional(action)
+    >>> type(action.pullback(transform)).__name__
+    'SitesIntegrated'
     """
 
     action: ScalarAction
