@@ -1,8 +1,6 @@
 """Every concrete class of a kind that has a contract keeps it, on the example that the class gives."""
 
-import importlib
 import inspect
-import pkgutil
 
 import pytest
 
@@ -126,33 +124,13 @@ EXAMPLES = {
 }
 
 
-def import_all() -> None:
-    for module in pkgutil.walk_packages(flowkit.__path__, "flowkit."):
-        if "_notebooks" not in module.name and not module.name.startswith("flowkit.panels.frontend"):
-            importlib.import_module(module.name)
-
-
-def concrete(base: type) -> list[type]:
-    """The library's classes of a kind; the programs of `production` may hold others for their own use."""
-    found, waiting = [], [base]
-    while waiting:
-        for kind in waiting.pop().__subclasses__():
-            waiting.append(kind)
-            room = kind.__module__.split(".")[:2]
-            ours = room[0] == "flowkit" and room[1] not in ("production", "studies")
-            if ours and not inspect.isabstract(kind) and kind not in found:
-                found.append(kind)
-    return sorted(found, key=lambda kind: kind.__name__)
-
-
 def example_of(kind: type):
     if kind in EXAMPLES:
         return EXAMPLES[kind]()
     return example(kind)  # a class that gives none raises TypeError with its name
 
 
-import_all()
-CLASSES = [(base, kind) for base in CHECKS for kind in concrete(base)]
+CLASSES = [(base, kind) for base in CHECKS for kind in testing.concrete(base)]
 
 
 @pytest.mark.parametrize(("base", "kind"), CLASSES, ids=[f"{b.__name__}-{k.__name__}" for b, k in CLASSES])
@@ -165,7 +143,7 @@ def test_contract(base, kind):
 @pytest.mark.parametrize("base", CHECKS, ids=lambda base: base.__name__)
 def test_every_base_class_is_abstract_and_has_subclasses(base):
     assert inspect.isabstract(base)
-    assert concrete(base)
+    assert testing.concrete(base)
 
 
 def test_unequal_sides():

@@ -7,6 +7,7 @@ import torch
 
 import flowkit as fk
 from flowkit import testing
+from flowkit.geometry.loops import rectangle
 from flowkit.testing import example
 from flowkit.train.natural_gradient import NaturalGradientStep
 from flowkit.transforms.links.loop_potential import loop_potential
@@ -90,7 +91,7 @@ def test_loops_are_those_of_the_library():
     _, loops = potential.flow(x, torch.zeros(len(potential.names)).unbind())
     values = dict(zip(potential.names, loops, strict=False))
     for name, sides in (("t", [(1, 1)]), ("straight A", [(1, 2), (2, 1)]), ("1x3", [(1, 3), (3, 1)])):
-        trace = sum(space.group.trace(fk.loops.rectangle(space, x, 0, 1, *s)).flatten(1).sum(1) for s in sides)
+        trace = sum(space.group.trace(rectangle(space, x, 0, 1, *s)).flatten(1).sum(1) for s in sides)
         testing.require_close(values[name], 3 * trace, name, 1e-12)
 
 

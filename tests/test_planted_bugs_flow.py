@@ -35,7 +35,7 @@ from torch import nn
 
 import flowkit as fk
 from flowkit import nets, testing
-from flowkit.bijections import updates
+from flowkit.bijections import alcove, updates
 from flowkit.bijections.pointwise import CircleSpline
 from flowkit.geometry import loops, patterns
 from flowkit.groups import SUN, U1
@@ -54,7 +54,7 @@ from flowkit.transforms import (
     Spectral,
     Transform,
 )
-from flowkit.transforms.links import gauge as gauges, matrix_coupling, spectral
+from flowkit.transforms.links import gauge as gauges, matrix_coupling
 from flowkit.transforms.sites import coupling
 
 # ---------------------------------------------------------------- checks, each with all that it needs
@@ -368,7 +368,7 @@ BUGS = {
     "a fixed point without gradients": (check_residual_inverse_gradients, Residual, "inverse", solution_alone),
     "V' = W' F in the place of W' F^dagger": (matrices, updates, "multiply", no_adjoint),
     "V' = W' F, by the Jacobian": (learned, updates, "multiply", no_adjoint),
-    "the Haar measure of eigenvalues forgotten": (learned, spectral, "_sines", torch.ones_like),
+    "the Haar measure of eigenvalues forgotten": (learned, alcove, "_sines", torch.ones_like),
     "a projection that keeps the determinant": (learned, updates, "project", polar_factor),
     "a learned loop of one staple": (check_learned_loop_of_su2, updates, "_weighted", first_of_the_loops),
     "traces of open paths": (matrices, MatrixCoupling, "_features", open_paths),

@@ -25,7 +25,7 @@ COMMANDS = {"furo", "mypy", "myst-nb", "nbval", "ruff", "sphinx", "voila"}
 
 
 def files() -> list[Path]:
-    top = [p for p in ROOT.iterdir() if p.is_file()]
+    top = [p for p in ROOT.iterdir() if p.is_file() and p.name != ".git"]  # a linked work tree has a file there
     skip = {"__pycache__", "node_modules", "static", "_build", ".ipynb_checkpoints"}
     below = [p for room in CODE for p in (ROOT / room).rglob("*") if p.is_file() and not skip & set(p.parts)]
     return [

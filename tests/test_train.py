@@ -324,8 +324,12 @@ def test_an_interrupt_in_this_process():
         until(lambda: trainer.step > 2)
         signal.raise_signal(signal.SIGINT)
 
-    threading.Thread(target=press, daemon=True).start()
-    fit(trainer, 10_000_000)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job of a shell
+    try:
+        threading.Thread(target=press, daemon=True).start()
+        fit(trainer, 10_000_000)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert trainer.status == "stopped"
     assert trainer.step == len(trainer.history) > 2
 

@@ -18,7 +18,8 @@ from flowkit.testing.common import (
     seeded,
 )
 from flowkit.testing.conditionals import check_conditional
-from flowkit.testing.examples import example, gives
+from flowkit.testing.counts import Launches, launches
+from flowkit.testing.examples import concrete, example, gives
 from flowkit.testing.groups import check_group
 from flowkit.testing.panels import check_panel
 from flowkit.testing.priors import check_normalised, check_prior
@@ -28,6 +29,7 @@ from flowkit.testing.symmetries import Symmetry, symmetry, tile, translate
 from flowkit.testing.transforms import check_equivariance, check_transform, jacobian
 
 __all__ = [
+    "Launches",
     "Symmetry",
     "check_action",
     "check_conditional",
@@ -40,11 +42,13 @@ __all__ = [
     "check_sampler",
     "check_schedule",
     "check_transform",
+    "concrete",
     "difference",
     "example",
     "fields",
     "gives",
     "jacobian",
+    "launches",
     "randomised",
     "require",
     "require_close",

@@ -3,12 +3,16 @@
 One file, longer than most, because it is a table: a few lines a class, and nothing that one class shares with another.
 """
 
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+import flowkit
 from flowkit.actions.base import Multiple, Pullback, Sum
 from flowkit.actions.matrix import MatrixModel
 from flowkit.actions.phi4 import Phi4, Phi4Hopping, ScalarAction
@@ -77,6 +81,25 @@ def example(kind: type[T]) -> T:
             made: T = _MAKERS[base](kind)
             return made
     raise TypeError(f"{kind.__name__} has no example for the contract checks; register one with testing.gives.")
+
+
+def concrete(base: type[T]) -> list[type[T]]:
+    """The classes of the library that derive from `base` and can be made, by name; every module is imported first.
+
+    The programs of `production` and `studies` may have others for their own use.
+    """
+    for module in pkgutil.walk_packages(flowkit.__path__, "flowkit."):
+        if not {"_notebooks", "frontend", "studies", "production"} & set(module.name.split(".")):
+            importlib.import_module(module.name)
+    found: dict[str, type[T]] = {}
+    waiting = [base]
+    while waiting:
+        for kind in waiting.pop().__subclasses__():
+            waiting.append(kind)
+            room = kind.__module__.split(".")[:2]
+            if room[0] == "flowkit" and room[1] not in ("production", "studies") and not inspect.isabstract(kind):
+                found[kind.__name__] = kind
+    return [found[name] for name in sorted(found)]
 
 
 @gives(Sum)

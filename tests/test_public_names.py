@@ -1,0 +1,77 @@
+"""Every public name explains itself: what it is, a formula where there is one, and lines that run."""
+
+import importlib
+import inspect
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+from test_imports import modules
+
+import flowkit
+
+ROOT = Path(__file__).parents[1]
+MEDIAN_WORDS = 34
+"""Words of the docstring in the middle of all; 40 is the aim."""
+WITHOUT_EXAMPLE = 247
+"""Public names whose docstring has no Examples section; 0 is the aim."""
+UNUSED = 43
+"""Names of the table of contents that no notebook, page or example shows; 0 is the aim."""
+
+
+def public() -> dict[str, object]:
+    """Each public class and function once, by the name of the room that publishes it."""
+    found: dict[int, tuple[str, object]] = {}
+    for room in ["flowkit", *(name for name in modules() if name.count(".") == 1)]:
+        module = importlib.import_module(room)
+        for name in getattr(module, "__all__", []):
+            value = getattr(module, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                found.setdefault(id(value), (f"{room}.{name}".removeprefix("flowkit."), value))
+    return dict(found.values())
+
+
+PUBLIC = public()
+
+
+def document(value: object) -> str:
+    """The docstring of its own, not one that it inherits."""
+    return inspect.cleandoc(value.__doc__ or "")
+
+
+def words(text: str) -> int:
+    """Words of a docstring without its examples."""
+    return len(re.findall(r"\w+", re.split(r"\nExamples\n-{3,}", text)[0]))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_has_a_docstring(name):
+    assert words(document(PUBLIC[name])) >= 3, f"{name} has no docstring of its own."
+
+
+def test_docstrings_have_examples():
+    lacking = [name for name, value in PUBLIC.items() if ">>> " not in document(value)]
+    assert len(lacking) <= WITHOUT_EXAMPLE, f"{len(lacking)} names have no example: {', '.join(lacking)}"
+
+
+def test_docstrings_say_enough():
+    counts = {name: words(document(value)) for name, value in PUBLIC.items()}
+    median = statistics.median(counts.values())
+    shortest = sorted(counts, key=counts.__getitem__)[:40]
+    assert median >= MEDIAN_WORDS, f"The median docstring has {median} words; the shortest: {', '.join(shortest)}"
+
+
+def shown() -> str:
+    """All text in which a reader may meet a name: notebooks, pages, and the examples of docstrings."""
+    pages = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("notebooks/**/*.ipynb"), *ROOT.glob("docs/**/*.ipynb")]
+    texts = [page.read_text(encoding="utf-8") for page in [*pages, ROOT / "README.md"] if "_build" not in page.parts]
+    lines = (line for source in modules().values() for line in source.splitlines())
+    return "\n".join([*texts, *(line for line in lines if line.lstrip().startswith((">>> ", "... ")))])
+
+
+def test_every_name_of_the_contents_is_shown():
+    text = shown()
+    names = [name for name in flowkit.__all__ if name != "__version__"]
+    lacking = [name for name in names if not re.search(rf"\b(?:fk|flowkit)(?:\.\w+)*\.{name}\b", text)]
+    assert len(lacking) <= UNUSED, f"{len(lacking)} names are shown nowhere: {', '.join(lacking)}"
