@@ -11,6 +11,7 @@ import flowkit as fk
 from flowkit import exact, testing
 from flowkit.groups.characters import Characters
 from flowkit.samplers.heatbath import one_plaquette
+from flowkit.train.level_methods import LevelGradient
 from flowkit.train.levels import LevelStep
 
 U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
@@ -48,8 +49,8 @@ def test_one_plaquette(group, expected):
 
 def run(steps, beta=1.0, seed=1, plan=100, **options):
     space = fk.links((4, 4), U1)
-    step = LevelStep(plan, lr=0.05, pool=1024, **options)
-    trainer = fk.Trainer(fk.multiscale_flow(space, 6), fk.Wilson(space, beta), batch=256, step=step, seed=seed)
+    method = LevelStep(plan, LevelGradient(lr=0.05), pool=1024, **options)
+    trainer = fk.Trainer(fk.multiscale_flow(space, 6), fk.Wilson(space, beta), batch=256, method=method, seed=seed)
     return trainer if not steps else trainer.fit(steps, progress=False)
 
 
@@ -60,7 +61,7 @@ def test_the_learned_effective_action_is_exact():
     n = np.arange(1, 30)
     u = torch.from_numpy((ive(n, 1.0) / ive(0, 1.0)) ** 2)
     truth = (1 + 2 * (u * torch.cos(theta[:, None] * torch.from_numpy(n))).sum(1)).log()
-    gap = trainer.training_step.effective(1, theta) - truth
+    gap = trainer.method.effective(1, theta) - truth
     assert float(gap.std()) < 0.02 < float(truth.std())
     level, ess = trainer.history["level"], trainer.history["ess"]
     assert sorted(set(level)) == [0, 1, 2, 3]
@@ -74,14 +75,16 @@ def test_a_resumed_run_equals_the_unbroken_one(tmp_path):
     resumed = run(0, seed=5).load(tmp_path / "run").fit(19, progress=False)
     for ours, theirs in zip(whole.flow.parameters(), resumed.flow.parameters(), strict=True):
         assert torch.equal(ours, theirs)
-    assert torch.equal(whole.training_step.coefficients, resumed.training_step.coefficients)
+    assert torch.equal(whole.method.coefficients, resumed.method.coefficients)
 
 
 def test_what_does_not_fit():
-    with pytest.raises(ValueError, match=r"LevelStep needs steps >= 1, kl in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"LevelStep needs steps >= 1, draws >= 2"):
         LevelStep(0)
+    with pytest.raises(ValueError, match=r"LevelGradient needs kl_fraction in \[0, 1\]; got 1.5"):
+        LevelGradient(kl_fraction=1.5)
     space = fk.links((4, 4), U1)
     with pytest.raises(ValueError, match=r"LevelStep trains a Multiscale in two dimensions; got Flow\."):
-        fk.Trainer(fk.gauge_flow(space), fk.Wilson(space, 1.0), step=LevelStep(10))
+        fk.Trainer(fk.gauge_flow(space), fk.Wilson(space, 1.0), method=LevelStep(10))
     with pytest.raises(ValueError, match="Characters needs U1 or SUN and a whole order >= 1"):
         Characters(U1, 0)

@@ -129,3 +129,18 @@ class Background:
         if self._failure is not None:
             raise self.failure(self.error or f"The {self.what} failed.") from self._failure
         return self
+
+    def _wait_with_bar(self: Self, steps: int, done: Callable[[], int], numbers: Callable[[], dict[str, str]]) -> Self:
+        """`wait` behind a progress bar of so many steps, with numbers beside it."""
+        from tqdm.auto import tqdm
+
+        with tqdm(total=steps, unit="step") as bar:
+            try:
+                while not self._ended.wait(0.2):
+                    bar.set_postfix(numbers(), refresh=False)
+                    bar.update(done() - bar.n)
+            except KeyboardInterrupt:
+                self.stop()
+                self._ended.wait()
+            bar.update(done() - bar.n)
+        return self.wait()

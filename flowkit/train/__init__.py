@@ -1,5 +1,10 @@
 """Training: trainer, training steps, losses, schedules."""
 
+from flowkit.train.level_methods import (
+    LevelFit,
+    LevelGradient,
+    LevelMethod,
+)
 from flowkit.train.levels import (
     LevelStep,
 )
@@ -15,7 +20,10 @@ from flowkit.train.natural_gradient import (
     Scored,
 )
 from flowkit.train.natural_levels import (
-    NaturalLevelStep,
+    LevelNaturalGradient,
+)
+from flowkit.train.record import (
+    TrainingError,
 )
 from flowkit.train.schedules import (
     Anneal,
@@ -25,12 +33,13 @@ from flowkit.train.schedules import (
     Schedule,
     Steps,
 )
-from flowkit.train.trainer import (
+from flowkit.train.step import (
     GradientStep,
     Report,
-    Trainer,
-    TrainingError,
     TrainingStep,
+)
+from flowkit.train.trainer import (
+    Trainer,
 )
 
 __all__ = [
@@ -38,11 +47,14 @@ __all__ = [
     "Constant",
     "Cosine",
     "GradientStep",
+    "LevelFit",
+    "LevelGradient",
+    "LevelMethod",
+    "LevelNaturalGradient",
     "LevelStep",
     "Loss",
     "LossFunction",
     "NaturalGradientStep",
-    "NaturalLevelStep",
     "Plateau",
     "Report",
     "Schedule",
