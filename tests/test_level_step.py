@@ -11,8 +11,10 @@ import flowkit as fk
 from flowkit import exact, testing
 from flowkit.groups.characters import Characters
 from flowkit.samplers.heatbath import one_plaquette
+from flowkit.storage import CheckpointError
 from flowkit.train.level_methods import LevelGradient
 from flowkit.train.levels import LevelStep
+from flowkit.train.natural_levels import LevelNaturalGradient
 
 U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
 
@@ -76,6 +78,18 @@ def test_a_resumed_run_equals_the_unbroken_one(tmp_path):
     for ours, theirs in zip(whole.flow.parameters(), resumed.flow.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     assert torch.equal(whole.method.coefficients, resumed.method.coefficients)
+
+
+def test_a_checkpoint_of_another_method_or_plan_is_refused(tmp_path):
+    run(41, plan=60).save(tmp_path / "run")
+    space = fk.links((4, 4), U1)
+    for steps, improver in ((60, LevelNaturalGradient()), (61, LevelGradient(lr=0.05))):
+        method = LevelStep(steps, improver, pool=1024)
+        trainer = fk.Trainer(fk.multiscale_flow(space, 6), fk.Wilson(space, 1.0), batch=256, method=method)
+        before = [p.clone() for p in trainer.flow.parameters()]
+        with pytest.raises(CheckpointError, match=r"LevelStep of \{'steps': 6., .*got the state of one of"):
+            trainer.load(tmp_path / "run")
+        assert all(torch.equal(a, b) for a, b in zip(before, trainer.flow.parameters(), strict=True))
 
 
 def test_what_does_not_fit():

@@ -16,8 +16,9 @@ from torch import nn
 
 import flowkit as fk
 from flowkit import stats, testing
-from flowkit.storage import store
 from flowkit.storage.checkpoint import CheckpointError
+from flowkit.storage.disk import Disk
+from flowkit.storage.store import Store
 from flowkit.train import GradientStep, Report, TrainingError, TrainingStep, losses, schedules
 from flowkit.train.losses import Loss
 from flowkit.train.weights import acceptance, log_ess
@@ -424,7 +425,7 @@ def test_a_folder_of_another_kind_is_refused_before_anything_is_trained(tmp_path
 def test_checkpoints_while_it_runs(tmp_path):
     trainer = small_trainer().start(7, checkpoint=tmp_path / "run", every=3)
     trainer.wait()
-    assert store.Store(tmp_path / "run").names() == ("commit-000003", "commit-000002")
+    assert Store(tmp_path / "run").names() == ("commit-000003", "commit-000002")
     assert small_trainer().load(tmp_path / "run").step == 7
 
 
@@ -509,7 +510,7 @@ def test_weights_alone_are_loaded_bit_for_bit(tmp_path):
     for _ in range(2):
         fit(trainer, 2).save(tmp_path)
         states.append(copy.deepcopy(trainer.flow.state_dict()))
-    last, before = store.Store(tmp_path).names()
+    last, before = Store(tmp_path).names()
     for flow, name, state in (
         (small_flow(2), None, states[1]),
         (small_flow(2), last, states[1]),
@@ -548,14 +549,14 @@ def test_a_folder_without_checkpoint(tmp_path):
 
 def test_a_full_disk_keeps_the_last_commit_and_names_it(tmp_path, monkeypatch):
     trainer = fit(small_trainer(), 3, checkpoint=tmp_path / "run")
-    write = store.Disk.write
+    write = Disk.write
 
     def full(self, path, data):
         if path.name.endswith("safetensors"):
             raise OSError(28, "No space left on device", str(path))
         write(self, path, data)
 
-    monkeypatch.setattr(store.Disk, "write", full)
+    monkeypatch.setattr(Disk, "write", full)
     with pytest.raises(TrainingError, match=r"No space left on device.*commit-000001 is its last commit"):
         fit(trainer, 4, checkpoint=tmp_path / "run", every=2)
     assert trainer.status == "failed"

@@ -1,9 +1,6 @@
 """Exact results to compare a simulation with."""
 
-from flowkit.exact.expansion import (
-    sun_one_plaquette,
-    sun_one_plaquette_log_z,
-)
+from flowkit.exact.expansion import sun_one_plaquette, sun_one_plaquette_log_z
 from flowkit.exact.scalars import (
     OneSiteMoments,
     free_log_z,
@@ -12,30 +9,11 @@ from flowkit.exact.scalars import (
     free_susceptibility,
     one_site_moments,
 )
-from flowkit.exact.strong_coupling import (
-    plaquette_strong_coupling,
-)
-from flowkit.exact.sun import (
-    sun_decimated,
-    sun_log_z,
-    sun_plaquette,
-    sun_wilson_loop,
-)
-from flowkit.exact.transfer_matrix import (
-    Phi4Exact,
-    phi4_transfer_matrix,
-)
-from flowkit.exact.u1 import (
-    u1_decimated,
-    u1_log_z,
-    u1_plaquette,
-    u1_wilson_loop,
-)
-from flowkit.exact.u1_topology import (
-    u1_charge_distribution,
-    u1_charge_squared,
-    u1_plaquette_in_sector,
-)
+from flowkit.exact.strong_coupling import plaquette_strong_coupling
+from flowkit.exact.sun import sun_decimated, sun_log_z, sun_plaquette, sun_wilson_loop
+from flowkit.exact.transfer_matrix import Phi4Exact, phi4_transfer_matrix
+from flowkit.exact.u1 import u1_decimated, u1_log_z, u1_plaquette, u1_wilson_loop
+from flowkit.exact.u1_topology import u1_charge_distribution, u1_charge_squared, u1_plaquette_in_sector
 
 __all__ = [
     "OneSiteMoments",

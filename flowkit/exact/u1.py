@@ -188,8 +188,8 @@ def u1_decimated(beta: float, area: int) -> Array:
     Examples
     --------
     >>> import flowkit as fk
-    >>> print(fk.exact.u1_decimated(1.0, 4)[:3].round(6))
-    [1.00000e+00 3.97060e-02 1.32000e-04]
+    >>> print(fk.exact.u1_decimated(1.0, 4)[:3].round(4))
+    [1.00e+00 3.97e-02 1.00e-04]
     """
     check_beta("u1_decimated", beta)
     area = whole("u1_decimated", "area", area, 1)

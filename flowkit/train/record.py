@@ -27,7 +27,7 @@ class TrainingError(RuntimeError):
     ...     trainer.fit(5, progress=False)
     ... except TrainingError as error:
     ...     print(str(error)[:44])
-    Training stopped at step 0: the loss is inf,
+    Training stopped at step 0: the loss is nan,
     """
 
 

@@ -189,18 +189,12 @@ class GradientStep(TrainingStep):
                 f"GradientStep needs lr > 0, clip > 0 and weight_decay >= 0; got {lr}, {clip} and {weight_decay}."
             )
         self.loss = named(loss) if isinstance(loss, str) else loss
-        self.lr, self.betas, self.clip, self.amsgrad, self.weight_decay = lr, betas, clip, amsgrad, weight_decay
+        self.lr, self.clip = lr, clip
+        self.adam: dict[str, Any] = {"betas": betas, "amsgrad": amsgrad, "weight_decay": weight_decay}
 
     def prepare(self, flow: Prior) -> None:
         self._take_parameters(flow)
-        self.optimizer = torch.optim.Adam(
-            self.parameters,
-            lr=self.lr,
-            betas=self.betas,
-            amsgrad=self.amsgrad,
-            weight_decay=self.weight_decay,
-            fused=True,
-        )
+        self.optimizer = torch.optim.Adam(self.parameters, lr=self.lr, fused=True, **self.adam)
 
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
         return self.descend(self.loss(flow, action, batch, rng), lr_factor)
@@ -234,7 +228,7 @@ class GradientStep(TrainingStep):
         return tensors, {}
 
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        wanted = {"step", "exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if self.amsgrad else [])}
+        wanted = {"step", "exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if self.adam["amsgrad"] else [])}
         for name, parameter in zip(self.names, self.parameters, strict=True):
             # Of the parameter's own dtype and device, as Adam makes them; its step counter stays float32.
             mine = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}

@@ -3,7 +3,6 @@
 import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 
@@ -50,15 +49,11 @@ class Trainer(Background):
         with the name of the annealed coupling (or "beta" where the action has a coupling of that name), level.
     step, total : int
         Steps that were made, and where the run ends.
-    status : str
-        idle, running, paused, stopping; stopped, finished or failed at the end.
 
     Raises
     ------
-    TypeError
-        If `flow` is no Prior or `action` no Action.
-    ValueError
-        Where flow and action live on different spaces, or an option does not fit.
+    TypeError, ValueError
+        For other kinds of arguments, different spaces of flow and action, or an option that does not fit.
 
     Notes
     -----
@@ -71,11 +66,11 @@ class Trainer(Background):
     --------
     >>> import flowkit as fk
     >>> space = fk.sites((4, 4))
-    >>> flow = fk.Flow(fk.FreeField(space, m2=1.0, learned=True), fk.Affine(space))
+    >>> flow = fk.Flow(fk.FreeField(space, m2=3.0, learned=True), fk.Affine(space))
     >>> trainer = fk.Trainer(flow, fk.Phi4(space, m2=0.5, lam=0.0), lr=3e-2)
     >>> kl = trainer.fit(60, progress=False).history["kl"]
     >>> print(f"{kl[0]:.1f} -> {kl[-1]:.1f} nats")
-    0.9 -> 0.0 nats
+    1.2 -> 0.1 nats
     >>> trainer.status, trainer.step
     ('finished', 60)
     """
@@ -121,6 +116,8 @@ class Trainer(Background):
         self.method.prepare(flow)
         self.schedule, self.anneal = schedule or Constant(), anneal
         self.rng = torch.Generator(flow.device).manual_seed(int(seed))
+        self._parts = resume.Parts(flow, self.method, self.rng, self.schedule)
+        self._facts = {"action": repr(action), "method": type(self.method).__name__, "batch": batch}
         self.step = self.total = 0
         self.saved_step: int | None = None
         self._save_to: PathLike | None = None
@@ -132,8 +129,6 @@ class Trainer(Background):
 
     def __repr__(self) -> str:
         return f"Trainer({type(self.flow).__name__} towards {self.action!r})"
-
-    # -- running ---------------------------------------------------------------------------------------------------
 
     def start(self, steps: int, *, checkpoint: PathLike | None = None, every: int = 100) -> "Trainer":
         """Train `steps` more steps in a thread, also after a stop; return at once.
@@ -157,11 +152,9 @@ class Trainer(Background):
         """`start` and `wait`, with a progress bar. An interrupt stops the run and keeps all that was learnt."""
         first = self.step
         self.start(steps, checkpoint=checkpoint, every=every)
-        return self._wait_with_bar(steps, lambda: self.step - first, self._newest) if progress else self.wait()
-
-    def _newest(self) -> dict[str, str]:
-        """What stands beside the progress bar."""
-        return {"loss": f"{self.history.last('loss'):.4g}", "ess": f"{self.history.last('ess'):.3f}"}
+        if not progress:
+            return self.wait()
+        return self._wait_with_bar(steps, lambda: self.step - first, self.history, ("loss", "ess"))
 
     def _where(self) -> str:
         return f" at step {self.step}"
@@ -192,8 +185,8 @@ class Trainer(Background):
         factor = self.schedule.factor(self.step, self.total, float(last[0]) if len(last) else math.nan)
         report = self.method.step(self.flow, action, self.batch, factor, self.rng)
         value = float(action.parameters.get(self._recorder.coupling or "", math.nan))
-        at_target = self.anneal is None or self.step >= self.anneal.steps
-        self._recorder.add(self.step, self.method.learning_rate(factor), value, at_target, report)
+        moved = self.anneal is None or self.step >= self.anneal.steps
+        self._recorder.add(self.step, self.method.learning_rate(factor), value, moved, report)
         self.step += 1
         if self._recorder.full:
             self._flush()
@@ -208,8 +201,6 @@ class Trainer(Background):
         if moved:
             self._call_back()
 
-    # -- checkpoints -----------------------------------------------------------------------------------------------
-
     def save(self, path: PathLike) -> str:
         """Commit weights, optimiser, generator, schedule and history to the folder `path`; returns the commit's name.
 
@@ -220,7 +211,7 @@ class Trainer(Background):
         with self._whole:  # a pause lets the step under way end
             self._flush()
             place = {"step": self.step, "total": self.total}
-            commit = resume.save(path, self._parts(), self.history, self._facts(), place)
+            commit = resume.save(path, self._parts, self.history, self._facts, place)
             self.saved_step = self.step
             return commit
 
@@ -254,14 +245,8 @@ class Trainer(Background):
         """
         if not self._ended.is_set():
             raise RuntimeError(f"This trainer is {self.status}; stop it before it loads a checkpoint.")
-        self.history, place = resume.load(path, self._parts(), self.history.columns, self._facts())
+        self.history, place = resume.load(path, self._parts, self.history.columns, self._facts)
         self.step, self.total = place["step"], place["total"]
         self._recorder.begin(self.history)
         self.status, self.error = "stopped", None
         return self
-
-    def _parts(self) -> resume.Parts:
-        return resume.Parts(self.flow, self.method, self.rng, self.schedule)
-
-    def _facts(self) -> dict[str, Any]:
-        return {"action": repr(self.action), "method": type(self.method).__name__, "batch": self.batch}
