@@ -110,9 +110,9 @@ if TYPE_CHECKING:
         History as History,
     )
     from flowkit.train import (
+        LevelNaturalGradient as LevelNaturalGradient,
         LevelStep as LevelStep,
         NaturalGradientStep as NaturalGradientStep,
-        NaturalLevelStep as NaturalLevelStep,
         Trainer as Trainer,
         losses as losses,
         schedules as schedules,
@@ -219,7 +219,7 @@ _CONTENTS = {
         "scalar_multiscale_flow",
     ],
     "model": ["Model"],
-    "train": ["LevelStep", "NaturalGradientStep", "NaturalLevelStep", "Trainer"],
+    "train": ["LevelNaturalGradient", "LevelStep", "NaturalGradientStep", "Trainer"],
     "tasks": ["History"],
     "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "MarkovPrior", "Sampler"],
     "ensemble": [

@@ -11,7 +11,8 @@ import torch
 
 from flowkit.storage import checkpoint
 from flowkit.storage.checkpoint import CheckpointError
-from flowkit.storage.store import HEADER_LIMIT, Store
+from flowkit.storage.manifest import HEADER_LIMIT
+from flowkit.storage.store import Store
 
 DTYPES = [
     "float64",

@@ -20,7 +20,8 @@ from flowkit.geometry.space import links, sites
 from flowkit.observables import Observable
 from flowkit.priors import Normal
 from flowkit.samplers import IndependenceMetropolis
-from flowkit.storage.store import Disk, Store
+from flowkit.storage.disk import Disk
+from flowkit.storage.store import Store
 from flowkit.testing import example
 
 SPACE = sites((3, 2))

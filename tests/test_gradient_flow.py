@@ -267,7 +267,7 @@ def test_every_coefficient_learns(loss, name):
 def test_u1_trained_by_natural_gradient():
     action = fk.Wilson(fk.links((8, 8), fk.U1()), 1.0)
     flow = fk.Flow(fk.Haar(action.space), fk.GradientFlow(action.space, steps=4, beta=1.0))
-    trainer = fk.Trainer(flow, action, batch=256, step=NaturalGradientStep(ridge=1e-4), seed=1)
+    trainer = fk.Trainer(flow, action, batch=256, method=NaturalGradientStep(ridge=1e-4), seed=1)
     trainer.fit(6, progress=False)
     ensemble = fk.draw(flow, action, 4096, rng=2, observe=(fk.plaquette,), keep=False)
     assert ensemble.ess().value > 0.94

@@ -84,7 +84,7 @@ def test_two_doublings_as_a_model_of_a_lattice():
     coarse = fk.links((2, 1), SU2)
     model = fk.Multiscale(fk.Haar(coarse), [(Doubling(coarse, 1), HeatbathConditional(SU2))])
     assert model.space == space
-    trainer = fk.Trainer(model, fk.Wilson(space, 1.5), batch=512, step=fk.NaturalGradientStep(), seed=3)
+    trainer = fk.Trainer(model, fk.Wilson(space, 1.5), batch=512, method=fk.NaturalGradientStep(), seed=3)
     trainer.fit(8, progress=False)
     conditional = model.conditionals[0]
     assert trainer.history["ess"][-1] > 0.85 > trainer.history["ess"][0]  # Haar on the coarse lattice is the rest

@@ -11,7 +11,10 @@ import flowkit as fk
 from flowkit import exact, testing
 from flowkit.groups.characters import Characters
 from flowkit.samplers.heatbath import one_plaquette
+from flowkit.storage import CheckpointError
+from flowkit.train.level_methods import LevelGradient
 from flowkit.train.levels import LevelStep
+from flowkit.train.natural_levels import LevelNaturalGradient
 
 U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
 
@@ -48,8 +51,8 @@ def test_one_plaquette(group, expected):
 
 def run(steps, beta=1.0, seed=1, plan=100, **options):
     space = fk.links((4, 4), U1)
-    step = LevelStep(plan, lr=0.05, pool=1024, **options)
-    trainer = fk.Trainer(fk.multiscale_flow(space, 6), fk.Wilson(space, beta), batch=256, step=step, seed=seed)
+    method = LevelStep(plan, LevelGradient(lr=0.05), pool=1024, **options)
+    trainer = fk.Trainer(fk.multiscale_flow(space, 6), fk.Wilson(space, beta), batch=256, method=method, seed=seed)
     return trainer if not steps else trainer.fit(steps, progress=False)
 
 
@@ -60,7 +63,7 @@ def test_the_learned_effective_action_is_exact():
     n = np.arange(1, 30)
     u = torch.from_numpy((ive(n, 1.0) / ive(0, 1.0)) ** 2)
     truth = (1 + 2 * (u * torch.cos(theta[:, None] * torch.from_numpy(n))).sum(1)).log()
-    gap = trainer.training_step.effective(1, theta) - truth
+    gap = trainer.method.effective(1, theta) - truth
     assert float(gap.std()) < 0.02 < float(truth.std())
     level, ess = trainer.history["level"], trainer.history["ess"]
     assert sorted(set(level)) == [0, 1, 2, 3]
@@ -74,14 +77,28 @@ def test_a_resumed_run_equals_the_unbroken_one(tmp_path):
     resumed = run(0, seed=5).load(tmp_path / "run").fit(19, progress=False)
     for ours, theirs in zip(whole.flow.parameters(), resumed.flow.parameters(), strict=True):
         assert torch.equal(ours, theirs)
-    assert torch.equal(whole.training_step.coefficients, resumed.training_step.coefficients)
+    assert torch.equal(whole.method.coefficients, resumed.method.coefficients)
+
+
+def test_a_checkpoint_of_another_method_or_plan_is_refused(tmp_path):
+    run(41, plan=60).save(tmp_path / "run")
+    space = fk.links((4, 4), U1)
+    for steps, improver in ((60, LevelNaturalGradient()), (61, LevelGradient(lr=0.05))):
+        method = LevelStep(steps, improver, pool=1024)
+        trainer = fk.Trainer(fk.multiscale_flow(space, 6), fk.Wilson(space, 1.0), batch=256, method=method)
+        before = [p.clone() for p in trainer.flow.parameters()]
+        with pytest.raises(CheckpointError, match=r"LevelStep of \{'steps': 6., .*got the state of one of"):
+            trainer.load(tmp_path / "run")
+        assert all(torch.equal(a, b) for a, b in zip(before, trainer.flow.parameters(), strict=True))
 
 
 def test_what_does_not_fit():
-    with pytest.raises(ValueError, match=r"LevelStep needs steps >= 1, kl in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"LevelStep needs steps >= 1, draws >= 2"):
         LevelStep(0)
+    with pytest.raises(ValueError, match=r"LevelGradient needs kl_fraction in \[0, 1\]; got 1.5"):
+        LevelGradient(kl_fraction=1.5)
     space = fk.links((4, 4), U1)
     with pytest.raises(ValueError, match=r"LevelStep trains a Multiscale in two dimensions; got Flow\."):
-        fk.Trainer(fk.gauge_flow(space), fk.Wilson(space, 1.0), step=LevelStep(10))
+        fk.Trainer(fk.gauge_flow(space), fk.Wilson(space, 1.0), method=LevelStep(10))
     with pytest.raises(ValueError, match="Characters needs U1 or SUN and a whole order >= 1"):
         Characters(U1, 0)

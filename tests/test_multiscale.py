@@ -14,7 +14,6 @@ from flowkit.storage.checkpoint import CheckpointError
 from flowkit.testing import example
 from flowkit.train import losses
 from flowkit.train.natural_gradient import NaturalGradientStep
-from flowkit.train.trainer import COLUMNS
 
 U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
 GROUPS = [U1, SU2, SU3]
@@ -30,14 +29,14 @@ def rough(model, size=0.3, seed=5):
 
 def trained(space, beta, seed=1, batch=1024, steps=40):
     """Until the predicted step is small."""
-    step = NaturalGradientStep()
+    method = NaturalGradientStep()
 
     def enough(trainer):
-        if step.progress == 1 and step.predicted < 1e-5:
+        if method.progress == 1 and method.predicted < 1e-5:
             trainer.stop()
 
     model = multiscale_flow(space)
-    trainer = fk.Trainer(model, fk.Wilson(space, beta), batch=batch, step=step, seed=seed, callbacks=[enough])
+    trainer = fk.Trainer(model, fk.Wilson(space, beta), batch=batch, method=method, seed=seed, callbacks=[enough])
     trainer.fit(steps, progress=False)
     assert trainer.status == "stopped", "the natural gradient did not converge"
     return trainer
@@ -409,23 +408,23 @@ def test_hmc_in_base_variables(beta_two):
 def test_a_warm_start_goes_straight_to_the_target(beta_two):
     """From the weights of beta 2 towards 2.1 no annealing is needed."""
     model = beta_two.flow.on(beta_two.flow.space)
-    step = NaturalGradientStep()
-    trainer = fk.Trainer(model, fk.Wilson(model.space, 2.1), batch=1024, step=step, seed=2)
+    method = NaturalGradientStep()
+    trainer = fk.Trainer(model, fk.Wilson(model.space, 2.1), batch=1024, method=method, seed=2)
     trainer.fit(1, progress=False)
-    assert float(step.progress) == 1
+    assert float(method.progress) == 1
     trainer.fit(2, progress=False)
     assert trainer.history["ess"][-1] > 0.999
 
 
 def test_the_annealing_keeps_its_limit():
     space = fk.links((4, 4), U1)
-    step = NaturalGradientStep(kl=0.5)
-    trainer = fk.Trainer(multiscale_flow(space, 4), fk.Wilson(space, 6.0), batch=256, step=step)
+    method = NaturalGradientStep(max_kl=0.5)
+    trainer = fk.Trainer(multiscale_flow(space, 4), fk.Wilson(space, 6.0), batch=256, method=method)
     way = []
     for _ in range(6):
         trainer.fit(1, progress=False)
-        way.append(float(step.progress))
-        assert float(step.predicted) == pytest.approx(0.5, rel=1e-6)
+        way.append(float(method.progress))
+        assert float(method.predicted) == pytest.approx(0.5, rel=1e-6)
     assert all(0 < a < b < 1 for a, b in itertools.pairwise(way))
 
 
@@ -435,20 +434,20 @@ def test_a_resumed_run_equals_the_unbroken_one(dtype, tmp_path):
 
     def make(seed=1):
         model = multiscale_flow(space, 4).to(dtype)
-        return fk.Trainer(model, fk.Wilson(space, 4.0), batch=64, step=NaturalGradientStep(kl=0.5), seed=seed)
+        return fk.Trainer(model, fk.Wilson(space, 4.0), batch=64, method=NaturalGradientStep(max_kl=0.5), seed=seed)
 
     whole = make().fit(7, progress=False)
     make().fit(4, progress=False, checkpoint=tmp_path / "run", every=2)
     resumed = make(seed=9).load(tmp_path / "run").fit(3, progress=False)
-    assert 0 < float(whole.training_step.progress) < 1
-    assert torch.equal(whole.training_step.progress, resumed.training_step.progress)
+    assert 0 < float(whole.method.progress) < 1
+    assert torch.equal(whole.method.progress, resumed.method.progress)
     for ours, theirs in zip(whole.flow.parameters(), resumed.flow.parameters(), strict=True):
         assert ours.dtype == dtype
         assert torch.equal(ours, theirs)
-    for column in COLUMNS:
+    for column in whole.history.columns:
         if column != "samples_per_s":
             assert np.array_equal(whole.history[column], resumed.history[column], equal_nan=True), column
-    with pytest.raises(CheckpointError, match="was trained by NaturalGradientStep"):
+    with pytest.raises(CheckpointError, match="was trained with the method NaturalGradientStep"):
         fk.Trainer(multiscale_flow(space, 4).to(dtype), fk.Wilson(space, 4.0), batch=64).load(tmp_path / "run")
 
 
@@ -459,11 +458,11 @@ def test_a_bad_batch_leaves_the_weights_finite():
 
     space = fk.links((2, 2), U1)
     model = multiscale_flow(space, 3)
-    trainer = fk.Trainer(model, Broken(space, 1.0), batch=16, step=NaturalGradientStep())
+    trainer = fk.Trainer(model, Broken(space, 1.0), batch=16, method=NaturalGradientStep())
     with pytest.raises(RuntimeError, match="the loss is nan"):
         trainer.fit(1, progress=False)
     assert all(p.isfinite().all() for p in model.parameters())
-    assert float(trainer.training_step.progress) == 0
+    assert float(trainer.method.progress) == 0
 
 
 @pytest.mark.parametrize("loss", [losses.reverse_kl, losses.path_gradient])
@@ -482,20 +481,20 @@ def test_gradients_through_the_sampler_equal_those_by_the_score(loss):
     assert (difference.mean(0).abs() < 4 * difference.std(0) / math.sqrt(12)).all()
 
 
-@pytest.mark.parametrize("options", [{"kl": 0.0}, {"ridge": 0.0}, {"lr": 1.5}])
+@pytest.mark.parametrize("options", [{"max_kl": 0.0}, {"ridge": 0.0}, {"lr": 1.5}])
 def test_options_of_the_natural_gradient(options):
-    with pytest.raises(ValueError, match=r"needs kl > 0, ridge > 0 and lr in \(0, 1\]"):
+    with pytest.raises(ValueError, match=r"needs max_kl > 0, ridge > 0 and lr in \(0, 1\]"):
         NaturalGradientStep(**options)
 
 
 def test_the_natural_gradient_needs_a_score():
     space = fk.links((4, 4), U1)
     with pytest.raises(ValueError, match=r"needs a model with a score; Flow has none\."):
-        fk.Trainer(fk.gauge_flow(space), fk.Wilson(space, 1.0), step=NaturalGradientStep())
+        fk.Trainer(fk.gauge_flow(space), fk.Wilson(space, 1.0), method=NaturalGradientStep())
     su3 = fk.links((4, 4), fk.SUN(3))
-    part = r"with a score\. HeatAngleConditional has no score in closed form; train it by a gradient\. Leave step= out"
+    part = r"with a score\. HeatAngleConditional has no score in closed form; train it by a gradient\. Leave method="
     with pytest.raises(ValueError, match=part):  # when the Trainer is made, and not at its first step
-        fk.Trainer(fk.multiscale_flow(su3), fk.Wilson(su3, 1.0), step=NaturalGradientStep())
+        fk.Trainer(fk.multiscale_flow(su3), fk.Wilson(su3, 1.0), method=NaturalGradientStep())
 
 
 # ---------------------------------------------------------------- planted mistakes

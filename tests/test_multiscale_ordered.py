@@ -9,6 +9,7 @@ import flowkit as fk
 from flowkit import testing
 from flowkit.geometry import loops
 from flowkit.multiscale import Doubling, HeatAngleConditional, HeatbathConditional, Multiscale, multiscale_flow
+from flowkit.train.level_methods import LevelGradient
 from flowkit.train.levels import LevelStep
 from flowkit.transforms import Chain
 
@@ -160,7 +161,7 @@ def test_su3_level_by_level():
     torch.manual_seed(1)
     action = fk.Wilson(fk.links((4, 4), SU3), 4.0)
     model = multiscale_flow(action.space, coarsest=fk.Haar(fk.links((2, 2), SU3)), strength=4.0).float()
-    trainer = fk.Trainer(model, action, batch=512, step=LevelStep(160, kl=0.0))
+    trainer = fk.Trainer(model, action, batch=512, method=LevelStep(160, LevelGradient(kl_fraction=0.0)))
     trainer.fit(160, progress=False)
     with torch.no_grad():
         ensemble = fk.draw(model, action, 4096, rng=3, observe=(fk.plaquette,), keep=False)

@@ -57,7 +57,7 @@ def test_the_last_scale_is_the_whole_model():
 def test_a_trained_model_is_right_at_every_scale():
     space = fk.links((8, 8), fk.U1())
     model, action = multiscale_flow(space), fk.Wilson(space, 2.0)
-    fk.Trainer(model, action, batch=1024, step=fk.NaturalGradientStep(), seed=1).fit(12, progress=False)
+    fk.Trainer(model, action, batch=1024, method=fk.NaturalGradientStep(), seed=1).fit(12, progress=False)
     with torch.no_grad():
         weights = log_weights_by_scale(model, action, model.draw(1024, testing.seeded()).x)
     for _, logw in weights:

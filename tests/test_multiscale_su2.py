@@ -156,13 +156,13 @@ def test_the_density_of_fields():
 @pytest.fixture(scope="module")
 def trained():
     """beta = 2.2 on 8x8, until the predicted step is small."""
-    step, space = NaturalGradientStep(), fk.links((8, 8), SU2)
+    method, space = NaturalGradientStep(), fk.links((8, 8), SU2)
 
     def enough(trainer):
-        if step.progress == 1 and step.predicted < 1e-5:
+        if method.progress == 1 and method.predicted < 1e-5:
             trainer.stop()
 
-    trainer = fk.Trainer(multiscale_flow(space), fk.Wilson(space, 2.2), batch=768, step=step, callbacks=[enough])
+    trainer = fk.Trainer(multiscale_flow(space), fk.Wilson(space, 2.2), batch=768, method=method, callbacks=[enough])
     return trainer.fit(15, progress=False)
 
 

@@ -58,7 +58,7 @@ def test_names_several_runs_and_several_trainers(trainer, ensemble):
 
 
 def test_a_multiscale_model_shows_its_scales():
-    trainer = fk.Trainer(fk.multiscale_flow(SPACE, terms=2), ACTION, batch=64, step=fk.NaturalGradientStep())
+    trainer = fk.Trainer(fk.multiscale_flow(SPACE, terms=2), ACTION, batch=64, method=fk.NaturalGradientStep())
     dashboard = Dashboard(trainer.fit(1, progress=False))
     assert [type(panel) for panel in dashboard.panels.values()] == [Training, Multiscale]
     before = dashboard.panels["Scales"].numbers.scales[-1].kl.value

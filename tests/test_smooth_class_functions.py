@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("double")
 @pytest.fixture(scope="module")
 def beta_six():
     model = multiscale_flow(fk.links((8, 8), U1))
-    trainer = fk.Trainer(model, fk.Wilson(model.space, 6.0), batch=1024, step=NaturalGradientStep(), seed=1)
+    trainer = fk.Trainer(model, fk.Wilson(model.space, 6.0), batch=1024, method=NaturalGradientStep(), seed=1)
     trainer.fit(16, progress=False)
     assert trainer.history["ess"][-1] > 0.999
     return model.requires_grad_(False)

@@ -14,7 +14,8 @@ from flowkit.multiscale import (
 )
 from flowkit.nets import PointwiseNet
 from flowkit.samplers.heatbath import one_plaquette
-from flowkit.train.natural_levels import NaturalLevelStep
+from flowkit.train.levels import LevelStep
+from flowkit.train.natural_levels import LevelNaturalGradient
 from flowkit.transforms import Circular, Residual, Spectral
 
 U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
@@ -157,8 +158,8 @@ def trained(group, beta, side, steps, batch):
     def links(level):
         return StapleFlow(HeatbathConditional(group, strength=beta / 2**level), updates, harmonics=3)
 
-    step = NaturalLevelStep(steps, pool=4096)
-    return fk.Trainer(multiscale_flow(space, links=links), fk.Wilson(space, beta), batch=batch, step=step)
+    method = LevelStep(steps, LevelNaturalGradient(), pool=4096)
+    return fk.Trainer(multiscale_flow(space, links=links), fk.Wilson(space, beta), batch=batch, method=method)
 
 
 def test_the_natural_gradient_reaches_the_exact_conditionals():
@@ -250,12 +251,12 @@ def test_what_does_not_fit():
         PointwiseNet([3])
     with pytest.raises(ValueError, match="An activation is one of"):
         PointwiseNet([3, 2], "sine")
-    with pytest.raises(ValueError, match=r"needs kl > 0 and wide in \[0, 1\); got 0.0 and 0.1\."):
-        NaturalLevelStep(10, kl=0.0, wide=0.1)
+    with pytest.raises(ValueError, match=r"needs max_kl_per_link > 0 and wide in \[0, 1\); got 0.0 and 0.1\."):
+        LevelNaturalGradient(0.0, wide=0.1)
     space = fk.links((2, 2), SU3)
     action = fk.Wilson(space, 1.0)
     with pytest.raises(ValueError, match="needs a model with a score; HeatAngleConditional has none"):
-        fk.Trainer(multiscale_flow(space), action, step=NaturalLevelStep(10))
+        fk.Trainer(multiscale_flow(space), action, method=LevelStep(10, LevelNaturalGradient()))
 
 
 # ---------------------------------------------------------------- planted mistakes

@@ -20,7 +20,9 @@ import flowkit
 from flowkit.ensemble import Ensemble, EnsembleError
 from flowkit.storage import checkpoint
 from flowkit.storage.checkpoint import CheckpointError
-from flowkit.storage.store import HEADER_LIMIT, Disk, Store, StoreError, parse_json
+from flowkit.storage.disk import Disk
+from flowkit.storage.manifest import HEADER_LIMIT, StoreError, parse_json
+from flowkit.storage.store import Store
 
 FIRST = {"a.txt": b"first" * 100, "deep/er/b.bin": bytes(range(256))}
 SECOND = {"a.txt": b"second", "c": b""}

@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 import flowkit as fk
-from flowkit import testing
-from flowkit.storage import store
+from flowkit import stats, testing
 from flowkit.storage.checkpoint import CheckpointError
+from flowkit.storage.disk import Disk
+from flowkit.storage.store import Store
 from flowkit.train import GradientStep, Report, TrainingError, TrainingStep, losses, schedules
 from flowkit.train.losses import Loss
-from flowkit.train.trainer import COLUMNS, _acceptance
+from flowkit.train.weights import acceptance, log_ess
 
 SPACE = fk.sites((4, 2))
 ACTION = fk.Phi4(SPACE, m2=0.5, lam=0.6)
@@ -60,14 +61,13 @@ def test_history():
     assert fit(trainer, 12) is trainer
     assert (trainer.status, trainer.step, trainer.total, trainer.error) == ("finished", 12, 12, None)
     h = trainer.history
-    assert h.columns == COLUMNS
+    assert h.columns == ("step", "loss", "ess", "kl", "acceptance", "grad_norm", "lr", "samples_per_s", "level")
     assert h["step"].tolist() == list(range(12))
     assert ((h["ess"] > 0) & (h["ess"] <= 1 + 1e-6)).all()
     assert ((h["acceptance"] > 0) & (h["acceptance"] <= 1)).all()
     assert (h["grad_norm"] > 0).all()
     assert (h["lr"] == 2e-3).all()
     assert (h["samples_per_s"] > 0).all()
-    assert np.isnan(h["beta"]).all()
     # KL = E[log q + S] + ln Z where Z is known
     assert h["kl"] == pytest.approx(h["loss"] + action.log_z())
     assert h["kl"].mean() > 0
@@ -382,7 +382,7 @@ def test_another_training_step():
         def load_state(self, tensors, meta):
             assert not tensors
 
-    trainer = fit(fk.Trainer(small_flow(), ACTION, batch=8, step=Shrink()), 3)
+    trainer = fit(fk.Trainer(small_flow(), ACTION, batch=8, method=Shrink()), 3)
     assert trainer.history["grad_norm"].tolist() == [1, 1, 1]
     assert trainer.history["lr"].tolist() == pytest.approx([0.1] * 3)
 
@@ -399,9 +399,8 @@ RUNS = {
 
 
 def same_history(one, other):
-    return all(
-        np.array_equal(one.history[c], other.history[c], equal_nan=True) for c in COLUMNS if c != "samples_per_s"
-    )
+    columns = [c for c in one.history.columns if c != "samples_per_s"]
+    return all(np.array_equal(one.history[c], other.history[c], equal_nan=True) for c in columns)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -430,7 +429,7 @@ def test_a_folder_of_another_kind_is_refused_before_anything_is_trained(tmp_path
 def test_checkpoints_while_it_runs(tmp_path):
     trainer = small_trainer().start(7, checkpoint=tmp_path / "run", every=3)
     trainer.wait()
-    assert store.Store(tmp_path / "run").names() == ("commit-000003", "commit-000002")
+    assert Store(tmp_path / "run").names() == ("commit-000003", "commit-000002")
     assert small_trainer().load(tmp_path / "run").step == 7
 
 
@@ -496,8 +495,8 @@ def check_refused(tmp_path, trainer, message):
 REFUSED = {
     "another flow": (lambda: small_trainer(small_flow(hidden=(4,))), "holds the weights of another flow"),
     "another action": (lambda: small_trainer(action=fk.Phi4(SPACE, m2=0.5, lam=0.7)),
-                       r"was trained towards Phi4\(.*lam=0.6\); this trainer's action is Phi4\(.*lam=0.7\)"),
-    "another batch": (lambda: small_trainer(batch=8), "with batch 16; this trainer has GradientStep and 8"),
+                       r"was trained with the action Phi4\(.*lam=0.6\); this trainer's action is Phi4\(.*lam=0.7\)"),
+    "another batch": (lambda: small_trainer(batch=8), "trained with the batch 16; this trainer's batch is 8"),
     "another optimiser": (lambda: small_trainer(amsgrad=True), "is no checkpoint of this trainer"),
     "another schedule": (lambda: small_trainer(schedule=schedules.Plateau()), "the state of another schedule"),
 }  # fmt: skip
@@ -515,7 +514,7 @@ def test_weights_alone_are_loaded_bit_for_bit(tmp_path):
     for _ in range(2):
         fit(trainer, 2).save(tmp_path)
         states.append(copy.deepcopy(trainer.flow.state_dict()))
-    last, before = store.Store(tmp_path).names()
+    last, before = Store(tmp_path).names()
     for flow, name, state in (
         (small_flow(2), None, states[1]),
         (small_flow(2), last, states[1]),
@@ -554,14 +553,14 @@ def test_a_folder_without_checkpoint(tmp_path):
 
 def test_a_full_disk_keeps_the_last_commit_and_names_it(tmp_path, monkeypatch):
     trainer = fit(small_trainer(), 3, checkpoint=tmp_path / "run")
-    write = store.Disk.write
+    write = Disk.write
 
     def full(self, path, data):
         if path.name.endswith("safetensors"):
             raise OSError(28, "No space left on device", str(path))
         write(self, path, data)
 
-    monkeypatch.setattr(store.Disk, "write", full)
+    monkeypatch.setattr(Disk, "write", full)
     with pytest.raises(TrainingError, match=r"No space left on device.*commit-000001 is its last commit"):
         fit(trainer, 4, checkpoint=tmp_path / "run", every=2)
     assert trainer.status == "failed"
@@ -587,7 +586,7 @@ class Unnormalised(fk.Normal):
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: fk.Trainer(small_flow(), fk.Phi4(fk.sites((2, 4)), 1.0, 1.0)), "A flow trains towards an action of its"),
-    (lambda: small_trainer(batch=1), "Trainer needs a batch of at least 2 draws; got 1"),
+    (lambda: small_trainer(batch=1), "Trainer needs a batch of at least 2 samples; got 1"),
     (lambda: small_trainer(lr=0.0), "GradientStep needs lr > 0"),
     (lambda: small_trainer(clip=0.0), "GradientStep needs lr > 0, clip > 0"),
     (lambda: small_trainer(loss="mse"), "A loss is one of"),
@@ -608,13 +607,37 @@ def test_unknown_options_raise():
 
 
 def test_options_of_the_optimiser_beside_a_step_of_ones_own_are_refused():
-    with pytest.raises(ValueError, match="step"):
-        small_trainer(step=GradientStep(), lr=1.0)
+    with pytest.raises(ValueError, match="are options of GradientStep; give them to it"):
+        small_trainer(method=GradientStep(), lr=1.0)
 
 
 def test_acceptance_column_is_that_of_a_chain_in_equilibrium():
-    """sum_ij min(w_i, w_j) / (n sum_i w_i), counted pair by pair; pairs of plain draws would give more."""
+    """sum_{i != j} min(w_i, w_j) / ((n - 1) sum_i w_i), counted pair by pair; pairs of plain draws would give more."""
     logw = 1.3 * torch.randn(500, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    pairs = torch.minimum(logw[:, None], logw[None]).exp().sum() / (500 * logw.exp().sum())
-    torch.testing.assert_close(_acceptance(logw), pairs)
+    w = logw.exp()
+    pairs = (torch.minimum(w[:, None], w[None]).sum() - w.sum()) / (499 * w.sum())
+    torch.testing.assert_close(acceptance(logw), pairs)
     assert (logw.roll(1) - logw).clamp(max=0).exp().mean() > pairs + 0.05
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1, 3.0, 300.0])
+def test_batch_and_ensemble_share_the_formulas_of_the_weights(spread):
+    """float64 on tensors equals numpy's; float32 with log w of several thousand keeps ESS and acceptance in range."""
+    logw = 6000 + spread * torch.randn(256, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    ours = log_ess(logw).exp(), acceptance(logw)
+    theirs = stats.ess(logw.numpy()).value, stats.acceptance_from_logw(logw.numpy()).value
+    assert [float(x) for x in ours] == pytest.approx(theirs, rel=1e-10)
+    single = logw.float()
+    exact = single.double()
+    assert 0 < log_ess(single).exp() <= 1
+    torch.testing.assert_close(log_ess(single).double(), log_ess(exact), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(acceptance(single).double(), acceptance(exact), rtol=1e-5, atol=1e-6)
+
+
+def test_the_annealed_coupling_names_its_column(tmp_path):
+    trainer = fit(small_trainer(anneal=schedules.Anneal("m2", 2.0, 4)), 5)
+    assert trainer.history["m2"].tolist() == [2.0, 1.625, 1.25, 0.875, 0.5]
+    assert "beta" not in trainer.history.columns
+    trainer.save(tmp_path)
+    with pytest.raises(CheckpointError, match="is no checkpoint of this trainer: A History of step"):
+        small_trainer(anneal=schedules.Anneal("lam", 2.0, 4)).load(tmp_path)

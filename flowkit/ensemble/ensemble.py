@@ -24,7 +24,8 @@ from flowkit.priors.base import Prior
 from flowkit.samplers.base import State
 from flowkit.stats import Estimate
 from flowkit.storage import zarr_files
-from flowkit.storage.store import Store, StoreError
+from flowkit.storage.manifest import StoreError
+from flowkit.storage.store import Store
 
 _FORMAT, _KIND = "flowkit ensemble 1", "an ensemble"
 

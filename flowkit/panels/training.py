@@ -31,7 +31,6 @@ CURVES = (
     Curve("grad_norm", "Gradient norm", "gradient", VERMILION, log=True),
     Curve("lr", "Learning rate", "rate", BLACK),
     Curve("samples_per_s", "Speed", "speed", BLACK, unit="samples/s"),
-    Curve("beta", "Coupling beta", "beta", PURPLE, show="varies"),
     Curve("level", "Scale in training, 0 the finest", "level", BLACK, show="varies"),
 )
 
@@ -49,7 +48,8 @@ class Training(Panel):
     """Live curves of a training run with Start, Pause / Resume, Stop and Checkpoint.
 
     trainer      anything with the attributes of `Trains`; its history needs the columns step and loss, and of the other
-                 curves (ess, kl, acceptance, grad_norm, lr, samples_per_s, beta) those that it has are drawn
+                 curves (ess, kl, acceptance, grad_norm, lr, samples_per_s, level) those that it has are drawn; any
+                 other column is the coupling of that name
     steps        what the Start button trains for; the field beside it changes that
     per_second   updates of the picture, 1 to 20 a second; the run itself only appends to its history
     checkpoint   folder of the Checkpoint button, which is there where the trainer has `save_soon`; None: no button
@@ -79,7 +79,10 @@ class Training(Panel):
         self.steps = steps
         self.per_second = per_second
         self.checkpoint = checkpoint
-        self._curves = [curve for curve in CURVES if curve.column in trainer.history.columns]
+        known = {curve.column: curve for curve in CURVES}
+        # Any other column is a coupling, by its own name.
+        own = {name: Curve(name, f"Coupling {name}", name, PURPLE, show="varies") for name in trainer.history.columns}
+        self._curves = [known.get(name, own[name]) for name in trainer.history.columns if name != "step"]
         self._columns = ("step", *(curve.column for curve in self._curves))
 
     def figure(self) -> go.Figure:

@@ -22,7 +22,8 @@ from pydantic import (
 
 import flowkit as fk
 from flowkit.stats import table
-from flowkit.storage.store import Store, StoreError, parse_json
+from flowkit.storage.manifest import StoreError, parse_json
+from flowkit.storage.store import Store
 from flowkit.studies.figures import plus_minus
 from flowkit.tasks.machine import describe, pick_device
 

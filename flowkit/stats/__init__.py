@@ -1,25 +1,10 @@
 """Estimates with errors: Gamma method, reweighting, effective sample size, tails of weights."""
 
-from flowkit.stats.estimates import (
-    CALIBRATED,
-    HOPELESS,
-    SHORTEST,
-    Autocorrelation,
-    Estimate,
-    Floats,
-    TailCheck,
-    acceptance_from_logw,
-    autocorrelation,
-    ess,
-    estimate,
-    format_error,
-    log_z,
-    ratio,
-    reweighted,
-    table,
-    tail_check,
-    too_short,
-)
+from flowkit.stats.autocorrelation import SHORTEST, Autocorrelation, Floats, autocorrelation, too_short
+from flowkit.stats.estimates import CALIBRATED, HOPELESS, Estimate, estimate, ratio
+from flowkit.stats.tails import TailCheck, tail_check
+from flowkit.stats.text import format_error, table
+from flowkit.stats.weights import acceptance_from_logw, ess, log_z, reweighted
 
 __all__ = [
     "CALIBRATED",

@@ -1,22 +1,12 @@
 """Commits of files, checkpoints, and arrays in zarr."""
 
-from flowkit.storage.checkpoint import (
-    CheckpointError,
-    load_weights,
-    refuse_others,
-)
-from flowkit.storage.store import (
-    Commit,
-    Disk,
-    Draft,
-    Entry,
-    Store,
-    StoreError,
-    parse_json,
-)
-from flowkit.storage.zarr_files import (
-    Files,
-)
+from flowkit.storage.checkpoint import CheckpointError, load_weights, refuse_others
+from flowkit.storage.commit import Commit
+from flowkit.storage.disk import Disk
+from flowkit.storage.draft import Draft
+from flowkit.storage.manifest import Entry, StoreError, parse_json
+from flowkit.storage.store import Store
+from flowkit.storage.zarr_files import Files
 
 __all__ = [
     "CheckpointError",

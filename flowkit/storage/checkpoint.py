@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from flowkit.storage.store import HEADER_LIMIT, Store, StoreError, parse_json
+from flowkit.storage.manifest import HEADER_LIMIT, StoreError, parse_json
+from flowkit.storage.store import Store
 
 _FORMAT, _KIND = "flowkit checkpoint 1", "a checkpoint"
 _TENSORS, _META = "tensors.safetensors", "checkpoint.json"
@@ -19,17 +20,54 @@ F = TypeVar("F", bound=nn.Module)
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be written or read; the message names the file and says which commit is whole."""
+    """A checkpoint that cannot be written or read; the message names the file and says which commit is whole.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from flowkit.storage import CheckpointError, checkpoint
+    >>> try:
+    ...     checkpoint.load(tempfile.mkdtemp())
+    ... except CheckpointError as error:
+    ...     print(str(error).split()[-3:])
+    ['holds', 'no', 'commit.']
+    """
 
 
 def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapping[str, Any], *, keep: int = 2) -> str:
-    """Commit tensors (safetensors) and meta (JSON) to the folder `path`; returns the name of the commit.
+    """Commit tensors (safetensors) and plain data (JSON) to a folder.
 
-    tensors   any dtype that safetensors holds, and complex; dense; moved to the CPU, dtypes and bits kept
-    meta      None, bool, int, float, str, lists and dicts of these (tuples come back as lists); under 1 MiB of JSON
-    keep      number of commits that stay, at least 2
-    Raises    CheckpointError for other content, a full disk, a second writer or a folder that holds something else;
-              earlier commits stay whole
+    Parameters
+    ----------
+    path : path
+        The folder; made where it is missing.
+    tensors : mapping of str to Tensor
+        Dense, of any dtype that safetensors holds, and complex. They are moved to the CPU; dtypes and bits are kept.
+    meta : mapping
+        None, bool, int, float, str, lists and dicts of these (tuples come back as lists); under 1 MiB of JSON.
+    keep : int
+        Number of commits that stay, at least 2.
+
+    Returns
+    -------
+    str
+        Name of the commit.
+
+    Raises
+    ------
+    CheckpointError
+        For other content, a full disk, a second writer, or a folder that holds something else; earlier commits stay
+        whole.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from flowkit.storage import checkpoint
+    >>> folder = tempfile.mkdtemp()
+    >>> checkpoint.save(folder, {"x": torch.tensor([1 + 2j])}, {"step": 3})
+    'commit-000001'
+    >>> checkpoint.load(folder)
+    ({'x': tensor([1.+2.j])}, {'step': 3})
     """
     from safetensors.torch import save as to_bytes
 
@@ -64,7 +102,26 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapp
 
 
 def refuse_others(path: str | os.PathLike[str]) -> None:
-    """Raises    CheckpointError where the folder `path` holds something else, so that `save` would refuse it"""
+    """Raise CheckpointError where a folder holds something else, so that `save` would refuse it.
+
+    Parameters
+    ----------
+    path : path
+        The folder; one that is missing or empty is not refused.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from flowkit.storage import CheckpointError, refuse_others
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> refuse_others(folder)
+    >>> _ = (folder / "thesis.tex").write_text("")
+    >>> try:
+    ...     refuse_others(folder)
+    ... except CheckpointError as error:
+    ...     print(str(error).split(" holds ")[1][:24])
+    other files (thesis.tex)
+    """
     try:
         Store(path, kind=_KIND).refuse_others()
     except StoreError as error:
@@ -72,9 +129,26 @@ def refuse_others(path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str], commit: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors (on the CPU) and the meta data of the last commit, or of the one named.
+    """The tensors and the plain data of a checkpoint that `save` wrote.
 
-    Raises    CheckpointError where anything differs from what was saved; the message names a commit that is whole
+    Parameters
+    ----------
+    path : path
+        The folder.
+    commit : str, optional
+        Name of a commit; by default the last one.
+
+    Returns
+    -------
+    tensors : dict
+        The tensors, on the CPU.
+    meta : dict
+        The plain data.
+
+    Raises
+    ------
+    CheckpointError
+        Where anything differs from what was saved; the message names a commit that is whole.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -103,13 +177,43 @@ def load(path: str | os.PathLike[str], commit: str | None = None) -> tuple[dict[
 
 
 def load_weights(flow: F, folder: str | os.PathLike[str], commit: str | None = None) -> F:
-    """The weights that a Trainer saved in `folder`, in place; returns the flow. The trainer's action, batch and step
-    are not needed, and the lattice may be another one where no weight depends on it.
+    """Load the weights that a `Trainer` saved into a flow, in place.
 
-    flow      of the same make and dtype as the one that was trained
-    commit    name of a commit; by default the last one
-    Raises    TypeError for what is no flow; CheckpointError where the folder is no checkpoint, or is damaged (the
-              message names a commit that is whole), or names, shapes or dtypes differ; the flow is then as before
+    The trainer's action, batch and method are not needed. The lattice may be another one where no weight depends on it.
+
+    Parameters
+    ----------
+    flow : Module
+        Built like the flow that was trained, of the same dtype.
+    folder : path
+        Folder of the checkpoint.
+    commit : str, optional
+        Name of a commit; by default the last one.
+
+    Returns
+    -------
+    Module
+        The same flow.
+
+    Raises
+    ------
+    TypeError
+        For an argument that is no flow.
+    CheckpointError
+        Where the folder is no checkpoint, or is damaged (the message names a commit that is whole), or names, shapes or
+        dtypes differ. The flow is then as before.
+
+    Examples
+    --------
+    >>> import tempfile, flowkit as fk
+    >>> def flow(space):
+    ...     return fk.Flow(fk.Normal(space), fk.Affine(space))
+    >>> space, folder = fk.sites((4, 4)), tempfile.mkdtemp()
+    >>> trainer = fk.Trainer(flow(space), fk.Phi4(space, m2=1.0, lam=0.5)).fit(5, progress=False)
+    >>> _ = trainer.save(folder)
+    >>> larger = fk.load_weights(flow(fk.sites((8, 8))), folder)
+    >>> all(bool((a == b).all()) for a, b in zip(larger.parameters(), trainer.flow.parameters()))
+    True
     """
     if not isinstance(flow, nn.Module):
         raise TypeError(f"load_weights needs a flow, then a folder; got {type(flow).__name__}.")
@@ -118,10 +222,7 @@ def load_weights(flow: F, folder: str | os.PathLike[str], commit: str | None = N
 
 
 def weights(flow: nn.Module, tensors: Mapping[str, Tensor], path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Those of the tensors of a trainer's checkpoint that are the flow's own.
-
-    Raises    CheckpointError where they do not fit the flow
-    """
+    """The flow's tensors among those of a trainer's checkpoint; CheckpointError where they do not fit the flow."""
     found = {name.removeprefix("flow."): t for name, t in tensors.items() if name.startswith("flow.")}
     there, here = ({name: f"{list(t.shape)} of {t.dtype}" for name, t in w.items()} for w in (found, flow.state_dict()))
     for name in sorted({*there, *here}):
@@ -134,10 +235,7 @@ def weights(flow: nn.Module, tensors: Mapping[str, Tensor], path: str | os.PathL
 
 
 def _plain(value: Any, where: str) -> Any:
-    """The value as JSON will give it back.
-
-    Raises    CheckpointError for what JSON would refuse or silently change
-    """
+    """The value as JSON will give it back; CheckpointError for a value that JSON would refuse or silently change."""
     if isinstance(value, Mapping):
         odd = [key for key in value if not isinstance(key, str)]
         if odd:

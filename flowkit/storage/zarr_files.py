@@ -11,13 +11,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit.storage.store import HEADER_LIMIT, Commit, Draft, StoreError
+from flowkit.storage.commit import Commit
+from flowkit.storage.draft import Draft
+from flowkit.storage.manifest import HEADER_LIMIT, StoreError
 
 CHUNK = 2**24  # bytes of configurations in one file, and in one piece that an observable is measured on
 
 
 def write(draft: Draft, attributes: dict[str, Any], arrays: Mapping[str, NDArray[Any]], cut: Mapping[str, int]) -> None:
-    """Write a group; every array is cut into chunks along one axis, 0 where `cut` names no other."""
+    """Write a zarr group with these attributes and arrays.
+
+    Parameters
+    ----------
+    draft : Draft
+        The commit that is being written.
+    attributes : dict
+        Plain data.
+    arrays : mapping
+        Name -> array of any shape.
+    cut : mapping
+        Name -> axis along which an array is cut into chunks; 0 for names that are missing.
+    """
     import zarr
     from zarr.codecs import Crc32cCodec
     from zarr.storage import MemoryStore
@@ -39,7 +53,13 @@ def write(draft: Draft, attributes: dict[str, Any], arrays: Mapping[str, NDArray
 
 
 class Files(MutableMapping[str, Any]):
-    """The files of a commit as zarr sees them: buffers by name, written to a draft or read and compared."""
+    """The files of a commit as zarr sees them: buffers by name, written to a draft or read and compared.
+
+    Parameters
+    ----------
+    files : Draft or Commit
+        What is written, or read.
+    """
 
     def __init__(self, files: Draft | Commit):
         self._files = files

@@ -54,14 +54,15 @@ def train_multiscale(
     """The multiscale model of U(1) for Wilson's action, by natural gradient until the steps are small. Its tables are
     finer than by default: they are smoothed later, and what training adapts to their kinks is then an error.
     """
-    step = NaturalGradientStep()
+    method = NaturalGradientStep()
 
     def enough(trainer: Trainer) -> None:
-        if step.progress == 1 and step.predicted < 1e-5 / cells:
+        if method.progress == 1 and method.predicted < 1e-5 / cells:
             trainer.stop()
 
     model = multiscale_flow(space, links=lambda _: ClassFunctionConditional(16, cells))
-    Trainer(model, Wilson(space, beta), batch=batch, step=step, seed=seed, callbacks=[enough]).fit(most, progress=False)
+    trainer = Trainer(model, Wilson(space, beta), batch=batch, method=method, seed=seed, callbacks=[enough])
+    trainer.fit(most, progress=False)
     return model.requires_grad_(False)
 
 

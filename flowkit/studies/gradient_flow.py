@@ -69,7 +69,7 @@ def _rows(case: Case, batch: int, integrator: int, goal: float, quick: bool, see
     action = Wilson(links((8, 8), group), case.beta)
     transform = GradientFlow(action.space, steps=integrator, beta=case.beta)
     flow = Flow(Haar(action.space), transform)
-    trainer = Trainer(flow, action, batch=batch, step=NaturalGradientStep(ridge=1e-4), seed=seed)
+    trainer = Trainer(flow, action, batch=batch, method=NaturalGradientStep(ridge=1e-4), seed=seed)
     start = time.perf_counter()
     trainer.fit(case.steps, progress=False)
     seconds = time.perf_counter() - start

@@ -64,13 +64,13 @@ def multiscale_u1_2d(
 
 def train(action: Wilson, steps: int, batch: int, seed: int) -> Trainer:
     """The default multiscale model, trained until the predicted step at the target is below 1e-4 nats."""
-    step = NaturalGradientStep()
+    method = NaturalGradientStep()
 
     def enough(trainer: Trainer) -> None:
-        if float(step.progress) == 1 and float(step.predicted) < 1e-4:
+        if float(method.progress) == 1 and float(method.predicted) < 1e-4:
             trainer.stop()
 
-    trainer = Trainer(multiscale_flow(action.space), action, batch=batch, step=step, seed=seed, callbacks=[enough])
+    trainer = Trainer(multiscale_flow(action.space), action, batch=batch, method=method, seed=seed, callbacks=[enough])
     return trainer.fit(steps, progress=False)
 
 

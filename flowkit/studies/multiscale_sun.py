@@ -17,6 +17,7 @@ from flowkit.studies.multiscale import train
 from flowkit.studies.rows import Row, ess_row, exact_row, seconds_row
 from flowkit.studies.staple_flows import staple_flow_rows, su3_coarsest
 from flowkit.train import Trainer
+from flowkit.train.level_methods import LevelGradient
 from flowkit.train.levels import LevelStep
 
 # N, beta: the ESS aimed at on 16x16, and the published one of a flow, 2008.05456.
@@ -86,7 +87,8 @@ def multiscale_su3_2d(
         action = Wilson(links((side, side), SUN(3)), beta)
         coarsest = su3_coarsest(action.space.lattice, beta)
         model = multiscale_flow(action.space, coarsest=coarsest, strength=beta)
-        trainer = Trainer(model, action, batch=batch, step=LevelStep(steps, lr=lr, kl=0.0), seed=seed)
+        method = LevelStep(steps, LevelGradient(lr, kl_fraction=0.0))
+        trainer = Trainer(model, action, batch=batch, method=method, seed=seed)
         start = time.perf_counter()
         trainer.fit(steps, progress=False)
         rows.append(seconds_row(f"SU(3), beta {beta:g}, training, seconds", time.perf_counter() - start, 300))

@@ -46,8 +46,8 @@ def phi4_tutorial(quick: bool = False, *, seeds: int = 5, steps: int = 2500, dra
     accepted = []
     for seed in range(1, seeds + 1):
         flow = tutorial_flow(seed)
-        step = GradientStep("reverse_kl", lr=1e-3, betas=(0.9, 0.999), clip=None)
-        Trainer(flow, action, batch=64, step=step, seed=seed).fit(steps, progress=False)
+        method = GradientStep("reverse_kl", lr=1e-3, betas=(0.9, 0.999), clip=None)
+        Trainer(flow, action, batch=64, method=method, seed=seed).fit(steps, progress=False)
         logw = draw(flow, action, draws, rng=seed, keep=False).series["logw"].flatten()
         rate = stats.acceptance_from_logw(logw.numpy())
         accepted.append(rate.value)

@@ -14,8 +14,9 @@ from flowkit.observables import plaquette
 from flowkit.priors import Haar
 from flowkit.studies.rows import Row, ess_row, exact_row, seconds_row
 from flowkit.train import Trainer
+from flowkit.train.level_methods import LevelGradient
 from flowkit.train.levels import LevelStep
-from flowkit.train.natural_levels import NaturalLevelStep
+from flowkit.train.natural_levels import LevelNaturalGradient
 from flowkit.transforms import Circular, LinkUpdate, Residual, Spectral
 
 UPDATES: dict[int, tuple[LinkUpdate, ...]] = {
@@ -70,9 +71,9 @@ def staple_flow_rows(
             return StapleFlow(prior, UPDATES[n], harmonics=3, windings=2, hidden=(16,))
 
         steps, batch = (24, 512) if quick else (STEPS[n], BATCH[n])
-        step = NaturalLevelStep(steps) if n < 3 else LevelStep(steps, kl=0.0)
+        method = LevelStep(steps, LevelNaturalGradient() if n < 3 else LevelGradient(kl_fraction=0.0))
         flow = multiscale_flow(action.space, coarsest=su3_coarsest(lattice, beta) if n == 3 else None, links=model)
-        trainer = Trainer(flow, action, batch=batch, step=step, seed=seed)
+        trainer = Trainer(flow, action, batch=batch, method=method, seed=seed)
         start = time.perf_counter()
         trainer.fit(steps, progress=False)
         seconds = time.perf_counter() - start

@@ -1,11 +1,7 @@
 """Work in a thread, and the history that it records."""
 
-from flowkit.tasks.background import (
-    Background,
-)
-from flowkit.tasks.history import (
-    History,
-)
+from flowkit.tasks.background import Background
+from flowkit.tasks.history import History
 
 __all__ = [
     "Background",

@@ -11,6 +11,8 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
+from flowkit.tasks.history import History
+
 Self = TypeVar("Self", bound="Background")
 
 _GOING: weakref.WeakSet[Background] = weakref.WeakSet()
@@ -28,12 +30,37 @@ def _end_of_program() -> None:
 
 
 class Background:
-    """One thread at a time, which calls callbacks as f(self).
+    """Work in one thread at a time, with pause, resume, stop and wait: the base of `Trainer` and of `Job`.
 
-    `pause`, `resume` and `stop` set events and return at once; the work looks at them.
+    `pause`, `resume` and `stop` set events and return at once; the work looks at them after each step.
 
-    status    idle, running, paused, stopping; stopped, finished or failed at the end
-    error     why it failed, or which callback did, in a sentence; None otherwise
+    Parameters
+    ----------
+    callbacks : sequence of callable
+        Called as f(self) by the work. One that fails is dropped, and `error` says so.
+
+    Attributes
+    ----------
+    status : str
+        idle, running, paused, stopping; stopped, finished or failed at the end.
+    error : str or None
+        Why the work failed, or which callback did.
+
+    Examples
+    --------
+    >>> from flowkit.tasks import Background
+    >>> class Count(Background):
+    ...     n = 0
+    ...     def start(self, to):
+    ...         self._begin(lambda: self._count(to))
+    ...         return self
+    ...     def _count(self, to):
+    ...         while self.n < to and not self._stop.is_set():
+    ...             self.n += 1
+    ...         return self.n == to
+    >>> work = Count().start(to=1000).wait()
+    >>> work.n, work.status
+    (1000, 'finished')
     """
 
     what: ClassVar[str] = "work"
@@ -115,9 +142,9 @@ class Background:
                 self._go.set()
 
     def wait(self: Self, timeout: float | None = None) -> Self:
-        """Wait for the end, at most `timeout` seconds. An interrupt (Ctrl-C, or the kernel's) means stop.
+        """Wait for the end, at most `timeout` seconds. An interrupt (Ctrl-C, or that of a notebook) stops the work.
 
-        Raises    `failure` where the work failed
+        Raises `failure`, the work's own error, where it failed.
         """
         end = math.inf if timeout is None else time.monotonic() + timeout
         try:
@@ -129,3 +156,20 @@ class Background:
         if self._failure is not None:
             raise self.failure(self.error or f"The {self.what} failed.") from self._failure
         return self
+
+    def _wait_with_bar(
+        self: Self, steps: int, done: Callable[[], int], history: History, columns: Sequence[str]
+    ) -> Self:
+        """`wait` with a progress bar of so many steps, and the newest values of some columns beside it."""
+        from tqdm.auto import tqdm
+
+        with tqdm(total=steps, unit="step") as bar:
+            try:
+                while not self._ended.wait(0.2):
+                    bar.set_postfix({name: f"{history.last(name):.4g}" for name in columns}, refresh=False)
+                    bar.update(done() - bar.n)
+            except KeyboardInterrupt:
+                self.stop()
+                self._ended.wait()
+            bar.update(done() - bar.n)
+        return self.wait()

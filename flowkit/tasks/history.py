@@ -12,11 +12,30 @@ Floats = NDArray[np.float64]
 
 
 class History:
-    """Append-only columns of float64, one row per call of `append`; safe to read while another thread writes.
+    """Columns of float64 that only grow, one row for each `append`; safe to read while another thread writes.
 
-    Columns   names, fixed at the start; a value that a row does not give is NaN
-    Cost      8 bytes a value; the buffer doubles when full, so n appends cost O(n); `since` copies nothing
-    Units     those of whoever writes: a history is plain numbers
+    Parameters
+    ----------
+    columns : iterable of str
+        Names of the columns, fixed from then on.
+
+    Raises
+    ------
+    ValueError
+        For no column, or a name that comes twice.
+
+    Notes
+    -----
+    A value takes 8 bytes. The buffer doubles when it is full, so that n appends cost O(n); `since` copies nothing.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> history = fk.History(["step", "loss"])
+    >>> history.append(step=0, loss=2.5)
+    >>> history.append(step=1)          # a value that a row does not give is NaN
+    >>> history["loss"], history.last("loss")
+    (array([2.5, nan]), 2.5)
     """
 
     def __init__(self, columns: Iterable[str]):
@@ -30,6 +49,7 @@ class History:
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
         return self._columns
 
     def append(self, **values: float) -> None:

@@ -4,9 +4,13 @@ from pathlib import Path
 
 
 def bundled() -> Path:
-    """The folder of notebooks that this installation carries.
+    """The folder of notebooks that this installation carries; FileNotFoundError where it has none.
 
-    Raises    FileNotFoundError where it carries none
+    Examples
+    --------
+    >>> from flowkit.tasks import lessons
+    >>> (lessons.bundled() / "01_phi4.ipynb").is_file()
+    True
     """
     package = Path(__file__).parents[1]
     source = next((s for s in (package / "_notebooks", package.parent / "notebooks") if s.is_dir()), None)

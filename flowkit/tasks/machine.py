@@ -13,7 +13,26 @@ if TYPE_CHECKING:
 
 
 class Machine(BaseModel):
-    """A computer as a run sees it. `memory_gib` is None where the system does not tell."""
+    """A computer as a run sees it; `describe` returns this one.
+
+    Parameters
+    ----------
+    cpu, system, python, torch : str
+        Name of the processor, operating system, versions.
+    cores, threads : int
+        Cores that the process may use, and threads that torch takes.
+    memory_gib : float or None
+        Memory in GiB; None where the system does not tell.
+    gpu : str or None
+        Name of the GPU that torch uses, if any.
+
+    Examples
+    --------
+    >>> from flowkit.tasks.machine import Machine
+    >>> print(Machine(cpu="A CPU", cores=8, memory_gib=31.2, gpu=None, system="Linux",
+    ...               python="3.12", torch="2.6", threads=4))
+    A CPU, 8 cores, 4 threads, 31 GiB; torch 2.6
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,9 +68,28 @@ def describe() -> Machine:
 
 
 def pick_device(name: str) -> "torch.device":
-    """The device called "auto" (a CUDA GPU where there is one, otherwise the CPU), "cpu" or "cuda".
+    """The device of this name.
 
-    Raises    ValueError for another name, or for "cuda" where torch finds no GPU
+    Parameters
+    ----------
+    name : str
+        "auto" (a CUDA GPU where there is one, otherwise the CPU), "cpu" or "cuda".
+
+    Returns
+    -------
+    torch.device
+        The device.
+
+    Raises
+    ------
+    ValueError
+        For another name, or for "cuda" where torch finds no GPU.
+
+    Examples
+    --------
+    >>> from flowkit.tasks.machine import pick_device
+    >>> pick_device("cpu")
+    device(type='cpu')
     """
     import torch
 

@@ -1,48 +1,28 @@
 """Training: trainer, training steps, losses, schedules."""
 
-from flowkit.train.levels import (
-    LevelStep,
-)
-from flowkit.train.losses import (
-    Loss,
-    LossFunction,
-    ess_loss,
-    path_gradient,
-    reverse_kl,
-)
-from flowkit.train.natural_gradient import (
-    NaturalGradientStep,
-    Scored,
-)
-from flowkit.train.natural_levels import (
-    NaturalLevelStep,
-)
-from flowkit.train.schedules import (
-    Anneal,
-    Constant,
-    Cosine,
-    Plateau,
-    Schedule,
-    Steps,
-)
-from flowkit.train.trainer import (
-    GradientStep,
-    Report,
-    Trainer,
-    TrainingError,
-    TrainingStep,
-)
+from flowkit.train.level_methods import LevelFit, LevelGradient, LevelMethod
+from flowkit.train.levels import LevelStep
+from flowkit.train.losses import Loss, LossFunction, ess_loss, path_gradient, reverse_kl
+from flowkit.train.natural_gradient import NaturalGradientStep, Scored
+from flowkit.train.natural_levels import LevelNaturalGradient
+from flowkit.train.record import TrainingError
+from flowkit.train.schedules import Anneal, Constant, Cosine, Plateau, Schedule, Steps
+from flowkit.train.step import GradientStep, Report, TrainingStep
+from flowkit.train.trainer import Trainer
 
 __all__ = [
     "Anneal",
     "Constant",
     "Cosine",
     "GradientStep",
+    "LevelFit",
+    "LevelGradient",
+    "LevelMethod",
+    "LevelNaturalGradient",
     "LevelStep",
     "Loss",
     "LossFunction",
     "NaturalGradientStep",
-    "NaturalLevelStep",
     "Plateau",
     "Report",
     "Schedule",

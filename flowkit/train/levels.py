@@ -1,6 +1,5 @@
 """Training of multiscale models in two dimensions one scale after the other, the finest first."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,172 +9,198 @@ from torch import Tensor
 from flowkit.actions import Action, Wilson
 from flowkit.groups.characters import Characters
 from flowkit.multiscale import LinkConditional, Multiscale
-from flowkit.multiscale.doubling import Loops
 from flowkit.priors import Prior
 from flowkit.samplers.heatbath import one_plaquette
-from flowkit.train.losses import Loss
-from flowkit.train.schedules import Cosine
-from flowkit.train.trainer import GradientStep, Report
+from flowkit.train.level_methods import LevelFit, LevelGradient, LevelMethod
+from flowkit.train.step import Report, TrainingStep
 
-ORDERS = {1: 16, 2: 12, 3: 5}  # U(1), SU(2), SU(3); 3 beyond
+ORDERS = {1: 16, 2: 12, 3: 5}
+"""Order of the characters for U(1), SU(2), SU(3), by the dimension of the group's matrices; 3 beyond."""
 
 
-class LevelStep(GradientStep):
-    """Fits the new links of scale j to exp[f_j(P_left) + f_j(P_right)], then learns f_{j+1}, j = 0, 1, ... from fine.
+def _models_of(flow: Prior) -> list[LinkConditional]:
+    """The model of the new links of each level, from fine to coarse.
 
-    f_0 = (beta/N) Re Tr. The links of a scale are independent given A = R_right^-1 R_left, a product of 2^{j+1}
-    plaquettes of the action, independent but for the torus: no lattice is needed. The fit's log-weights
-    estimate f_{j+1}(A) = ln int dV exp[f_j(V A) + f_j(V)], by least squares on characters of A: a learned
-    renormalisation step (exactly, each character coefficient u_r is squared).
+    Raises
+    ------
+    ValueError
+        For a flow whose levels cannot be trained one by one.
+    """
+    if not isinstance(flow, Multiscale) or flow.space.ndim != 2:
+        raise ValueError(f"LevelStep trains a Multiscale in two dimensions; got {type(flow).__name__}.")
+    if any(p.requires_grad for p in flow.coarsest.parameters()):
+        raise ValueError("LevelStep trains new links alone; freeze the coarsest prior with requires_grad_(False).")
+    if len(flow.conditionals) != len(flow.doublings):
+        raise ValueError(f"LevelStep needs a model for each of {len(flow.doublings)} doublings, none shared.")
+    return [models[0] for _, models in reversed(flow.levels)]
 
-    Loss      reverse KL for the first part `kl` of a level's steps, then half the variance of log w among draws that
-              share their A; in nats a link. ln Z(A) comes from those draws alone, so that this KL is low by about one
-              part in `draws`, and f_{j+1} by Var(log w | A) / (2 draws). ESS, KL and acceptance are those of whole
-              fields, drawn after each level; coarser levels are then untrained
-    Runs that go on beyond `steps` begin again at the finest level.
 
-    steps     of the whole plan, divided among the levels by `shares`, from fine to coarse (None: 1 / sqrt(2)^j)
-    kl        part of a level's steps, in [0, 1]; 0 where the model starts near its target, as heat angles do
-    draws     that share an A; the trainer's batch is a multiple of it
-    order     of the characters; None takes 16 for U(1), 12 for SU(2), 5 for SU(3), 3 beyond
-    pool      number of A; fields is that of whole fields drawn after a level
-    Raises    ValueError for options out of these ranges, other models or actions
-    See       Migdal, Sov. Phys. JETP 42 (1975) 413
+class LevelStep(TrainingStep):
+    r"""Trains a multiscale model of links level by level, from fine to coarse, with no lattice.
+
+    Parameters
+    ----------
+    steps : int
+        Steps of the whole plan, divided among the levels by `shares`. A run that goes on beyond them begins again at
+        the finest level.
+    method : LevelMethod, optional
+        How a level is improved: `LevelGradient` (also the default) or `LevelNaturalGradient`.
+    draws : int
+        Links V that share an A, at least 2; the trainer's batch is a multiple of it.
+    order : int, optional
+        Order of the characters in the fit of the effective action. By default 16 for U(1), 12 for SU(2), 5 for SU(3), 3
+        beyond.
+    shares : sequence of float, optional
+        Share of the steps of each level, from fine to coarse, positive. By default :math:`2^{-j/2}`.
+    pool : int
+        Number of products A that are kept, at least 64.
+    fields : int
+        Number of whole fields that are drawn after each level for ESS, KL and acceptance, at least 2. Coarser levels
+        are untrained then.
+
+    Raises
+    ------
+    ValueError
+        For an option outside its range; by `Trainer` for a model or an action that cannot be trained in this way.
+
+    Notes
+    -----
+    Level j = 0, 1, ... counts from fine to coarse. Its new links V stand between two plaquettes of that scale, and
+    given :math:`A = R_\mathrm{right}^{-1} R_\mathrm{left}` they are independent with density
+
+    .. math:: q(V \mid A) \propto e^{f_j(V A) + f_j(V)}, \qquad f_0 = \frac{\beta}{N} \mathrm{Re\,Tr}.
+
+    A is a product of :math:`2^{j+1}` plaquettes of the action, independent but for the torus. Once level j is
+    trained, its log-weights estimate the effective action of the next scale,
+
+    .. math:: f_{j+1}(A) = \ln \int dV\, e^{f_j(V A) + f_j(V)},
+
+    by least squares on characters of A: a learned renormalisation step. (In the exact one each character coefficient
+    :math:`u_r` is squared [1]_.) Its bias is Var(log w | A) / (2 `draws`).
+
+    References
+    ----------
+    .. [1] A. A. Migdal, Sov. Phys. JETP 42 (1975) 413.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit.train import LevelNaturalGradient
+    >>> space = fk.links((4, 4), fk.U1())
+    >>> method = fk.LevelStep(24, LevelNaturalGradient(), pool=1024)
+    >>> trainer = fk.Trainer(fk.multiscale_flow(space, terms=4), fk.Wilson(space, beta=1.0), method=method, batch=512)
+    >>> level = trainer.fit(24, progress=False).history["level"]
+    >>> [int((level == j).sum()) for j in range(4)]
+    [9, 7, 5, 3]
     """
 
     def __init__(
         self,
         steps: int,
-        lr: float = 1e-2,
-        kl: float = 0.35,
+        method: LevelMethod | None = None,
+        *,
         draws: int = 8,
         order: int | None = None,
         shares: Sequence[float] | None = None,
         pool: int = 16384,
         fields: int = 64,
     ):
-        super().__init__(self._level_loss, lr)
-        if steps < 1 or not 0 <= kl <= 1 or draws < 2 or pool < 64 or fields < 2 or (order is not None and order < 1):
+        if steps < 1 or draws < 2 or pool < 64 or fields < 2 or (order is not None and order < 1):
             raise ValueError(
-                "LevelStep needs steps >= 1, kl in [0, 1], draws >= 2, order >= 1, pool >= 64 and fields >= 2; "
-                f"got {steps}, {kl}, {draws}, {order}, {pool} and {fields}."
+                "LevelStep needs steps >= 1, draws >= 2, order >= 1, pool >= 64 and fields >= 2; "
+                f"got {steps}, {draws}, {order}, {pool} and {fields}."
             )
-        self.steps, self.kl, self.draws, self.order, self.shares = steps, kl, draws, order, shares
-        self.pool_size, self.fields = pool, fields
-        self.done, self.beta, self._factor = 0, float("nan"), 1.0
+        self.steps, self.draws, self.order, self.shares = steps, draws, order, shares
+        self.method, self.pool_size, self.fields = method or LevelGradient(), pool, fields
+        self.done, self.beta = 0, float("nan")
 
     def prepare(self, flow: Prior) -> None:
-        if not isinstance(flow, Multiscale) or flow.space.ndim != 2:
-            raise ValueError(f"LevelStep trains a Multiscale in two dimensions; got {type(flow).__name__}.")
-        if any(p.requires_grad for p in flow.coarsest.parameters()):
-            raise ValueError("LevelStep trains new links alone; freeze the coarsest prior with requires_grad_(False).")
-        if len(flow.conditionals) != len(flow.doublings):
-            raise ValueError(f"LevelStep needs a model for each of {len(flow.doublings)} doublings, none shared.")
-        self.models: list[LinkConditional] = [models[0] for _, models in reversed(flow.levels)]
+        self.models = _models_of(flow)
         if not all(any(p.requires_grad for p in model.parameters()) for model in self.models):
             raise ValueError("LevelStep needs parameters in the model of every doubling.")
-        super().prepare(flow)
+        self._take_parameters(flow)
+        self.method.prepare(flow, self.models)
         count = len(self.models)
         shares = list(self.shares or (2 ** (-j / 2) for j in range(count)))
         if len(shares) != count or min(shares) <= 0 or self.steps < count:
             raise ValueError(f"LevelStep needs a positive share and a step for each of {count} levels.")
         edges = [sum(shares[: j + 1]) / sum(shares) for j in range(count)]
         self.ends = [max(j + 1, min(self.steps - count + j + 1, round(self.steps * e))) for j, e in enumerate(edges)]
-        group, like = flow.space.group, flow.anchor
-        self.group = group
-        self.characters = Characters(group, self.order or ORDERS.get(group.dimension, 3))
-        zeros = torch.zeros(count, len(self.characters.reps), dtype=flow.dtype, device=flow.device)
-        self.coefficients = zeros
-        self.pool = group.identity((self.pool_size,), like)
+        self.group = flow.space.group
+        self.characters = Characters(self.group, self.order or ORDERS.get(self.group.dimension, 3))
+        self.coefficients = torch.zeros(count, len(self.characters.reps), dtype=flow.dtype, device=flow.device)
+        self.pool = self.group.identity((self.pool_size,), flow.anchor)
 
     def effective(self, level: int, x: Tensor) -> Tensor:
-        """f_level(x) of group elements, [...]: the learned effective action of a plaquette of that scale, times -1."""
+        """f_level(x) of group elements, ``[..., *matrix] -> [...]``: minus the learned effective action of a plaquette
+        of that scale, up to a constant.
+        """
         if level == 0:
             return self.beta * self.group.trace(x)
         return self.characters(x) @ self.coefficients[level].to(x.real.dtype)
 
-    def _place(self) -> tuple[int, int, int]:
-        """The level, its steps so far and in all."""
+    def _fit(self) -> tuple[int, LevelFit]:
+        """The present level, and its fit."""
         now = self.done % self.steps
         level = next(j for j, end in enumerate(self.ends) if now < end)
         first = self.ends[level - 1] if level else 0
-        return level, now - first, self.ends[level] - first
+
+        def effective(x: Tensor) -> Tensor:
+            return self.effective(level, x)
+
+        count = self.ends[level] - first
+        return level, LevelFit(self.models[level], effective, self.group, self.pool, self.draws, now - first, count)
 
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
-        level, now, count = self._place()
+        level, fit = self._fit()
         if not isinstance(action, Wilson) or batch % self.draws:
             raise ValueError(f"LevelStep needs a Wilson action and a batch in {self.draws}s; got {action!r}, {batch}.")
-        if now == 0:
-            self.optimizer.state.clear()
+        if fit.now == 0:
             if level == 0:
                 self.beta = action.beta
                 self.pool = one_plaquette(self.group, self.beta, self.pool_size, rng, flow.dtype)
             self.pool = self.group.compose(self._shuffled(rng), self._shuffled(rng))
+            level, fit = self._fit()
         if action.beta != self.beta:
             raise ValueError(f"LevelStep trains towards one beta; got {action.beta} after {self.beta}.")
-        report = self._improve(flow, action, batch, lr_factor, rng)
+        report = self.method.improve(fit, batch, lr_factor, rng)
         self.done += 1
-        logw = self._finish(flow, action, level, rng) if now == count - 1 else None
+        logw = self._finish(flow, action, level, fit, rng) if fit.now == fit.count - 1 else None
         return Report(report.loss, logw, report.norms, float(level))
-
-    def _improve(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
-        """One update of the present level."""
-        _, now, count = self._place()
-        self._factor = Cosine(warmup=count // 10).factor(now, count, float("nan"))
-        return super().step(flow, action, batch, lr_factor, rng)
 
     def _shuffled(self, rng: torch.Generator) -> Tensor:
         return self.pool[torch.randperm(len(self.pool), generator=rng, device=rng.device)]
 
-    def _draw(self, level: int, A: Tensor, rng: torch.Generator) -> tuple[Tensor, Loops, Tensor]:
-        """`draws` links for each A, draw after draw; their loops; log w, [draws, n]."""
-        G, n = self.group, len(A)
-        A = A.repeat(self.draws, *[1] * (A.dim() - 1))
-        rest = (A, G.identity((len(A),), A))
-        V, logq = self.models[level].draw(rest, rng)
-        logw = self.effective(level, G.compose(V, A)) + self.effective(level, V) - logq
-        return V, rest, logw.view(self.draws, n)
-
-    def _logw(self, level: int, A: Tensor, rng: torch.Generator) -> Tensor:
-        """log w of `draws` links for each A, [draws, n]."""
-        return self._draw(level, A, rng)[2]
-
-    def _level_loss(self, flow: Prior, action: Action, batch: int, rng: torch.Generator) -> Loss:
-        level, now, count = self._place()
-        index = torch.randint(len(self.pool), (batch // self.draws,), generator=rng, device=rng.device)
-        logw = self._logw(level, self.pool[index], rng)
-        if now >= self.kl * count:
-            return Loss(logw.var(0).mean() / 2, logw.detach().flatten())
-        ln_z = torch.logsumexp(logw.detach(), 0) - math.log(self.draws)
-        return Loss((ln_z - logw).mean(), logw.detach().flatten())
-
     @torch.no_grad()
-    def _finish(self, flow: Prior, action: Action, level: int, rng: torch.Generator) -> Tensor:
-        """f_{level + 1}, then log w of whole fields."""
+    def _finish(self, flow: Prior, action: Action, level: int, fit: LevelFit, rng: torch.Generator) -> Tensor:
+        """Learn f_{level + 1}; log w of whole fields, ``[fields]``."""
         if level + 1 < len(self.models):
             haar = self.group.haar((len(self.pool) // 4,), rng, flow.dtype).to(self.pool)
             A = torch.cat([self.pool, haar])
-            y = torch.cat([torch.logsumexp(self._logw(level, part, rng), 0) for part in torch.split(A, 2048)]).double()
+            y = torch.cat([torch.logsumexp(fit.sample(part, rng)[2], 0) for part in torch.split(A, 2048)]).double()
             weight = torch.ones_like(y)
-            weight[len(self.pool) :] = 0.1**0.5  # Haar matrices hold f where hardly a plaquette is
+            weight[len(self.pool) :] = 0.1**0.5  # matrices from Haar measure determine f where plaquettes are rare
             rows = self.characters(A).double() * weight[:, None]
             ridge = 1e-9 * len(y) * torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
-            self.coefficients[level + 1] = torch.linalg.solve(rows.T @ rows + ridge, rows.T @ (y * weight))
+            self.coefficients[level + 1] = torch.linalg.solve_ex(rows.T @ rows + ridge, rows.T @ (y * weight)).result
         x, logq = flow.draw(self.fields, rng)
         return -action(x) - logq
 
     def learning_rate(self, lr_factor: float) -> float:
-        return self.lr * lr_factor * self._factor
+        return self.method.learning_rate(lr_factor)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors, _ = super().state()
         own = {"pool": self.pool.clone(), "coefficients": self.coefficients.clone()}
-        return {**tensors, **own}, {"done": self.done, "beta": self.beta, "steps": self.steps}
+        return {**self.method.state(), **own}, {**self._plan(), "done": self.done, "beta": self.beta}
+
+    def _plan(self) -> dict[str, Any]:
+        return {"steps": self.steps, "method": type(self.method).__name__}
 
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         own = {"pool": self.pool, "coefficients": self.coefficients}
-        if meta.get("steps") != self.steps or any(name not in tensors for name in own):
-            raise ValueError(f"LevelStep of {self.steps} steps got the state of one of {meta.get('steps')}")
-        super().load_state({name: t for name, t in tensors.items() if name not in own}, {})
+        came = {name: meta.get(name) for name in self._plan()}
+        if came != self._plan() or any(name not in tensors for name in own):
+            raise ValueError(f"LevelStep of {self._plan()} got the state of one of {came}")
+        self.method.load_state({name: t for name, t in tensors.items() if name not in own})
         self.pool, self.coefficients = (tensors[name].clone().to(one) for name, one in own.items())
         self.done, self.beta = int(meta["done"]), float(meta["beta"])

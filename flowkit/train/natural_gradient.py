@@ -1,6 +1,7 @@
 """Training by natural gradient, for models that know their score."""
 
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -8,45 +9,141 @@ from torch import Tensor
 from flowkit.actions import Action
 from flowkit.flow import Flow
 from flowkit.priors import Prior
-from flowkit.train.trainer import Report, TrainingStep
+from flowkit.train.step import Report, TrainingStep
 
-INSTEAD = "Leave step= out: Adam, the usual step of a Trainer, needs none."
+INSTEAD = "Leave method= out: Adam, the usual method of a Trainer, needs none."
 
 
 class Scored(Protocol):
-    """A prior that knows s = d log q(x) / dparams, [batch, params], for the parameters that require a gradient."""
+    """A distribution that knows its score s = d log q(x) / d params.
+
+    `Flow.score` and `LinkConditional.score` are of this kind; `NaturalGradientStep` asks for it.
+    """
 
     def score(self, x: Tensor) -> Tensor:
-        """The score of each field, parameters in the order of `parameters()`, each flattened."""
+        """The score of each field, ``[batch, params]``: the parameters that require a gradient, each flattened, in the
+        order of `parameters()`.
+        """
+
+
+class FisherFit(NamedTuple):
+    r"""The least-squares fit of targets t by scores s, damped: the natural gradient.
+
+    .. math:: d = (F + \lambda D)^{-1} \langle s t \rangle, \qquad F = \langle s s^T \rangle,
+              \qquad D = \mathrm{diag} F + \tfrac{1}{100} \overline{\mathrm{diag} F}
+
+    Parameters
+    ----------
+    moves : Tensor
+        d, ``[params]`` or ``[params, targets]``.
+    slopes : Tensor
+        <s t>, of the same shape: minus the gradient of the reverse KL where t = log w.
+    fisher : Tensor
+        F, ``[params, params]``.
+    """
+
+    moves: Tensor
+    slopes: Tensor
+    fisher: Tensor
+
+    @classmethod
+    def of(cls, scores: Tensor, targets: Tensor, damping: float | Tensor) -> "FisherFit":
+        """The fit of centred targets ``[n]`` or ``[n, targets]`` by centred scores ``[n, params]``.
+
+        An ill-conditioned matrix gives moves that are not finite, and no error: nothing waits for a GPU.
+        """
+        slopes, fisher = scores.T @ targets / len(scores), scores.T @ scores / len(scores)
+        diagonal = fisher.diagonal()
+        damped = fisher + torch.diag(damping * (diagonal + diagonal.mean() / 100))
+        return cls(torch.linalg.solve_ex(damped, slopes).result, slopes, fisher)
+
+    def limited(self, move: Tensor, max_kl: float, rate: float) -> tuple[Tensor, Tensor]:
+        """The KL d^T F d / 2 that a move is predicted to change, ``[]``, and the move times `rate`, shortened where
+        that KL is above `max_kl`.
+        """
+        predicted = move @ self.fisher @ move / 2
+        return predicted, move * (rate * (max_kl / predicted).sqrt().clamp(max=1))
+
+    def norms(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """The norm of the gradient (summed over targets) of each parameter."""
+        slopes = self.slopes if self.slopes.dim() == 1 else self.slopes.sum(1)
+        return [part.norm() for part in torch.split(slopes, [p.numel() for p in parameters])]
+
+
+def flat(parameters: Sequence[Tensor]) -> Tensor:
+    """All parameters as one vector, a copy."""
+    return torch.cat([p.detach().flatten() for p in parameters])
+
+
+def write(parameters: Sequence[Tensor], values: Tensor) -> None:
+    """Copy one vector into the parameters, in the order of `flat`."""
+    for p, part in zip(parameters, torch.split(values, [p.numel() for p in parameters]), strict=True):
+        p.copy_(part.view_as(p))
 
 
 class NaturalGradientStep(TrainingStep):
-    """d = (F + ridge)^-1 <s log w>, F = <s s^T>, s the centred scores of the draws: the least-squares fit of log w.
+    r"""Natural gradient of the reverse KL, with annealing of the target, for a flow that knows its score.
 
-    It is the natural gradient of the reverse KL and the Gauss-Newton step of the variance of log w. Where the family
-    (nearly) contains the target, the residual of the fit vanishes with the distance, and its noise with it: the
-    convergence is geometric.
+    Parameters
+    ----------
+    max_kl : float
+        Largest change of a step that the quadratic model predicts, in nats, positive.
+    ridge : float
+        Damping of the Fisher matrix F: multiplies its diagonal plus a hundredth of the diagonal's mean.
+    lr : float
+        Part of the step that is taken, in (0, 1], times the schedule's factor.
 
-    Annealing: each step aims at exp(-t S) with the largest t <= 1 whose predicted change, KL = d^T F d / 2, is at most
-    `kl`, and never falls back; for the Wilson action t beta is the coupling of the moment. Where even the present t
-    asks for more, the step is shortened to that size. What is reported (loss, log w) is against the target, t = 1.
+    Attributes
+    ----------
+    progress : Tensor
+        The present t of the target exp(-t S), ``[]``, float64.
+    predicted : Tensor
+        KL of the last step before it was shortened, ``[]``, float64. At t = 1 it estimates the remaining KL.
 
-    kl        largest predicted change of a step, in nats
-    ridge     on the diagonal of F, relative to it and, a hundredth of it, to its mean
-    lr        part of d that is taken, times the schedule's factor
-    progress  t, [], float64
-    predicted KL of the last step, [], float64: it tells how far there was to go
-    Raises    ValueError for kl, ridge or lr that are not positive, or lr > 1, and by Trainer for a flow without score
-    See       Amari, Neural Computation 10 (1998) 251
+    Raises
+    ------
+    ValueError
+        For an option outside its range; by `Trainer` for a flow without score.
+
+    Notes
+    -----
+    With the centred scores s of the samples the step is
+
+    .. math:: d = (F + \epsilon)^{-1} \langle s \log w \rangle, \qquad F = \langle s s^T \rangle,
+
+    the least-squares fit of log w by the scores. It is the natural gradient of the reverse KL [1]_ and the Gauss-Newton
+    step of the variance of log w. Where the family (nearly) contains the target, residual and noise of the fit vanish
+    with the distance, and the convergence is geometric.
+
+    Each step aims at exp(-t S) with the largest t <= 1 whose predicted KL, :math:`d^T F d / 2`, is at most `max_kl`; t
+    never decreases. For the Wilson action t beta is the coupling of that target. Where the present t asks for more, the
+    step is shortened to `max_kl`. Loss and log w in the history are those of the target itself, t = 1.
+
+    References
+    ----------
+    .. [1] S. Amari, Neural Computation 10 (1998) 251.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> space = fk.links((4, 4), fk.U1())
+    >>> trainer = fk.Trainer(fk.multiscale_flow(space, terms=4), fk.Wilson(space, beta=1.0),
+    ...                      method=fk.NaturalGradientStep(), batch=512)
+    >>> print(f"{trainer.fit(8, progress=False).history['ess'][-1]:.2f}")
+    1.00
+    >>> float(trainer.method.progress)
+    1.0
     """
 
     progress: Tensor
     predicted: Tensor
 
-    def __init__(self, kl: float = 4.0, ridge: float = 1e-6, lr: float = 1.0):
-        if not kl > 0 or not ridge > 0 or not 0 < lr <= 1:
-            raise ValueError(f"NaturalGradientStep needs kl > 0, ridge > 0 and lr in (0, 1]; got {kl}, {ridge}, {lr}.")
-        self.kl, self.ridge, self.lr = kl, ridge, lr
+    def __init__(self, max_kl: float = 4.0, ridge: float = 1e-6, lr: float = 1.0):
+        if not max_kl > 0 or not ridge > 0 or not 0 < lr <= 1:
+            raise ValueError(
+                f"NaturalGradientStep needs max_kl > 0, ridge > 0 and lr in (0, 1]; got {max_kl}, {ridge}, {lr}."
+            )
+        self.max_kl, self.ridge, self.lr = max_kl, ridge, lr
 
     @torch.no_grad()
     def prepare(self, flow: Prior) -> None:
@@ -56,7 +153,7 @@ class NaturalGradientStep(TrainingStep):
                 f"A natural gradient needs a model with a score; {type(flow).__name__} has none. {INSTEAD}"
             )
         self._take_parameters(flow)
-        try:  # a part of the flow may have none, which one field tells
+        try:  # a part of the flow may have no score, which shows at the first field
             cast(Scored, flow).score(flow.space.cold(1, like=torch.empty(0, dtype=flow.dtype, device=flow.device)))
         except ValueError as error:
             raise ValueError(f"A natural gradient needs a model with a score. {error} {INSTEAD}") from error
@@ -69,30 +166,21 @@ class NaturalGradientStep(TrainingStep):
         S = action(x)
         # Sums of many terms that cancel: in double precision whatever the flow computes in.
         s = cast(Scored, flow).score(x).double()
-        s = s - s.mean(0)
         targets = -torch.stack([logq.double(), S.double()], 1)  # log w = first + t second
-        slopes = s.T @ (targets - targets.mean(0)) / batch
-        fisher = s.T @ s / batch
-        diagonal = fisher.diagonal()
-        damped = fisher + torch.diag(self.ridge * (diagonal + diagonal.mean() / 100))
-        moves = torch.linalg.solve_ex(damped, slopes).result
-        self.progress = self._next(moves.T @ fisher @ moves / 2)
-        move = moves[:, 0] + self.progress * moves[:, 1]
-        self.predicted = move @ fisher @ move / 2
-        move = move * (self.learning_rate(lr_factor) * (self.kl / self.predicted).sqrt().clamp(max=1))
-        finite = move.isfinite().all()
-        sizes = [p.numel() for p in self.parameters]
-        for p, change in zip(self.parameters, torch.split(move, sizes), strict=True):
-            p.copy_(torch.where(finite, p + change.view_as(p), p))
+        fit = FisherFit.of(s - s.mean(0), targets - targets.mean(0), self.ridge)
+        self.progress = self._next(fit.moves.T @ fit.fisher @ fit.moves / 2)
+        move = fit.moves[:, 0] + self.progress * fit.moves[:, 1]
+        self.predicted, move = fit.limited(move, self.max_kl, self.learning_rate(lr_factor))
+        old = flat(self.parameters)
+        write(self.parameters, torch.where(move.isfinite().all(), old + move, old))
         logw = -S - logq
-        gradient = torch.split(slopes[:, 0] + slopes[:, 1], sizes)  # of the reverse KL, up to its sign
-        return Report(-logw.mean(), logw, torch.stack([g.norm() for g in gradient]).to(logw.dtype))
+        return Report(-logw.mean(), logw, torch.stack(fit.norms(self.parameters)).to(logw.dtype))
 
     def _next(self, form: Tensor) -> Tensor:
-        """The largest t in [progress, 1] with (1, t) form (1, t)^T <= kl, or the present one."""
-        a, b, c = form[1, 1], 2 * form[0, 1], form[0, 0] - self.kl
+        """The largest t in [progress, 1] with (1, t) form (1, t)^T <= max_kl, or the present one."""
+        a, b, c = form[1, 1], 2 * form[0, 1], form[0, 0] - self.max_kl
         root = ((b * b - 4 * a * c).clamp(min=0).sqrt() - b) / (2 * a)
-        # 0 / 0 where the action does not vary over the draws: any t is as good.
+        # 0 / 0 where the action does not vary over the samples: any t is as good.
         t = torch.maximum(root.nan_to_num(1.0).clamp(max=1), self.progress)
         return torch.where(form.isfinite().all(), t, self.progress)
 
@@ -105,6 +193,5 @@ class NaturalGradientStep(TrainingStep):
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         if set(tensors) != {"progress", "predicted"}:
             raise ValueError(f"NaturalGradientStep keeps progress and predicted; got {', '.join(sorted(tensors))}")
-        self.progress, self.predicted = (
-            tensors[name].clone().to(self.progress.device) for name in ("progress", "predicted")
-        )
+        device = self.progress.device
+        self.progress, self.predicted = (tensors[name].clone().to(device) for name in ("progress", "predicted"))

@@ -1,115 +1,124 @@
-"""Training of multiscale models level by level, each level by natural gradient on its own scores."""
+"""Improving the model of one level by natural gradient on the scores of single links."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from flowkit.actions import Action
+from flowkit.multiscale import LinkConditional
 from flowkit.priors import Prior
-from flowkit.train.levels import LevelStep
-from flowkit.train.trainer import Report
-
-FIRST, LEAST, MOST = 0.1, 3e-3, 1e4  # damping
-WORSE, SLACK = 20.0, 1e-6  # KL of a link above WORSE times the last one (nats, plus SLACK) takes a step back
+from flowkit.train.level_methods import LevelFit, LevelMethod
+from flowkit.train.natural_gradient import FisherFit, flat, write
+from flowkit.train.step import Report
 
 
-class NaturalLevelStep(LevelStep):
-    """The levels of LevelStep, each fitted by d = (F + damping diag F)^-1 <s (log w - <log w>_A)>, F = <s s^T>.
+class LevelNaturalGradient(LevelMethod):
+    r"""Natural gradient on the scores of single links, damped as by Levenberg and Marquardt.
 
-    s are the scores of single links, less their mean over the draws that share an A: a least-squares fit of log w, up
-    to its normaliser, on the scores. Neither the other levels nor the other links of a field add noise, so that a batch
-    of some thousand links determines a hundred parameters. Where the family contains the exact conditional, the
-    convergence is geometric.
+    Parameters
+    ----------
+    max_kl_per_link : float
+        Largest change of a step that the quadratic model predicts, in nats for a link, positive.
+    wide : float
+        Part of all A that is drawn from Haar measure, in [0, 1): it determines the parameters, smooth functions of A,
+        where plaquettes are rare too.
 
-    The size of a step is that of Levenberg and Marquardt: where the KL of a link has grown to more than 20 times what
-    it was, the weights go back and the damping grows; otherwise it shrinks. In the last 40 % of a level's steps the
-    part of d that is taken falls as 1/t, which averages what is left of the noise.
+    Raises
+    ------
+    ValueError
+        For an option outside its range; by `Trainer` for a model of new links without score.
 
-    A part `wide` of all A is Haar: where hardly a plaquette is, the parameters, smooth functions of A, are held too.
+    Notes
+    -----
+    The step is a least-squares fit of log w, up to its normaliser, by the scores s of single links, both less their
+    mean over the links that share an A:
 
-    kl        largest predicted change of a step, nats a link
-    wide      part of all A, in [0, 1)
-    steps, draws, order, shares, pool, fields  as in LevelStep
-    Raises    ValueError for options out of these ranges, a model of new links without score, and as LevelStep
-    See       Amari, Neural Computation 10 (1998) 251; Marquardt, SIAM J. 11 (1963) 431
+    .. math:: d = (F + \lambda\, \mathrm{diag} F)^{-1} \langle s (\log w - \langle \log w \rangle_A) \rangle,
+              \qquad F = \langle s s^T \rangle
+
+    Neither other levels nor the other links of a field add noise: a batch of some thousand links determines a hundred
+    parameters. Where the family contains the exact conditional, the convergence is geometric.
+
+    Where the KL of a link has grown to more than 20 times its last value, the weights go back and the damping
+    :math:`\lambda` grows eightfold; otherwise it is halved [2]_. In the last 40 % of a level's steps the part of d that
+    is taken falls as 1/t, which averages the remaining noise.
+
+    References
+    ----------
+    .. [1] S. Amari, Neural Computation 10 (1998) 251.
+    .. [2] D. W. Marquardt, SIAM J. 11 (1963) 431.
+
+    Examples
+    --------
+    >>> from flowkit.train import LevelNaturalGradient, LevelStep
+    >>> LevelStep(100, LevelNaturalGradient(max_kl_per_link=0.05)).method.max_kl_per_link
+    0.05
     """
 
-    saved: Tensor
-    last: Tensor
-    damping: Tensor
+    damping_first, damping_least, damping_most = 0.1, 3e-3, 1e4
+    worse, slack = 20.0, 1e-6
+    """A KL above worse times the last one, plus slack (in nats), takes a step back."""
 
-    def __init__(self, steps: int, kl: float = 0.1, wide: float = 0.125, draws: int = 8, **options: Any):
-        if not kl > 0 or not 0 <= wide < 1:
-            raise ValueError(f"NaturalLevelStep needs kl > 0 and wide in [0, 1); got {kl} and {wide}.")
-        super().__init__(steps, lr=1.0, kl=0.0, draws=draws, **options)
-        self.largest, self.wide = kl, wide
+    def __init__(self, max_kl_per_link: float = 0.1, wide: float = 0.125):
+        if not max_kl_per_link > 0 or not 0 <= wide < 1:
+            raise ValueError(
+                f"LevelNaturalGradient needs max_kl_per_link > 0 and wide in [0, 1); got {max_kl_per_link} and {wide}."
+            )
+        self.max_kl_per_link, self.wide, self._factor = max_kl_per_link, wide, 1.0
 
-    def prepare(self, flow: Prior) -> None:
-        super().prepare(flow)
-        for model in self.models:
+    def prepare(self, flow: Prior, models: Sequence[LinkConditional]) -> None:
+        for model in models:
             if not model.scored:
                 raise ValueError(f"A natural gradient needs a model with a score; {type(model).__name__} has none.")
-        self._restart(0)
+        self._all = [p for p in flow.parameters() if p.requires_grad]
+        self._restart(self._own(models[0]))
 
-    def _own(self, level: int) -> list[Tensor]:
-        return [p for p in self.models[level].parameters() if p.requires_grad]
+    @staticmethod
+    def _own(model: LinkConditional) -> list[Tensor]:
+        return [p for p in model.parameters() if p.requires_grad]
 
-    def _restart(self, level: int) -> None:
-        """What is known about the present level: nothing."""
-        self.saved = torch.cat([p.detach().flatten() for p in self._own(level)])
+    def _restart(self, parameters: list[Tensor]) -> None:
+        """Forget the last weights, KL and damping: they were those of another level."""
+        self.saved = flat(parameters)
         self.last = torch.full((), torch.inf, dtype=torch.float64, device=self.saved.device)
-        self.damping = torch.full_like(self.last, FIRST)
+        self.damping = torch.full_like(self.last, self.damping_first)
 
     @torch.no_grad()
-    def _improve(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
-        level, now, count = self._place()
-        if now == 0:
-            self._restart(level)
-        self._factor = 1.0 if now < 0.6 * count else 2 / (2 + now - 0.6 * count)
-        n = batch // self.draws
-        wide = self.group.haar((int(n * self.wide),), rng, flow.dtype).to(self.pool)
-        index = torch.randint(len(self.pool), (n - len(wide),), generator=rng, device=rng.device)
-        links, rest, logw = self._draw(level, torch.cat([self.pool[index], wide]), rng)
-        single = tuple(r.unsqueeze(1) for r in rest)  # each link a field of its own
-        s = self.models[level].score(links.unsqueeze(1), single).double().view(self.draws, n, -1)
-        s = (s - s.mean(0)).flatten(0, 1)
+    def improve(self, fit: LevelFit, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
+        parameters = self._own(fit.model)
+        if fit.now == 0:
+            self._restart(parameters)
+        self._factor = 1.0 if fit.now < 0.6 * fit.count else 2 / (2 + fit.now - 0.6 * fit.count)
+        n = batch // fit.draws
+        wide = fit.group.haar((int(n * self.wide),), rng, fit.pool.real.dtype).to(fit.pool)
+        links, loops, logw = fit.sample(torch.cat([fit.some(n - len(wide), rng), wide]), rng)
+        # Each link is a field of its own, and has a score of its own.
+        s = fit.model.score(links.unsqueeze(1), tuple(r.unsqueeze(1) for r in loops)).double().view(fit.draws, n, -1)
         excess = logw.double()
-        kl = (torch.logsumexp(excess, 0) - math.log(self.draws) - excess.mean(0)).mean()
-        slopes = s.T @ (excess - excess.mean(0)).flatten() / len(s)
-        fisher = s.T @ s / len(s)
-        diagonal = fisher.diagonal()
-        damped = fisher + torch.diag(self.damping * (diagonal + diagonal.mean() / 100))
-        move = torch.linalg.solve_ex(damped, slopes).result
-        predicted = move @ fisher @ move / 2
-        move = move * (self.learning_rate(lr_factor) * (self.largest / predicted).sqrt().clamp(max=1))
-        better = (kl <= WORSE * self.last + SLACK) & move.isfinite().all()
-        parameters = self._own(level)
-        old = torch.cat([p.flatten() for p in parameters])
-        new = torch.where(better, old + move.to(old), self.saved)
-        self.saved = torch.where(better, old, self.saved)
-        self.last = torch.where(better, kl, self.last)
-        self.damping = torch.where(better, self.damping / 2, self.damping * 8).clamp(LEAST, MOST)
-        sizes = [p.numel() for p in parameters]
-        for p, values in zip(parameters, torch.split(new, sizes), strict=True):
-            p.copy_(values.view_as(p))
-        norms = torch.zeros(len(self.parameters), dtype=logw.dtype, device=logw.device)
-        places = [k for k, p in enumerate(self.parameters) if any(p is own for own in parameters)]
-        norms[places] = torch.stack([part.norm() for part in torch.split(slopes, sizes)]).to(norms)
-        return Report(kl.to(logw.dtype), logw.flatten(), norms)
+        kl = (torch.logsumexp(excess, 0) - math.log(fit.draws) - excess.mean(0)).mean()
+        solved = FisherFit.of((s - s.mean(0)).flatten(0, 1), (excess - excess.mean(0)).flatten(), self.damping)
+        _, move = solved.limited(solved.moves, self.max_kl_per_link, self.learning_rate(lr_factor))
+        better = (kl <= self.worse * self.last + self.slack) & move.isfinite().all()
+        old = flat(parameters)
+        write(parameters, torch.where(better, old + move, self.saved))
+        self.saved, self.last = torch.where(better, old, self.saved), torch.where(better, kl, self.last)
+        damping = torch.where(better, self.damping / 2, self.damping * 8)
+        self.damping = damping.clamp(self.damping_least, self.damping_most)
+        norm = {id(p): one for p, one in zip(parameters, solved.norms(parameters), strict=True)}
+        norms = torch.stack([norm.get(id(p), torch.zeros_like(kl)) for p in self._all])
+        return Report(kl.to(logw.dtype), logw.flatten(), norms.to(logw.dtype))
 
     def learning_rate(self, lr_factor: float) -> float:
         return lr_factor * self._factor
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors, meta = super().state()
-        own = {"saved": self.saved.clone(), "last": self.last.clone(), "damping": self.damping.clone()}
-        return {**tensors, **own}, meta
+    def state(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name).clone() for name in ("saved", "last", "damping")}
 
-    def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        names = ("saved", "last", "damping")
-        if any(name not in tensors for name in names):
-            raise ValueError(f"NaturalLevelStep keeps {', '.join(names)}; got {', '.join(sorted(tensors))}")
-        super().load_state({name: t for name, t in tensors.items() if name not in names}, meta)
-        self.saved, self.last, self.damping = (tensors[name].clone().to(self.pool.device) for name in names)
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        if set(tensors) != set(self.state()):
+            raise ValueError(
+                f"LevelNaturalGradient keeps {', '.join(self.state())}; got {', '.join(sorted(tensors)) or 'nothing'}"
+            )
+        for name, value in tensors.items():
+            setattr(self, name, value.clone().to(self.saved.device))

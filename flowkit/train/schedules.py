@@ -1,6 +1,6 @@
 """How the learning rate, and the theory itself, change while a flow trains.
 
-A schedule gives the factor on the learning rate at each step. One with a memory (Plateau) says what it must keep.
+A schedule gives the factor on the learning rate at each step. One with a memory (`Plateau`) keeps it in checkpoints.
 """
 
 import math
@@ -12,23 +12,40 @@ from flowkit.actions import Action
 
 
 class Schedule(ABC):
-    """factor(step, total, loss) in [0, 1], dimensionless: step counts from 0, total is where training is to end, loss
-    is the newest that is known, NaN at the start.
+    """The factor on the learning rate at each training step.
+
+    One method is required: `factor`. A schedule with a memory also overrides `state` and `load_state`.
+
+    Examples
+    --------
+    >>> from flowkit.train import Schedule
+    >>> class InverseTime(Schedule):
+    ...     def factor(self, step, total, loss):
+    ...         return 1 / (1 + 0.1 * step)
+    >>> InverseTime().factor(10, 100, 0.0)
+    0.5
     """
 
     @abstractmethod
     def factor(self, step: int, total: int, loss: float) -> float:
-        """The factor on the learning rate."""
+        """The factor on the learning rate, in [0, 1].
+
+        Parameters
+        ----------
+        step : int
+            The step, from 0.
+        total : int
+            The step where training is to end.
+        loss : float
+            The newest loss that is known; NaN at the start.
+        """
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs, as plain data."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up a state that `state` gave.
-
-        Raises    ValueError for the state of another schedule
-        """
+        """Restore what `state` returned; ValueError for the state of another schedule."""
         if set(state) != set(self.state()):
             mine, came = (", ".join(sorted(s)) or "nothing" for s in (self.state(), state))
             raise ValueError(f"{type(self).__name__} keeps {mine}; got the state of another schedule, {came}")
@@ -39,7 +56,19 @@ def _warm(step: int, warmup: int) -> float:
 
 
 class Constant(Schedule):
-    """1 after a linear rise over `warmup` steps."""
+    """A constant factor of 1, after a linear rise.
+
+    Parameters
+    ----------
+    warmup : int
+        Steps of the rise, not negative.
+
+    Examples
+    --------
+    >>> from flowkit.train import Constant
+    >>> [Constant(warmup=3).factor(step, 100, 0.0) for step in range(5)]
+    [0.25, 0.5, 0.75, 1.0, 1.0]
+    """
 
     def __init__(self, warmup: int = 0):
         if warmup < 0:
@@ -51,9 +80,26 @@ class Constant(Schedule):
 
 
 class Cosine(Schedule):
-    """final + (1 - final) [1 + cos(pi step / total)] / 2, after a linear rise over `warmup` steps.
+    r"""Half a period of a cosine from 1 to `final`, after a linear rise.
 
-    steps     where the cosine ends; None takes the end of the training that was asked for
+    Parameters
+    ----------
+    warmup : int
+        Steps of the rise, not negative.
+    final : float
+        The factor at the end, in [0, 1].
+    steps : int, optional
+        Where the cosine ends; by default the end of the training that was asked for.
+
+    Notes
+    -----
+    .. math:: \mathrm{final} + (1 - \mathrm{final})\, \frac{1 + \cos(\pi\, \mathrm{step} / \mathrm{steps})}{2}
+
+    Examples
+    --------
+    >>> from flowkit.train import Cosine
+    >>> [round(Cosine(final=0.1).factor(step, 4, 0.0), 3) for step in range(5)]
+    [1.0, 0.868, 0.55, 0.232, 0.1]
     """
 
     def __init__(self, warmup: int = 0, final: float = 0.0, steps: int | None = None):
@@ -69,7 +115,21 @@ class Cosine(Schedule):
 
 
 class Steps(Schedule):
-    """gamma^k after k of the milestones have passed."""
+    """A factor gamma^k after k of the milestones have passed.
+
+    Parameters
+    ----------
+    milestones : sequence of int
+        Steps, rising.
+    gamma : float
+        In (0, 1].
+
+    Examples
+    --------
+    >>> from flowkit.train import Steps
+    >>> [Steps((2, 4), gamma=0.5).factor(step, 6, 0.0) for step in range(6)]
+    [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    """
 
     def __init__(self, milestones: Sequence[int], gamma: float = 0.1):
         if list(milestones) != sorted(milestones) or not 0 < gamma <= 1:
@@ -81,9 +141,25 @@ class Steps(Schedule):
 
 
 class Plateau(Schedule):
-    """Multiplies by gamma whenever the smoothed loss has not fallen for `patience` steps, down to `lowest`.
+    """A factor that is multiplied by gamma whenever the smoothed loss has not fallen for a while.
 
-    smooth    weight of the newest loss in the running mean
+    Parameters
+    ----------
+    patience : int
+        Steps without a new lowest loss, at least 1.
+    gamma : float
+        In (0, 1).
+    lowest : float
+        The smallest factor, in (0, 1].
+    smooth : float
+        Weight of the newest loss in the running mean, in (0, 1].
+
+    Examples
+    --------
+    >>> from flowkit.train import Plateau
+    >>> plateau = Plateau(patience=2, smooth=1.0)
+    >>> [plateau.factor(step, 100, loss) for step, loss in enumerate([3.0, 2.0, 2.0, 2.0, 1.0])]
+    [1.0, 1.0, 1.0, 0.5, 0.5]
     """
 
     def __init__(self, patience: int = 100, gamma: float = 0.5, lowest: float = 1e-3, smooth: float = 0.05):
@@ -116,9 +192,30 @@ class Plateau(Schedule):
 
 
 class Anneal:
-    """One coupling of the action moves in a straight line from `start` to its own value over the first `steps` steps.
+    """Moves one coupling of the action in a straight line to its own value; `Trainer(anneal=...)` takes it.
 
-    Raises    ValueError for steps below 1 or a start that is not finite
+    Parameters
+    ----------
+    coupling : str
+        Name of the coupling, as in `action.parameters`; the trainer's history has a column of this name.
+    start : float
+        Its value at the first step, finite.
+    steps : int
+        Steps until it has its own value, at least 1.
+
+    Raises
+    ------
+    ValueError
+        For steps below 1 or a start that is not finite.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit.train import Anneal
+    >>> action = fk.Wilson(fk.links((4, 4), fk.U1()), beta=3.0)
+    >>> anneal = Anneal("beta", start=1.0, steps=4)
+    >>> [anneal.value(action, step) for step in range(6)]
+    [1.0, 1.5, 2.0, 2.5, 3.0, 3.0]
     """
 
     def __init__(self, coupling: str, start: float, steps: int):
@@ -127,7 +224,7 @@ class Anneal:
         self.coupling, self.start, self.steps = coupling, float(start), steps
 
     def value(self, action: Action, step: int) -> float:
-        """The coupling at this step."""
+        """The value of the coupling at this step."""
         end = float(action.parameters[self.coupling])
         return end + (self.start - end) * max(0.0, 1 - step / self.steps)
 

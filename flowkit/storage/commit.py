@@ -1,0 +1,76 @@
+"""One commit, opened for reading."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowkit.storage.manifest import Entry, StoreError, pieces
+
+KINDS = {"checkpoint.json": "a checkpoint", "zarr.json": "an ensemble"}
+"""The file that tells what a commit is, and what it is."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit, opened for reading: a file is returned after its size and SHA-256 agreed with the manifest.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the commit.
+    files : mapping
+        Name -> size and SHA-256, from the manifest.
+    advising : callable
+        A context that turns damage into a StoreError which names a whole commit.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from flowkit.storage import Store
+    >>> store = Store(tempfile.mkdtemp())
+    >>> name = store.commit({"text": b"some bytes"})
+    >>> commit = store.open()
+    >>> commit.files["text"].size, commit.read("text")
+    (10, b'some bytes')
+    >>> _ = (commit.folder / "text").write_bytes(b"some bites")
+    >>> try:
+    ...     commit.read("text")
+    ... except RuntimeError as error:
+    ...     print(str(error).split("/")[-1])
+    text is damaged: its SHA-256 differs from the manifest. No other commit is whole.
+    """
+
+    folder: Path
+    files: Mapping[str, Entry]
+    advising: Callable[[], AbstractContextManager[None]]
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file. Raises StoreError, naming it, where it is missing or differs from what was written."""
+        data = bytearray()
+        with self.advising():
+            for piece in pieces(self.folder, name, self._entry(name)):
+                data += piece
+        return bytes(data)
+
+    def path(self, name: str) -> Path:
+        """The path of a file that has just been compared with the manifest, in pieces of 1 MiB; raises as `read`."""
+        with self.advising():
+            for _ in pieces(self.folder, name, self._entry(name)):
+                pass
+        return self.folder / name
+
+    @property
+    def kind(self) -> str | None:
+        """What it is, "a checkpoint" or "an ensemble"; None for other files."""
+        return next((kind for name, kind in KINDS.items() if name in self.files), None)
+
+    def _entry(self, name: str) -> Entry:
+        if name not in self.files:
+            raise StoreError(f"{self.folder} holds {_listed(self.files)}; got {name!r}.")
+        return self.files[name]
+
+
+def _listed(names: Mapping[str, Entry]) -> str:
+    shown = sorted(names)[:5]
+    return ", ".join(shown) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if shown else "no files"

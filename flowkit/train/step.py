@@ -1,0 +1,238 @@
+"""What a training step is, and the usual one: Adam on the gradient of a loss."""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from flowkit.actions import Action
+from flowkit.priors import Prior
+from flowkit.train.losses import Loss, LossFunction, named, path_gradient
+
+
+class Report(NamedTuple):
+    """What one training step hands to the trainer, as tensors on the flow's device.
+
+    Reading a number from a GPU waits for it, so that a step returns tensors and the trainer reads many steps at once.
+
+    Parameters
+    ----------
+    loss : Tensor
+        Loss before the update, ``[]``.
+    logw : Tensor or None
+        log w = -S - log q of whole fields, ``[batch]``; None where the step drew no whole fields.
+    norms : Tensor
+        Norm of the gradient of each parameter tensor, ``[parameters]``.
+    level : float
+        The scale that the step trained, 0 for the finest; NaN where it trained all parameters.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit.train import Report
+    >>> Report(torch.tensor(1.5), None, torch.ones(2)).level
+    nan
+    """
+
+    loss: Tensor
+    logw: Tensor | None
+    norms: Tensor
+    level: float = math.nan
+
+
+class TrainingStep(ABC):
+    """One way to improve a flow; the `method` of a `Trainer`.
+
+    A trainer calls `prepare` once and `step` again and again. History, schedules, pausing and checkpoints belong to
+    the trainer, and work for every method.
+
+    Attributes
+    ----------
+    names : list of str
+        Names of the trained parameters, in the order of `Report.norms`.
+    parameters : list of Tensor
+        The trained parameters.
+
+    Examples
+    --------
+    Random search: a change of the weights is kept where it lowers the loss.
+
+    >>> import torch, flowkit as fk
+    >>> from flowkit.train import Report, TrainingStep
+    >>> class RandomSearch(TrainingStep):
+    ...     def prepare(self, flow):
+    ...         self._take_parameters(flow)
+    ...         self.best = torch.tensor(torch.inf)
+    ...     @torch.no_grad()
+    ...     def step(self, flow, action, batch, lr_factor, rng):
+    ...         old = [p.clone() for p in self.parameters]
+    ...         for p in self.parameters:
+    ...             p.add_(0.05 * torch.randn(p.shape, generator=rng))
+    ...         loss, logw = fk.losses.reverse_kl(flow, action, batch, rng)
+    ...         better = loss < self.best
+    ...         for p, before in zip(self.parameters, old):
+    ...             p.copy_(torch.where(better, p, before))
+    ...         self.best = torch.minimum(loss, self.best)
+    ...         return Report(self.best, logw, torch.zeros(len(self.names)))
+    ...     def learning_rate(self, lr_factor):
+    ...         return 0.05
+    ...     def state(self):
+    ...         return {"best": self.best}, {}
+    ...     def load_state(self, tensors, meta):
+    ...         self.best = tensors["best"]
+    >>> space = fk.sites((4, 4))
+    >>> flow = fk.Flow(fk.Normal(space), fk.Affine(space))
+    >>> trainer = fk.Trainer(flow, fk.Phi4(space, m2=1.0, lam=0.5), method=RandomSearch())
+    >>> loss = trainer.fit(20, progress=False).history["loss"]
+    >>> bool(loss[-1] < loss[0])
+    True
+    """
+
+    names: list[str]
+    parameters: list[Tensor]
+
+    @abstractmethod
+    def prepare(self, flow: Prior) -> None:
+        """Take hold of the flow's parameters; a trainer calls this once."""
+
+    def _take_parameters(self, flow: Prior) -> None:
+        """Set `names` and `parameters` to those parameters of the flow that require a gradient.
+
+        Raises
+        ------
+        ValueError
+            For a flow without log q, or without such parameters.
+        """
+        if not (flow.normalised or flow.up_to_constant):
+            raise ValueError("Training needs log q, and the flow's prior is not normalised.")
+        trainable = [(name, p) for name, p in flow.named_parameters() if p.requires_grad]
+        if not trainable:
+            raise ValueError("Training needs a flow with parameters; got one with none.")
+        self.names, self.parameters = [name for name, _ in trainable], [p for _, p in trainable]
+
+    @abstractmethod
+    def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
+        """Draw a batch and update the parameters once. An update that is not finite must leave them finite."""
+
+    @abstractmethod
+    def learning_rate(self, lr_factor: float) -> float:
+        """The learning rate at this factor of the schedule."""
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that a resumed run needs, as tensors and as plain data."""
+
+    @abstractmethod
+    def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Restore what `state` returned; ValueError for the state of another method."""
+
+
+class GradientStep(TrainingStep):
+    """Adam on the gradient of a loss, the usual method of a `Trainer`.
+
+    Parameters
+    ----------
+    loss : LossFunction or str
+        A function (flow, action, n, rng) -> Loss, or "reverse_kl", "path_gradient", "ess".
+    lr : float
+        Learning rate, positive.
+    betas : tuple of float
+        Decay rates of Adam's first and second moment.
+    clip : float or None
+        Largest norm of the whole gradient; a longer one is scaled to it. None leaves it as it is.
+    amsgrad : bool
+        Whether Adam keeps the largest second moment [2]_.
+    weight_decay : float
+        Coefficient of the L2 term, dimensionless, not negative.
+
+    Raises
+    ------
+    ValueError
+        For an option outside its range, or the name of an unknown loss.
+
+    Notes
+    -----
+    Where loss or gradient is not finite, the update is skipped on the device; the trainer stops when it reads the
+    loss. Nothing in a step waits for a GPU.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and J. Ba, arXiv:1412.6980.
+    .. [2] S. J. Reddi et al., arXiv:1904.09237.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit.train import GradientStep
+    >>> space = fk.sites((4, 4))
+    >>> flow = fk.Flow(fk.Normal(space), fk.Affine(space))
+    >>> method = GradientStep("reverse_kl", lr=1e-2, betas=(0.9, 0.999), clip=None)
+    >>> trainer = fk.Trainer(flow, fk.Phi4(space, m2=1.0, lam=0.5), method=method)
+    >>> loss = trainer.fit(30, progress=False).history["loss"]
+    >>> bool(loss[-1] < loss[0])
+    True
+    """
+
+    def __init__(
+        self,
+        loss: LossFunction | str = path_gradient,
+        lr: float = 3e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        clip: float | None = 10.0,
+        amsgrad: bool = False,
+        weight_decay: float = 0.0,
+    ):
+        if not lr > 0 or (clip is not None and not clip > 0) or weight_decay < 0:
+            raise ValueError(
+                f"GradientStep needs lr > 0, clip > 0 and weight_decay >= 0; got {lr}, {clip} and {weight_decay}."
+            )
+        self.loss = named(loss) if isinstance(loss, str) else loss
+        self.lr, self.clip = lr, clip
+        self.adam: dict[str, Any] = {"betas": betas, "amsgrad": amsgrad, "weight_decay": weight_decay}
+
+    def prepare(self, flow: Prior) -> None:
+        self._take_parameters(flow)
+        self.optimizer = torch.optim.Adam(self.parameters, lr=self.lr, fused=True, **self.adam)
+
+    def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
+        return self.descend(self.loss(flow, action, batch, rng), lr_factor)
+
+    def descend(self, loss: Loss, lr_factor: float) -> Report:
+        """One update down the gradient of a loss that has been computed."""
+        self.optimizer.zero_grad()
+        loss.value.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+        norms = torch.stack(torch._foreach_norm(gradients))
+        total = torch.linalg.vector_norm(norms)
+        finite = total.isfinite() & loss.value.detach().isfinite()
+        limit = math.inf if self.clip is None else self.clip
+        # Fused Adam divides by grad_scale and skips an update that found_inf marks, with no wait for the device.
+        self.optimizer.grad_scale = (total / limit).clamp(min=1.0).float()  # type: ignore[attr-defined]
+        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(lr_factor)
+        self.optimizer.step()
+        return Report(loss.value.detach(), loss.logw, norms)
+
+    def learning_rate(self, lr_factor: float) -> float:
+        return self.lr * lr_factor
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors = {
+            f"{name}.{key}": value
+            for name, parameter in zip(self.names, self.parameters, strict=True)
+            for key, value in self.optimizer.state[parameter].items()
+        }
+        return tensors, {}
+
+    def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        wanted = {"step", "exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if self.adam["amsgrad"] else [])}
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            # Of the parameter's own dtype and device, as Adam makes them; its step counter stays float32.
+            mine = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
+            mine = {key: t for key, t in mine.items() if "." not in key}
+            if set(mine) not in (set(), wanted):  # none: no step was made yet
+                raise ValueError(f"Adam keeps {', '.join(sorted(wanted))} of {name}; got {', '.join(sorted(mine))}")
+            self.optimizer.state[parameter] = {key: t.clone().to(parameter.device) for key, t in mine.items()}
