@@ -17,7 +17,7 @@ def panels() -> dict[str, Any]:
     space = fk.links((8, 8), fk.U1())
     action = fk.Wilson(space, beta=3.0)
     model = fk.multiscale_flow(space)
-    fast = fk.Trainer(model, action, batch=512, step=fk.NaturalGradientStep())
+    fast = fk.Trainer(model, action, batch=512, method=fk.NaturalGradientStep())
     fast.fit(12, progress=False)
     flow = fk.gauge_flow(space)
     slow = fk.Trainer(flow, action, batch=64)
@@ -34,7 +34,7 @@ def panels() -> dict[str, Any]:
         "Field": fk.panels.Field(runs["HMC"], steps=8),
         "FlowLayers": fk.panels.FlowLayers(flow, action),
         "Multiscale": fk.panels.Multiscale(
-            fk.by_scale(model, action, model.sample(8192, torch.Generator().manual_seed(1)))
+            fk.multiscale.by_scale(model, action, model.sample(8192, torch.Generator().manual_seed(1)))
         ),
     }
 
