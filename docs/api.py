@@ -37,6 +37,12 @@ def public(module: ModuleType) -> list[str]:
     return getattr(module, "__all__", [name for name in own if not name.startswith("_")])
 
 
+def ours(thing: object) -> bool:
+    """Whether flowkit defines it: neither a module nor a type of another package under a name of its own."""
+    foreign = inspect.isclass(thing) and not thing.__module__.startswith("flowkit")
+    return not inspect.ismodule(thing) and not foreign
+
+
 def room(name: str) -> ModuleType | None:
     """The module of a room, or None where this version has none of that name."""
     place = flowkit._MODULES.get(name, name)
@@ -54,7 +60,7 @@ def page() -> str:
 
     def add(paths: dict[str, object]) -> None:
         nonlocal lines
-        new = {path: thing for path, thing in paths.items() if not inspect.ismodule(thing) and id(thing) not in seen}
+        new = {path: thing for path, thing in paths.items() if ours(thing) and id(thing) not in seen}
         seen.update(map(id, new.values()))
         lines += block([line for path, thing in new.items() for line in entry(path, thing)]) if new else []
 

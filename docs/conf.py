@@ -64,10 +64,16 @@ def _readable(app: Sphinx, what: str, name: str, thing: object, options: object,
         text.pop()
     converted = "\n".join(NumpyDocstring(text, app.config, app, what, name, thing, options).lines())
     settings = get_default_settings(Parser)
-    settings.report_level, settings.halt_level, settings.warning_stream = 2, 2, io.StringIO()
+    settings.report_level, settings.halt_level, settings.warning_stream, settings.env = 2, 2, io.StringIO(), app.env
+    document = new_document(name, settings)
     try:
-        Parser().parse(converted, new_document(name, settings))
+        Parser().parse(converted, document)
+        valid = not any(document.findall(nodes.substitution_reference))  # |x| means an absolute value here
     except SystemMessage:
+        valid = False
+    if not valid and what == "attribute":  # of which napoleon reads the first line as "type: text"
+        text = [re.sub(r"([\\*|`_:])", r"\\\1", line) for line in text]
+    elif not valid:
         text = [".. code-block:: text", "", *(f"   {line}" for line in text), ""]
     lines[:] = text
 
