@@ -1,17 +1,22 @@
-"""Writes api.md: every public name of flowkit with its docstring, in the order of its table of contents."""
+"""Writes api.md: every public name of flowkit with its docstring, first those of the top level, then room by room."""
 
 import inspect
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import flowkit
 
 PAGE = Path(__file__).parent / "api.md"
 HEAD = """# Every public name
 
-`import flowkit as fk`, then `fk.NAME`. Docstrings have the formula first, then shapes, units (or "dimensionless"), the
-errors that are raised, and the source. This page is generated from them.
+The names of the top level are used as `fk.NAME` after `import flowkit as fk`, those of a room as `fk.ROOM.NAME`.
+This page is generated from the docstrings.
 """
-MODULES = ("losses", "schedules", "exact", "stats", "panels", "testing")
+ROOMS = (
+    *("groups", "geometry", "observables", "actions", "priors", "bijections", "transforms", "multiscale", "models"),
+    *("nets", "samplers", "train", "losses", "schedules", "ensemble", "stats", "exact", "storage", "panels", "testing"),
+)
 
 
 def block(lines: list[str]) -> list[str]:
@@ -26,19 +31,48 @@ def entry(path: str, thing: object) -> list[str]:
     return [f".. autofunction:: {path}" if inspect.isroutine(thing) else f".. autodata:: {path}", ""]
 
 
+def public(module: ModuleType) -> list[str]:
+    """The names that a room offers: its `__all__`, or all that it defines."""
+    own = [n for n, thing in vars(module).items() if getattr(thing, "__module__", "") == module.__name__]
+    return getattr(module, "__all__", [name for name in own if not name.startswith("_")])
+
+
+def ours(thing: object) -> bool:
+    """Whether flowkit defines it: neither a module nor a type of another package under a name of its own."""
+    foreign = inspect.isclass(thing) and not thing.__module__.startswith("flowkit")
+    return not inspect.ismodule(thing) and not foreign
+
+
+def room(name: str) -> ModuleType | None:
+    """The module of a room, or None where this version has none of that name."""
+    place = flowkit._MODULES.get(name, name)
+    try:
+        return import_module(f"flowkit.{place}")
+    except ModuleNotFoundError as error:
+        if error.name != f"flowkit.{place}":
+            raise
+        return None
+
+
 def page() -> str:
-    """The page of all names."""
-    lines = [HEAD]
-    for room, names in flowkit._CONTENTS.items():
-        lines += [f"## {room}", ""]
-        lines += block([line for name in names for line in entry(f"flowkit.{name}", getattr(flowkit, name))])
-    for room in MODULES:
-        module = getattr(flowkit, room)
-        own = [n for n, thing in vars(module).items() if getattr(thing, "__module__", "") == module.__name__]
-        names = getattr(module, "__all__", [name for name in own if not name.startswith("_")])
-        names = [name for name in names if name not in flowkit._HOME]  # stands above
-        lines += [f"## fk.{room}", "", (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " "), ""]
-        lines += block([line for name in names for line in entry(f"flowkit.{room}.{name}", getattr(module, name))])
+    """The page of all names: each thing once, where it is first found."""
+    lines, seen = [HEAD], set()
+
+    def add(paths: dict[str, object]) -> None:
+        nonlocal lines
+        new = {path: thing for path, thing in paths.items() if ours(thing) and id(thing) not in seen}
+        seen.update(map(id, new.values()))
+        lines += block([line for path, thing in new.items() for line in entry(path, thing)]) if new else []
+
+    lines += ["## The top level", ""]
+    for name, names in flowkit._CONTENTS.items():
+        lines += [f"### From {name}", ""]
+        add({f"flowkit.{one}": getattr(flowkit, one) for one in names})
+    for name in ROOMS:
+        module = room(name)
+        if module is not None:
+            lines += [f"## fk.{name}", "", (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " "), ""]
+            add({f"{module.__name__}.{one}": getattr(module, one) for one in public(module)})
     return "\n".join(lines)
 
 

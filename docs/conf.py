@@ -1,13 +1,18 @@
 """Sphinx settings. The pages need nothing from the network, neither to build nor to read."""
 
+import io
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.frontend import get_default_settings
+from docutils.parsers.rst import Parser
+from docutils.utils import SystemMessage, new_document
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
+from sphinx.ext.napoleon import NumpyDocstring
 
 import flowkit
 
@@ -25,7 +30,7 @@ lessons.write()
 project = "flowkit"
 author = copyright = "The flowkit authors"
 version = release = flowkit.__version__
-extensions = ["myst_nb", "sphinx.ext.autodoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "jupyter_execute", "records"]
 myst_enable_extensions = ["colon_fence", "dollarmath", "amsmath"]
 nb_execution_mode = "off"  # what a notebook shows is what was stored when it ran, at the size that it names
@@ -35,6 +40,9 @@ html_static_path = ["_static"]
 html_css_files = ["flowkit.css"]
 html_math_renderer = "mathml"
 autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
 python_maximum_signature_line_length = 80
 
 
@@ -46,13 +54,28 @@ def _math(writer: Any, node: nodes.Element, display: str) -> None:
     raise nodes.SkipNode
 
 
-def _literal(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
-    """Docstrings here are aligned plain text with the formula first; they are shown as they are written."""
-    text = [line.rstrip() for line in lines]
+def _readable(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Make a docstring safe for napoleon: one that is no valid reStructuredText is shown as it is written.
+
+    References are numbered in each docstring anew, so that their numbers are text here and no link targets.
+    """
+    text = [re.sub(r"\[(\d+)\]_", r"[\1]", re.sub(r"^( *)\.\. \[(\d+)\]", r"\1[\2]", line)).rstrip() for line in lines]
     while text and not text[-1]:
         text.pop()
-    if text:
-        lines[:] = [".. code-block:: text", "", *(f"   {line}" for line in text), ""]
+    converted = "\n".join(NumpyDocstring(text, app.config, app, what, name, thing, options).lines())
+    settings = get_default_settings(Parser)
+    settings.report_level, settings.halt_level, settings.warning_stream, settings.env = 2, 2, io.StringIO(), app.env
+    document = new_document(name, settings)
+    try:
+        Parser().parse(converted, document)
+        valid = not any(document.findall(nodes.substitution_reference))  # |x| means an absolute value here
+    except SystemMessage:
+        valid = False
+    if not valid and what == "attribute":  # of which napoleon reads the first line as "type: text"
+        text = [re.sub(r"([\\*|`_:])", r"\\\1", line) for line in text]
+    elif not valid:
+        text = [".. code-block:: text", "", *(f"   {line}" for line in text), ""]
+    lines[:] = text
 
 
 def setup(app: Sphinx) -> None:
@@ -61,4 +84,4 @@ def setup(app: Sphinx) -> None:
         (lambda writer, node: _math(writer, node, "inline"), None),
         (lambda writer, node: _math(writer, node, "block"), None),
     )
-    app.connect("autodoc-process-docstring", _literal)
+    app.connect("autodoc-process-docstring", _readable, priority=100)  # before napoleon

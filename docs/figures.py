@@ -3,6 +3,7 @@
 To record a run: flowkit reproduce NAME --out docs/records/NAME.json
 """
 
+import subprocess
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,7 +14,8 @@ DOCS = Path(__file__).parent
 HEAD = """# Figures
 
 Every figure that this project claims, as `flowkit reproduce NAME` printed it. `flowkit reproduce` lists them all.
-This page is generated from the records of those runs.
+This page is generated from the records of those runs. Where the package has changed since a run, its last line says so:
+the numbers are those of the older code.
 """
 
 
@@ -31,6 +33,27 @@ def read(path: Path) -> Record:
     if record.quick:
         raise ValueError(f"{path} records a quick run; this page shows full runs alone.")
     return record
+
+
+def git(*arguments: str) -> str | None:
+    """What git answers in this checkout, or None without git or without the commit that was asked for."""
+    command = ["git", "-C", str(DOCS), *arguments]
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def age(record: Record) -> str:
+    """When a run was made and how many commits have changed the package since; without its commit, that of its file."""
+    commit = record.commit and record.commit.removesuffix("-dirty")
+    commit = commit or git("log", "-1", "--format=%H", "--", f"records/{record.name}.json")
+    if not commit:
+        return ""
+    date = record.date or git("show", "-s", "--format=%cs", commit)
+    count = git("rev-list", "--count", f"{commit}..HEAD", "--", "../flowkit")
+    later = f"; the package has changed in {count} commits since" if count not in (None, "0") else ""
+    return f" Recorded on {date} at commit {commit[:10]}{later}."
 
 
 def cell(value: object) -> str:
@@ -59,7 +82,8 @@ def section(figure: Figure, record: Record | None) -> str:
     settings = ", ".join(f"{key} = {value}" for key, value in record.settings.items())
     lines += [
         "",
-        f"{record.seconds:.1f} s on {cell(str(record.machine))}; flowkit {record.flowkit}. {cell(settings)}",
+        f"{record.seconds:.1f} s on {cell(str(record.machine))}; flowkit {record.flowkit}. {cell(settings)}."
+        f"{age(record)}",
         "",
     ]
     return "\n".join(lines)

@@ -34,7 +34,7 @@ def panels() -> dict[str, Any]:
         "Field": fk.panels.Field(runs["HMC"], steps=8),
         "FlowLayers": fk.panels.FlowLayers(flow, action),
         "Multiscale": fk.panels.Multiscale(
-            fk.by_scale(model, action, model.sample(8192, torch.Generator().manual_seed(1)))
+            fk.multiscale.by_scale(model, action, model.sample(8192, torch.Generator().manual_seed(1)))
         ),
     }
 

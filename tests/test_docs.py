@@ -12,14 +12,18 @@ import flowkit
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-TEXTS = sorted(DOCS.glob("*.md")) + sorted(DOCS.glob("theory/*.md")) + [ROOT / "README.md"]
+TEXTS = [
+    *(path for room in ("", "theory", "decisions") for path in sorted((DOCS / room).glob("*.md"))),
+    ROOT / "README.md",
+]
+PAGES = ["howto", "extending", "own_coupling", "own_conditional", "own_group"]
 
 
 def blocks(path):
     return re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["howto", "extending"])
+@pytest.mark.parametrize("name", PAGES)
 def test_code_on_a_page_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     scope = {"__name__": f"docs_{name}"}
@@ -29,13 +33,19 @@ def test_code_on_a_page_runs(name, tmp_path, monkeypatch, capsys):
         assert "exact" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("name", "most"), [("own_coupling", 40), ("own_conditional", 40), ("own_group", 50)])
+def test_an_own_piece_is_short(name, most):
+    lines = [line for block in blocks(DOCS / f"{name}.md") for line in block.splitlines() if line.strip()]
+    assert len(lines) <= most
+
+
 def test_names_of_the_library_exist():
     for path in TEXTS:
         for name in re.findall(r"\bfk\.([\w.]*\w)", path.read_text(encoding="utf-8")):
             first, *more = name.split(".")
-            assert first == "NAME" or first in flowkit.__all__, f"{path.name} speaks of fk.{name}"
-            if first in ("NAME", "panels"):  # the panels need the extra lab
+            if "NAME" in (first, *more) or first == "panels":  # the panels need the extra lab
                 continue
+            assert first in flowkit.__all__, f"{path.name} speaks of fk.{name}"
             thing = getattr(flowkit, first)
             for part in more:
                 assert hasattr(thing, part), f"{path.name} speaks of fk.{name}"
@@ -43,9 +53,28 @@ def test_names_of_the_library_exist():
 
 
 def test_classes_that_the_theory_names_exist():
-    for path in DOCS.glob("theory/*.md"):
+    rooms = [room for room in flowkit._MODULES if room not in ("panels", "testing")]  # panels need the extra lab
+    known = {*flowkit.__all__, *(name for room in rooms for name in dir(getattr(flowkit, room)))}
+    for path in [*DOCS.glob("theory/*.md"), DOCS / "limits.md"]:
         for name in re.findall(r"`([A-Z]\w*[a-z]\w*)", path.read_text(encoding="utf-8")):
-            assert name in flowkit.__all__, f"{path.name} speaks of {name}"
+            assert name in known, f"{path.name} speaks of {name}"
+
+
+def test_decisions_are_records_in_order():
+    files = sorted((DOCS / "decisions").glob("*.md"))
+    index = (DOCS / "decisions.md").read_text(encoding="utf-8")
+    for number, path in enumerate(files, 1):
+        text = path.read_text(encoding="utf-8")
+        assert re.match(rf"# {number:04d} \S", text), path.name
+        assert path.name.startswith(f"{number:04d}-"), path.name
+        assert re.findall(r"^\*\*(\w+)\.\*\* ", text, re.MULTILINE) == [
+            "Decision",
+            "Alternatives",
+            "Measurement",
+            "Status",
+        ]
+        assert f"](decisions/{path.name})" in index, f"{path.name} is not on the index page"
+        assert f"\ndecisions/{path.stem}\n" in index, f"{path.name} is not in the table of contents"
 
 
 def test_the_panels_of_the_readme_exist():
@@ -63,7 +92,7 @@ def test_every_room_has_its_place_on_the_page_of_imports():
 
 
 def test_links_between_pages_lead_somewhere():
-    made = {"figures.md", "api.md", "lessons.md", "panels.md"}
+    made = {"figures.md", "api.md", "lessons.md", "panels.md"}  # by the build
     for path in TEXTS:
         for target in re.findall(r"\]\(([\w./-]+\.md)\)", path.read_text(encoding="utf-8")):
             assert target in made or (path.parent / target).is_file(), f"{path.name}: {target}"

@@ -7,11 +7,14 @@ among them, that returns its rows.
 import inspect
 import json
 import math
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from types import GenericAlias
 from typing import Any, get_args
 
@@ -45,7 +48,10 @@ class Row(BaseModel):
 
 
 class Record(BaseModel):
-    """One run of a figure, with all that is needed to judge it; `flowkit reproduce --json` prints it."""
+    """One run of a figure, with all that is needed to judge it; `flowkit reproduce --json` prints it.
+
+    `commit` is the one that was checked out when the run began, with "-dirty" for changes on top; None without git.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -57,6 +63,9 @@ class Record(BaseModel):
     flowkit: str
     torch: str
     settings: dict[str, Any]
+    commit: str | None = None
+    date: str | None = None
+    """Of the day, UTC."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ class Figure:
         defaults = self.defaults()
         for key in settings:
             _known(self.name, key, defaults)
+        commit, date = _commit(), datetime.now(UTC).date().isoformat()
         start = time.perf_counter()
         rows = self.function()(quick=quick, **settings)
         seconds = time.perf_counter() - start
@@ -118,11 +128,27 @@ class Figure:
                 flowkit=__version__,
                 torch=machine.torch,
                 settings={**defaults, **settings},
+                commit=commit,
+                date=date,
             )
         except ValidationError as error:
             first = error.errors()[0]
             where, what = ".".join(map(str, first["loc"])), first["msg"]
             raise ValueError(f"{self.study} must return rows of a figure; in {where}: {what}.") from error
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that holds this package, or None where git knows none."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # an environment may stand inside another checkout
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def plus_minus(value: float | str, error: float | None) -> str:
