@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from flowkit.bijections.pointwise import CircleSpline
 from test_flow import THEORIES, check_density, check_weights
 from test_groups import check_haar
 from test_kernels import check_convolution_4d, check_spline_gradients
@@ -36,7 +37,6 @@ from torch import nn
 import flowkit as fk
 from flowkit import nets, testing
 from flowkit.bijections import updates
-from flowkit.bijections.pointwise import CircleSpline
 from flowkit.geometry import loops, patterns
 from flowkit.groups import SUN, U1
 from flowkit.kernels import rqs

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from flowkit.actions import Action, Wilson
-from flowkit.groups.characters import Characters
 from flowkit.multiscale import LinkConditional, Multiscale
 from flowkit.multiscale.doubling import Loops
 from flowkit.priors import Prior
@@ -83,7 +82,7 @@ class LevelStep(GradientStep):
         self.ends = [max(j + 1, min(self.steps - count + j + 1, round(self.steps * e))) for j, e in enumerate(edges)]
         group, like = flow.space.group, flow.anchor
         self.group = group
-        self.characters = Characters(group, self.order or ORDERS.get(group.dimension, 3))
+        self.characters = group.characters(self.order or ORDERS.get(group.dimension, 3))
         zeros = torch.zeros(count, len(self.characters.reps), dtype=flow.dtype, device=flow.device)
         self.coefficients = zeros
         self.pool = group.identity((self.pool_size,), like)
