@@ -34,9 +34,9 @@ GAUGE = {
     "local": (Stripes(0, (1, 2), (0, 1)), BOTH, {"kernel": 3}),
     "learned loop": (Stripes(0, (1, 2), (0, 1)), BOTH, {"updates": [EigenangleSpline(fk.U1(), bins=4)]}),
     "tangents": (Stripes(0, (1, 3), (0, 2)), BOTH,
-                 {"updates": [EigenangleSpline(fk.U1(), 0, spline=TangentMixture(2))], "context": "both"}),
+                 {"updates": [EigenangleSpline(fk.U1(), 0, spline=TangentMixture(2))], "context": "both", "kernel": 3}),
     "odd": (Stripes(0, (1, 3), (0, 2)), BOTH,
-            {"updates": [EigenangleSpline(fk.U1(), 1, spline=OddCircleSpline(4))], "context": "both"}),
+            {"updates": [EigenangleSpline(fk.U1(), 1, spline=OddCircleSpline(4))], "context": "both", "kernel": 3}),
     "rectangles": (Stripes(0, (2, 6), (1, 3)), [Loop(1, 2, 3), Loop(1, 2, 3, below=True)], {}),
     "one look": (Stripes(0, (1, 3), (0, 1)), BOTH[:1], {"context": "plaquettes", "kernel": (3, 1, 1)}),
 }  # fmt: skip

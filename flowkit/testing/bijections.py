@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch import Tensor
 
 from flowkit.bijections import Bijection
 from flowkit.testing.common import require, require_close, seeded
