@@ -16,7 +16,7 @@ from flowkit.geometry import loops
 from flowkit.geometry.space import links, sites
 from flowkit.groups import SUN, U1, subgroups, u1
 from flowkit.priors import FreeField, Haar, Normal
-from flowkit.samplers import HMC, Heatbath, IndependenceMetropolis, Sampler, base
+from flowkit.samplers import HMC, Heatbath, IndependenceMetropolis, Sampler, State, base
 from flowkit.samplers.heatbath import one_plaquette, sublattices
 from flowkit.testing import example
 
@@ -448,8 +448,8 @@ def test_a_heatbath_on_links_that_are_no_numbers_says_so(group):
     """The chain with a NaN link is reported, and the others are not."""
     sampler = Heatbath(Wilson(links((2, 4), group), beta=2.0))
     x = sampler.start(3, seed())
-    x[1, 0, 0, 0] = math.nan
-    state, info = sampler.step(sampler.init(x), seed())
+    x[1, 1, 0, 0] = math.nan  # of the direction that is drawn last: the others see it first
+    state, info = sampler.step(State(x, sampler.action(x)), seed())
     assert info["invalid"].tolist() == [False, True, False]
     assert state.x[[0, 2]].isfinite().all()
 

@@ -5,7 +5,7 @@ import torch
 
 import flowkit as fk
 from flowkit import testing
-from flowkit.bijections import EigenangleSpline, OddCircleSpline, Residual
+from flowkit.bijections import EigenangleSpline, LinkContext, OddCircleSpline, Residual
 from flowkit.multiscale import (
     HeatAngleConditional,
     HeatbathConditional,
@@ -281,7 +281,7 @@ class WrongOrder(StapleFlow):
     def _inverse(self, v, rest, params):
         total = torch.zeros_like(params[0])
         for update, own in zip(self.updates, torch.split(params, self.counts), strict=True):
-            v, logdet = update.inverse(v, rest, own)
+            v, logdet = update.inverse(v, LinkContext(rest, own))
             total = total + logdet
         return v, total
 

@@ -45,7 +45,7 @@ class Wilson(Action):
     >>> action(action.space.cold(1, like=torch.zeros(1)))     # 16 plaquettes, each 1
     tensor([-32.])
     >>> round(action.exact("plaquette"), 4)
-    0.6978
+    0.6993
     """
 
     couplings = ("beta",)

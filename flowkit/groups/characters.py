@@ -29,8 +29,8 @@ class Characters(NamedTuple):
     --------
     >>> import torch, flowkit as fk
     >>> chi = fk.SUN(3).characters(order=1)
-    >>> chi.reps, chi.dimensions              # 1 and 3; the conjugate of 3 has the same real part
-    ([(0, 0), (1, 0)], [1.0, 3.0])
+    >>> chi.reps, chi.dimensions              # 1 and, for 3 and its conjugate, one
+    ([(0, 0), (1, 1)], [1.0, 3.0])
     >>> chi(torch.eye(3, dtype=torch.complex64))
     tensor([1., 1.])
     """
@@ -43,13 +43,26 @@ class Characters(NamedTuple):
         return self.values(x)
 
 
+def whole_order(order: int) -> int:
+    """The order of characters.
+
+    Raises
+    ------
+    ValueError
+        Where it is no whole number, or below 1.
+    """
+    if not isinstance(order, int) or order < 1:
+        raise ValueError(f"Characters need a whole order >= 1; got {order!r}.")
+    return order
+
+
 def sun_characters(n: int, order: int) -> Characters:
     """Characters of SU(N): Young diagrams of at most N - 1 rows and `order` columns.
 
     Jacobi and Trudi's determinant of the complete symmetric polynomials h_k of the eigenvalues gives them, and traces
     of powers alone give the h_k.
     """
-    rows = itertools.combinations_with_replacement(range(order, -1, -1), n - 1)
+    rows = itertools.combinations_with_replacement(range(whole_order(order), -1, -1), n - 1)
     reps = sorted((r for r in rows if r >= _conjugate(r)), key=lambda r: (sum(r), r))
     one = [torch.tensor(math.comb(k + n - 1, k), dtype=torch.float64) for k in range(order + n)]
     dimensions = [round(float(schur(r, one))) for r in reps]

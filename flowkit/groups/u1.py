@@ -9,7 +9,7 @@ from torch import Tensor
 
 from flowkit import exact
 from flowkit.groups.base import Group
-from flowkit.groups.characters import Characters
+from flowkit.groups.characters import Characters, whole_order
 from flowkit.kernels.heat import heat_angle
 
 
@@ -128,7 +128,7 @@ class U1(Group):
 
     def characters(self, order: int) -> Characters:
         """cos(n theta), n <= order."""
-        reps: list[tuple[int, ...]] = [(n,) for n in range(order + 1)]
+        reps: list[tuple[int, ...]] = [(n,) for n in range(whole_order(order) + 1)]
 
         def values(x: Tensor) -> Tensor:
             return torch.cos(x[..., None] * torch.arange(order + 1, dtype=x.dtype, device=x.device))
