@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowkit import exact as exact, panels as panels, stats as stats, testing as testing
+    from flowkit import bijections as bijections, exact as exact, panels as panels, stats as stats, testing as testing
     from flowkit.actions import (
         Action as Action,
         MatrixModel as MatrixModel,
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
         Phi4Kappa as Phi4Kappa,
         Wilson as Wilson,
         as_double_well as as_double_well,
+    )
+    from flowkit.bijections import (
+        AffineMap as AffineMap,
+        AlcoveSpline as AlcoveSpline,
+        Bijection as Bijection,
+        CircleSpline as CircleSpline,
+        EigenangleSpline as EigenangleSpline,
+        IntervalSpline as IntervalSpline,
+        RealSpline as RealSpline,
+        Residual as Residual,
+        TangentMixture as TangentMixture,
     )
     from flowkit.ensemble import (
         Comparison as Comparison,
@@ -35,11 +46,12 @@ if TYPE_CHECKING:
     )
     from flowkit.flow import (
         Flow as Flow,
-        gauge_flow as gauge_flow,
-        scalar_flow as scalar_flow,
     )
     from flowkit.geometry import (
+        Checkered as Checkered,
+        Loop as Loop,
         Space as Space,
+        Stripes as Stripes,
         links as links,
         sites as sites,
     )
@@ -51,6 +63,11 @@ if TYPE_CHECKING:
     )
     from flowkit.model import (
         Model as Model,
+    )
+    from flowkit.models import (
+        gauge_flow as gauge_flow,
+        plaquette_couplings as plaquette_couplings,
+        scalar_flow as scalar_flow,
     )
     from flowkit.multiscale import (
         ByScale as ByScale,
@@ -119,39 +136,27 @@ if TYPE_CHECKING:
     )
     from flowkit.transforms import (
         Affine as Affine,
-        AffineMap as AffineMap,
-        AlcoveSpline as AlcoveSpline,
         Chain as Chain,
         CheckerboardCoupling as CheckerboardCoupling,
-        CircleSpline as CircleSpline,
-        Circular as Circular,
         DistributionConverter as DistributionConverter,
         FourierModes as FourierModes,
         FourierScale as FourierScale,
         GaugeCoupling as GaugeCoupling,
-        GradientFlow as GradientFlow,
-        IntervalSpline as IntervalSpline,
-        LinkUpdate as LinkUpdate,
         LowModes as LowModes,
-        MatrixCoupling as MatrixCoupling,
         OnEvenSites as OnEvenSites,
         OnSublattices as OnSublattices,
         Prolongation as Prolongation,
-        RealSpline as RealSpline,
-        Residual as Residual,
         SiteConditional as SiteConditional,
-        Spectral as Spectral,
-        SpectralFlow as SpectralFlow,
+        SpectralCoupling as SpectralCoupling,
         Spline as Spline,
-        TangentMixture as TangentMixture,
         Transform as Transform,
-        plaquette_couplings as plaquette_couplings,
+        TrivializingFlow as TrivializingFlow,
     )
 
 from flowkit._version import __version__
 
 _CONTENTS = {
-    "geometry": ["Space", "links", "sites"],
+    "geometry": ["Checkered", "Loop", "Space", "Stripes", "links", "sites"],
     "groups": ["Group", "Real", "SUN", "U1"],
     "actions": ["Action", "MatrixModel", "Phi4", "Phi4Hopping", "Phi4Kappa", "Wilson", "as_double_well"],
     "observables": [
@@ -167,37 +172,37 @@ _CONTENTS = {
         "wilson_loop",
     ],
     "priors": ["Draw", "Embedded", "FreeField", "Haar", "Interleaved", "Normal", "Prior"],
-    "transforms": [
-        "Affine",
+    "bijections": [
         "AffineMap",
         "AlcoveSpline",
+        "Bijection",
+        "CircleSpline",
+        "EigenangleSpline",
+        "IntervalSpline",
+        "RealSpline",
+        "Residual",
+        "TangentMixture",
+    ],
+    "transforms": [
+        "Affine",
         "Chain",
         "CheckerboardCoupling",
-        "CircleSpline",
-        "Circular",
         "DistributionConverter",
         "FourierModes",
         "FourierScale",
         "GaugeCoupling",
-        "GradientFlow",
-        "IntervalSpline",
-        "LinkUpdate",
         "LowModes",
-        "MatrixCoupling",
         "OnEvenSites",
         "OnSublattices",
         "Prolongation",
-        "RealSpline",
-        "Residual",
         "SiteConditional",
-        "Spectral",
-        "SpectralFlow",
+        "SpectralCoupling",
         "Spline",
-        "TangentMixture",
         "Transform",
-        "plaquette_couplings",
+        "TrivializingFlow",
     ],
-    "flow": ["Flow", "gauge_flow", "scalar_flow"],
+    "flow": ["Flow"],
+    "models": ["gauge_flow", "plaquette_couplings", "scalar_flow"],
     "multiscale": [
         "ByScale",
         "ClassFunctionConditional",
@@ -240,6 +245,7 @@ _CONTENTS = {
     "stats": ["Estimate"],
 }
 _MODULES = {
+    "bijections": "bijections",
     "exact": "exact",
     "losses": "train.losses",
     "panels": "panels",

@@ -1,27 +1,14 @@
 """A flow: a prior and a transform. A Flow is itself a Prior."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from flowkit.actions import Action, Pullback
-from flowkit.geometry.patterns import Checkered, Loop, Stripes
 from flowkit.geometry.space import Space
-from flowkit.groups import SUN, U1
-from flowkit.priors import Draw, FreeField, Haar, Prior
-from flowkit.transforms import (
-    Chain,
-    CheckerboardCoupling,
-    CircleSpline,
-    DistributionConverter,
-    GaugeCoupling,
-    MatrixCoupling,
-    RealSpline,
-    Spectral,
-    Transform,
-)
+from flowkit.priors import Draw, Prior
+from flowkit.transforms import Transform
 
 
 class Flow(Prior):
@@ -95,96 +82,3 @@ class Flow(Prior):
             "transform": str(self.transform),
             "parameters": sum(p.numel() for p in self.parameters()),
         }
-
-
-def gauge_flow(space: Space, bins: int = 8, hidden: Sequence[int] = (16, 16), updates: int | None = None) -> Flow:
-    """A gauge-equivariant flow for U(1) or SU(N) links that starts at Haar measure.
-
-    In two dimensions the couplings go from coarse to fine: each splits rectangles of plaquettes in two by moving one
-    link of their common side, given the loops on both sides of it; loops of r x t plaquettes are the active loops.
-    That is the order in which the theory factorises. Odd factors of a side are peeled off first, one after another.
-    In more dimensions half of the links of one direction move at a time, no two of them in one plaquette, each updated
-    in turn through its plaquettes (U(1)) or through learned sums of its staples (SU(N)), conditioned on frozen loops.
-
-    bins      of the splines
-    hidden    channels of the networks' hidden layers
-    updates   SU(N): spectral updates of a link in each coupling, every one with an active loop of its own; None takes 2
-              for SU(2), whose first one is nearly the exact answer, and 4 beyond
-    Raises    ValueError for a space that is not links of U1 or SUN in two or more dimensions, for a side of 1, or for
-              odd sides in more than two dimensions
-    """
-    if space.kind != "links" or not isinstance(space.group, U1 | SUN) or space.ndim < 2:
-        raise ValueError(f"gauge_flow builds flows for links of U1 or SUN in two or more dimensions; got {space}.")
-    if min(space.lattice) < 2 or (space.ndim > 2 and any(side % 2 for side in space.lattice)):
-        raise ValueError(f"gauge_flow needs sides of at least 2, and even ones beyond two dimensions; got {space}.")
-    if updates is not None and (updates < 1 or not isinstance(space.group, SUN)):
-        raise ValueError(f"gauge_flow takes updates >= 1, for SU(N) alone; got {updates} for {space.group}.")
-    spectral = [Spectral(bins=bins) for _ in range(updates or (2 if space.group == SUN(2) else 4))]
-    layers: list[Transform] = []
-    if space.ndim == 2:
-        for stripes, over, under in _splits(space.lattice):
-            if isinstance(space.group, SUN):
-                layers.append(MatrixCoupling(space, stripes, [over, under], spectral, hidden))
-            else:
-                layers.append(
-                    GaugeCoupling(
-                        space, stripes, [over], CircleSpline(bins), hidden, 1, context="local", around=[under]
-                    )
-                )
-        return Flow(Haar(space), Chain(*layers))
-    for mu in range(space.ndim):
-        loops = [Loop(nu, below=below) for nu in range(space.ndim) if nu != mu for below in (False, True)]
-        for parity in (0, 1):
-            pattern = Checkered(mu, parity)
-            if isinstance(space.group, SUN):
-                layers.append(
-                    MatrixCoupling(space, pattern, loops, spectral, hidden, (3, *[1] * len(hidden)), "silu", "both")
-                )
-            else:
-                layers.append(GaugeCoupling(space, pattern, loops, CircleSpline(bins), hidden))
-    return Flow(Haar(space), Chain(*layers))
-
-
-def _splits(lattice: Sequence[int]) -> list[tuple[Stripes, Loop, Loop]]:
-    """The cuts of rectangles in two, coarse to fine, until each is one plaquette: which links move, and the loops over
-    and under them.
-    """
-    splits = []
-    blocks = list(lattice)
-
-    def cut(nu: int, period: int, place: int) -> None:
-        """Cut each rectangle of `period` plaquettes along nu at `place`."""
-        mu = 1 - nu
-        periods, offsets = [0, 0], [0, 0]
-        periods[mu], periods[nu], offsets[nu] = blocks[mu], period, place
-        stripes = Stripes(mu, (periods[0], periods[1]), (offsets[0], offsets[1]))
-        splits.append((stripes, Loop(nu, blocks[mu], blocks[nu]), Loop(nu, blocks[mu], place, below=True)))
-
-    for nu in (1, 0):
-        side = blocks[nu]
-        blocks[nu] = side & -side  # the largest power of two in the side
-        for place in range(side - blocks[nu], 0, -blocks[nu]):
-            cut(nu, side, place)
-    while max(blocks) > 1:
-        nu = 0 if blocks[0] > blocks[1] else 1
-        blocks[nu] //= 2
-        cut(nu, 2 * blocks[nu], blocks[nu])
-    return splits
-
-
-def scalar_flow(space: Space, layers: int = 4, bins: int = 6, hidden: Sequence[int] = (24,)) -> Flow:
-    """A flow for scalar fields: a free field of learned mass, checkerboard couplings that move each parity in turn by
-    splines of the real line, and a symmetric distribution converter. A coupling's network looks once, at the frozen
-    sites within two steps, and then thinks at each active site.
-
-    layers    number of couplings
-    bins      of their splines
-    hidden    channels of the networks' hidden layers
-    Raises    ValueError for links or odd lattice sides
-    """
-    kernels = (5, *[1] * len(hidden))
-    couplings: list[Transform] = [
-        CheckerboardCoupling(space, k % 2, RealSpline(bins), hidden, kernels) for k in range(layers)
-    ]
-    converter = DistributionConverter(space, 16, symmetric=True)
-    return Flow(FreeField(space, 1.0, learned=True), Chain(*couplings, converter))

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from flowkit.geometry import loops
 from flowkit.geometry.space import Space
-from flowkit.groups import U1
 
 _WHAT = "An observable is f(space, x) -> [batch], real numbers"
 
@@ -95,7 +94,7 @@ def _mean(x: Tensor) -> Tensor:
 
 
 def _charge(space: Space, x: Tensor) -> Tensor:
-    if space.ndim == 2 and isinstance(space.group, U1):
+    if space.ndim == 2 and space.group.winding:
         return loops.charge_density_2d(space, x).flatten(1).sum(1).round()
     return loops.charge_density_4d(space, x).flatten(1).sum(1)
 

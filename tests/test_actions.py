@@ -309,7 +309,7 @@ def test_changes():
     (lambda: fk.Phi4(fk.sites((4, 4)), 1.0, -1.0), "Phi4 needs lam >= 0; got -1.0"),
     (lambda: fk.Phi4(fk.sites((4, 4)), math.inf, 1.0), "Phi4 needs a finite number m2; got inf"),
     (lambda: fk.Phi4(fk.sites((4, 4)), "1", 1.0), "Phi4 needs a finite number m2; got '1'"),
-    (lambda: fk.MatrixModel(fk.links((1,), fk.U1()), 1.0), r"MatrixModel needs links of SU\(N\)"),
+    (lambda: fk.MatrixModel(fk.sites((1,)), 1.0), "MatrixModel needs links; got Sites"),
     (lambda: fk.MatrixModel(fk.links((1,), fk.SUN(2)), math.nan), "MatrixModel needs a finite beta"),
     (lambda: fk.MatrixModel(fk.links((1,), fk.SUN(2)), 1.0, ()), "MatrixModel needs finite coefficients"),
 ])  # fmt: skip

@@ -7,23 +7,15 @@ import pytest
 import flowkit
 from flowkit import testing
 from flowkit.actions import Action, ScalarAction
+from flowkit.bijections import Bijection
 from flowkit.geometry.patterns import Loop, Stripes
 from flowkit.groups import SUN, Group
-from flowkit.multiscale import ClassFunctionConditional, LinkConditional, StapleFlow
+from flowkit.multiscale import LinkConditional
 from flowkit.priors import Prior
 from flowkit.samplers import Sampler
 from flowkit.testing import example
 from flowkit.train.schedules import Schedule
-from flowkit.transforms import (
-    Circular,
-    FourierModes,
-    FourierScale,
-    LinkUpdate,
-    LowModes,
-    MatrixCoupling,
-    PointwiseMap,
-    Transform,
-)
+from flowkit.transforms import FourierModes, FourierScale, GaugeCoupling, LowModes, SpectralCoupling, Transform
 
 panels = pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
 
@@ -44,13 +36,19 @@ def check_transform(transform: Transform) -> None:
     testing.check_transform(transform, local=local, periodic=not isinstance(transform, (FourierModes, LowModes)))
 
 
-def check_update(update: LinkUpdate) -> None:
-    """Alone in a coupling, or in a flow of U(1) links, it keeps what a gauge-equivariant map must."""
-    if isinstance(update, Circular):
-        testing.check_conditional(StapleFlow(example(ClassFunctionConditional), [update]))
+def check_bijection(bijection: Bijection) -> None:
+    """Numbers on their own; maps of several angles and of links in a coupling of links, gauge-equivariant."""
+    if bijection.angles > 1:
+        space = flowkit.links((2, 3), SUN(bijection.angles))
+        coupling = SpectralCoupling(space, bijection.bins, bijection.order)
+        assert type(coupling.map) is type(bijection)
+        testing.check_transform(coupling)
         return
-    space = flowkit.links((2, 4), SUN(3))
-    coupling = MatrixCoupling(space, Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)], [update], start=1.0)
+    if not hasattr(bijection, "group"):
+        testing.check_bijection(bijection)
+        return
+    space = flowkit.links((2, 4), bijection.group)
+    coupling = GaugeCoupling(space, Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)], [bijection], start=1.0)
     testing.check_transform(coupling)
     testing.check_equivariance(coupling, testing.symmetry(space, "gauge", testing.seeded(5)))
 
@@ -60,9 +58,8 @@ CHECKS = {
     Action: check_action,
     Prior: testing.check_prior,
     Transform: check_transform,
-    LinkUpdate: check_update,
+    Bijection: check_bijection,
     LinkConditional: testing.check_conditional,
-    PointwiseMap: testing.check_pointwise,
     Sampler: testing.check_sampler,
     Schedule: testing.check_schedule,
     panels.Panel: testing.check_panel,

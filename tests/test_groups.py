@@ -106,18 +106,6 @@ def test_log_on_the_whole_group(group):
     assert (group.exp(w) - g).abs().max() < 1e-7
 
 
-@pytest.mark.parametrize("n", [2, 3, 4])
-def test_density_on_the_torus(n):
-    """Weyl's formula on a grid, exact for characters: <1> = 1, <|tr|^2> = 1, <|tr|^4> = 2."""
-    grid = torch.arange(24, dtype=torch.float64) * 2 * math.pi / 24 - math.pi
-    free = torch.cartesian_prod(*[grid] * (n - 1)).view(-1, n - 1)
-    angles = torch.cat([free, -free.sum(-1, keepdim=True)], -1)
-    weight = SUN(n).torus_density(angles) * (2 * math.pi / 24) ** (n - 1)
-    size = torch.polar(torch.ones_like(angles), angles).sum(-1).abs()
-    for power, exact in ((0, 1), (2, 1), (4, 2)):
-        assert abs((weight * size**power).sum() - exact) < 1e-12
-
-
 @pytest.mark.parametrize("group", [SUN(2), SUN(3)], ids=str)
 def test_projection(group):
     """Idempotent, onto the group, and covariant: project(A M) = A project(M) for A in the group."""

@@ -67,7 +67,7 @@ def pulled_back(flow, action, device="cpu"):
 
 
 def trivializing(action):
-    return fk.Flow(fk.Haar(action.space), fk.GradientFlow(action.space, beta=action.beta, steps=2))
+    return fk.Flow(fk.Haar(action.space), fk.TrivializingFlow(action.space, beta=action.beta, steps=2))
 
 
 REVERSE_KL = lambda: GradientStep("reverse_kl")  # noqa: E731
@@ -122,8 +122,8 @@ def test_a_step_launches_no_more_than_its_bound(name):
 
 
 WAITING = {
-    "GradientFlow": "the inverse solves until it converges",
-    "MatrixCoupling": "the inverse of a residual update solves until it converges",
+    "TrivializingFlow": "the inverse solves until it converges",
+    "GaugeCoupling": "the inverse of a residual update solves until it converges",
     "SiteConditional": "sublattices are found by nonzero()",
     "SitesIntegrated": "sublattices are found by nonzero()",
     "Heatbath": "angles are proposed until all are accepted",

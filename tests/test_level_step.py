@@ -9,7 +9,6 @@ from scipy.special import ive
 
 import flowkit as fk
 from flowkit import exact, testing
-from flowkit.groups.characters import Characters
 from flowkit.samplers.heatbath import one_plaquette
 from flowkit.storage import CheckpointError
 from flowkit.train.level_methods import LevelGradient
@@ -25,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("double")
 @pytest.mark.parametrize(("group", "order"), [(U1, 5), (SU2, 4), (SU3, 3), (fk.SUN(4), 2)], ids=str)
 def test_characters_are_orthogonal(group, order):
     """Means of Re chi_r Re chi_s / (d_r d_s) over Haar: 0 for r != s; the trivial one is 1."""
-    basis = Characters(group, order)
+    basis = group.characters(order)
     found = basis(group.haar((20000,), testing.seeded(), torch.float64))
     products = found[:, :, None] * found[:, None]
     mean, error = products.mean(0), products.std(0) / math.sqrt(20000)
@@ -100,5 +99,5 @@ def test_what_does_not_fit():
     space = fk.links((4, 4), U1)
     with pytest.raises(ValueError, match=r"LevelStep trains a Multiscale in two dimensions; got Flow\."):
         fk.Trainer(fk.gauge_flow(space), fk.Wilson(space, 1.0), method=LevelStep(10))
-    with pytest.raises(ValueError, match="Characters needs U1 or SUN and a whole order >= 1"):
-        Characters(U1, 0)
+    with pytest.raises(ValueError, match="Characters need a whole order >= 1; got 0"):
+        U1.characters(0)

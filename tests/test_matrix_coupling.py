@@ -13,22 +13,29 @@ from test_spectral import degenerate
 
 import flowkit as fk
 from flowkit import testing
+from flowkit.bijections import AlcoveSpline, EigenangleSpline, LinkContext, Residual
 from flowkit.geometry.loops import gauge_transform
 from flowkit.geometry.patterns import Checkered, Loop, Stripes, frozen_plaquettes
 from flowkit.kernels import sun as kernels
 from flowkit.testing import example
 from flowkit.train import losses
-from flowkit.transforms import AlcoveSpline, LinkUpdate, MatrixCoupling, Residual, Spectral
+from flowkit.transforms import GaugeCoupling
 
 F64 = torch.float64
 GROUPS = [2, 3, 4]
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
-UPDATES: dict[str, list[LinkUpdate]] = {
-    "learned loop": [Spectral(bins=4)],
-    "plaquette loop": [Spectral(1, bins=4)],
-    "residual": [Residual()],
-    "residual, loose": [Residual(0.5, 1e-5)],
-    "all in turn": [Spectral(bins=4), Residual(), Spectral(0, bins=4, order=3), Residual(0.5)],
+
+
+def spectral(n, loop=None, bins=4, order=2):
+    return EigenangleSpline(fk.SUN(n), loop, bins, order)
+
+
+UPDATES = {
+    "learned loop": lambda n: [spectral(n)],
+    "plaquette loop": lambda n: [spectral(n, 1)],
+    "residual": lambda n: [Residual(n)],
+    "residual, loose": lambda n: [Residual(n, 0.5, 1e-5)],
+    "all in turn": lambda n: [spectral(n), Residual(n), spectral(n, 0, order=3), Residual(n, 0.5)],
 }
 
 
@@ -39,7 +46,7 @@ def make(n, sides=(2, 4), updates="all in turn", context="local", **options):
     loops = [Loop(nu, below=below) for nu in range(space.ndim) if nu != mu for below in (False, True)]
     options = {"hidden": (5,), "start": 1.0, **options}
     torch.manual_seed(3)
-    return MatrixCoupling(space, pattern, loops, UPDATES[updates], context=context, **options)
+    return GaugeCoupling(space, pattern, loops, UPDATES[updates](n), context=context, **options)
 
 
 def lively(coupling, scale=0.3):
@@ -58,7 +65,8 @@ def one_link(update, n, count=40, loops=2, seed=1, scale=0.5):
     rng, group = testing.seeded(seed), fk.SUN(n)
     v = group.haar((1, count), rng, F64)
     rest = [group.haar((1, count), rng, F64) for _ in range(loops)]
-    return v, rest, scale * torch.randn(update.count(n, loops), 1, count, generator=rng, dtype=F64)
+    params = scale * torch.randn(update.count_with(loops), 1, count, generator=rng, dtype=F64)
+    return v, rest, params
 
 
 def link_jacobian(move, v):
@@ -94,19 +102,19 @@ def test_contract(n, updates, sides):
 def check_update_jacobian(update, n):
     """logdet of each link and of its inverse, and the way back, against autograd."""
     v, rest, params = one_link(update, n)
-    y, logdet = update.forward(v, rest, params)
+    y, logdet = update.forward(v, LinkContext(rest, params))
     assert (fk.SUN(n).defect(y) < 1e-12).all(), "an update leaves the group"
-    came = link_jacobian(lambda u: update.forward(u, rest, params)[0], v)
+    came = link_jacobian(lambda u: update.forward(u, LinkContext(rest, params))[0], v)
     assert (came - logdet).abs().max() < 1e-8, f"logdet off by {float((came - logdet).abs().max()):.2g}"
-    back, minus = update.inverse(y, rest, params)
+    back, minus = update.inverse(y, LinkContext(rest, params))
     assert (back - v).abs().max() < 1e-11, "the inverse is none"
     assert (minus + logdet).abs().max() < 1e-8, "the logdet of the inverse is not that of the map"
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5])
-@pytest.mark.parametrize("update", [Spectral(bins=4), Spectral(1, bins=4), Residual(), Residual(0.3)], ids=repr)
-def test_jacobian_of_each_update(update, n):
-    check_update_jacobian(update, n)
+@pytest.mark.parametrize("kind", ["learned loop", "plaquette loop", "residual", "residual, loose"])
+def test_jacobian_of_each_update(kind, n):
+    check_update_jacobian(UPDATES[kind](n)[0], n)
 
 
 @pytest.mark.parametrize("n", GROUPS)
@@ -114,13 +122,13 @@ def test_jacobian_of_each_update(update, n):
 def test_jacobian_near_equal_eigenvalues(n, distance):
     """W = V R near the centre of the group, for every update."""
     group = fk.SUN(n)
-    for update in UPDATES["all in turn"]:
+    for update in UPDATES["all in turn"](n):
         _, rest, params = one_link(update, n)
         k = torch.arange(40, dtype=F64).view(1, 40, 1, 1) % n
         w = distance * torch.randn(1, 40, group.algebra_dim, generator=testing.seeded(), dtype=F64)
         v = group.exp(w) * torch.exp(2j * math.pi * k / n) @ rest[0].mH
-        came = link_jacobian(lambda u, up=update, r=rest, p=params: up.forward(u, r, p)[0], v)
-        assert (came - update.forward(v, rest, params)[1]).abs().max() < 1e-9 / distance
+        came = link_jacobian(lambda u, up=update, r=rest, p=params: up.forward(u, LinkContext(r, p))[0], v)
+        assert (came - update.forward(v, LinkContext(rest, params))[1]).abs().max() < 1e-9 / distance
 
 
 @pytest.mark.parametrize("n", GROUPS)
@@ -132,7 +140,7 @@ def test_updates_follow_one_another(n):
     v = x.flatten(1, 3).transpose(0, 1)[f.active]
     total = 0
     for update, own in zip(f.updates, torch.split(params, f.counts), strict=True):
-        v, logdet = update.forward(v, rest, own)
+        v, logdet = update.forward(v, LinkContext(rest, own))
         total = total + logdet.sum(0)
     y, came = f(x)
     assert (y.flatten(1, 3).transpose(0, 1)[f.active] - v).abs().max() < 1e-12
@@ -365,7 +373,7 @@ def potential(w, rest, v, coefficients):
 def hessian_of(update, v, rest, params):
     """w^a = d^a phi and J_ab = d_b w^a by autograd of the potential: gradient of the flow along the group."""
     group = fk.SUN(v.shape[-1])
-    coefficients = update._coefficients(group.n, params)
+    coefficients = update._coefficients(params)
     e = torch.zeros(group.algebra_shape(v.shape), dtype=F64, requires_grad=True)
     (slope,) = torch.autograd.grad(potential(e, rest, v, coefficients).sum(), e)
 
@@ -378,13 +386,13 @@ def hessian_of(update, v, rest, params):
 
 
 def check_residual_is_a_gradient(n=3):
-    update = Residual()
+    update = Residual(n)
     slope, moved, _ = hessian_of(update, *one_link(update, n))
     assert moved.abs().max() > 0.1
     assert (slope - moved).abs().max() < 1e-12, "w is not the gradient of the potential"
     v, rest, params = one_link(update, n)
     group = fk.SUN(n)
-    assert (update.forward(v, rest, params)[0] - group.compose(group.exp(slope), v)).abs().max() < 1e-12
+    assert (update.forward(v, LinkContext(rest, params))[0] - group.compose(group.exp(slope), v)).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("n", GROUPS)
@@ -394,21 +402,23 @@ def test_the_residual_update_climbs_its_potential(n):
 
 def check_residual_bound(n=3, bound=0.9):
     """For any parameters: ||J|| <= the sum of the docstring <= bound, the determinant positive, the inverse there."""
-    update = Residual(bound)
+    update = Residual(n, bound)
     v, rest, _ = one_link(update, n, count=64)
     rest[0][:, :20] = v[:, :20].mH  # W_0 = 1: the largest |t|
     params = wild(n)
-    a, b, d = update._coefficients(n, params)
+    a, b, d = update._coefficients(params)
     total = (a.abs() / 2 + n * (b.abs() + d.abs())).sum(0)
     assert (total <= bound * (1 + 1e-12)).all(), "the coefficients exceed the bound"
     _, _, J = hessian_of(update, v, rest, params)
     norm = torch.linalg.matrix_norm(J, 2)
     assert (norm <= total + 1e-12).all(), "the stated sum is no bound of ||J||"
-    y, logdet = update.forward(v, rest, params)
+    y, logdet = update.forward(v, LinkContext(rest, params))
     assert logdet.isfinite().all()
-    came = link_jacobian(lambda u: update.forward(u, rest, params)[0], v)  # and asserts a positive determinant
+    came = link_jacobian(
+        lambda u: update.forward(u, LinkContext(rest, params))[0], v
+    )  # and asserts a positive determinant
     assert (came - logdet).abs().max() < 1e-10
-    x, minus = update.inverse(y, rest, params)
+    x, minus = update.inverse(y, LinkContext(rest, params))
     assert (x - v).abs().max() < 1e-11
     assert (minus + logdet).abs().max() < 1e-10
 
@@ -421,14 +431,14 @@ def test_the_bound_holds_for_wild_parameters(n, bound):
 
 def test_the_bound_is_reached():
     """One loop, phi = Re(a t), W = 1: J = -a/2, so that no smaller factor of |a| would do; and wild ones use it up."""
-    update = Residual(0.9)
     for n in GROUPS:
+        update = Residual(n, 0.9)
         one = torch.eye(n, dtype=torch.complex128).view(1, 1, n, n)
         params = torch.tensor([1e3, 0.0, 0.0, 0.0], dtype=F64).view(4, 1, 1)
         _, moved, J = hessian_of(update, one, [one], params)
         assert moved.abs().max() < 1e-12
         assert (J + 0.9 * torch.eye(n * n - 1, dtype=F64)).abs().max() < 1e-9
-        logdet = update.forward(one, [one], params)[1]
+        logdet = update.forward(one, LinkContext([one], params))[1]
         assert float(logdet) == pytest.approx((n * n - 1) * math.log(0.1), abs=1e-7)
 
 
@@ -436,27 +446,27 @@ def test_the_bound_is_reached():
 def test_the_inverse_stops_at_its_tolerance(n):
     """The fixed point is found to the tolerance / (1 - bound), in either precision."""
     for dtype, tolerance in ((F64, 0.0), (F64, 1e-6), (torch.float32, 0.0)):
-        update = Residual(0.9, tolerance)
+        update = Residual(n, 0.9, tolerance)
         v, rest, _ = one_link(update, n, count=64)
         kind = fk.SUN(n).field_dtype(dtype)
         v, rest, params = v.to(kind), [r.to(kind) for r in rest], wild(n).to(dtype)
-        coefficients = update._coefficients(n, params)
-        y = update.forward(v, rest, params)[0]
+        coefficients = update._coefficients(params)
+        y = update.forward(v, LinkContext(rest, params))[0]
         reached = tolerance or (1e-13 if dtype == F64 else 2e-6)
         x = update._solve(y, rest, coefficients)
         assert (x - v).abs().max() < 10 * n * reached / (1 - 0.9)
-        assert (update.inverse(y, rest, params)[0] - v).abs().max() < (1e-10 if dtype == F64 else 1e-4)
+        assert (update.inverse(y, LinkContext(rest, params))[0] - v).abs().max() < (1e-10 if dtype == F64 else 1e-4)
 
 
 def check_residual_inverse_gradients(n=2):
     """Of V and logdet with respect to V', the loops and the parameters, against differences."""
-    update, group = Residual(), fk.SUN(n)
+    update, group = Residual(n), fk.SUN(n)
     v, rest, params = one_link(update, n, count=2, loops=2)
-    y = update.forward(v, rest, params)[0].detach()
+    y = update.forward(v, LinkContext(rest, params))[0].detach()
 
     def run(e, first, p):
         moved = [group.compose(group.exp(first), rest[0]), rest[1]]
-        x, logdet = update.inverse(group.compose(group.exp(e), y), moved, p)
+        x, logdet = update.inverse(group.compose(group.exp(e), y), LinkContext(moved, p))
         return torch.view_as_real(x), logdet
 
     zero = torch.zeros(1, 2, group.algebra_dim, dtype=F64)
@@ -470,10 +480,10 @@ def test_the_inverse_of_a_residual_update_has_gradients():
 
 
 def test_matrices_outside_the_group_are_refused():
-    update = Residual()
+    update = Residual(2)
     v, rest, params = one_link(update, 2, scale=5.0)
     with pytest.raises(RuntimeError, match=r"did not settle to 1e-13 in \d+ steps. Are the matrices in the group\?"):
-        update.inverse(4 * v, rest, params)
+        update.inverse(4 * v, LinkContext(rest, params))
 
 
 def test_residual_near_the_identity_is_the_gradient_flow():
@@ -481,13 +491,13 @@ def test_residual_near_the_identity_is_the_gradient_flow():
     Re(a t) it is -(N^2 - 1) / (2 N) Re(a t), the eigenvalue of the fundamental representation.
     """
     for n in GROUPS:
-        update = Residual(1e-6)
+        update = Residual(n, 1e-6)
         v, rest, params = one_link(update, n, loops=1)
         params[1:] = 0
-        a = update._coefficients(n, params)[0][0]
+        a = update._coefficients(params)[0][0]
         t = (v @ rest[0]).diagonal(dim1=-2, dim2=-1).sum(-1)
         expected = -(n * n - 1) / (2 * n) * (a * t).real
-        assert (update.forward(v, rest, params)[1] - expected).abs().max() < 1e-11
+        assert (update.forward(v, LinkContext(rest, params))[1] - expected).abs().max() < 1e-11
         assert expected.abs().max() > 1e-8
 
 
@@ -498,12 +508,12 @@ def check_learned_loop_of_su2():
     """Equal weights: Re Tr V F^dagger / 2 of V' is the image of that of V, F = (S_1 + S_2) / |S_1 + S_2|, |..| the root
     of the determinant; and V' F^dagger, V F^dagger have common eigenvectors.
     """
-    update, spline = Spectral(bins=4), AlcoveSpline(2, 4, 2)
+    update, spline = spectral(2), AlcoveSpline(2, 4, 2)
     v, rest, params = one_link(update, 2)
     params[spline.count :] = 0
     total = rest[0].mH + rest[1].mH
     F = total / torch.linalg.det(total).real.sqrt()[..., None, None]
-    y, logdet = update.forward(v, rest, params)
+    y, logdet = update.forward(v, LinkContext(rest, params))
 
     def half_trace(u):
         return (u @ F.mH).diagonal(dim1=-2, dim2=-1).real.sum(-1) / 2
@@ -524,19 +534,19 @@ def test_the_learned_loop_of_su2():
 @pytest.mark.parametrize("n", GROUPS)
 def test_the_learned_loop_of_one_weight_is_a_plaquette(n):
     """With c_2 = 0 the learned loop is loop 0."""
-    learned, plain = Spectral(bins=4), Spectral(0, bins=4)
+    learned, plain = spectral(n), spectral(n, 0)
     v, rest, params = one_link(learned, n)
     params[-2:] = torch.tensor([1.0, -1.0], dtype=F64).view(2, 1, 1)  # weights 2 and 0
-    came, expected = learned.forward(v, rest, params), plain.forward(v, rest, params[:-2])
+    came, expected = learned.forward(v, LinkContext(rest, params)), plain.forward(v, LinkContext(rest, params[:-2]))
     assert (came[0] - expected[0]).abs().max() < 1e-11
     assert (came[1] - expected[1]).abs().max() < 1e-8
 
 
 @pytest.mark.parametrize("n", GROUPS)
 def test_a_spectral_update_keeps_eigenvectors_and_maps_eigenvalues(n):
-    update, spline = Spectral(1, bins=4), AlcoveSpline(n, 4, 2)
+    update, spline = spectral(n, 1), AlcoveSpline(n, 4, 2)
     v, rest, params = one_link(update, n)
-    before, after = v @ rest[1], update.forward(v, rest, params)[0] @ rest[1]
+    before, after = v @ rest[1], update.forward(v, LinkContext(rest, params))[0] @ rest[1]
     assert (before @ after - after @ before).abs().max() < 1e-11
     angles = kernels.spectrum(before)[0].movedim(-1, 0)
     assert (kernels.spectrum(after)[0].movedim(-1, 0) - spline.forward(angles, params)[0]).abs().max() < 1e-9
@@ -563,24 +573,24 @@ SPACE = fk.links((4, 6), fk.SUN(3))
 
 
 @pytest.mark.parametrize(("build", "message"), [
-    (lambda: MatrixCoupling(fk.links((4, 6), fk.U1()), STRIPES, PAIR), r"MatrixCoupling needs links of SU\(N\); got"),
-    (lambda: MatrixCoupling(fk.sites((4, 6)), STRIPES, PAIR), r"MatrixCoupling needs links of SU\(N\); got Sites"),
-    (lambda: MatrixCoupling(SPACE, STRIPES, PAIR, context="all"), "context is 'plaquettes', 'local' or 'both'"),
-    (lambda: MatrixCoupling(SPACE, STRIPES, []), "MatrixCoupling needs loops and updates; got 0 and 1"),
-    (lambda: MatrixCoupling(SPACE, STRIPES, PAIR, []), "MatrixCoupling needs loops and updates; got 2 and 0"),
-    (lambda: MatrixCoupling(SPACE, STRIPES, [Loop(1, t=2)]), "holds more than one active link"),
-    (lambda: MatrixCoupling(SPACE, STRIPES, PAIR[:1]), "leaves no frozen loop for the context 'local'"),
-    (lambda: MatrixCoupling(SPACE, STRIPES, PAIR, context="plaquettes"), "leaves no frozen loop for the context 'plaq"),
-    (lambda: MatrixCoupling(SPACE, Checkered(0, 1), PAIR, [Spectral(2)]), "one of 2, counted from 0; got 2"),
-    (lambda: MatrixCoupling(SPACE, STRIPES, PAIR, [Spectral(-1)]), "one of 2, counted from 0; got -1"),
-    (lambda: MatrixCoupling(SPACE, STRIPES, PAIR, activation="relu"), "An activation is one of"),
-    (lambda: example(MatrixCoupling).on(fk.links((4, 5), fk.SUN(3))), "sides they divide; got 4x5"),
+    (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, [Residual(2)]), r"needs updates of links of SUN\(3\); got Residual"),
+    (lambda: GaugeCoupling(fk.sites((4, 6)), STRIPES, PAIR), "GaugeCoupling needs links; got Sites"),
+    (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, context="all"), "context is 'plaquettes', 'local' or 'both'"),
+    (lambda: GaugeCoupling(SPACE, STRIPES, []), "GaugeCoupling needs loops and updates; got 0 and 1"),
+    (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, []), "GaugeCoupling needs loops and updates; got 2 and 0"),
+    (lambda: GaugeCoupling(SPACE, STRIPES, [Loop(1, t=2)]), "holds more than one active link"),
+    (lambda: GaugeCoupling(SPACE, STRIPES, PAIR[:1]), "leaves no frozen loop for the context 'local'"),
+    (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, context="plaquettes"), "leaves no frozen loop for the context 'plaq"),
+    (lambda: GaugeCoupling(SPACE, Checkered(0, 1), PAIR, [spectral(3, 2)]), "one of 2, counted from 0; got 2"),
+    (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, [spectral(3, -1)]), "one of 2, counted from 0; got -1"),
+    (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, activation="relu"), "An activation is one of"),
+    (lambda: example(GaugeCoupling).on(fk.links((4, 5), fk.SUN(3))), "sides they divide; got 4x5"),
     (lambda: make(3)(torch.zeros(2, 2, 2, 4, 2, 2, dtype=torch.complex64)), r"holds fields \[batch, 2, 2, 4, 3, 3\]"),
-    (lambda: Spectral(bins=1), "A spline needs bins >= 2; got 1"),
-    (lambda: Spectral(order=0), "AlcoveSpline needs order >= 1; got 0"),
-    (lambda: Residual(0.0), r"Residual needs a bound in \(0, 1\) .*; got 0.0"),
-    (lambda: Residual(1.0), r"Residual needs a bound in \(0, 1\) .*; got 1.0"),
-    (lambda: Residual(math.nan), r"Residual needs a bound in \(0, 1\) .*; got nan"),
+    (lambda: spectral(3, bins=1), "A spline needs bins >= 2; got 1"),
+    (lambda: spectral(3, order=0), "AlcoveSpline needs order >= 1; got 0"),
+    (lambda: Residual(3, 0.0), r"Residual needs a bound in \(0, 1\) .*; got 0.0"),
+    (lambda: Residual(3, 1.0), r"Residual needs a bound in \(0, 1\) .*; got 1.0"),
+    (lambda: Residual(3, math.nan), r"Residual needs a bound in \(0, 1\) .*; got nan"),
 ])  # fmt: skip
 def test_bad_input(build, message):
     with pytest.raises(ValueError, match=message):
@@ -588,14 +598,14 @@ def test_bad_input(build, message):
 
 
 def test_unknown_keywords_raise():
-    for build in (MatrixCoupling, Spectral, Residual):
+    for build in (GaugeCoupling, EigenangleSpline, Residual):
         with pytest.raises(TypeError, match="layers"):
             build(layers=3)
 
 
 def test_weights_on_a_lattice_of_another_group_do_not_fit():
     with pytest.raises(ValueError, match="do not fit Links SU2 on 4x6"):
-        example(MatrixCoupling).on(fk.links((4, 6), fk.SUN(2)))
+        example(GaugeCoupling).on(fk.links((4, 6), fk.SUN(2)))
 
 
 def test_a_coupling_is_copied_whole():
@@ -608,7 +618,7 @@ def test_a_coupling_is_copied_whole():
 def test_the_learned_loop_of_equal_weights_is_equivariant(n):
     """The determinant of S_1 + S_2 has phase 0 or pi: the root that P takes must not hang on rounding."""
     space = fk.links((2, 4), fk.SUN(n))
-    coupling = fk.MatrixCoupling(space, STRIPES, PAIR, [fk.Spectral(bins=4)], start=0.0).double()
+    coupling = GaugeCoupling(space, STRIPES, PAIR, [spectral(n)], start=0.0).double()
     with torch.no_grad():
         own = coupling.counts[0] - 2
         coupling.net.rest[-1].bias[:own] = 0.5 * torch.randn(own, generator=testing.seeded(), dtype=torch.float64)

@@ -27,14 +27,13 @@ from test_samplers import (
 from flowkit.actions import Wilson
 from flowkit.actions.base import Pullback
 from flowkit.geometry.space import links, sites
-from flowkit.groups import SUN, U1
+from flowkit.groups import SUN, U1, subgroups, u1
 from flowkit.priors import FreeField
 from flowkit.samplers import (
     HMC,
     Heatbath,
     IndependenceMetropolis,
     base,
-    fisher,
     heatbath,
     hmc,
     metropolis as metropolis_module,
@@ -115,8 +114,8 @@ def invalid():
 
 _schedule, _accept, _select, _momenta = hmc.schedule, base.accept, base.select, HMC.momenta
 _trajectory = HMC.trajectory
-_propose, _sublattices, _force = fisher._propose, heatbath.sublattices, Wilson.force
-_von_mises, _su2_element = fisher.von_mises, fisher.su2_element
+_sublattices, _force = heatbath.sublattices, Wilson.force
+_von_mises, _su2_element, _heat_angle = u1.von_mises, subgroups.su2_element, u1.heat_angle
 _draws_of_flow = IndependenceMetropolis.propose
 
 
@@ -205,7 +204,7 @@ BUGS = {
         hmc_random, HMC, "momenta", lambda self, x, rng: _momenta(self, x[:1], rng).expand(x.shape)),
     "the same momenta in all trajectories": (hmc_random, HMC, "momenta", always_the_same_noise),
     "a generator that is not the one given": (
-        bath_random, heatbath, "von_mises", lambda k, rng: _von_mises(k, seed(0))),
+        bath_random, u1, "von_mises", lambda k, rng: _von_mises(k, seed(0))),
     "force of the wrong sign": (
         lambda: check_force(THEORIES["U1"], starts("U1")[0][:8]), Wilson, "force", lambda s, x: -_force(s, x)),
     "force without its 1/N": (
@@ -228,23 +227,21 @@ BUGS = {
         lambda: bath_stationary("SU2"), heatbath, "sublattices", both_colours_at_once),
     "staples of the link next door": (lambda: staples(SUN(2)), heatbath, "sublattices", neighbour_off_by_one),
     "kappa without |A|": (
-        lambda: bath_stationary("U1"), heatbath, "von_mises",
+        lambda: bath_stationary("U1"), u1, "von_mises",
         lambda k, rng: _von_mises(torch.full_like(k, GAUGE["U1"].beta), rng)),
     "kappa without its factor 2": (
-        lambda: bath_stationary("SU2"), heatbath, "su2_element", lambda k, rng: _su2_element(k / 2, rng)),
-    "an inverse forgotten in a subgroup": (lambda: bath_stationary("SU3"), heatbath, "_inverse", lambda u: u),
+        lambda: bath_stationary("SU2"), subgroups, "su2_element", lambda k, rng: _su2_element(k / 2, rng)),
+    "an inverse forgotten in a subgroup": (lambda: bath_stationary("SU3"), subgroups, "inverse", lambda u: u),
     "overrelaxation that does not reflect, U(1)": (
         lambda: reflection(U1()), Heatbath, "reflect", lambda self, V, A: self.space.group.wrap(A.angle() - V)),
     "overrelaxation that does not reflect, SU(2)": (
-        lambda: reflection(SUN(2)), heatbath, "_inverse", lambda u: (u[0].conj(), u[1])),
-    "rejection left out of a draw, U(1)": (
-        lambda: check_fisher(3.0, 2), fisher, "_propose",
-        lambda k, m, rng: (_propose(k, m, rng)[0], torch.ones_like(k, dtype=torch.bool))),
-    "rejection left out of a draw, SU(2)": (
-        lambda: check_fisher(10.0, 4), fisher, "_propose",
-        lambda k, m, rng: (_propose(k, m, rng)[0], torch.ones_like(k, dtype=torch.bool))),
+        lambda: reflection(SUN(2)), subgroups, "inverse", lambda u: (u[0].conj(), u[1])),
+    "the law of another sphere, U(1)": (
+        lambda: check_fisher(3.0, 2), u1, "heat_angle", lambda u, k, n: _heat_angle(u, k, n + 2)),
+    "the law of another sphere, SU(2)": (
+        lambda: check_fisher(10.0, 4), subgroups, "heat_angle", lambda u, k, n: _heat_angle(u, k, n - 2)),
     "angles of one sign": (
-        lambda: check_fisher(1.0, 2), fisher, "von_mises", lambda k, rng: _von_mises(k, rng).abs()),
+        lambda: check_fisher(1.0, 2), u1, "von_mises", lambda k, rng: _von_mises(k, rng).abs()),
     "log q left out of the weight": (
         metropolis_stationary, FreeField, "log_prob", lambda self, x: torch.zeros(len(x))),
     "log q of another chain": (

@@ -30,13 +30,13 @@ from test_transforms import (
     check_several_updates,
     checker,
     gauge,
+    inside,
 )
 from torch import nn
 
 import flowkit as fk
 from flowkit import nets, testing
-from flowkit.bijections import alcove, updates
-from flowkit.bijections.pointwise import CircleSpline
+from flowkit.bijections import AffineMap, CircleSpline, EigenangleSpline, LinkContext, Residual, alcove, residual
 from flowkit.geometry import loops, patterns
 from flowkit.groups import SUN, U1
 from flowkit.kernels import rqs
@@ -45,16 +45,12 @@ from flowkit.testing import example
 from flowkit.train import losses
 from flowkit.train.losses import Loss
 from flowkit.transforms import (
-    AffineMap,
     Chain,
     CheckerboardCoupling,
     GaugeCoupling,
-    MatrixCoupling,
-    Residual,
-    Spectral,
     Transform,
 )
-from flowkit.transforms.links import gauge as gauges, matrix_coupling
+from flowkit.transforms.links import gauge as gauges
 from flowkit.transforms.sites import coupling
 
 # ---------------------------------------------------------------- checks, each with all that it needs
@@ -90,12 +86,12 @@ def matrices(**options):
     check_symmetry(f, testing.fields(f.space, 8, testing.seeded()), torch.float64)
 
 
-def residual():
-    check_update_jacobian(Residual(), 3)
+def residual_update():
+    check_update_jacobian(Residual(3), 3)
 
 
 def learned():
-    check_update_jacobian(Spectral(bins=4), 3)
+    check_update_jacobian(EigenangleSpline(SUN(3), bins=4), 3)
 
 
 # ---------------------------------------------------------------- bugs
@@ -107,31 +103,29 @@ _parity, _neighbours = coupling.parity, nets.convolution.neighbours
 _circle, _wilson = CircleSpline.forward, fk.Wilson.force
 
 
-def first_update_alone(self, x, forward):
-    """The logdet of the first of several updates, and the field of all."""
-    y, logdet = gauge_update(self, x, forward)
-    first = GaugeCoupling(self.space, self.pattern, self.loops[:1], self.map, context=self.context).double()
-    angles = self._angles(x.flatten(1).T.contiguous())
-    logs = first.map.forward(self.space.group.wrap(angles[0]), self._params(angles[len(self.loops) :])[0])[1]
-    return y, logs.sum(0) if forward else logdet
-
-
 gauge_update = GaugeCoupling._update
 
 
-def updates_in_one_order(self, x, forward):
-    """The inverse goes through the updates in the order of the forward map."""
+def first_update_alone(self, x, forward):
+    """The logdet of the first of several updates, and the field of all."""
+    y, logdet = gauge_update(self, x, forward)
+    v, *_ = self._products(x.flatten(1, 1 + self.space.ndim))
+    rest, params = inside(self, x)
+    logs = self.updates[0].forward(v, LinkContext(rest, params[: self.counts[0]]))[1]
+    return y, logs.sum(0) if forward else logdet
+
+
+def same_order_both_ways(self, x, forward):
+    """Each update with its own parameters, the first one undone first."""
     if forward:
-        return gauge_update(self, x, forward)
-    wrap, theta = U1().wrap, x.flatten(1).T.contiguous()
-    angles = self._angles(theta)
-    params, moved, logdet = self._params(angles[len(self.loops) :]), 0.0, 0.0
-    for k in range(len(self.loops)):
-        before = wrap(angles[k] + moved)
-        after, logs = self.map.inverse(before, params[k])
-        moved, logdet = moved + (after - before), logdet + logs.sum(0)
-    link = wrap(theta.index_select(0, self.active) + moved)
-    return x.flatten(1).index_copy(1, self.active, link.T).view_as(x), logdet
+        return gauge_update(self, x, True)
+    flat, total = x.flatten(1, 1 + self.space.ndim), 0.0
+    v, *_ = self._products(flat)
+    rest, params = inside(self, x)
+    for update, own in zip(self.updates, torch.split(params, self.counts), strict=True):
+        v, logdet = update.inverse(v, LinkContext(rest, own))
+        total = total + logdet.sum(0)
+    return flat.index_copy(1, self.active, v.transpose(0, 1)).view_as(x), total
 
 
 def shifted_active(self, name, tensor, persistent=True):
@@ -147,7 +141,7 @@ def no_signs(self, mu, ndim):
     return [(direction, offset, 1) for direction, offset, _ in _steps(self, mu, ndim)]
 
 
-def no_inverse(space, U, mu, nu, r=1, t=1):
+def no_inverse(space, U, mu, nu, r=1, t=1, wrap=True):
     G = space.group
     a, b = loops.line(space, U, mu, r), loops.line(space, U, nu, t)
     there = G.compose(a, torch.roll(b, -r, 2 + mu))
@@ -221,9 +215,9 @@ def squared_slope(self, x, params):
     return y, 2 * logderiv
 
 
-_tables, _multiply, _weighted, _project = updates._tables, updates.multiply, updates._weighted, updates.project
-_move, _features, _updates = Residual._move, MatrixCoupling._features, MatrixCoupling._update
-_jacobian, _paths = Residual._jacobian, MatrixCoupling._products
+_tables, _multiply, _product, _mean = residual._tables, residual.multiply, SUN.product, SUN.mean
+_move, _features = Residual._move, GaugeCoupling._features
+_jacobian, _paths = Residual._jacobian, GaugeCoupling._products
 
 
 def other_ad(n, dtype, device):
@@ -237,17 +231,17 @@ def pairs_in_the_other_order(n, dtype, device):
     return pairs.view(-1, m, m).mT.reshape(-1, m * m), structure
 
 
-def no_adjoint(a, b, adjoint_a=False, adjoint_b=False):
-    return _multiply(a, b)
+def no_adjoint(self, factors, signs, wrap=True):
+    return _product(self, factors, [1] * len(signs), wrap)
 
 
-def polar_factor(m):
+def polar_factor(self, m):
     """Unitary, of any determinant."""
     u, _, vh = torch.linalg.svd(m)
     return u @ vh
 
 
-def weights_alone(self, n, params):
+def weights_alone(self, params):
     """Scaled by what Re(a t) needs: the other terms come on top."""
     real, imaginary, b, d = params.view(4, -1, *params.shape[1:])
     a = torch.complex(real, imaginary)
@@ -256,7 +250,7 @@ def weights_alone(self, n, params):
     return a * scale, b * scale, d * scale
 
 
-def bound_without_n(self, n, params):
+def bound_without_n(self, params):
     real, imaginary, b, d = params.view(4, -1, *params.shape[1:])
     a = torch.complex(real, imaginary)
     size = (a.abs() / 2 + b.abs() + d.abs()).sum(0) + 1e-6
@@ -270,18 +264,18 @@ def without_second_derivatives(self, w, matrix, move, coefficients):
     return _jacobian(self, w, matrix, move, (a, 0 * b, 0 * d))
 
 
-def solution_alone(self, v, rest, params):
+def solution_alone(self, v, given):
     """The fixed point without the step that carries its gradients."""
-    coefficients = self._coefficients(v.shape[-1], params)
+    rest, coefficients = given.loops, self._coefficients(given.params)
     with torch.no_grad():
         x = self._solve(v, rest, coefficients)
-    w = [updates.multiply(x, r) for r in rest]
+    w = [residual.multiply(x, r) for r in rest]
     matrix = self._slope(w, coefficients)
-    return x, -updates.logdet(self._jacobian(w, matrix, self._move(matrix), coefficients))
+    return x, -residual.logdet(self._jacobian(w, matrix, self._move(matrix), coefficients))
 
 
-def first_of_the_loops(weights, matrices):
-    return _weighted(weights[:1], matrices[:1])
+def first_of_the_loops(self, weights, elements):
+    return _mean(self, weights[:1], elements[:1])
 
 
 def open_paths(self, rest, frozen):
@@ -293,18 +287,7 @@ def open_paths(self, rest, frozen):
 def active_loops_read(self, u):
     """The R_i with the active link: W_i R_j^dagger in the place of R_i R_j^dagger."""
     v, first, *others = _paths(self, u)
-    return v, updates.multiply(v, first), *others
-
-
-def same_order_both_ways(self, x, forward):
-    """Each update with its own parameters, the first one undone first."""
-    if forward:
-        return _updates(self, x, True)
-    (v, *rest), total = self._products(x.flatten(1, 1 + self.space.ndim)), 0.0
-    for update, own in zip(self.updates, torch.split(self.net(self._features(rest, [])), self.counts), strict=True):
-        v, logdet = update.inverse(v, rest, own)
-        total = total + logdet.sum(0)
-    return x.flatten(1, 3).index_copy(1, self.active, v.transpose(0, 1)).view_as(x), total
+    return v, residual.multiply(v, first), *others
 
 
 BUGS = {
@@ -315,7 +298,7 @@ BUGS = {
     "logdet averaged over the batch": (checkerboard, CheckerboardCoupling, "forward", mean_over_the_batch),
     "logdet of the second update missing": (check_several_updates, GaugeCoupling, "_update", first_update_alone),
     "logdet of the second update missing, by autograd": (links, GaugeCoupling, "_update", first_update_alone),
-    "updates undone in the wrong order": (links, GaugeCoupling, "_update", updates_in_one_order),
+    "updates undone in the wrong order": (links, GaugeCoupling, "_update", same_order_both_ways),
     "log slope of a circle spline doubled": (links, CircleSpline, "forward", squared_slope),
     "active sites off by one": (
         lambda: check_moves_one_parity(checker("affine")), coupling, "parity", lambda s: _parity(s).roll(1)),
@@ -352,34 +335,34 @@ BUGS = {
     "draws whose density lacks the logdet": (lambda: check_density("scalar"), fk.Flow, "draw", density_without_logdet),
     "draws whose density has the wrong sign, by E[w] = Z": (
         lambda: check_weights("free", THEORIES["free"]), fk.Flow, "draw", density_with_the_other_sign),
-    "the sign of ad in the Jacobian series": (residual, updates, "_tables", other_ad),
-    "T_a T_b in the other order": (residual, updates, "_tables", pairs_in_the_other_order),
-    "the Jacobian series cut after its first term": (residual, updates, "_terms", lambda dtype: 1),
-    "second derivatives of a potential forgotten": (residual, Residual, "_jacobian", without_second_derivatives),
+    "the sign of ad in the Jacobian series": (residual_update, residual, "_tables", other_ad),
+    "T_a T_b in the other order": (residual_update, residual, "_tables", pairs_in_the_other_order),
+    "the Jacobian series cut after its first term": (residual_update, residual, "_terms", lambda dtype: 1),
+    "second derivatives of a potential forgotten": (residual_update, Residual, "_jacobian", without_second_derivatives),
     "a residual update down its potential": (
         check_residual_is_a_gradient, Residual, "_move", lambda self, matrix: -_move(self, matrix)),
     "a residual update down its potential, by autograd": (
-        residual, Residual, "_move", lambda self, matrix: -_move(self, matrix)),
+        residual_update, Residual, "_move", lambda self, matrix: -_move(self, matrix)),
     "a bound on one term alone": (check_residual_bound, Residual, "_coefficients", weights_alone),
     "a bound without its N": (check_residual_bound, Residual, "_coefficients", bound_without_n),
     "no bound": (
         check_residual_bound, Residual, "_coefficients",
-        lambda self, n, p: (torch.complex(*p.view(4, -1, *p.shape[1:])[:2]), *p.view(4, -1, *p.shape[1:])[2:])),
+        lambda self, p: (torch.complex(*p.view(4, -1, *p.shape[1:])[:2]), *p.view(4, -1, *p.shape[1:])[2:])),
     "a fixed point without gradients": (check_residual_inverse_gradients, Residual, "inverse", solution_alone),
-    "V' = W' F in the place of W' F^dagger": (matrices, updates, "multiply", no_adjoint),
-    "V' = W' F, by the Jacobian": (learned, updates, "multiply", no_adjoint),
+    "V' = W' F in the place of W' F^dagger": (matrices, SUN, "product", no_adjoint),
+    "V' = W' F, by the Jacobian": (learned, SUN, "product", no_adjoint),
     "the Haar measure of eigenvalues forgotten": (learned, alcove, "_sines", torch.ones_like),
-    "a projection that keeps the determinant": (learned, updates, "project", polar_factor),
-    "a learned loop of one staple": (check_learned_loop_of_su2, updates, "_weighted", first_of_the_loops),
-    "traces of open paths": (matrices, MatrixCoupling, "_features", open_paths),
-    "updates of a matrix undone in the wrong order": (matrices, MatrixCoupling, "_update", same_order_both_ways),
+    "a projection that keeps the determinant": (learned, SUN, "project", polar_factor),
+    "a learned loop of one staple": (check_learned_loop_of_su2, SUN, "mean", first_of_the_loops),
+    "traces of open paths": (matrices, GaugeCoupling, "_features", open_paths),
+    "updates of a matrix undone in the wrong order": (matrices, GaugeCoupling, "_update", same_order_both_ways),
     "matrices conditioned on active plaquettes": (
-        lambda: check_context_of_matrices(lively(make(2, (2, 4, 2), context="both"))), matrix_coupling,
+        lambda: check_context_of_matrices(lively(make(2, (2, 4, 2), context="both"))), gauges,
         "frozen_plaquettes", every_plaquette),
     "matrices conditioned on active loops": (
-        lambda: check_context_of_matrices(lively(make(2))), MatrixCoupling, "_products", active_loops_read),
+        lambda: check_context_of_matrices(lively(make(2))), GaugeCoupling, "_products", active_loops_read),
     "active links of a matrix coupling off by one": (
-        lambda: testing.check_transform(make(2)), MatrixCoupling, "register_buffer", shifted_active),
+        lambda: testing.check_transform(make(2)), GaugeCoupling, "register_buffer", shifted_active),
     "weights forgotten on another lattice": (checkerboard, Transform, "on", fresh_weights),
 }  # fmt: skip
 

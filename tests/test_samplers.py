@@ -14,10 +14,10 @@ from torch import Tensor
 from flowkit.actions import Action, MatrixModel, Phi4, Phi4Hopping, Phi4Kappa, Wilson
 from flowkit.geometry import loops
 from flowkit.geometry.space import links, sites
-from flowkit.groups import SUN, U1
+from flowkit.groups import SUN, U1, subgroups, u1
 from flowkit.priors import FreeField, Haar, Normal
-from flowkit.samplers import HMC, Heatbath, IndependenceMetropolis, Sampler, base, fisher
-from flowkit.samplers.heatbath import sublattices
+from flowkit.samplers import HMC, Heatbath, IndependenceMetropolis, Sampler, State, base
+from flowkit.samplers.heatbath import one_plaquette, sublattices
 from flowkit.testing import example
 
 REFUSE = 1e-4  # a test of this many fixed seeds should never meet this p-value by chance; a bug is far below it
@@ -251,12 +251,12 @@ def check_fisher(kappa: float, m: int, dtype: torch.dtype = torch.float64) -> No
     """Draws against their exact distribution, Kolmogorov-Smirnov, at small and large kappa."""
     rng, k = seed(11), torch.full((40_000,), kappa, dtype=dtype)
     if m == 2:
-        angle = fisher.von_mises(k, rng)
+        angle = u1.von_mises(k, rng)
         assert angle.dtype == dtype
         assert abs(float((angle > 0).double().mean()) - 0.5) < 4 * 0.5 / math.sqrt(len(k))
         d = 2 * (angle.double() / 2).sin().square()
     else:
-        a, b = fisher.su2_element(k, rng)
+        a, b = subgroups.su2_element(k, rng)
         assert a.real.dtype == dtype
         assert (a.abs().square() + b.abs().square() - 1).abs().max() < 10 * torch.finfo(dtype).eps
         d = 1 - a.real.double()
@@ -433,13 +433,33 @@ def test_heatbath_draws_are_exact(kappa, m):
 
 
 def test_heatbath_draws_at_the_ends_of_kappa():
-    for m in (2, 4):
-        zero = fisher.one_minus_cosine(torch.zeros(1000), m, seed())
-        assert 0 <= zero.min() <= zero.max() <= 2
-        huge = fisher.one_minus_cosine(torch.full((1000,), 1e12), m, seed())
-        assert 0 < huge.mean() * 1e12 < 10
-        with pytest.raises(ValueError, match="finite kappa"):
-            fisher.one_minus_cosine(torch.tensor([1.0, math.nan]), m, seed())
+    """Haar at kappa = 0, e^{-kappa a^2/2} at large kappa, and NaN where kappa is none."""
+    for n, draw in ((1, u1.von_mises), (3, lambda k, rng: subgroups.su2_element(k, rng)[0].real.clamp(-1, 1).acos())):
+        zero = draw(torch.zeros(1000), seed()).cos()
+        assert -1 <= zero.min() <= -0.5 <= 0.5 <= zero.max() <= 1
+        huge = draw(torch.full((1000,), 1e12), seed())
+        assert 0 < huge.square().mean() * 1e12 < 4 * n
+        bad = draw(torch.tensor([1.0, math.nan, math.inf]), seed())
+        assert bad.isnan().tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("group", [U1(), SUN(2), SUN(3)], ids=str)
+def test_a_heatbath_on_links_that_are_no_numbers_says_so(group):
+    """The chain with a NaN link is reported, and the others are not."""
+    sampler = Heatbath(Wilson(links((2, 4), group), beta=2.0))
+    x = sampler.start(3, seed())
+    x[1, 1, 0, 0] = math.nan  # of the direction that is drawn last: the others see it first
+    state, info = sampler.step(State(x, sampler.action(x)), seed())
+    assert info["invalid"].tolist() == [False, True, False]
+    assert state.x[[0, 2]].isfinite().all()
+
+
+@pytest.mark.parametrize("group", [U1(), SUN(2), SUN(3)], ids=str)
+@pytest.mark.parametrize("beta", [0.0, 2.0, 20.0])
+def test_one_plaquette_draws_have_the_exact_mean(group, beta):
+    traces = group.trace(one_plaquette(group, beta, 20_000, seed(), torch.float64))
+    error = float(traces.std()) / math.sqrt(len(traces))
+    assert abs(float(traces.mean()) - group.one_plaquette_mean(beta)) < 4 * error
 
 
 def metropolis(chunk: int = 1) -> IndependenceMetropolis:

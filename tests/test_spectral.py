@@ -21,7 +21,7 @@ def one_matrix(n):
 
 def flow(n, dtype=F64):
     """A spectral flow with random parameters."""
-    return testing.randomised(fk.SpectralFlow(one_matrix(n), bins=5, order=3), testing.seeded(3)).to(dtype)
+    return testing.randomised(fk.SpectralCoupling(one_matrix(n), bins=5, order=3), testing.seeded(3)).to(dtype)
 
 
 def haar_angles(n, count, rng):
@@ -132,7 +132,11 @@ def test_densities_of_flows_are_normalised(n):
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_contract(n):
-    testing.check_transform(fk.SpectralFlow(fk.links((2, 3), fk.SUN(n)), bins=4))
+    testing.check_transform(fk.SpectralCoupling(fk.links((2, 3), fk.SUN(n)), bins=4))
+
+
+def test_contract_of_angles():
+    testing.check_transform(fk.SpectralCoupling(fk.links((2, 3), fk.U1()), bins=4))
 
 
 @pytest.mark.parametrize("distance", [1e-2, 1e-4])
@@ -231,7 +235,7 @@ def test_random_float32_matrices_give_finite_numbers(n, count):
 @pytest.mark.parametrize(("n", "beta"), [(2, 4.0), (3, 6.0)])
 def test_a_short_training_nearly_reaches_the_exact_density(n, beta):
     action = fk.MatrixModel(one_matrix(n), beta=beta)
-    trained = fk.Flow(fk.Haar(action.space), fk.SpectralFlow(action.space))
+    trained = fk.Flow(fk.Haar(action.space), fk.SpectralCoupling(action.space))
     fk.Trainer(trained, action, batch=256, lr=0.03, schedule=fk.schedules.Cosine()).fit(150, progress=False)
     drawn = fk.draw(trained, action, 16_384, rng=2)
     assert drawn.ess().value > 0.995
@@ -241,7 +245,7 @@ def test_a_short_training_nearly_reaches_the_exact_density(n, beta):
 def test_negative_beta_prefers_the_other_centre_elements():
     """S is least where Re Tr U is: SU(3) at beta < 0 gathers at e^{+-2 pi i/3}, two corners of the alcove."""
     action = fk.MatrixModel(one_matrix(3), beta=-6.0)
-    trained = fk.Flow(fk.Haar(action.space), fk.SpectralFlow(action.space))
+    trained = fk.Flow(fk.Haar(action.space), fk.SpectralCoupling(action.space))
     fk.Trainer(trained, action, batch=256, lr=0.03, schedule=fk.schedules.Cosine()).fit(150, progress=False)
     drawn = fk.draw(trained, action, 16_384, rng=2)
     assert drawn.ess().value > 0.99
@@ -255,10 +259,9 @@ def test_negative_beta_prefers_the_other_centre_elements():
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: fk.SpectralFlow(fk.links((4, 6), fk.U1())), r"SpectralFlow needs links of SU\(N\); got Links U1 on 4x6"),
-    (lambda: fk.SpectralFlow(fk.sites((4, 6))), r"SpectralFlow needs links of SU\(N\); got Sites"),
-    (lambda: fk.SpectralFlow(one_matrix(3), bins=1), "A spline needs bins >= 2; got 1"),
-    (lambda: fk.SpectralFlow(one_matrix(3), order=0), "AlcoveSpline needs order >= 1; got 0"),
+    (lambda: fk.SpectralCoupling(fk.sites((4, 6))), "SpectralCoupling needs links; got Sites"),
+    (lambda: fk.SpectralCoupling(one_matrix(3), bins=1), "A spline needs bins >= 2; got 1"),
+    (lambda: fk.SpectralCoupling(one_matrix(3), order=0), "AlcoveSpline needs order >= 1; got 0"),
     (lambda: fk.AlcoveSpline(1), "needs a whole number of angles N >= 2; got 1"),
     (lambda: fk.AlcoveSpline(2.0), r"needs a whole number of angles N >= 2; got 2\.0"),
     (lambda: fk.AlcoveSpline(3, bins=2.5), r"A spline needs bins >= 2; got 2\.5"),
@@ -271,4 +274,4 @@ def test_bad_input(make, message):
 
 def test_unknown_keywords_raise():
     with pytest.raises(TypeError, match="layers"):
-        fk.SpectralFlow(one_matrix(2), layers=3)
+        fk.SpectralCoupling(one_matrix(2), layers=3)

@@ -5,6 +5,7 @@ import torch
 
 import flowkit as fk
 from flowkit import testing
+from flowkit.bijections import EigenangleSpline, LinkContext, OddCircleSpline, Residual
 from flowkit.multiscale import (
     HeatAngleConditional,
     HeatbathConditional,
@@ -16,12 +17,15 @@ from flowkit.nets import PointwiseNet
 from flowkit.samplers.heatbath import one_plaquette
 from flowkit.train.levels import LevelStep
 from flowkit.train.natural_levels import LevelNaturalGradient
-from flowkit.transforms import Circular, Residual, Spectral
 
 U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
 
 
 pytestmark = pytest.mark.usefixtures("double")
+
+
+def odd(bins=8, loop=None):
+    return EigenangleSpline(U1, loop, spline=OddCircleSpline(bins))
 
 
 def heat(group, loops=2, strength=0.4):
@@ -32,8 +36,8 @@ def heat(group, loops=2, strength=0.4):
 
 def flow(group, loops=2, kind=StapleFlow):
     if group == U1:
-        return kind(heat(U1, loops), (Circular(bins=3), Circular(loop=0, bins=3)), loops, harmonics=2)
-    return kind(heat(group, loops), (Residual(), Spectral(bins=3)), loops, harmonics=1)
+        return kind(heat(U1, loops), (odd(3), odd(3, 0)), loops, harmonics=2)
+    return kind(heat(group, loops), (Residual(group.n), EigenangleSpline(group, bins=3)), loops, harmonics=1)
 
 
 def links_of(model, shape=(3, 4), seed=1):
@@ -57,12 +61,12 @@ def test_contract(group, loops):
 
 
 def test_contract_of_any_circular_spline_with_a_network():
-    testing.check_conditional(StapleFlow(heat(U1), (Circular(bins=3, even=False),), harmonics=2, hidden=(4,)), 2, 1000)
+    testing.check_conditional(StapleFlow(heat(U1), (EigenangleSpline(U1, bins=3),), harmonics=2, hidden=(4,)), 2, 1000)
 
 
 @pytest.mark.parametrize("group", [U1, SU2, SU3], ids=str)
 def test_contract_with_longer_loops(group):
-    updates = (Circular(bins=3), Circular(loop=3, bins=3)) if group == U1 else (Residual(), Spectral(loop=2, bins=3))
+    updates = (odd(3), odd(3, 3)) if group == U1 else (Residual(group.n), EigenangleSpline(group, 2, bins=3))
     testing.check_conditional(StapleFlow(heat(group), updates, harmonics=1, windings=1), 2, 1000)
 
 
@@ -81,14 +85,14 @@ def test_even_splines_respect_charge_conjugation(loops):
     v, rest = links_of(model)
     turned = model.log_prob(U1.inverse(v), tuple(U1.inverse(r) for r in rest))
     testing.require_close(turned, model.log_prob(v, rest), "log q of the conjugate", 1e-10)
-    other = rough(StapleFlow(heat(U1, loops), (Circular(even=False),), loops))
+    other = rough(StapleFlow(heat(U1, loops), (EigenangleSpline(U1),), loops))
     difference = other.log_prob(U1.inverse(v), tuple(U1.inverse(r) for r in rest)) - other.log_prob(v, rest)
     assert difference.abs().max() > 1e-3
 
 
 def frozen(kind):
     """SU(3) with a prior that stands still."""
-    model = rough(kind(heat(SU3), (Residual(), Spectral(bins=3)), harmonics=1))
+    model = rough(kind(heat(SU3), (Residual(3), EigenangleSpline(SU3, bins=3)), harmonics=1))
     model.prior.requires_grad_(False)
     return model
 
@@ -153,7 +157,7 @@ def test_ordered_doublings_take_flows_of_four_loops():
 
 def trained(group, beta, side, steps, batch):
     space = fk.links((side, side), group)
-    updates = (Circular(),) if group == U1 else (Residual(), Spectral(bins=4))
+    updates = (odd(),) if group == U1 else (Residual(group.n), EigenangleSpline(group, bins=4))
 
     def links(level):
         return StapleFlow(HeatbathConditional(group, strength=beta / 2**level), updates, harmonics=3)
@@ -234,15 +238,13 @@ def test_what_does_not_fit():
     with pytest.raises(ValueError, match="got 1, 1, 4 and 0"):
         StapleFlow(heat(U1), loops=1)
     with pytest.raises(ValueError, match=r"does not move links of U1\(\)"):
-        StapleFlow(heat(U1), (Spectral(),))
+        StapleFlow(heat(U1), (EigenangleSpline(SU2),))
     with pytest.raises(ValueError, match=r"does not move links of SUN\(2\)"):
-        StapleFlow(heat(SU2), (Circular(),))
+        StapleFlow(heat(SU2), (odd(),))
     with pytest.raises(ValueError, match=r"one of 2, counted from 0; got 2\."):
-        StapleFlow(heat(U1), (Circular(loop=2),))
-    with pytest.raises(ValueError, match=r"Circular moves links of U\(1\); got SU\(3\)\."):
-        Circular().count(3, 2)
+        StapleFlow(heat(U1), (odd(loop=2),))
     with pytest.raises(ValueError, match=r"A spline needs bins >= 2; got 1\."):
-        Circular(bins=1)
+        odd(1)
     model = flow(U1, 3)
     v, rest = links_of(model)
     with pytest.raises(ValueError, match=r"made for 3 loops through each link; got 2\."):
@@ -280,7 +282,7 @@ class WrongOrder(StapleFlow):
     def _inverse(self, v, rest, params):
         total = torch.zeros_like(params[0])
         for update, own in zip(self.updates, torch.split(params, self.counts), strict=True):
-            v, logdet = update.inverse(v, rest, own)
+            v, logdet = update.inverse(v, LinkContext(rest, own))
             total = total + logdet
         return v, total
 

@@ -5,9 +5,19 @@ import torch
 
 import flowkit as fk
 from flowkit import testing
+from flowkit.bijections import (
+    AffineMap,
+    CircleSpline,
+    EigenangleSpline,
+    IntervalSpline,
+    LinkContext,
+    OddCircleSpline,
+    RealSpline,
+    TangentMixture,
+)
 from flowkit.geometry.patterns import Loop, Stripes
 from flowkit.testing import example
-from flowkit.transforms import AffineMap, CircleSpline, GaugeCoupling, IntervalSpline, RealSpline, TangentMixture
+from flowkit.transforms import GaugeCoupling
 
 F64 = torch.float64
 SITES = fk.sites((4, 6))
@@ -17,14 +27,18 @@ CHECKER = {
     "z2": {"z2": True}, "z2 and tanh": {"z2": True, "final": "tanh"}, "spline": {"map": RealSpline(4)},
     "one look": {"kernel": (5, 1, 1)}, "wide": {"kernel": 5, "activation": "gelu"},
 }  # fmt: skip
+BOTH = [Loop(1), Loop(1, below=True)]
 GAUGE = {
-    "both sides, all context": (Stripes(0, (1, 3), (0, 1)), [Loop(1), Loop(1, below=True)], {}),
-    "plaquettes": (Stripes(1, (4, 1), (2, 0)), [Loop(0)], {"context": "plaquettes"}),
-    "local": (Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)], {"context": "local"}),
-    "tangents": (Stripes(0, (1, 3), (0, 2)), [Loop(1)], {"map": TangentMixture(2)}),
-    "rectangles": (Stripes(0, (2, 6), (1, 3)), [Loop(1, 2, 3)],
-                   {"context": "local", "around": [Loop(1, 2, 3, below=True)]}),
-    "one look": (Stripes(0, (1, 3), (0, 1)), [Loop(1)], {"kernel": (3, 1, 1)}),
+    "both sides, all context": (Stripes(0, (1, 3), (0, 1)), BOTH, {"context": "both", "kernel": 3}),
+    "plaquettes": (Stripes(1, (4, 1), (2, 0)), [Loop(0)], {"context": "plaquettes", "kernel": 3}),
+    "local": (Stripes(0, (1, 2), (0, 1)), BOTH, {"kernel": 3}),
+    "learned loop": (Stripes(0, (1, 2), (0, 1)), BOTH, {"updates": [EigenangleSpline(fk.U1(), bins=4)]}),
+    "tangents": (Stripes(0, (1, 3), (0, 2)), BOTH,
+                 {"updates": [EigenangleSpline(fk.U1(), 0, spline=TangentMixture(2))], "context": "both", "kernel": 3}),
+    "odd": (Stripes(0, (1, 3), (0, 2)), BOTH,
+            {"updates": [EigenangleSpline(fk.U1(), 1, spline=OddCircleSpline(4))], "context": "both", "kernel": 3}),
+    "rectangles": (Stripes(0, (2, 6), (1, 3)), [Loop(1, 2, 3), Loop(1, 2, 3, below=True)], {}),
+    "one look": (Stripes(0, (1, 3), (0, 1)), BOTH[:1], {"context": "plaquettes", "kernel": (3, 1, 1)}),
 }  # fmt: skip
 
 
@@ -33,8 +47,9 @@ def checker(name, space=SITES, moves=0):
 
 
 def gauge(name, space=LINKS):
-    pattern, active, options = GAUGE[name]
-    return GaugeCoupling(space, pattern, active, **{"map": CircleSpline(4), "start": 1.0, **options})
+    pattern, loops, options = GAUGE[name]
+    updates = [EigenangleSpline(space.group, k, bins=4) for k in range(len(loops))]
+    return GaugeCoupling(space, pattern, loops, **{"updates": updates, "hidden": (8, 8), "start": 1.0, **options})
 
 
 @pytest.mark.parametrize("name", CHECKER)
@@ -58,7 +73,9 @@ def test_gauge_coupling_in_every_dimension(space):
     mu = space.ndim - 2
     periods = tuple(1 if nu == mu else 2 for nu in range(space.ndim))
     loops = [Loop(nu, below=b) for nu in range(space.ndim) if nu != mu for b in (False, True)]
-    coupling = GaugeCoupling(space, Stripes(mu, periods, (0,) * space.ndim), loops, CircleSpline(3), hidden=(4,))
+    updates = [EigenangleSpline(space.group, k, bins=3) for k in range(len(loops))]
+    stripes = Stripes(mu, periods, (0,) * space.ndim)
+    coupling = GaugeCoupling(space, stripes, loops, updates, hidden=(4,), kernel=3, context="both")
     testing.check_transform(coupling)
     testing.check_equivariance(coupling, testing.symmetry(space, "gauge", testing.seeded(5)))
 
@@ -88,11 +105,12 @@ def test_fourier_contract():
         testing.check_transform(fk.FourierScale(space, order=2), local=False)
 
 
-@pytest.mark.parametrize("pointwise", [
-    AffineMap(), IntervalSpline(2), RealSpline(3, 0.5), CircleSpline(16), TangentMixture(1), TangentMixture(4)
+@pytest.mark.parametrize("bijection", [
+    AffineMap(), IntervalSpline(2), RealSpline(3, 0.5), CircleSpline(16), OddCircleSpline(3), TangentMixture(1),
+    TangentMixture(4)
 ], ids=lambda m: type(m).__name__)  # fmt: skip
-def test_pointwise_contract(pointwise):
-    testing.check_pointwise(pointwise)
+def test_bijection_contract(bijection):
+    testing.check_bijection(bijection)
 
 
 # ---------------------------------------------------------------- what moves, and what is looked at
@@ -119,6 +137,13 @@ def test_a_checkerboard_moves_one_parity(name, moves):
     check_moves_one_parity(checker(name, moves=moves))
 
 
+def inside(f, x):
+    """The R_i and the answers of the network for the fields x, as the coupling computes them."""
+    _, *products = f._products(x.flatten(1, 1 + f.space.ndim))
+    rest, frozen = products[: len(f.loops)], products[len(f.loops) :]
+    return rest, f.net(f._features(rest, frozen))
+
+
 def check_context_is_frozen(coupling):
     """The network's parameters do not change when active links do, and they do when any loop it sees does."""
     space, f = coupling.space, testing.randomised(coupling, testing.seeded(7))
@@ -126,7 +151,7 @@ def check_context_is_frozen(coupling):
     sites = coupling.pattern.sites(space.lattice)
 
     def params(x):
-        return f._params(f._angles(x.flatten(1).T.contiguous())[len(f.loops) :])
+        return inside(f, x)[1]
 
     other = x.flatten(2).clone()
     other[:, coupling.pattern.mu, sites] = testing.fields(space, 3, testing.seeded(2)).flatten(2)[:, 0, sites]
@@ -159,16 +184,15 @@ def check_several_updates():
     """One link, two loops in turn: exactly the composition of two single updates with the same network outputs."""
     coupling = testing.randomised(gauge("local"), testing.seeded(7))
     x = testing.fields(LINKS, 2, testing.seeded())
-    angles = coupling._angles(x.flatten(1).T.contiguous())
-    params = coupling._params(angles[2:])
+    params = torch.split(inside(coupling, x)[1], coupling.counts)
     sites, wrap = coupling.pattern.sites(LINKS.lattice), fk.U1().wrap
     y, total = x.clone(), torch.zeros(2, dtype=F64)
-    for k, loop in enumerate(coupling.loops):
+    for own, loop, update in zip(params, coupling.loops, coupling.updates, strict=True):
         plaquette = plaquettes(y)
         if loop.below:  # the one on the other side of the link, and the other way round
             plaquette = -torch.roll(plaquette, 1, 2)
         W = plaquette.flatten(1)[:, sites].T
-        new, logs = coupling.map.forward(wrap(W), params[k])
+        new, logs = update.spline.forward(wrap(W), own)
         flat = y.flatten(2).clone()
         flat[:, 0, sites] = wrap(flat[:, 0, sites] + (new - wrap(W)).T)
         y, total = flat.view_as(x), total + logs.sum(0)
@@ -184,6 +208,31 @@ def plaquettes(x):
 
 def test_several_updates_of_one_link():
     check_several_updates()
+
+
+@pytest.mark.parametrize("update", [
+    EigenangleSpline(fk.U1(), 1, bins=4), EigenangleSpline(fk.U1(), bins=4),
+    EigenangleSpline(fk.U1(), 0, spline=OddCircleSpline(4))
+], ids=repr)  # fmt: skip
+def test_updates_of_angles(update):
+    """logdet against autograd, the inverse, and the active loop: W' is the image of W by the spline."""
+    G, rng = fk.U1(), testing.seeded()
+    v, *loops = (G.haar((50,), rng, F64) for _ in range(3))
+    params = 0.5 * torch.randn(update.count_with(2), 50, generator=rng, dtype=F64)
+    given, v = LinkContext(loops, params), v.requires_grad_()
+    y, logdet = update.forward(v, given)
+    (slope,) = torch.autograd.grad(y.sum(), v)
+    testing.require_close(slope.log(), logdet, "logdet of an update")
+    back, minus = update.inverse(y, given)
+    testing.require_same_field(G, back, v, "the way back")
+    testing.require_close(minus, -logdet, "logdet of the way back", 1e-8)
+    if update.loop is None:  # the closing loop is that of the weighted sum of e^{i R}
+        weights = 1 + params[update.count :]
+        close = sum(c * torch.polar(torch.ones_like(r), r) for c, r in zip(weights, loops, strict=True)).angle()
+    else:
+        close = loops[update.loop]
+    W, image = G.wrap(v + close).detach(), G.wrap(y + close)
+    testing.require_same_field(G, image, update.spline.forward(W, params[: update.count])[0], "the active loop")
 
 
 # ---------------------------------------------------------------- symmetries
@@ -277,7 +326,7 @@ def test_real_splines_go_on_as_straight_lines():
 
 def test_a_fresh_coupling_is_the_identity_where_asked():
     for f in (fk.CheckerboardCoupling(SITES, 0, start=0.0), fk.CheckerboardCoupling(SITES, 0, RealSpline(4), start=0.0),
-              GaugeCoupling(LINKS, *GAUGE["local"][:2], context="local", start=0.0)):  # fmt: skip
+              GaugeCoupling(LINKS, *GAUGE["local"][:2], start=0.0)):  # fmt: skip
         x = testing.fields(f.space, 3, testing.seeded())
         y, logdet = f.double()(x)
         assert (y - x).abs().max() < 1e-12
@@ -339,14 +388,18 @@ def test_on_keeps_float64_weights_bit_for_bit():
     (lambda: fk.CheckerboardCoupling(SITES, 0, final="relu"), "ends in 'linear' or 'tanh'; got 'relu'"),
     (lambda: fk.CheckerboardCoupling(SITES, 0, RealSpline(4), z2=True), "Z2-equivariant coupling needs an AffineMap"),
     (lambda: checker("affine").on(fk.sites((4, 5))), "A checkerboard needs even lattice sides"),
-    (lambda: GaugeCoupling(SITES, *GAUGE["local"][:2]), "GaugeCoupling needs links of U1"),
-    (lambda: GaugeCoupling(fk.links((4, 6), fk.SUN(2)), *GAUGE["local"][:2]), "GaugeCoupling needs links of U1"),
-    (lambda: GaugeCoupling(LINKS, *GAUGE["local"][:2], map=AffineMap()), "GaugeCoupling needs links of U1 and a map"),
+    (lambda: GaugeCoupling(SITES, *GAUGE["local"][:2]), "GaugeCoupling needs links; got Sites"),
+    (lambda: GaugeCoupling(LINKS, *GAUGE["local"][:2], [AffineMap()]), "needs updates of links of U1.*; got"),
+    (lambda: GaugeCoupling(LINKS, *GAUGE["local"][:2], [EigenangleSpline(fk.SUN(2))]), "needs updates of links of U1"),
+    (lambda: EigenangleSpline(fk.U1(), spline=AffineMap()), "U1.* has 1 eigenangles; AffineMap maps 0"),
+    (lambda: EigenangleSpline(fk.SUN(3), spline=CircleSpline(4)), "SUN.3. has 3 eigenangles; CircleSpline maps 1"),
+    (lambda: EigenangleSpline(fk.Real()), "needs a group that gives them; got Real"),
     (lambda: GaugeCoupling(LINKS, *GAUGE["local"][:2], context="all"), "context is 'plaquettes', 'local' or 'both'"),
-    (lambda: GaugeCoupling(LINKS, GAUGE["local"][0], []), "needs at least one active loop; got none"),
-    (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 4), (0, 0)), [Loop(1)]), r"periods \(1, 4\).*sides they divide"),
+    (lambda: GaugeCoupling(LINKS, GAUGE["local"][0], []), "needs loops and updates; got 0 and 1"),
+    (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 4), (0, 0)), BOTH), r"periods \(1, 4\).*sides they divide"),
     (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), [Loop(1, t=2)]), "holds more than one active link"),
-    (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), [Loop(1)], context="plaquettes"), "leaves no frozen"),
+    (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), BOTH[:1]), "leaves no frozen loop for the context 'loc"),
+    (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), BOTH, context="plaquettes"), "leaves no frozen"),
     (lambda: gauge("rectangles").on(fk.links((4, 4), fk.U1())), "sides they divide; got 4x4"),
     (lambda: fk.Spline(SITES, domain="sphere"), "Spline has the domains real, interval, circle; got 'sphere'"),
     (lambda: fk.Spline(SITES, domain="circle"), "'circle' belongs to links of U1"),

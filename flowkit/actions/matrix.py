@@ -7,25 +7,47 @@ from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.geometry.space import Space
-from flowkit.groups import SUN
 
 
 class MatrixModel(Action):
-    """S(U) = -(beta/N) Re Tr sum_k a_k U^k, k = 1, 2, ..., for each matrix of the field on its own.
+    r"""A model of single group elements, each link of the field on its own.
 
-    Field     links of SU(N), [batch, mu, *lattice, N, N]; `links((1,), SUN(n))` is one matrix
-    Returns   S, dimensionless, [batch]
-    Exact     a = (1,): flowkit.exact.sun_one_plaquette
-    Raises    ValueError for another group, beta that is not a finite number, or no coefficients
-    See       Gross and Witten, Phys. Rev. D 21 (1980) 446; 2003.06413 for flows
+    .. math:: S(U) = -\frac{\beta}{N} \mathrm{Re\,Tr} \sum_k a_k U^k, \qquad k = 1, 2, \dots
+
+    Parameters
+    ----------
+    space : Space
+        Links, fields ``[batch, mu, *lattice, *matrix]``; ``links((1,), SUN(n))`` is one matrix.
+    beta : float
+        Coupling, dimensionless, of either sign.
+    coefficients : sequence of float
+        a_1, a_2, ...; for (1,) `exact` knows the trace and `log_z` the integral.
+
+    Raises
+    ------
+    ValueError
+        For sites, a beta that is not a finite number, or no coefficients.
+
+    References
+    ----------
+    Gross and Witten, Phys. Rev. D 21 (1980) 446; Kanwar et al., 2003.06413, for flows.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> action = fk.MatrixModel(fk.links((1,), fk.SUN(3)), beta=6.0)
+    >>> action(action.space.cold(1, like=torch.zeros(1)))
+    tensor([-6.])
+    >>> round(action.exact("trace"), 4)
+    0.4225
     """
 
     couplings = ("beta", "coefficients")
 
     def __init__(self, space: Space, beta: float, coefficients: Sequence[float] = (1.0,)):
         super().__init__(space)
-        if not isinstance(space.group, SUN):
-            raise ValueError(f"MatrixModel needs links of SU(N); got {space}.")
+        if space.kind != "links":
+            raise ValueError(f"MatrixModel needs links; got {space}.")
         if not isinstance(beta, (int, float)) or not math.isfinite(beta):
             raise ValueError(f"MatrixModel needs a finite beta; got {beta!r}.")
         if not len(coefficients) or not all(math.isfinite(a) for a in coefficients):
@@ -33,33 +55,27 @@ class MatrixModel(Action):
         self.beta, self.coefficients = float(beta), tuple(float(a) for a in coefficients)
 
     def __call__(self, x: Tensor) -> Tensor:
-        power, total = self.space.check(x), self.coefficients[0] * self.space.group.trace(x)
+        G = self.space.group
+        power, total = self.space.check(x), self.coefficients[0] * G.trace(x)
         for a in self.coefficients[1:]:
-            power = power @ x
-            total = total + a * self.space.group.trace(power)
+            power = G.compose(power, x)
+            total = total + a * G.trace(power)
         return -self.beta * total.flatten(1).sum(1)
 
     def force(self, x: Tensor) -> Tensor:
-        group = self.space.group
-        assert isinstance(group, SUN)
-        power, total = x, self.coefficients[0] * x
+        G = self.space.group
+        power, total = x, self.coefficients[0] * G.trace_slope(x)
         for k, a in enumerate(self.coefficients[1:], start=2):
-            power = power @ x
-            total = total + k * a * power
-        # dS/dw^a = (beta/N) Im Tr(T_a sum_k k a_k U^k)
-        return self.beta / (2 * group.n) * group.coordinates(1j * total)
+            power = G.compose(power, x)
+            total = total + k * a * G.trace_slope(power)
+        return self.beta * total
 
     def exact(self, name: str) -> float | None:
-        if name != "trace" or self.coefficients != (1.0,) or self.beta < 0:
-            return None
-        from flowkit import exact
-
-        return exact.sun_one_plaquette(self.space.group.dimension, self.beta)
+        known = name == "trace" and self.coefficients == (1.0,) and self.beta >= 0
+        return self.space.group.one_plaquette_mean(self.beta) if known else None
 
     def log_z(self) -> float | None:
         if self.coefficients != (1.0,) or self.beta < 0:
             return None
-        from flowkit import exact
-
-        count = math.prod(self.space.shape[: 1 + self.space.ndim])
-        return count * exact.sun_one_plaquette_log_z(self.space.group.dimension, self.beta)
+        one = self.space.group.one_plaquette_log_z(self.beta)
+        return None if one is None else math.prod(self.space.shape[: 1 + self.space.ndim]) * one

@@ -1,33 +1,24 @@
 """Invertible maps of numbers and of group elements, with their log-Jacobians."""
 
+from flowkit.bijections.affine import AffineMap
 from flowkit.bijections.alcove import AlcoveSpline
-from flowkit.bijections.circular import (
-    Circular,
-)
-from flowkit.bijections.pointwise import (
-    AffineMap,
-    CircleSpline,
-    IntervalSpline,
-    PointwiseMap,
-    RealSpline,
-    TangentMixture,
-)
-from flowkit.bijections.updates import (
-    LinkUpdate,
-    Residual,
-    Spectral,
-)
+from flowkit.bijections.base import Bijection, LinkContext
+from flowkit.bijections.eigenangles import EigenangleSpline, angle_spline
+from flowkit.bijections.residual import Residual
+from flowkit.bijections.splines import CircleSpline, IntervalSpline, OddCircleSpline, RealSpline
+from flowkit.bijections.tangent import TangentMixture
 
 __all__ = [
     "AffineMap",
     "AlcoveSpline",
+    "Bijection",
     "CircleSpline",
-    "Circular",
+    "EigenangleSpline",
     "IntervalSpline",
-    "LinkUpdate",
-    "PointwiseMap",
+    "LinkContext",
+    "OddCircleSpline",
     "RealSpline",
     "Residual",
-    "Spectral",
     "TangentMixture",
+    "angle_spline",
 ]

@@ -8,22 +8,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flowkit.bijections.base import Bijection, whole_bins
 from flowkit.kernels.rqs import rqs_forward, rqs_inverse
 from flowkit.kernels.rqs_torch import MIN_BIN, MIN_SLOPE, UNIT, Bin, evaluate, solve
 
 
-class AlcoveSpline:
-    """An invertible map of the N eigenangles of an SU(N) matrix, one set of parameters for each matrix.
+class AlcoveSpline(Bijection[Tensor]):
+    r"""An invertible map of the N eigenangles of an SU(N) matrix, by splines on the Weyl alcove.
 
-    Ordered angles a_1 <= ... <= a_N of sum 0 and spread at most 2 pi are the points of the Weyl alcove. Their gaps
+    Angles are ``[N, *shape]`` in radians, ordered, of sum 0 and spread at most 2 pi. Parameters are
+    ``[count, *shape]``, or ``[count]`` for one map that all matrices share; all zero is the identity. The log-Jacobian
+    ``[*shape]`` refers to Haar measure, prod_{j<k} 4 sin^2((a_j - a_k)/2) da.
 
-        g_j = a_{j+1} - a_j for j < N,    g_N = 2 pi - (a_N - a_1)
+    Parameters
+    ----------
+    n : int
+        N, at least 2.
+    bins : int
+        Of each of the N - 1 splines, at least 2.
+    order : int
+        The parameters of the later splines are polynomials of degree < order in the earlier coordinates.
+
+    Raises
+    ------
+    ValueError
+        For n < 2, bins < 2 or order < 1.
+
+    Notes
+    -----
+    The gaps between the angles a_1 <= ... <= a_N,
+
+    .. math:: g_j = a_{j+1} - a_j \; (j < N), \qquad g_N = 2 \pi - (a_N - a_1),
 
     fill the simplex of sum 2 pi; its corners are the centre of the group (g_N = 2 pi is the identity), its faces the
     matrices with equal eigenvalues. The stick of length T_1 = 2 pi is broken N - 1 times, first at the spread, so that
     x_1 is the distance from the identity and the others are shapes:
 
-        T_{m+1} = x_m T_m,  g_N = (1 - x_1) T_1,  g_1 = (1 - x_2) T_2,  ...,  g_{N-1} = T_N
+    .. math:: T_{m+1} = x_m T_m, \quad g_N = (1 - x_1) T_1, \quad g_1 = (1 - x_2) T_2, \quad \dots, \quad g_{N-1} = T_N
 
     and each x_m in [0, 1] is moved by a rational-quadratic spline y_m(x_m) with free end slopes. The spline of x_1 has
     its parameters alone; those of the others are t_m = T_m / 2 pi, of the image, times a polynomial of degree < `order`
@@ -31,22 +52,27 @@ class AlcoveSpline:
     x_1 = 1 where t_m = 1. Near every centre element the map therefore only scales the matrix, and logdet is continuous;
     for N >= 4 its limit depends on the direction where three or more eigenvalues, but not all, are equal.
 
-    forward(angles, params), inverse(angles, params) -> (new angles, logdet)
-    angles    [N, *shape], radians, ordered as above; matrices on the last axes
-    params    [count, *shape], or [count] for one map that all matrices share; all zero is the identity
-    logdet    [*shape], with respect to Haar measure prod_{j<k} 4 sin^2((a_j - a_k)/2) da on the group
-    Raises    ValueError for N < 2, bins < 2 or order < 1
-    See       2008.05456; for splines 1906.04032
+    References
+    ----------
+    Boyda et al., 2008.05456; for splines Durkan et al., 1906.04032.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> spline = fk.AlcoveSpline(2, bins=4)
+    >>> angles = torch.tensor([[-1.0], [1.0]])                # one matrix of SU(2)
+    >>> new, logdet = spline.forward(angles, torch.randn(spline.count, generator=torch.Generator().manual_seed(1)))
+    >>> torch.allclose(new[0], -new[1])                       # the angles still have the sum 0
+    True
     """
 
     def __init__(self, n: int, bins: int = 8, order: int = 2):
         if not isinstance(n, int) or n < 2:
             raise ValueError(f"AlcoveSpline needs a whole number of angles N >= 2; got {n!r}.")
-        if not isinstance(bins, int) or bins < 2:
-            raise ValueError(f"A spline needs bins >= 2; got {bins!r}.")
         if not isinstance(order, int) or order < 1:
             raise ValueError(f"AlcoveSpline needs order >= 1; got {order!r}.")
-        self.n, self.bins, self.order = n, bins, order
+        self.n, self.bins, self.order = n, whole_bins(bins), order
+        self.angles = n
         # The monomials on which the parameters of each coordinate depend, as tuples of factors.
         self._terms: list[list[tuple[int, ...]]] = [
             [term for d in range(order if m else 1) for term in itertools.combinations_with_replacement(range(m), d)]
@@ -54,11 +80,11 @@ class AlcoveSpline:
         ]
         self.count = (3 * bins + 1) * sum(map(len, self._terms))
 
-    def forward(self, angles: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        return self._map(angles, params, inverse=False)
+    def forward(self, x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        return self._map(x, given, inverse=False)
 
-    def inverse(self, angles: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        return self._map(angles, params, inverse=True)
+    def inverse(self, y: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        return self._map(y, given, inverse=True)
 
     def _map(self, angles: Tensor, params: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         gaps = _gaps(angles)

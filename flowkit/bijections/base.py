@@ -1,19 +1,65 @@
 """What a bijection is: an invertible map of numbers or of group elements that depends on what it is given."""
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 from torch import Tensor
 
 Given = TypeVar("Given", contravariant=True)
 
 
+class LinkContext(NamedTuple):
+    """What a map of the links V of a gauge coupling is given.
+
+    Attributes
+    ----------
+    loops : sequence of Tensor
+        The R_i, ``[sites, batch, *matrix]``, that close loops W_i = V R_i through each link; no V changes them.
+    params : Tensor
+        Numbers from the network, ``[count, sites, batch]``.
+    """
+
+    loops: Sequence[Tensor]
+    params: Tensor
+
+
 class Bijection(ABC, Generic[Given]):
-    r"""An invertible map ``y = f(x; given)`` of numbers, angles or matrices, with its log-Jacobian.
+    r"""An invertible map ``y = f(x; given)`` of numbers, angles or group elements, with its log-Jacobian.
 
     A `Transform` maps whole fields; a bijection maps their single sites or links. What it depends on comes with each
-    call: parameters from a network for a spline, the loops through a link for a model of new links.
+    call. For maps of numbers that is a tensor of parameters, ``[count, *x.shape]``, or ``[count]`` for one map that all
+    numbers share; all zero is the identity. For maps of links it is a `LinkContext`.
+
+    Attributes
+    ----------
+    count : int
+        Parameters that the map takes for each number, or for each link.
+    per_loop : int
+        Further parameters for each loop through the link, of maps of links.
+    angles : int
+        Angles that a map of angles takes at once: 1, in [-pi, pi), or N on axis 0. 0 for maps of other things.
+    odd : bool
+        Whether f(-x) = -f(x), of maps of one angle.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> spline = fk.RealSpline(bins=4)
+    >>> x, params = torch.tensor([-1.0, 0.5]), torch.zeros(spline.count, 2)
+    >>> y, logdet = spline.forward(x, params)
+    >>> torch.allclose(y, x), torch.allclose(logdet, torch.zeros(2), atol=1e-6)
+    (True, True)
     """
+
+    count: int = 0
+    per_loop: int = 0
+    angles: int = 0
+    odd: bool = False
+
+    def count_with(self, loops: int) -> int:
+        """Parameters for each link that has so many loops."""
+        return self.count + self.per_loop * loops
 
     @abstractmethod
     def forward(self, x: Tensor, given: Given) -> tuple[Tensor, Tensor]:
@@ -37,3 +83,16 @@ class Bijection(ABC, Generic[Given]):
     @abstractmethod
     def inverse(self, y: Tensor, given: Given) -> tuple[Tensor, Tensor]:
         """The preimage of y and the log-Jacobian of the inverse map, in the shapes of `forward`."""
+
+
+def whole_bins(bins: int) -> int:
+    """The number of bins of a spline.
+
+    Raises
+    ------
+    ValueError
+        Where it is no whole number, or below 2.
+    """
+    if not isinstance(bins, int) or bins < 2:
+        raise ValueError(f"A spline needs bins >= 2; got {bins!r}.")
+    return bins

@@ -17,7 +17,6 @@ from flowkit.flow import Flow
 from flowkit.geometry import loops
 from flowkit.geometry.lattice import format_lattice
 from flowkit.geometry.space import Space
-from flowkit.groups import SUN, U1
 from flowkit.stats import Estimate
 
 QUANTITIES = ("angle", "plaquette", "charge", "link", "phi")
@@ -202,9 +201,9 @@ def _quantity(space: Space, quantity: str | None) -> str:
     has = ["phi"]
     if space.kind == "links":
         known = {
-            "angle": bool(space.planes) and isinstance(space.group, U1),
+            "angle": bool(space.planes) and space.group.winding,
             "plaquette": bool(space.planes),
-            "charge": (space.ndim, isinstance(space.group, U1)) in ((2, True), (4, False)),
+            "charge": space.group.winding if space.ndim == 2 else space.ndim == 4 and space.group.complex,
             "link": True,
         }
         has = [name for name in QUANTITIES if known.get(name)]
@@ -222,19 +221,18 @@ def _measure(space: Space, x: Tensor, quantity: str) -> Tensor:
     if quantity == "charge":
         return loops.charge_density_2d(space, x) if space.ndim == 2 else loops.charge_density_4d(space, x)
     P = loops.plaquettes(space, x)
-    return P if quantity == "angle" else space.group.trace(P)
+    return space.group.angle(P) if quantity == "angle" else space.group.trace(P)
 
 
 def _numbers(space: Space, quantity: str, measured: Tensor, steps: list[int] | range) -> FieldNumbers:
     """measured [chains, fields, parts, *lattice]"""
-    group = f"SU({space.group.dimension})" if isinstance(space.group, SUN) else "U(1)"
     lattice = space.lattice if space.ndim > 1 else (*space.lattice, 1)
     values = measured.double().cpu()
     flat = (values.cos() if quantity == "angle" else values).flatten(2)
     totals = flat.sum(2) if quantity == "charge" else flat.mean(2)
     return FieldNumbers(
         quantity,
-        group if space.kind == "links" else "R",
+        space.group.label,
         lattice,
         values.reshape(*values.shape[:3], *lattice).float().numpy(),
         totals.numpy(),

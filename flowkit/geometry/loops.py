@@ -27,7 +27,7 @@ def line(space: Space, U: Tensor, mu: int, length: int) -> Tensor:
     return product
 
 
-def rectangle(space: Space, U: Tensor, mu: int, nu: int, r: int = 1, t: int = 1) -> Tensor:
+def rectangle(space: Space, U: Tensor, mu: int, nu: int, r: int = 1, t: int = 1, wrap: bool = True) -> Tensor:
     """The r x t Wilson loop in the plane (mu, nu) that starts at x:
     L_mu(x, r) L_nu(x + r mu, t) L_mu(x + t nu, r)^-1 L_nu(x, t)^-1, [batch, 1, *lattice, *matrix].
 
@@ -35,16 +35,13 @@ def rectangle(space: Space, U: Tensor, mu: int, nu: int, r: int = 1, t: int = 1)
     """
     if mu == nu or r < 1 or t < 1:
         raise ValueError(f"A loop needs two directions and sides >= 1; got plane ({mu}, {nu}) and sides {r}x{t}.")
-    G = space.group
     a, b = line(space, U, mu, r), line(space, U, nu, t)
-    there = G.compose(a, shift(b, mu, r))
-    back = G.compose(b, shift(a, nu, t))
-    return G.compose(there, G.inverse(back))
+    return space.group.product((a, shift(b, mu, r), shift(a, nu, t), b), (1, 1, -1, -1), wrap)
 
 
-def plaquette(space: Space, U: Tensor, mu: int, nu: int) -> Tensor:
+def plaquette(space: Space, U: Tensor, mu: int, nu: int, wrap: bool = True) -> Tensor:
     """P_{mu nu}(x) = U_mu(x) U_nu(x + mu) U_mu(x + nu)^-1 U_nu(x)^-1, [batch, 1, *lattice, *matrix]."""
-    return rectangle(space, U, mu, nu)
+    return rectangle(space, U, mu, nu, wrap=wrap)
 
 
 def plaquettes(space: Space, U: Tensor) -> Tensor:
@@ -104,7 +101,7 @@ def gauge_transform(space: Space, U: Tensor, g: Tensor) -> Tensor:
 
 def charge_density_2d(space: Space, U: Tensor) -> Tensor:
     """theta_P(x) / 2 pi of 2D U(1), theta_P in [-pi, pi), [batch, 1, *lattice]; its sum is an integer."""
-    return plaquette(space, U, 0, 1) / (2 * math.pi)
+    return space.group.angle(plaquette(space, U, 0, 1)) / (2 * math.pi)
 
 
 def clover(space: Space, U: Tensor, mu: int, nu: int) -> Tensor:

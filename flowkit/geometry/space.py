@@ -153,7 +153,7 @@ def links(lattice: Sequence[int], group: Group) -> Space:
     """
     if not isinstance(group, Group):
         raise TypeError(f"links needs a group such as U1() or SUN(3); got {group!r}.")
-    if isinstance(group, Real):
-        raise ValueError("links needs a compact group such as U1() or SUN(3); got Real().")
+    if not group.compact:
+        raise ValueError(f"links needs a compact group such as U1() or SUN(3); got {group}.")
     sides = _lattice(lattice)
     return Space(sides, group, "links", len(sides))

@@ -1,33 +1,94 @@
-"""What a group is to flowkit."""
+"""What flowkit asks of a group: its elements, its algebra, and what gauge theories need to know of it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from flowkit.groups.characters import Characters
+
+Path = tuple[int, tuple[int, ...]]
+"""How many paths of one shape there are, and the sign of each of their steps."""
+
 
 class Group(ABC):
-    """A Lie group with the operations that lattice fields need.
+    r"""A compact Lie group, or the real line, with all that lattice fields and gauge theories need of it.
 
-    Elements  tensors [..., *matrix_shape]
-    Algebra   real coordinates w^a in the basis T_a with Tr T_a T_b = delta_ab / 2, [..., *algebra_axes]
-    Update    x -> exp(i w^a T_a) x, written compose(exp(w), x)
+    Elements are tensors ``[..., *matrix_shape]``, algebra coordinates real tensors ``[..., *algebra_axes]``; an element
+    is moved by :math:`x \to e^{i w^a T_a} x`, written ``compose(exp(w), x)``. Groups of matrices are unitary, so that
+    the inverse is the adjoint, and have :math:`\mathrm{Tr}\, T_a T_b = \delta_{ab} / 2`.
+
+    Everything that depends on the group is a method here, and no code outside this room asks which group it has. A new
+    group is one class that writes the abstract methods. The others have a default or say that the group does not have
+    what was asked for: `spectrum` opens the eigenangle splines, `heatbath` the heatbath, the exact results the
+    comparison with them.
+
+    Attributes
+    ----------
+    name : str
+        What files and messages call the group, as "SU3"; `named` finds it again.
+    matrix_shape : tuple of int
+        Axes of one element: () for a number, (N, N) for a matrix.
+    algebra_dim : int
+        Dimension of the algebra.
+    dimension : int
+        Trace of the identity: N, and 1 for numbers.
+    complex : bool
+        Whether elements are complex tensors.
+    compact : bool
+        Whether there is a normalised Haar measure, and so gauge fields.
+    abelian : bool
+        Whether elements commute: loops are then gauge-invariant themselves.
+    angles : int
+        Eigenangles of `spectrum`: 1, any angle; or N >= 2, of sum 0 in the Weyl alcove; 0 where there is none.
+    winding : bool
+        Whether `angle` is known, so that fields in two dimensions have a topological charge.
+    decimated : bool
+        Whether `decimated_log_weight` is known at every area.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> G = fk.SUN(2)
+    >>> w = torch.tensor([0.0, 0.0, 1.0])
+    >>> G.exp(w).diagonal().angle()           # e^{i w^a T_a} with T_3 = diag(1, -1) / 2
+    tensor([ 0.5000, -0.5000])
     """
 
     name: str
     matrix_shape: tuple[int, ...]
     algebra_dim: int
-    dimension: int  # N of SU(N), and 1 otherwise: the trace of the identity
+    dimension: int
     complex: bool
+    compact: bool = True
+    abelian: bool = False
+    angles: int = 0
+    winding: bool = False
+    decimated: bool = False
+
+    @classmethod
+    def from_name(cls, name: str) -> "Group | None":
+        """The group of this class that has the given name, or None; families such as SU(N) read N from it."""
+        return cls() if getattr(cls, "name", None) == name else None
+
+    @property
+    def label(self) -> str:
+        """The name as figures print it, such as "SU(3)"."""
+        return self.name
 
     @property
     def algebra_axes(self) -> tuple[int, ...]:
-        """Trailing axes of algebra coordinates: () for Real and U1, (N^2 - 1,) for SU(N)."""
+        """Trailing axes of algebra coordinates: () where elements are numbers, else (algebra_dim,)."""
         return (self.algebra_dim,) if self.matrix_shape else ()
 
     def algebra_shape(self, shape: torch.Size | tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the algebra coordinates that move elements of the given shape."""
         return (*shape[: len(shape) - len(self.matrix_shape)], *self.algebra_axes)
+
+    # ------------------------------------------------------------ the group
 
     @abstractmethod
     def compose(self, a: Tensor, b: Tensor) -> Tensor:
@@ -41,10 +102,6 @@ class Group(ABC):
     def exp(self, w: Tensor) -> Tensor:
         """exp(i w^a T_a)."""
 
-    def move(self, x: Tensor, w: Tensor, h: float | Tensor) -> Tensor:
-        """exp(h w) x; h a number, or a tensor that fits w."""
-        return self.compose(self.exp(h * w), x)
-
     @abstractmethod
     def log(self, g: Tensor) -> Tensor:
         """The coordinates w with exp(w) = g on the principal branch."""
@@ -52,16 +109,6 @@ class Group(ABC):
     @abstractmethod
     def tangent(self, g: Tensor) -> Tensor:
         """The coordinates of g, exact to first order around the identity, with gradients that are finite there."""
-
-    def covector(self, x: Tensor, f: Tensor) -> Tensor:
-        """The gradient g = dL/dx, as autograd counts it, that belongs to dL(exp(w) x) = f^a dw^a at w = 0: where
-        autograd takes a vector for x, one given in algebra coordinates.
-        """
-        return f
-
-    def coordinates_of_gradient(self, x: Tensor, g: Tensor) -> Tensor:
-        """f^a = dL(exp(w) x)/dw^a at w = 0 from g = dL/dx as autograd gives it, [..., *algebra_axes]."""
-        return g
 
     @abstractmethod
     def identity(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
@@ -73,7 +120,7 @@ class Group(ABC):
 
     @abstractmethod
     def project(self, x: Tensor) -> Tensor:
-        """The nearest group element (polar projection for SU(N))."""
+        """The nearest group element."""
 
     @abstractmethod
     def defect(self, x: Tensor) -> Tensor:
@@ -82,6 +129,171 @@ class Group(ABC):
     @abstractmethod
     def trace(self, x: Tensor) -> Tensor:
         """Re Tr x / N, in [-1, 1], [...]."""
+
+    @abstractmethod
+    def trace_slope(self, x: Tensor) -> Tensor:
+        """d/dw^a of Re Tr(exp(w) x) / N at w = 0, [..., *algebra_axes]; x may be a sum of matrices of the group."""
+
+    def move(self, x: Tensor, w: Tensor, h: float | Tensor) -> Tensor:
+        """exp(h w) x; h a number, or a tensor that fits w."""
+        return self.compose(self.exp(h * w), x)
+
+    def covector(self, x: Tensor, f: Tensor) -> Tensor:
+        """The gradient g = dL/dx, as autograd counts it, that belongs to dL(exp(w) x) = f^a dw^a at w = 0."""
+        return f
+
+    def coordinates_of_gradient(self, x: Tensor, g: Tensor) -> Tensor:
+        """f^a = dL(exp(w) x)/dw^a at w = 0 from g = dL/dx as autograd gives it, [..., *algebra_axes]."""
+        return g
+
+    # ------------------------------------------------------------ loops
+
+    def product(self, factors: Sequence[Tensor], signs: Sequence[int], wrap: bool = True) -> Tensor:
+        """x_1^{s_1} x_2^{s_2} ..., each sign s_i being 1 or -1.
+
+        With ``wrap=False`` an angle may come outside [-pi, pi), for functions that do not mind: `trace`, `trace_slope`,
+        `invariants`, `ambient` and further products.
+        """
+        ordered = [x if sign > 0 else self.inverse(x) for x, sign in zip(factors, signs, strict=True)]
+        result = ordered[0]
+        for x in ordered[1:]:
+            result = self.compose(result, x)
+        return result
+
+    def path_products(self, x: Tensor, index: Tensor, paths: Sequence[Path]) -> tuple[Tensor, ...]:
+        """Products of links along several sets of paths, as `product` with ``wrap=False``.
+
+        Parameters
+        ----------
+        x : Tensor
+            ``[batch, links, *matrix_shape]``.
+        index : Tensor
+            The link of each step, int64: for each set of paths ``[steps, count]``, flattened, one set after the other.
+        paths : sequence of Path
+            ``(count, signs)`` of each set.
+
+        Returns
+        -------
+        tuple of Tensor
+            ``[count, batch, *matrix_shape]`` for each set.
+        """
+        rows = x.transpose(0, 1).contiguous().index_select(0, index)
+        parts = torch.split(rows, [count * len(signs) for count, signs in paths])
+        return tuple(
+            self.product(torch.unflatten(part, 0, (len(signs), count)).unbind(0), signs, wrap=False)
+            for part, (count, signs) in zip(parts, paths, strict=True)
+        )
+
+    def invariants(
+        self, loops: Sequence[Tensor | tuple[Tensor, Tensor]], harmonics: int = 1, odd: bool = True
+    ) -> Tensor:
+        """Numbers that do not change when loops are conjugated, as inputs of a network.
+
+        They are Re Tr W^k / N of each loop for k = 1 ... harmonics, and Im Tr W^k / N where the group has it and `odd`
+        asks for what changes sign under W -> W^-1.
+
+        Parameters
+        ----------
+        loops : sequence
+            Each a loop W, or a pair (A, B) for W = A B^-1, all of one shape.
+
+        Returns
+        -------
+        Tensor
+            ``[channels, ...]`` with ``channels = len(loops) * invariant_count(harmonics, odd)``.
+        """
+        found = []
+        for loop in loops:
+            power = one = self.product(loop, (1, -1)) if isinstance(loop, tuple) else loop
+            for k in range(harmonics):
+                power = self.compose(power, one) if k else one
+                found.append(self.trace(power))
+        return torch.stack(found)
+
+    def invariant_count(self, harmonics: int = 1, odd: bool = True) -> int:
+        """How many numbers `invariants` gives for one loop."""
+        return harmonics
+
+    def mean(self, weights: Tensor, elements: Sequence[Tensor]) -> Tensor:
+        """The group element nearest to sum_i weights_i x_i; weights ``[len(elements), ...]``."""
+        total = weights[0, ..., None, None] * elements[0]
+        for weight, x in zip(weights[1:], elements[1:], strict=True):
+            total = total + weight[..., None, None] * x
+        return self.project(total)
+
+    def ambient(self, x: Tensor) -> Tensor:
+        """Elements as numbers or matrices that can be added: of U(1) e^{i theta}, of matrices themselves."""
+        return x
+
+    def angle(self, x: Tensor) -> Tensor:
+        """The angle in [-pi, pi) whose sum over the plaquettes in two dimensions is 2 pi Q; where `winding`."""
+        raise ValueError(f"{self.label} has no angle, and its fields in two dimensions no topological charge.")
+
+    def spectrum(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Eigenangles ``[..., angles]``, radians, and what `recompose` needs beside them."""
+        raise ValueError(f"{self.label} does not say what its eigenangles are.")
+
+    def recompose(self, x: Tensor, angles: Tensor, frame: Tensor, new: Tensor) -> Tensor:
+        """The element with the eigenangles `new` in the place of those of x; (angles, frame) = spectrum(x)."""
+        raise ValueError(f"{self.label} does not say what its eigenangles are.")
+
+    def characters(self, order: int) -> "Characters":
+        """Irreducible characters up to an order, a basis of the class functions."""
+        raise ValueError(f"Characters are known for U1 and SUN; got {self}.")
+
+    # ------------------------------------------------------------ heatbath
+
+    def heatbath(self, v: Tensor, staples: Tensor, beta: float, rng: torch.Generator) -> Tensor:
+        """Links drawn anew from p(V) ~ exp((beta/N) Re Tr V A^dagger), or by a step that keeps it.
+
+        Parameters
+        ----------
+        v : Tensor
+            Links ``[..., *matrix_shape]``.
+        staples : Tensor
+            A, the sum of the staples of each link as `ambient` elements.
+        """
+        raise ValueError(f"{self.label} does not say how a link is drawn anew.")
+
+    def overrelax(self, v: Tensor, staples: Tensor) -> Tensor:
+        """Links far from the old ones with the same Re Tr V A^dagger; applied twice it gives them back."""
+        raise ValueError(f"{self.label} does not say how a link is reflected.")
+
+    # ------------------------------------------------------------ exact results of S = -(beta/N) sum Re Tr U_P
+
+    def one_plaquette_mean(self, beta: float) -> float | None:
+        """<Re Tr U / N> of one element of weight exp((beta/N) Re Tr U), or None where no formula is known."""
+        return None
+
+    def one_plaquette_log_z(self, beta: float) -> float | None:
+        """ln of the Haar integral of exp((beta/N) Re Tr U), or None."""
+        return None
+
+    def wilson_loop_2d(self, beta: float, area: int, volume: int) -> float | None:
+        """<Re Tr W / N> around `area` of the `volume` plaquettes of a periodic lattice in two dimensions, or None."""
+        return None
+
+    def log_z_2d(self, beta: float, volume: int) -> float | None:
+        """ln Z of that lattice in normalised Haar measure, or None."""
+        return None
+
+    def charge_squared_2d(self, beta: float, volume: int) -> float | None:
+        """<Q^2> of that lattice, or None."""
+        return None
+
+    def charge_distribution_2d(self, beta: float, volume: int, charges: Sequence[int]) -> Any:
+        """P(Q) of that lattice as an array ``[len(charges)]``, or None."""
+        return None
+
+    def decimated_log_weight(self, plaquettes: Tensor, beta: float, area: int) -> Tensor:
+        """ln sum_r d_r u_r^A chi_r(P): the exact log-weight of a coarse plaquette P in the place of `area` fine ones.
+
+        Integrating the link between two plaquettes multiplies their character coefficients u_r = c_r/d_r. The sum
+        alternates in sign: its relative error is about 1e-16 max(w)/w of a plaquette's weight w.
+        """
+        raise ValueError(f"The decimated action is known for U1, SU2 and SU3; got {self}.")
+
+    # ------------------------------------------------------------ dtypes and identity
 
     def real_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """The real dtype that belongs to a field's dtype."""
@@ -100,3 +312,36 @@ class Group(ABC):
 
     def __hash__(self) -> int:
         return hash(self.name)
+
+
+def named(name: str) -> Group:
+    """The group that has the given name, among all subclasses of `Group` that have been imported.
+
+    Parameters
+    ----------
+    name : str
+        Such as "Real", "U1", "SU2", "SU3"; what `Group.name` says.
+
+    Raises
+    ------
+    ValueError
+        For any other name.
+
+    Examples
+    --------
+    >>> from flowkit.groups import named
+    >>> named("SU3")
+    SUN(3)
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"A group is named by text such as 'SU3'; got {name!r}.")
+    kinds, waiting = [], [Group]
+    while waiting:
+        kinds += (found := waiting.pop().__subclasses__())
+        waiting += found
+    for kind in kinds:
+        group = kind.from_name(name)
+        if group is not None:
+            return group
+    known = ", ".join(sorted(kind.name for kind in kinds if hasattr(kind, "name")))
+    raise ValueError(f"A group is one of {known}, SU2, SU3, ...; got {name!r}.")

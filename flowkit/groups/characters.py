@@ -2,57 +2,91 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from flowkit.groups.base import Group
-from flowkit.groups.sun import SUN
-from flowkit.groups.u1 import U1
 from flowkit.kernels.sun import multiply
 
 
-class Characters:
-    """Re chi_r(x) / d_r, one of each pair of conjugate representations, the trivial one first, [..., len(reps)].
+class Characters(NamedTuple):
+    r"""Re chi_r(x) / d_r of one of each pair of conjugate representations r, the trivial one first.
 
-    U(1)      cos(n theta), n <= order
-    SU(N)     Young diagrams of at most N - 1 rows and `order` columns; Jacobi and Trudi's determinant of the complete
-              symmetric polynomials h_k of the eigenvalues, these from traces of powers alone
-    Raises    ValueError for another group or order < 1
+    `Group.characters(order)` makes them. Calling it with elements ``[..., *matrix_shape]`` gives ``[..., len(reps)]``.
+
+    Parameters
+    ----------
+    reps : list of tuple
+        The representations: (n,) of U(1), the rows of a Young diagram of SU(N).
+    dimensions : list of float
+        Their dimensions d_r.
+    values : callable
+        Elements to the normalised characters.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> chi = fk.SUN(3).characters(order=1)
+    >>> chi.reps, chi.dimensions              # 1 and, for 3 and its conjugate, one
+    ([(0, 0), (1, 1)], [1.0, 3.0])
+    >>> chi(torch.eye(3, dtype=torch.complex64))
+    tensor([1., 1.])
     """
 
-    def __init__(self, group: Group, order: int):
-        if not isinstance(group, (U1, SUN)) or not isinstance(order, int) or order < 1:
-            raise ValueError(f"Characters needs U1 or SUN and a whole order >= 1; got {group} and {order!r}.")
-        self.group, self.order = group, order
-        self.reps: list[tuple[int, ...]] = [(n,) for n in range(order + 1)]
-        self.dimensions = [1.0] * len(self.reps)
-        if isinstance(group, SUN):
-            rows = itertools.combinations_with_replacement(range(order, -1, -1), group.n - 1)
-            self.reps = sorted((r for r in rows if r >= _conjugate(r)), key=lambda r: (sum(r), r))
-            h = [torch.tensor(math.comb(k + group.n - 1, k), dtype=torch.float64) for k in range(order + group.n)]
-            self.dimensions = [round(float(schur(r, h))) for r in self.reps]
+    reps: list[tuple[int, ...]]
+    dimensions: list[float]
+    values: Callable[[Tensor], Tensor]
 
     def __call__(self, x: Tensor) -> Tensor:
-        if isinstance(self.group, U1):
-            return torch.cos(x[..., None] * torch.arange(self.order + 1, dtype=x.dtype, device=x.device))
-        h = self._complete(x)
-        found = [schur(r, h).real / d for r, d in zip(self.reps, self.dimensions, strict=True)]
+        return self.values(x)
+
+
+def whole_order(order: int) -> int:
+    """The order of characters.
+
+    Raises
+    ------
+    ValueError
+        Where it is no whole number, or below 1.
+    """
+    if not isinstance(order, int) or order < 1:
+        raise ValueError(f"Characters need a whole order >= 1; got {order!r}.")
+    return order
+
+
+def sun_characters(n: int, order: int) -> Characters:
+    """Characters of SU(N): Young diagrams of at most N - 1 rows and `order` columns.
+
+    Jacobi and Trudi's determinant of the complete symmetric polynomials h_k of the eigenvalues gives them, and traces
+    of powers alone give the h_k.
+    """
+    rows = itertools.combinations_with_replacement(range(whole_order(order), -1, -1), n - 1)
+    reps = sorted((r for r in rows if r >= _conjugate(r)), key=lambda r: (sum(r), r))
+    one = [torch.tensor(math.comb(k + n - 1, k), dtype=torch.float64) for k in range(order + n)]
+    dimensions = [round(float(schur(r, one))) for r in reps]
+
+    def values(x: Tensor) -> Tensor:
+        h = _complete(x, order)
+        found = [schur(r, h).real / d for r, d in zip(reps, dimensions, strict=True)]
         return torch.stack(torch.broadcast_tensors(*found), -1)  # type: ignore[no-untyped-call]
 
-    def _complete(self, x: Tensor) -> list[Tensor]:
-        """h_0 ... h_{order + N - 2}; e_{N-j} = e_j^*."""
-        n, power, traces = x.shape[-1], x, []
-        for k in range(n // 2):
-            power = multiply(power, x) if k else x
-            traces.append(power.diagonal(dim1=-2, dim2=-1).sum(-1))
-        if n == 2:
-            traces = [traces[0].real]
-        e = [torch.ones_like(traces[0])]
-        for j in range(1, n // 2 + 1):  # Newton
-            e.append(_alternating([e[j - i] * traces[i - 1] for i in range(1, j + 1)]) / j)
-        return complete([*e, *(e[n - j].conj() for j in range(n // 2 + 1, n + 1))], self.order + n - 2)
+    return Characters(reps, [float(d) for d in dimensions], values)
+
+
+def _complete(x: Tensor, order: int) -> list[Tensor]:
+    """h_0 ... h_{order + N - 2}; e_{N-j} = e_j^*."""
+    n, power, traces = x.shape[-1], x, []
+    for k in range(n // 2):
+        power = multiply(power, x) if k else x
+        traces.append(power.diagonal(dim1=-2, dim2=-1).sum(-1))
+    if n == 2:
+        traces = [traces[0].real]
+    e = [torch.ones_like(traces[0])]
+    for j in range(1, n // 2 + 1):  # Newton
+        e.append(_alternating([e[j - i] * traces[i - 1] for i in range(1, j + 1)]) / j)
+    return complete([*e, *(e[n - j].conj() for j in range(n // 2 + 1, n + 1))], order + n - 2)
 
 
 def complete(e: Sequence[Tensor], order: int) -> list[Tensor]:

@@ -7,13 +7,28 @@ from flowkit.groups.base import Group
 
 
 class Real(Group):
-    """Real numbers under addition; the coordinates of the algebra are the field itself."""
+    """Real numbers under addition; the coordinates of the algebra are the field itself.
+
+    Scalar fields take values in it. It has no normalised invariant measure, no trace and no loops.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> fk.Real().compose(torch.tensor(1.0), torch.tensor(2.0))
+    tensor(3.)
+    """
 
     name = "Real"
     matrix_shape = ()
     algebra_dim = 1
     dimension = 1
     complex = False
+    compact = False
+    abelian = True
+
+    @property
+    def label(self) -> str:
+        return "R"
 
     def compose(self, a: Tensor, b: Tensor) -> Tensor:
         return a + b
@@ -47,3 +62,6 @@ class Real(Group):
 
     def trace(self, x: Tensor) -> Tensor:
         raise ValueError("Real fields have no trace; loops are defined for links of U1 or SU(N).")
+
+    def trace_slope(self, x: Tensor) -> Tensor:
+        return self.trace(x)

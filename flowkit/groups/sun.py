@@ -1,21 +1,41 @@
 """SU(N), as complex matrices."""
 
-import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from flowkit.groups.base import Group
+from flowkit import exact
+from flowkit.groups import subgroups
+from flowkit.groups.base import Group, Path
+from flowkit.groups.characters import Characters, complete, schur, sun_characters
 from flowkit.kernels import sun as kernels
+from flowkit.kernels.paths import products
 from flowkit.kernels.sun import algebra, coordinates, generators
-
-__all__ = ["SUN", "generators"]
 
 
 class SUN(Group):
-    """SU(N) as complex matrices [..., N, N].
+    r"""SU(N) as complex matrices ``[..., N, N]``.
 
-    Raises    ValueError for N < 2
+    Parameters
+    ----------
+    n : int
+        N, at least 2.
+
+    Raises
+    ------
+    ValueError
+        For N < 2 or another thing than a whole number.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> G = fk.SUN(3)
+    >>> x = G.haar((4,), torch.Generator().manual_seed(1))
+    >>> x.shape, bool((G.defect(x) < 1e-5).all())
+    (torch.Size([4, 3, 3]), True)
+    >>> round(G.one_plaquette_mean(beta=6.0), 4)        # <Re Tr U / 3> of weight e^{2 Re Tr U}
+    0.4225
     """
 
     complex = True
@@ -23,20 +43,25 @@ class SUN(Group):
     def __init__(self, n: int):
         if not isinstance(n, int) or n < 2:
             raise ValueError(f"SUN needs a whole number N >= 2; got {n!r}.")
-        self.n = self.dimension = n
+        self.n = self.dimension = self.angles = n
         self.name = f"SU{n}"
         self.matrix_shape = (n, n)
         self.algebra_dim = n * n - 1
+        self.decimated = n <= 3
+
+    @classmethod
+    def from_name(cls, name: str) -> "SUN | None":
+        digits = name.removeprefix("SU")
+        known = name.startswith("SU") and digits.isdigit() and 2 <= int(digits) <= 64
+        return cls(int(digits)) if known else None
+
+    @property
+    def label(self) -> str:
+        return f"SU({self.n})"
 
     def generators(self, like: Tensor) -> Tensor:
         """T_a, [N^2 - 1, N, N], in the complex dtype and on the device of `like`."""
         return generators(self.n, self.field_dtype(like.dtype), like.device).clone()
-
-    def compose(self, a: Tensor, b: Tensor) -> Tensor:
-        return kernels.multiply(a, b)
-
-    def inverse(self, a: Tensor) -> Tensor:
-        return a.mH
 
     def algebra(self, w: Tensor) -> Tensor:
         """The Hermitian matrix w^a T_a, [..., N^2 - 1] -> [..., N, N]."""
@@ -46,6 +71,12 @@ class SUN(Group):
         """w^a = 2 Re Tr(T_a h), the coordinates of the traceless Hermitian part of h, [..., N^2 - 1]."""
         return coordinates(h)
 
+    def compose(self, a: Tensor, b: Tensor) -> Tensor:
+        return kernels.multiply(a, b)
+
+    def inverse(self, a: Tensor) -> Tensor:
+        return a.mH
+
     def exp(self, w: Tensor) -> Tensor:
         return kernels.exp(w)
 
@@ -53,14 +84,14 @@ class SUN(Group):
         return kernels.log(g)
 
     def tangent(self, g: Tensor) -> Tensor:
-        return self.coordinates((g - g.mH) / 2j)
+        return coordinates((g - g.mH) / 2j)
 
     def covector(self, x: Tensor, f: Tensor) -> Tensor:
         # dL = Re Tr g^dagger dx with dx = i w^a T_a x
         return 2j * kernels.multiply(algebra(f), x)
 
     def coordinates_of_gradient(self, x: Tensor, g: Tensor) -> Tensor:
-        return self.coordinates(1j * kernels.multiply(x, g.mH)) / 2
+        return coordinates(1j * kernels.multiply(x, g.mH)) / 2
 
     def identity(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         eye = torch.eye(self.n, dtype=self.field_dtype(like.dtype), device=like.device)
@@ -80,18 +111,6 @@ class SUN(Group):
         """M (M^dagger M)^{-1/2}, the phase of its determinant removed in equal parts from all eigenvalues."""
         return kernels.project(x)
 
-    def torus_density(self, angles: Tensor) -> Tensor:
-        """Haar measure on the maximal torus, the density of eigenangles a_1, ..., a_N (radians) of sum 0:
-
-        prod_{j<k} 4 sin^2((a_j - a_k) / 2) / [N! (2 pi)^{N-1}],  with respect to da_1 ... da_{N-1} over (-pi, pi]^{N-1}
-
-        angles    [..., N]
-        Returns   [...], dimensionless; Weyl's integration formula
-        """
-        a, b = torch.combinations(torch.arange(self.n, device=angles.device)).unbind(-1)
-        sines = ((angles[..., a] - angles[..., b]) / 2).sin()
-        return (2 * sines).square().prod(-1) / (math.factorial(self.n) * (2 * math.pi) ** (self.n - 1))
-
     def defect(self, x: Tensor) -> Tensor:
         eye = torch.eye(self.n, dtype=x.dtype, device=x.device)
         unitarity = (x.mH @ x - eye).abs().amax((-2, -1))
@@ -101,6 +120,78 @@ class SUN(Group):
 
     def trace(self, x: Tensor) -> Tensor:
         return x.diagonal(dim1=-2, dim2=-1).real.sum(-1) / self.n
+
+    def trace_slope(self, x: Tensor) -> Tensor:
+        # Re Tr(i T_a x) = -Im Tr(T_a x)
+        return coordinates(1j * x) / (2 * self.n)
+
+    def path_products(self, x: Tensor, index: Tensor, paths: Sequence[Path]) -> tuple[Tensor, ...]:
+        parts = torch.split(index, [count * len(signs) for count, signs in paths])
+        tables = [(part.view(len(signs), -1), signs) for part, (_, signs) in zip(parts, paths, strict=True)]
+        return products(x, tables)
+
+    def invariants(
+        self, loops: Sequence[Tensor | tuple[Tensor, Tensor]], harmonics: int = 1, odd: bool = True
+    ) -> Tensor:
+        traces = []
+        for loop in loops:
+            left, right = loop if isinstance(loop, tuple) else (loop, None)
+            power = left  # (left right^dagger)^{k-1} left
+            for k in range(harmonics):
+                if k:
+                    power = power if right is None else kernels.multiply(power, right, adjoint_b=True)
+                    power = kernels.multiply(power, left)
+                if right is None:
+                    traces.append(power.diagonal(dim1=-2, dim2=-1).sum(-1))
+                else:
+                    traces.append(kernels.trace_product(power, right))
+        found = torch.stack(traces) / self.n
+        return torch.cat([found.real, found.imag]) if odd and self.n > 2 else found.real
+
+    def invariant_count(self, harmonics: int = 1, odd: bool = True) -> int:
+        return 2 * harmonics if odd and self.n > 2 else harmonics  # traces of SU(2) are real
+
+    def spectrum(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return kernels.spectrum(x)
+
+    def recompose(self, x: Tensor, angles: Tensor, frame: Tensor, new: Tensor) -> Tensor:
+        return kernels.recompose(x, angles, frame, new)
+
+    def characters(self, order: int) -> Characters:
+        return sun_characters(self.n, order)
+
+    def heatbath(self, v: Tensor, staples: Tensor, beta: float, rng: torch.Generator) -> Tensor:
+        """Each SU(2) subgroup in turn, after Cabibbo and Marinari: exact for SU(2)."""
+        return subgroups.heatbath(v, staples, beta, rng)
+
+    def overrelax(self, v: Tensor, staples: Tensor) -> Tensor:
+        return subgroups.overrelax(v, staples)
+
+    def one_plaquette_mean(self, beta: float) -> float:
+        return exact.sun_one_plaquette(self.n, beta)
+
+    def one_plaquette_log_z(self, beta: float) -> float:
+        return exact.sun_one_plaquette_log_z(self.n, beta)
+
+    def wilson_loop_2d(self, beta: float, area: int, volume: int) -> float:
+        return exact.sun_wilson_loop(self.n, beta, area, volume)
+
+    def log_z_2d(self, beta: float, volume: int) -> float:
+        return exact.sun_log_z(self.n, beta, volume)
+
+    def decimated_log_weight(self, plaquettes: Tensor, beta: float, area: int) -> Tensor:
+        if not self.decimated:
+            return super().decimated_log_weight(plaquettes, beta, area)
+        coefficients = exact.sun_decimated(self.n, beta, area)
+        t = plaquettes.diagonal(dim1=-2, dim2=-1).sum(-1)
+        one = torch.ones_like(t)
+        elementary = [one, t, one] if self.n == 2 else [one, t, t.conj(), one]
+        h = complete(elementary, max(rep[0] for rep in coefficients) + 1)
+        weight = torch.zeros_like(t.real)
+        for rep, c in coefficients.items():
+            weight = weight + c * schur(rep, h).real
+        scale = area * self.one_plaquette_log_z(beta)
+        return weight.clamp(min=torch.finfo(weight.dtype).tiny).log() + scale
 
     def __repr__(self) -> str:
         return f"SUN({self.n})"

@@ -1,21 +1,46 @@
 """U(1), as angles."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from flowkit import exact
 from flowkit.groups.base import Group
+from flowkit.groups.characters import Characters, whole_order
+from flowkit.kernels.heat import heat_angle
 
 
 class U1(Group):
-    """U(1) as real angles theta in [-pi, pi); the element is e^{i theta}."""
+    r"""U(1) as real angles :math:`\theta \in [-\pi, \pi)`; the element is :math:`e^{i \theta}`.
+
+    The coordinate of the algebra is the angle itself, Re Tr of an element its cosine. Only this class wraps angles.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> G = fk.U1()
+    >>> G.compose(torch.tensor(3.0), torch.tensor(1.0))      # 4 - 2 pi
+    tensor(-2.2832)
+    >>> round(G.wilson_loop_2d(beta=2.0, area=1, volume=64), 4)   # the exact plaquette on 8x8
+    0.6978
+    """
 
     name = "U1"
     matrix_shape = ()
     algebra_dim = 1
     dimension = 1
     complex = False
+    abelian = True
+    angles = 1
+    winding = True
+    decimated = True
+
+    @property
+    def label(self) -> str:
+        return "U(1)"
 
     def wrap(self, x: Tensor) -> Tensor:
         """The angle in [-pi, pi) that equals x modulo 2 pi, with gradient 1.
@@ -56,3 +81,107 @@ class U1(Group):
 
     def trace(self, x: Tensor) -> Tensor:
         return x.cos()
+
+    def trace_slope(self, x: Tensor) -> Tensor:
+        return -x.sin()
+
+    def product(self, factors: Sequence[Tensor], signs: Sequence[int], wrap: bool = True) -> Tensor:
+        total = factors[0] if signs[0] > 0 else -factors[0]
+        for x, sign in zip(factors[1:], signs[1:], strict=True):
+            total = total + x if sign > 0 else total - x
+        return self.wrap(total) if wrap else total
+
+    def invariants(
+        self, loops: Sequence[Tensor | tuple[Tensor, Tensor]], harmonics: int = 1, odd: bool = True
+    ) -> Tensor:
+        theta = torch.stack([loop[0] - loop[1] if isinstance(loop, tuple) else loop for loop in loops])
+        if harmonics > 1:
+            theta = torch.stack([k * theta for k in range(1, harmonics + 1)], 1).flatten(0, 1)
+        return torch.cat([theta.cos(), theta.sin()]) if odd else theta.cos()
+
+    def invariant_count(self, harmonics: int = 1, odd: bool = True) -> int:
+        return 2 * harmonics if odd else harmonics
+
+    def mean(self, weights: Tensor, elements: Sequence[Tensor]) -> Tensor:
+        # From differences to the first angle, so that the mean turns with all of them exactly; its gradient, infinite
+        # where the sum vanishes, is finite there.
+        first = elements[0]
+        real, imaginary = weights[0], torch.zeros_like(first)
+        for c, x in zip(weights[1:], elements[1:], strict=True):
+            difference = x - first
+            real, imaginary = real + c * difference.cos(), imaginary + c * difference.sin()
+        tiny = torch.finfo(first.dtype).eps ** 2
+        small = real.detach().square() + imaginary.detach().square() < tiny
+        return first + torch.atan2(torch.where(small, 0.0, imaginary), torch.where(small, 1.0, real))
+
+    def ambient(self, x: Tensor) -> Tensor:
+        return torch.polar(torch.ones_like(x), x)
+
+    def angle(self, x: Tensor) -> Tensor:
+        return x
+
+    def spectrum(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x[..., None], x
+
+    def recompose(self, x: Tensor, angles: Tensor, frame: Tensor, new: Tensor) -> Tensor:
+        return new[..., 0]
+
+    def characters(self, order: int) -> Characters:
+        """cos(n theta), n <= order."""
+        reps: list[tuple[int, ...]] = [(n,) for n in range(whole_order(order) + 1)]
+
+        def values(x: Tensor) -> Tensor:
+            return torch.cos(x[..., None] * torch.arange(order + 1, dtype=x.dtype, device=x.device))
+
+        return Characters(reps, [1.0] * len(reps), values)
+
+    def heatbath(self, v: Tensor, staples: Tensor, beta: float, rng: torch.Generator) -> Tensor:
+        return self.wrap(staples.angle() + von_mises(beta * staples.abs(), rng))
+
+    def overrelax(self, v: Tensor, staples: Tensor) -> Tensor:
+        return self.wrap(2 * staples.angle() - v)
+
+    def one_plaquette_mean(self, beta: float) -> float:
+        return exact.u1_plaquette(beta)
+
+    def one_plaquette_log_z(self, beta: float) -> float:
+        return beta + math.log(torch.special.i0e(torch.tensor(beta, dtype=torch.float64)))
+
+    def wilson_loop_2d(self, beta: float, area: int, volume: int) -> float:
+        return exact.u1_wilson_loop(beta, area, volume)
+
+    def log_z_2d(self, beta: float, volume: int) -> float:
+        return exact.u1_log_z(beta, volume)
+
+    def charge_squared_2d(self, beta: float, volume: int) -> float:
+        return exact.u1_charge_squared(beta, volume)
+
+    def charge_distribution_2d(self, beta: float, volume: int, charges: Sequence[int]) -> Any:
+        return exact.u1_charge_distribution(beta, volume, charges)
+
+    def decimated_log_weight(self, plaquettes: Tensor, beta: float, area: int) -> Tensor:
+        if area == 2:  # I_0(2 beta cos(theta/2)), in which nothing cancels
+            z = 2 * beta * (plaquettes / 2).cos().abs()
+            log: Tensor = z + torch.special.i0e(z).log()
+            return log
+        weight = torch.ones_like(plaquettes)
+        for n, c in enumerate(exact.u1_decimated(beta, area).tolist()[1:], start=1):
+            weight = weight + 2 * c * (n * plaquettes).cos()
+        return weight.clamp(min=torch.finfo(weight.dtype).tiny).log() + area * self.one_plaquette_log_z(beta)
+
+
+def von_mises(kappa: Tensor, rng: torch.Generator) -> Tensor:
+    r"""Angles of density :math:`e^{\kappa \cos\theta} / (2 \pi I_0(\kappa))`, by the inverse of their distribution.
+
+    Parameters
+    ----------
+    kappa : Tensor
+        Not negative, dimensionless, ``[...]``; NaN and infinity give NaN.
+
+    Returns
+    -------
+    Tensor
+        Radians in [-pi, pi], in the shape of kappa.
+    """
+    u = 2 * torch.rand(kappa.shape, generator=rng, device=kappa.device, dtype=kappa.dtype) - 1
+    return torch.copysign(heat_angle(u.abs(), kappa, 0), u) + 0 * kappa

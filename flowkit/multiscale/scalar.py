@@ -8,12 +8,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from flowkit.flow import Flow, scalar_flow
+from flowkit.bijections.splines import RealSpline
+from flowkit.flow import Flow
 from flowkit.geometry.lattice import coordinates, format_lattice
 from flowkit.geometry.space import Space
+from flowkit.models.scalar import scalar_flow
 from flowkit.nets import ConvNet
 from flowkit.priors import Draw, FreeField, Prior
-from flowkit.transforms import Chain, CheckerboardCoupling, DistributionConverter, RealSpline, Transform
+from flowkit.transforms import Chain, CheckerboardCoupling, DistributionConverter, Transform
 
 
 def refinement_stages(lattice: Sequence[int]) -> list[Tensor]:

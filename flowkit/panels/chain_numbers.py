@@ -8,9 +8,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit import exact, stats
+from flowkit import stats
 from flowkit.actions import Wilson
-from flowkit.groups import U1
+from flowkit.groups import Group
 from flowkit.panels.colours import BLACK
 from flowkit.panels.pictures import Layer, Picture
 from flowkit.panels.sources import Source, shared_theory
@@ -96,14 +96,15 @@ class Correlation:
 def exact_charges(sources: list[Source], charges: Floats) -> Floats | None:
     """P(Q), where all runs have one theory and its distribution is known: U(1) in two dimensions."""
     action = shared_theory(sources)
-    if not isinstance(action, Wilson) or action.space.ndim != 2 or not isinstance(action.space.group, U1):
+    if not isinstance(action, Wilson) or action.space.ndim != 2:
         return None
-    return _u1_charges(float(action.beta), action.space.volume, tuple(int(q) for q in charges))
+    return _charges(action.space.group, float(action.beta), action.space.volume, tuple(int(q) for q in charges))
 
 
 @lru_cache(maxsize=64)
-def _u1_charges(beta: float, volume: int, charges: tuple[int, ...]) -> Floats:
-    return exact.u1_charge_distribution(beta, volume, charges)
+def _charges(group: Group, beta: float, volume: int, charges: tuple[int, ...]) -> Floats | None:
+    found: Floats | None = group.charge_distribution_2d(beta, volume, charges)
+    return found
 
 
 def charge_picture(sources: list[Source], counts: list[Charges], looks: list[tuple[str, str, str]]) -> Picture:

@@ -16,7 +16,6 @@ from flowkit.actions import Wilson
 from flowkit.ensemble import Ensemble, draw
 from flowkit.ensemble.job import Job
 from flowkit.flow import Flow
-from flowkit.groups import SUN
 from flowkit.multiscale import Multiscale as MultiscaleModel, by_scale
 from flowkit.panels.base import Panel, let_subshell_answer
 from flowkit.panels.chain import Chain
@@ -176,7 +175,7 @@ def _of_trainer(prefix: str, trainer: Trainer) -> Iterator[Place]:
 def _solved(action: Wilson) -> bool:
     """Whether the exact laws of its coarse fields are known."""
     space = action.space
-    return space.ndim == 2 and not (isinstance(space.group, SUN) and space.group.dimension > 3)
+    return space.ndim == 2 and space.group.decimated
 
 
 def _layers(trainer: Trainer, old: Panel | None) -> Panel:

@@ -1,8 +1,6 @@
 """Heatbath and overrelaxation for the Wilson action, on one sublattice of links after the other."""
 
 import math
-from collections.abc import Callable
-from itertools import combinations
 from typing import Any, NamedTuple
 
 import torch
@@ -12,12 +10,8 @@ from flowkit.actions.base import Action
 from flowkit.actions.wilson import Wilson
 from flowkit.geometry.lattice import coordinates, format_lattice, site_index
 from flowkit.geometry.space import Space
-from flowkit.groups import U1, Group
+from flowkit.groups.base import Group
 from flowkit.samplers.base import Info, Sampler, State, back_to_group
-from flowkit.samplers.fisher import su2_element, von_mises
-
-SU2 = tuple[Tensor, Tensor]
-"""An element [[a, b], [-b*, a*]] of SU(2) as its complex numbers (a, b)."""
 
 
 class Sublattice(NamedTuple):
@@ -73,17 +67,43 @@ def _sublattice(space: Space, mu: int, sites: Tensor) -> Sublattice:
 
 
 class Heatbath(Sampler):
-    """One heatbath sweep and `overrelaxation` microcanonical sweeps over all links; every step is accepted.
+    r"""One heatbath sweep and `overrelaxation` microcanonical sweeps over all links; every step is accepted.
 
-    With A the sum of the staples of a link V, p(V) ~ exp((beta/N) Re Tr V A^dagger). Heatbath draws V anew:
-      U(1)    theta = arg A + von Mises(beta |A|)
-      SU(N)   V -> a V for a in each SU(2) subgroup: a w = k u with u in SU(2) and w the part of V A^dagger in the
-              subgroup, and a u drawn from exp((2 beta k/N) Re (a u)_11)
-    Overrelaxation moves V and keeps S: theta -> 2 arg A - theta, and a = u^-1 u^-1.
+    With A the sum of the staples of a link V,
 
-    Field     links of any U1 or SUN space with sides >= 2, any dimension
-    Raises    TypeError for another action than Wilson; ValueError for a side of 1 or overrelaxation < 0
-    See       Creutz, Phys. Rev. D 21 (1980) 2308; Cabibbo and Marinari, Phys. Lett. B 119 (1982) 387
+    .. math:: p(V) \propto \exp\left( \frac{\beta}{N} \mathrm{Re\,Tr}\, V A^\dagger \right).
+
+    Heatbath draws V anew from it, overrelaxation moves V far and keeps the action. U(1): theta = arg A + a von Mises
+    angle of kappa = beta |A|, and theta -> 2 arg A - theta. SU(N): both in each SU(2) subgroup in turn. Random numbers
+    go through the inverse of the distribution of the angle, so that no step waits for a rejection.
+
+    Parameters
+    ----------
+    action : Wilson
+        On links with sides of at least 2, of a group that has a `heatbath`.
+    overrelaxation : int
+        Sweeps after each heatbath sweep.
+
+    Raises
+    ------
+    TypeError
+        For another action than Wilson.
+    ValueError
+        For a side of 1, a group without a heatbath, or overrelaxation < 0.
+
+    References
+    ----------
+    Creutz, Phys. Rev. D 21 (1980) 2308; Cabibbo and Marinari, Phys. Lett. B 119 (1982) 387.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> sampler = fk.Heatbath(fk.Wilson(fk.links((4, 4), fk.SUN(2)), beta=2.0))
+    >>> rng = torch.Generator().manual_seed(1)
+    >>> state = sampler.init(sampler.start(8, rng))
+    >>> state, info = sampler.step(state, rng)
+    >>> info["accept"].all(), info["invalid"].any()
+    (tensor(True), tensor(False))
     """
 
     def __init__(self, action: Action, overrelaxation: int = 1):
@@ -91,6 +111,9 @@ class Heatbath(Sampler):
             raise TypeError(f"Heatbath needs a Wilson action; got {action!r}.")
         if not isinstance(overrelaxation, int) or overrelaxation < 0:
             raise ValueError(f"Heatbath needs a whole number of overrelaxation sweeps >= 0; got {overrelaxation!r}.")
+        group = action.space.group
+        if type(group).heatbath is Group.heatbath:
+            raise ValueError(f"Heatbath needs a group that draws a link anew; {group.label} has no such law here.")
         super().__init__(action)
         self.beta, self.overrelaxation = action.beta, overrelaxation
         self.parts = sublattices(action.space)
@@ -98,36 +121,29 @@ class Heatbath(Sampler):
     def staple_sum(self, links: Tensor, part: Sublattice) -> Tensor:
         """A = sum of the 2 (ndim - 1) staples of the active links.
 
-        links     all links in one axis, [chains, ndim * volume, *matrix]
-        Returns   complex, [chains, active, *matrix]
+        Parameters
+        ----------
+        links : Tensor
+            All links in one axis, ``[chains, ndim * volume, *matrix]``.
+
+        Returns
+        -------
+        Tensor
+            Numbers or matrices that can be added (`Group.ambient`), ``[chains, active, *matrix]``.
         """
-        total: Tensor | None = None
+        G, staples = self.space.group, []
         for plane in part.legs:
-            for side, (first, second, third) in enumerate(plane):
-                a, b, c = links[:, first], links[:, second], links[:, third]
-                if isinstance(self.space.group, U1):
-                    angle = a + b - c if side == 0 else -a + b + c
-                    staple = torch.polar(torch.ones_like(angle), angle)
-                else:
-                    staple = a @ (b @ c.mH) if side == 0 else a.mH @ (b @ c)
-                total = staple if total is None else total + staple
-        assert total is not None  # sublattices() and Wilson leave no space of one dimension
-        return total
+            for signs, side in zip(((1, 1, -1), (-1, 1, 1)), plane, strict=True):
+                staples.append(G.ambient(G.product([links[:, leg] for leg in side], signs, wrap=False)))
+        return sum(staples[1:], staples[0])
 
     def redraw(self, V: Tensor, A: Tensor, rng: torch.Generator) -> Tensor:
         """Heatbath: new links from their exact conditional (SU(N > 2): subgroup by subgroup)."""
-        G = self.space.group
-        if isinstance(G, U1):
-            return G.wrap(A.angle() + von_mises(self.beta * A.abs(), rng))
-
-        return _redraw(V, A, self.beta, rng)
+        return self.space.group.heatbath(V, A, self.beta, rng)
 
     def reflect(self, V: Tensor, A: Tensor) -> Tensor:
         """Overrelaxation: far from the old link, at the same action."""
-        G = self.space.group
-        if isinstance(G, U1):
-            return G.wrap(2 * A.angle() - V)
-        return _over_subgroups(V, A, lambda k, u: _times(_inverse(u), _inverse(u)))
+        return self.space.group.overrelax(V, A)
 
     @torch.no_grad()
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
@@ -150,55 +166,45 @@ class Heatbath(Sampler):
 def one_plaquette(
     group: Group, beta: float, n: int, rng: torch.Generator, dtype: torch.dtype, sweeps: int = 20
 ) -> Tensor:
-    """n independent elements of density ~ exp((beta/N) Re Tr U); of SU(N > 2) after `sweeps` from Haar measure.
+    r"""Independent elements of density ~ exp((beta/N) Re Tr U), the law of a plaquette in two dimensions.
 
-    Raises    ValueError for beta < 0
+    Parameters
+    ----------
+    group : Group
+        One that has a `heatbath`.
+    beta : float
+        Finite, not negative, dimensionless.
+    n : int
+        How many.
+    rng : torch.Generator
+    dtype : torch.dtype
+        Of the real numbers.
+    sweeps : int
+        Heatbath steps from Haar measure for SU(N > 2); the first one is exact for U(1) and SU(2).
+
+    Returns
+    -------
+    Tensor
+        ``[n, *matrix]``.
+
+    Raises
+    ------
+    ValueError
+        For beta < 0, or a group without a heatbath.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> from flowkit.samplers.heatbath import one_plaquette
+    >>> G = fk.U1()
+    >>> theta = one_plaquette(G, 2.0, 20_000, torch.Generator().manual_seed(1), torch.float64)
+    >>> abs(float(G.trace(theta).mean()) - G.one_plaquette_mean(2.0)) < 0.01
+    True
     """
     if not 0 <= beta < math.inf:
         raise ValueError(f"one_plaquette needs a finite beta >= 0; got {beta!r}.")
-    if isinstance(group, U1):
-        return group.wrap(von_mises(torch.full((n,), beta, dtype=dtype, device=rng.device), rng))
     V = group.haar((n,), rng, dtype)
-    one = group.identity((n,), V)
-    for _ in range(1 if group.dimension == 2 else sweeps):
-        V = _redraw(V, one, beta, rng)
+    one = group.ambient(group.identity((n,), V))
+    for _ in range(1 if group.dimension <= 2 else sweeps):
+        V = group.heatbath(V, one, beta, rng)
     return group.project(V)
-
-
-def _redraw(V: Tensor, A: Tensor, beta: float, rng: torch.Generator) -> Tensor:
-    """V anew in each SU(2) subgroup in turn, from exp((beta/N) Re Tr V A^dagger)."""
-
-    def draw(k: Tensor, u: SU2) -> SU2:
-        return _times(su2_element(2 * beta / V.shape[-1] * k, rng), _inverse(u))
-
-    return _over_subgroups(V, A, draw)
-
-
-def _times(x: SU2, y: SU2) -> SU2:
-    (a, b), (c, d) = x, y
-    return a * c - b * d.conj(), a * d + b * c.conj()
-
-
-def _inverse(x: SU2) -> SU2:
-    a, b = x
-    return a.conj(), -b
-
-
-def _over_subgroups(V: Tensor, A: Tensor, choose: Callable[[Tensor, SU2], SU2]) -> Tensor:
-    """V -> a V for a = choose(k, u) in each SU(2) subgroup (rows i < j) in turn, k u the part of V A^dagger there."""
-    V, W = V.clone(), V @ A.mH
-    pairs = list(combinations(range(V.shape[-1]), 2))
-    for i, j in pairs:
-        p = (W[..., i, i] + W[..., j, j].conj()) / 2
-        q = (W[..., i, j] - W[..., j, i].conj()) / 2
-        k = (p.abs().square() + q.abs().square()).sqrt()
-        safe = k.clamp(min=torch.finfo(k.dtype).tiny)
-        u = torch.where(k > 0, p / safe, 1), torch.where(k > 0, q / safe, 0)  # no direction: any u does
-        a, b = choose(k, u)
-        for M in (V, W) if (i, j) != pairs[-1] else (V,):  # nobody reads the last W
-            upper, lower = M[..., i, :], M[..., j, :]
-            M[..., i, :], M[..., j, :] = (
-                a[..., None] * upper + b[..., None] * lower,
-                a.conj()[..., None] * lower - b.conj()[..., None] * upper,
-            )
-    return V

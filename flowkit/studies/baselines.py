@@ -145,7 +145,7 @@ def two_dimensions(
     """Plaquette, W(2x2), and for U(1) <Q^2>, on side x side; at large beta the plaquette of two sectors as well."""
     action = Wilson(links((side, side), group), float(beta))
     measured = [observables.plaquette, observables.wilson_loop(2, 2)]
-    u1 = isinstance(group, U1)
+    u1 = group.winding
     frozen = u1 and beta >= FROZEN
     sampler = sampler_named(name, action)
     if u1:
@@ -272,7 +272,7 @@ def baselines(quick: bool = False, *, seed: int = 1, effort: float = 1.0) -> lis
 
     comparisons = []
     for group, betas in (QUICK if quick else COUPLINGS).items():
-        u1 = isinstance(group, U1)
+        u1 = group.winding
         # Heatbath decorrelates faster in its steps, and needs fewer.
         steps = {"HMC": length(800, 150), "heatbath": length(400, 80)} if u1 else dict.fromkeys(NAMES, length(200, 60))
         for beta in betas:

@@ -14,8 +14,9 @@ from torch import Tensor
 from flowkit import stats
 from flowkit.actions import Phi4Hopping, ScalarAction
 from flowkit.ensemble import Columns, run
-from flowkit.flow import Flow, scalar_flow
+from flowkit.flow import Flow
 from flowkit.geometry.space import Space, sites
+from flowkit.models.scalar import scalar_flow
 from flowkit.observables import magnetization, susceptibility
 from flowkit.priors import Embedded, Interleaved, Normal, Prior
 from flowkit.samplers import HMC, MarkovPrior

@@ -15,6 +15,7 @@ from flowkit.flow import Flow
 from flowkit.geometry.lattice import format_lattice
 from flowkit.geometry.space import Space, links
 from flowkit.groups import U1
+from flowkit.models.gauge import plaquette_couplings
 from flowkit.multiscale import ClassFunctionConditional, Multiscale, multiscale_flow
 from flowkit.observables import charge_squared, plaquette, topological_charge
 from flowkit.samplers import HMC
@@ -23,7 +24,7 @@ from flowkit.studies.rows import Row, exact_row, finite, seconds_row
 from flowkit.train import Trainer
 from flowkit.train.natural_gradient import NaturalGradientStep
 from flowkit.train.schedules import Cosine
-from flowkit.transforms import Transform, plaquette_couplings
+from flowkit.transforms import Transform
 
 BETA, BASE = 6.0, 3.0
 """The theory, and the one that the couplings begin with: there HMC tunnels on its own."""

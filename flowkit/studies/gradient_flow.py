@@ -18,7 +18,7 @@ from flowkit.stats import Estimate
 from flowkit.studies.rows import Row, ess_row, exact_row, finite, seconds_row
 from flowkit.train import Trainer
 from flowkit.train.natural_gradient import NaturalGradientStep
-from flowkit.transforms import GradientFlow
+from flowkit.transforms import TrivializingFlow
 
 
 class Case(NamedTuple):
@@ -67,7 +67,7 @@ def gradient_flow_su3(
 def _rows(case: Case, batch: int, integrator: int, goal: float, quick: bool, seed: int) -> list[Row]:
     group: Group = U1() if case.n == 1 else SUN(case.n)
     action = Wilson(links((8, 8), group), case.beta)
-    transform = GradientFlow(action.space, steps=integrator, beta=case.beta)
+    transform = TrivializingFlow(action.space, steps=integrator, beta=case.beta)
     flow = Flow(Haar(action.space), transform)
     trainer = Trainer(flow, action, batch=batch, method=NaturalGradientStep(ridge=1e-4), seed=seed)
     start = time.perf_counter()
@@ -99,7 +99,7 @@ def _rows(case: Case, batch: int, integrator: int, goal: float, quick: bool, see
 def _integrator(where: str, flow: Flow, ess: Estimate, count: int, seed: int) -> list[Row]:
     """How far the steps are from reversible, and the spread of the error of log w beside that of log w."""
     transform = flow.transform
-    assert isinstance(transform, GradientFlow)
+    assert isinstance(transform, TrivializingFlow)
     z = flow.prior.sample(count, torch.Generator(flow.device).manual_seed(seed + 2))
     group = flow.space.group
     back, _ = transform.inverse(transform(z)[0])

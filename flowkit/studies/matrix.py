@@ -15,7 +15,7 @@ from flowkit.priors import Haar
 from flowkit.studies.rows import Row, ess_row, exact_row, seconds_row
 from flowkit.train import Trainer
 from flowkit.train.schedules import Cosine
-from flowkit.transforms import SpectralFlow
+from flowkit.transforms import SpectralCoupling
 
 # N, beta, the ESS aimed at, and the best one published: 300 steps with 128 draws each, the normflow package.
 MODELS = ((2, 4.0, 0.999, "0.978"), (3, 6.0, 0.9999, "0.9999"), (4, 8.0, 0.99, "none"))
@@ -38,7 +38,7 @@ def matrix_models(
     for n, beta, goal, published in MODELS:
         torch.manual_seed(seed)
         action = MatrixModel(links((1,), SUN(n)), beta=beta)
-        flow = Flow(Haar(action.space), SpectralFlow(action.space))
+        flow = Flow(Haar(action.space), SpectralCoupling(action.space))
         trainer = Trainer(flow, action, batch=batch, lr=lr, schedule=Cosine(), seed=seed)
         start = time.perf_counter()
         trainer.fit(steps, progress=False)

@@ -10,8 +10,9 @@ import torch
 from flowkit import stats
 from flowkit.actions import Phi4
 from flowkit.ensemble import draw, run
-from flowkit.flow import Flow, scalar_flow
+from flowkit.flow import Flow
 from flowkit.geometry.space import sites
+from flowkit.models.scalar import scalar_flow
 from flowkit.observables import phi_squared, susceptibility
 from flowkit.priors import Normal
 from flowkit.samplers import IndependenceMetropolis

@@ -5,6 +5,7 @@ import time
 import torch
 
 from flowkit.actions import Wilson
+from flowkit.bijections import Bijection, EigenangleSpline, LinkContext, OddCircleSpline, Residual
 from flowkit.ensemble import draw
 from flowkit.geometry.lattice import format_lattice
 from flowkit.geometry.space import links
@@ -17,12 +18,11 @@ from flowkit.train import Trainer
 from flowkit.train.level_methods import LevelGradient
 from flowkit.train.levels import LevelStep
 from flowkit.train.natural_levels import LevelNaturalGradient
-from flowkit.transforms import Circular, LinkUpdate, Residual, Spectral
 
-UPDATES: dict[int, tuple[LinkUpdate, ...]] = {
-    1: (Circular(),),
-    2: (Residual(), Spectral()),
-    3: (Residual(), Spectral()),
+UPDATES: dict[int, tuple[Bijection[LinkContext], ...]] = {
+    1: (EigenangleSpline(U1(), spline=OddCircleSpline()),),
+    2: (Residual(2), EigenangleSpline(SUN(2))),
+    3: (Residual(3), EigenangleSpline(SUN(3))),
 }
 STEPS = {1: 400, 2: 240, 3: 1500}
 BATCH = {1: 8192, 2: 8192, 3: 1024}

@@ -9,18 +9,20 @@ from typing import NamedTuple
 import torch
 
 from flowkit.actions import Wilson
+from flowkit.bijections import EigenangleSpline
 from flowkit.ensemble import draw
-from flowkit.flow import Flow, gauge_flow
+from flowkit.flow import Flow
 from flowkit.geometry.patterns import Checkered, Loop
 from flowkit.geometry.space import Space, links
 from flowkit.groups import SUN
+from flowkit.models.gauge import gauge_flow
 from flowkit.observables import plaquette, wilson_loop
 from flowkit.priors import Haar, Prior
 from flowkit.stats import Estimate
 from flowkit.studies.rows import Row, ess_row, exact_row, finite, seconds_row
 from flowkit.train import Trainer
 from flowkit.train.schedules import Cosine
-from flowkit.transforms import Chain, MatrixCoupling, Spectral, Transform
+from flowkit.transforms import Chain, GaugeCoupling, Transform
 
 # N, beta, side: the ESS aimed at, and the published one, 2008.05456.
 GOALS: dict[int, dict[float, dict[int, tuple[float, str | None]]]] = {
@@ -151,21 +153,21 @@ def active_loops(
     return rows + _compared("SU(2) 4^4, beta 0.5", space, 0.5, _hyper_layers, 2, steps_4d, batch_4d, draws, seed)
 
 
-Layers = Callable[[Space, Sequence[Spectral]], list[Transform]]
+Layers = Callable[[Space, Sequence[EigenangleSpline]], list[Transform]]
 
 
-def _plane_layers(space: Space, updates: Sequence[Spectral]) -> list[Transform]:
+def _plane_layers(space: Space, updates: Sequence[EigenangleSpline]) -> list[Transform]:
     default = gauge_flow(space).transform
     assert isinstance(default, Chain)
-    couplings = [step for step in default.steps if isinstance(step, MatrixCoupling)]
-    return [MatrixCoupling(space, c.pattern, c.loops, updates) for c in couplings]
+    couplings = [step for step in default.steps if isinstance(step, GaugeCoupling)]
+    return [GaugeCoupling(space, c.pattern, c.loops, updates) for c in couplings]
 
 
-def _hyper_layers(space: Space, updates: Sequence[Spectral]) -> list[Transform]:
+def _hyper_layers(space: Space, updates: Sequence[EigenangleSpline]) -> list[Transform]:
     layers: list[Transform] = []
     for mu in range(space.ndim):
         loops = [Loop(nu, below=below) for nu in range(space.ndim) if nu != mu for below in (False, True)]
-        layers += [MatrixCoupling(space, Checkered(mu, parity), loops, updates) for parity in (0, 1)]
+        layers += [GaugeCoupling(space, Checkered(mu, parity), loops, updates) for parity in (0, 1)]
     return layers
 
 
@@ -174,12 +176,12 @@ def _compared(
 ) -> list[Row]:
     action = Wilson(space, beta)
     kinds = {
-        "plaquettes": [Spectral(loop=k) for k in range(count)],
-        "learned loops": [Spectral() for _ in range(count)],
+        "plaquettes": [EigenangleSpline(space.group, k) for k in range(count)],
+        "learned loops": [EigenangleSpline(space.group) for _ in range(count)],
     }
     rows: list[Row] = []
     trainers, seconds, equal_steps = {}, {}, {}
-    warm = Flow(Haar(space), Chain(*layers(space, [Spectral()])))
+    warm = Flow(Haar(space), Chain(*layers(space, [EigenangleSpline(space.group)])))
     Trainer(warm, action, loss="reverse_kl", batch=2, seed=seed).fit(1, progress=False)  # compiles the kernels
     for kind, updates in kinds.items():
         torch.manual_seed(seed)

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.actions import Wilson
+from flowkit.bijections import EigenangleSpline, TangentMixture
 from flowkit.ensemble import draw, run
-from flowkit.flow import Flow, gauge_flow
+from flowkit.flow import Flow
 from flowkit.geometry.patterns import Loop, Stripes
 from flowkit.geometry.space import Space, links
 from flowkit.groups import U1
+from flowkit.models.gauge import gauge_flow
 from flowkit.nets import SiteConv
 from flowkit.observables import charge_squared, plaquette, wilson_loop
 from flowkit.priors import Haar
@@ -22,7 +24,7 @@ from flowkit.studies.rows import Row, ess_row, exact_row, seconds_row
 from flowkit.train import Trainer
 from flowkit.train.losses import reverse_kl
 from flowkit.train.schedules import Cosine
-from flowkit.transforms import Chain, GaugeCoupling, TangentMixture, Transform
+from flowkit.transforms import Chain, GaugeCoupling, Transform
 
 
 def u1_8x8(
@@ -127,8 +129,9 @@ def both_flows(side: int, seed: int = 1) -> tuple[Flow, Flow]:
             space,
             Stripes(mu, periods, offsets),
             [Loop(1 - mu)],
-            TangentMixture(2),
+            [EigenangleSpline(space.group, 0, spline=TangentMixture(2))],
             hidden=(8, 8),
+            kernel=3,
             activation="leaky_relu",
             context="plaquettes",
             start=1.0,

@@ -5,7 +5,7 @@ may anyone who writes a new piece: `check_transform(MyCoupling(space))`.
 """
 
 from flowkit.testing.actions import check_action
-from flowkit.testing.bijections import check_pointwise
+from flowkit.testing.bijections import check_bijection
 from flowkit.testing.common import (
     difference,
     fields,
@@ -32,12 +32,12 @@ __all__ = [
     "Launches",
     "Symmetry",
     "check_action",
+    "check_bijection",
     "check_conditional",
     "check_equivariance",
     "check_group",
     "check_normalised",
     "check_panel",
-    "check_pointwise",
     "check_prior",
     "check_sampler",
     "check_schedule",

@@ -17,9 +17,12 @@ from flowkit.actions.base import Multiple, Pullback, Sum
 from flowkit.actions.matrix import MatrixModel
 from flowkit.actions.phi4 import Phi4, Phi4Hopping, ScalarAction
 from flowkit.actions.wilson import Wilson
-from flowkit.bijections.circular import Circular
-from flowkit.bijections.pointwise import AffineMap, CircleSpline, IntervalSpline, RealSpline, TangentMixture
-from flowkit.bijections.updates import Residual, Spectral
+from flowkit.bijections.affine import AffineMap
+from flowkit.bijections.alcove import AlcoveSpline
+from flowkit.bijections.eigenangles import EigenangleSpline
+from flowkit.bijections.residual import Residual
+from flowkit.bijections.splines import CircleSpline, IntervalSpline, OddCircleSpline, RealSpline
+from flowkit.bijections.tangent import TangentMixture
 from flowkit.flow import Flow
 from flowkit.geometry.patterns import Loop, Stripes
 from flowkit.geometry.space import links, sites
@@ -46,9 +49,8 @@ from flowkit.samplers.metropolis import IndependenceMetropolis
 from flowkit.train.schedules import Constant, Cosine, Plateau, Steps
 from flowkit.transforms.base import Chain
 from flowkit.transforms.links.gauge import GaugeCoupling
-from flowkit.transforms.links.matrix_coupling import MatrixCoupling
-from flowkit.transforms.links.spectral import SpectralFlow
-from flowkit.transforms.links.trivializing import GradientFlow
+from flowkit.transforms.links.spectral import SpectralCoupling
+from flowkit.transforms.links.trivializing import TrivializingFlow
 from flowkit.transforms.sites.affine import Affine
 from flowkit.transforms.sites.coarser import OnEvenSites, OnSublattices, Prolongation
 from flowkit.transforms.sites.coupling import CheckerboardCoupling
@@ -137,11 +139,6 @@ def _wilson(cls: type[Any]) -> Any:
     return Wilson(links((2, 3, 4), U1()), beta=1.3)
 
 
-@gives(Circular)
-def _circular(cls: type[Any]) -> Any:
-    return Circular(bins=4)
-
-
 @gives(AffineMap)
 def _affine_map(cls: type[Any]) -> Any:
     return AffineMap()
@@ -157,9 +154,14 @@ def _real_spline(cls: type[Any]) -> Any:
     return RealSpline(bins=4, reach=2.0)
 
 
-@gives(CircleSpline)
+@gives(CircleSpline, OddCircleSpline)
 def _circle_spline(cls: type[Any]) -> Any:
-    return CircleSpline(bins=5)
+    return cls(bins=5)
+
+
+@gives(AlcoveSpline)
+def _alcove_spline(cls: type[Any]) -> Any:
+    return AlcoveSpline(3, bins=4)
 
 
 @gives(TangentMixture)
@@ -167,14 +169,14 @@ def _tangent_mixture(cls: type[Any]) -> Any:
     return TangentMixture(components=3)
 
 
-@gives(Spectral)
-def _spectral(cls: type[Any]) -> Any:
-    return Spectral(bins=4)
+@gives(EigenangleSpline)
+def _eigenangle_spline(cls: type[Any]) -> Any:
+    return EigenangleSpline(SUN(3), bins=4)
 
 
 @gives(Residual)
 def _residual(cls: type[Any]) -> Any:
-    return Residual()
+    return Residual(3)
 
 
 @gives(Flow)
@@ -234,7 +236,8 @@ def _smooth_class_function_conditional(cls: type[Any]) -> Any:
 
 @gives(StapleFlow)
 def _staple_flow(cls: type[Any]) -> Any:
-    return StapleFlow(example(ClassFunctionConditional), (Circular(bins=4), Circular(loop=1, bins=3, even=False)))
+    updates = EigenangleSpline(U1(), spline=OddCircleSpline(4)), EigenangleSpline(U1(), loop=1, bins=3)
+    return StapleFlow(example(ClassFunctionConditional), updates)
 
 
 @gives(Multiscale)
@@ -327,26 +330,19 @@ def _chain(cls: type[Any]) -> Any:
 
 @gives(GaugeCoupling)
 def _gauge_coupling(cls: type[Any]) -> Any:
-    space = links((4, 6), U1())
-    return GaugeCoupling(space, Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)], start=1.0)
+    space, group = links((4, 6), SUN(3)), SUN(3)
+    updates = EigenangleSpline(group, bins=4), Residual(3), EigenangleSpline(group, loop=0, bins=4)
+    return GaugeCoupling(space, Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)], updates, start=1.0)
 
 
-@gives(MatrixCoupling)
-def _matrix_coupling(cls: type[Any]) -> Any:
-    space = links((4, 6), SUN(3))
-    pattern = Stripes(0, (1, 2), (0, 1))
-    updates = (Spectral(bins=4), Residual(), Spectral(loop=0, bins=4))
-    return MatrixCoupling(space, pattern, [Loop(1), Loop(1, below=True)], updates, start=1.0)
+@gives(SpectralCoupling)
+def _spectral_coupling(cls: type[Any]) -> Any:
+    return SpectralCoupling(links((2, 3), SUN(3)), bins=4)
 
 
-@gives(SpectralFlow)
-def _spectral_flow(cls: type[Any]) -> Any:
-    return SpectralFlow(links((2, 3), SUN(3)), bins=4)
-
-
-@gives(GradientFlow)
-def _gradient_flow(cls: type[Any]) -> Any:
-    return GradientFlow(links((2, 3), U1()), order=1, steps=64)
+@gives(TrivializingFlow)
+def _trivializing_flow(cls: type[Any]) -> Any:
+    return TrivializingFlow(links((2, 3), U1()), order=1, steps=64)
 
 
 @gives(Affine)

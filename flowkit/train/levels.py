@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from flowkit.actions import Action, Wilson
-from flowkit.groups.characters import Characters
 from flowkit.multiscale import LinkConditional, Multiscale
 from flowkit.priors import Prior
 from flowkit.samplers.heatbath import one_plaquette
@@ -127,7 +126,7 @@ class LevelStep(TrainingStep):
         edges = [sum(shares[: j + 1]) / sum(shares) for j in range(count)]
         self.ends = [max(j + 1, min(self.steps - count + j + 1, round(self.steps * e))) for j, e in enumerate(edges)]
         self.group = flow.space.group
-        self.characters = Characters(self.group, self.order or ORDERS.get(self.group.dimension, 3))
+        self.characters = self.group.characters(self.order or ORDERS.get(self.group.dimension, 3))
         self.coefficients = torch.zeros(count, len(self.characters.reps), dtype=flow.dtype, device=flow.device)
         self.pool = self.group.identity((self.pool_size,), flow.anchor)
 

@@ -1,21 +1,9 @@
 """Transforms: invertible maps of fields with their log-Jacobians."""
 
-from flowkit.bijections.alcove import AlcoveSpline
-from flowkit.bijections.circular import Circular
-from flowkit.bijections.pointwise import (
-    AffineMap,
-    CircleSpline,
-    IntervalSpline,
-    PointwiseMap,
-    RealSpline,
-    TangentMixture,
-)
-from flowkit.bijections.updates import LinkUpdate, Residual, Spectral
 from flowkit.transforms.base import Chain, Transform
-from flowkit.transforms.links.gauge import GaugeCoupling, plaquette_couplings
-from flowkit.transforms.links.matrix_coupling import MatrixCoupling
-from flowkit.transforms.links.spectral import SpectralFlow
-from flowkit.transforms.links.trivializing import GradientFlow
+from flowkit.transforms.links.gauge import GaugeCoupling
+from flowkit.transforms.links.spectral import SpectralCoupling
+from flowkit.transforms.links.trivializing import TrivializingFlow
 from flowkit.transforms.sites.affine import Affine
 from flowkit.transforms.sites.coarser import OnEvenSites, OnSublattices, Prolongation
 from flowkit.transforms.sites.coupling import CheckerboardCoupling
@@ -25,33 +13,20 @@ from flowkit.transforms.sites.spline import DistributionConverter, Spline
 
 __all__ = [
     "Affine",
-    "AffineMap",
-    "AlcoveSpline",
     "Chain",
     "CheckerboardCoupling",
-    "CircleSpline",
-    "Circular",
     "DistributionConverter",
     "FourierModes",
     "FourierScale",
     "GaugeCoupling",
-    "GradientFlow",
-    "IntervalSpline",
-    "LinkUpdate",
     "LowModes",
-    "MatrixCoupling",
     "OnEvenSites",
     "OnSublattices",
-    "PointwiseMap",
     "Prolongation",
-    "RealSpline",
-    "Residual",
     "SiteConditional",
     "SitesIntegrated",
-    "Spectral",
-    "SpectralFlow",
+    "SpectralCoupling",
     "Spline",
-    "TangentMixture",
     "Transform",
-    "plaquette_couplings",
+    "TrivializingFlow",
 ]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from flowkit.bijections.splines import CircleSpline, IntervalSpline
 from flowkit.kernels.heat import heat_angle, heat_cdf, heat_log_norm
 from flowkit.multiscale.conditionals.frames import Column, Frame
 from flowkit.multiscale.conditionals.tilts import (
@@ -19,7 +20,6 @@ from flowkit.multiscale.conditionals.tilts import (
     tilted_side_cdf,
 )
 from flowkit.nets import PointwiseNet
-from flowkit.transforms import CircleSpline, IntervalSpline
 
 
 class Cube(NamedTuple):

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from flowkit.bijections.circular import Circular
-from flowkit.bijections.updates import LinkUpdate, Spectral
-from flowkit.groups import SUN, U1
-from flowkit.kernels.sun import multiply, trace_product
+from flowkit.bijections.base import Bijection, LinkContext
+from flowkit.bijections.eigenangles import EigenangleSpline
+from flowkit.bijections.splines import OddCircleSpline
 from flowkit.multiscale.conditionals.base import LinkConditional
 from flowkit.multiscale.doubling import Loops
 from flowkit.nets import PointwiseNet
@@ -20,7 +19,7 @@ class StapleFlow(LinkConditional):
 
         log q(V | R) = log prior(V_0 | R) - sum_k log|det dV_k / dV_{k-1}|
 
-    with a learned map W -> W' that commutes with conjugation: a spline of the eigenangles, or any other LinkUpdate. A
+    with a learned map W -> W' that commutes with conjugation: a spline of the eigenangles, or any other map of links. A
     pointwise network gives the c_ki and the parameters of the maps for each link, from the closed loops that are left
     when V cancels between two of its loops, as invariants f_n, n = 1 ... harmonics, of all pairs i < j:
 
@@ -50,7 +49,7 @@ class StapleFlow(LinkConditional):
     def __init__(
         self,
         prior: LinkConditional,
-        updates: Sequence[LinkUpdate] | None = None,
+        updates: Sequence[Bijection[LinkContext]] | None = None,
         loops: int = 2,
         harmonics: int = 4,
         hidden: Sequence[int] = (),
@@ -59,45 +58,29 @@ class StapleFlow(LinkConditional):
     ):
         super().__init__()
         self.group = prior.group
-        n = self.group.n if isinstance(self.group, SUN) else 1
         if updates is None:
-            updates = (Circular(),) if n == 1 else (Spectral(),)
+            updates = (EigenangleSpline(self.group, spline=OddCircleSpline() if self.group.angles == 1 else None),)
         if not updates or loops < 2 or harmonics < 1 or windings < 0:
             raise ValueError(
                 "StapleFlow needs updates, two or more loops, harmonics >= 1 and windings >= 0; "
                 f"got {len(updates)}, {loops}, {harmonics} and {windings}."
             )
         for update in updates:
-            if isinstance(update, Circular) != isinstance(self.group, U1):
+            if getattr(update, "group", None) != self.group:
                 raise ValueError(f"{update!r} does not move links of {self.group}, the prior's group.")
         self.prior, self.updates, self.loops, self.harmonics = prior, tuple(updates), loops, harmonics
-        if n == 1:
-            parts = 1 if all(update.even for update in updates if isinstance(update, Circular)) else 2
-        else:
-            parts = 1 if n == 2 else 2  # traces of SU(2) are real
-        self.parts, self.windings = parts, windings
+        self.odd = not all(update.odd for update in updates)  # whether the network sees what is odd
+        self.windings = windings
         seen = loops + loops * (loops - 1) * windings
-        self.counts = [update.count(n, seen) for update in self.updates]
-        channels = parts * harmonics * (loops * (loops - 1) // 2)
+        self.counts = [update.count_with(seen) for update in self.updates]
+        channels = self.group.invariant_count(harmonics, self.odd) * (loops * (loops - 1) // 2)
         self.net = PointwiseNet([channels, *hidden, sum(self.counts)], activation)
 
     def _features(self, rest: Loops) -> Tensor:
         """The invariants f_n of all pairs of loops, [channels, ...]."""
         if len(rest) != self.loops:
             raise ValueError(f"This StapleFlow is made for {self.loops} loops through each link; got {len(rest)}.")
-        found = []
-        for left, right in itertools.combinations(rest, 2):
-            if isinstance(self.group, U1):
-                angles = torch.stack([n * (left - right) for n in range(1, self.harmonics + 1)])
-                found += [angles.cos(), angles.sin()][: self.parts]
-                continue
-            traces, power = [trace_product(left, right)], left  # (left right^dagger)^{n-1} left
-            for _ in range(self.harmonics - 1):
-                power = multiply(multiply(power, right, adjoint_b=True), left)
-                traces.append(trace_product(power, right))
-            every = torch.stack(traces) / self.group.dimension
-            found += [every.real, every.imag][: self.parts]
-        return torch.cat(found)
+        return self.group.invariants(list(itertools.combinations(rest, 2)), self.harmonics, self.odd)
 
     def _longer(self, rest: Loops) -> Loops:
         """All loops that the updates see."""
@@ -112,14 +95,14 @@ class StapleFlow(LinkConditional):
     def _forward(self, v: Tensor, rest: Loops, params: Tensor) -> tuple[Tensor, Tensor]:
         rest, total = self._longer(rest), torch.zeros_like(params[0])
         for update, own in zip(self.updates, torch.split(params, self.counts), strict=True):
-            v, logdet = update.forward(v, rest, own)
+            v, logdet = update.forward(v, LinkContext(rest, own))
             total = total + logdet
         return v, total
 
     def _inverse(self, v: Tensor, rest: Loops, params: Tensor) -> tuple[Tensor, Tensor]:
         rest, total = self._longer(rest), torch.zeros_like(params[0])
         for update, own in reversed(list(zip(self.updates, torch.split(params, self.counts), strict=True))):
-            v, logdet = update.inverse(v, rest, own)
+            v, logdet = update.inverse(v, LinkContext(rest, own))
             total = total + logdet
         return v, total
 

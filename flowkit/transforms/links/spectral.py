@@ -1,40 +1,61 @@
-"""Maps of SU(N) matrices through their eigenvalues: splines on the alcove, and the transform that applies one."""
+"""One map of eigenangles for every link on its own."""
 
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijections.alcove import AlcoveSpline
+from flowkit.bijections.eigenangles import angle_spline, move_eigenangles
 from flowkit.geometry.space import Space
-from flowkit.groups import SUN
-from flowkit.kernels.sun import recompose, spectrum
 from flowkit.transforms.base import Transform
 
 
-class SpectralFlow(Transform):
-    """V diag(e^{i a}) V^dagger -> V diag(e^{i h(a)}) V^dagger for every link on its own, h one learned AlcoveSpline.
+class SpectralCoupling(Transform):
+    r"""One learned map h of the eigenangles of every link, each link on its own.
 
-    It keeps eigenvectors and commutes with conjugation, f(W U W^dagger) = W f(U) W^dagger; applied to Haar measure its
-    density is a class function, so that it can become that of a MatrixModel.
+    .. math:: \Omega\, e^{i\,\mathrm{diag}(a)}\, \Omega^{-1} \to \Omega\, e^{i\,\mathrm{diag}(h(a))}\, \Omega^{-1}
 
-    Field     links of SU(N), [batch, mu, *lattice, N, N]
-    bins      of the splines
-    order     how the later splines depend on the earlier coordinates; see AlcoveSpline
-    Raises    ValueError for another space, and as AlcoveSpline
-    See       2003.06413, 2008.05456
+    It keeps eigenvectors and commutes with conjugation, f(W U W^-1) = W f(U) W^-1. Applied to Haar measure its density
+    is a class function, so that it can become that of a `MatrixModel`.
+
+    Parameters
+    ----------
+    space : Space
+        Links of a group with eigenangles, fields ``[batch, mu, *lattice, *matrix]``.
+    bins : int
+        Of the splines.
+    order : int
+        How the later splines of the Weyl alcove depend on the earlier coordinates; see `AlcoveSpline`.
+
+    Raises
+    ------
+    ValueError
+        For a space of sites, and as `angle_spline`.
+
+    References
+    ----------
+    Kanwar et al., 2003.06413; Boyda et al., 2008.05456.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> space = fk.links((1,), fk.SUN(3))                     # one matrix
+    >>> f = fk.SpectralCoupling(space)                        # starts at the identity
+    >>> x = space.haar(2, torch.Generator().manual_seed(1))
+    >>> y, logdet = f(x)
+    >>> torch.allclose(y, x, atol=1e-5), torch.allclose(logdet, torch.zeros(2), atol=1e-5)
+    (True, True)
     """
 
     def __init__(self, space: Space, bins: int = 8, order: int = 4):
         super().__init__(space)
-        if space.kind != "links" or not isinstance(space.group, SUN):
-            raise ValueError(f"SpectralFlow needs links of SU(N); got {space}.")
-        self.map = AlcoveSpline(space.group.n, bins, order)
+        if space.kind != "links":
+            raise ValueError(f"SpectralCoupling needs links; got {space}.")
+        self.bins, self.order = bins, order
+        self.map = angle_spline(space.group, bins, order)
         self.params = nn.Parameter(torch.zeros(self.map.count))
 
     def _through(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        angles, vectors = spectrum(self.space.check(x))
-        run = self.map.inverse if inverse else self.map.forward
-        new, logdet = run(angles.movedim(-1, 0), self.params)
-        return recompose(x, angles, vectors, new.movedim(0, -1)), logdet.flatten(1).sum(1)
+        y, logdet = move_eigenangles(self.space.group, self.map, self.space.check(x), self.params, inverse)
+        return y, logdet.flatten(1).sum(1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self._through(x, False)
@@ -42,5 +63,5 @@ class SpectralFlow(Transform):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         return self._through(y, True)
 
-    def rebuild(self, space: Space) -> "SpectralFlow":
-        return SpectralFlow(space, self.map.bins, self.map.order)
+    def rebuild(self, space: Space) -> "SpectralCoupling":
+        return SpectralCoupling(space, self.bins, self.order)

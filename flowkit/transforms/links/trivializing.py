@@ -15,33 +15,61 @@ from flowkit.transforms.links.loop_potential import loop_potential
 CHUNK = 2**14  # links in one graph of a score
 
 
-class GradientFlow(Transform):
-    """The map from t = 0 to t = 1 of the flow of all links at once
+class TrivializingFlow(Transform):
+    r"""The flow of all links at once down a learned potential of few Wilson loops, from t = 0 to t = 1.
 
-        dU/dt = -i T_a d^a S~(U, t) U,    S~(U, t) = sum_k c_k(t) O_k(U),
-        c_k(t) = t^(n_k - 1) sum_j theta_kj P_j(2 t - 1),
+    .. math::
+        \dot U &= -i T_a\, d^a \tilde S(U, t)\, U, \qquad \tilde S(U, t) = \sum_k c_k(t)\, O_k(U), \\
+        c_k(t) &= t^{n_k - 1} \sum_j \theta_{kj}\, P_j(2 t - 1)
 
-    O_k the loops of `flowkit.transforms.links.loop_potential`, of order n_k, P_j the Legendre polynomials. The
-    coefficient of the plaquette is constant, which fixes what t means. The log-Jacobian is the integral of the
-    divergence -sum d^a d^a S~, a combination of loops. All symmetries of the lattice and of the gauge field are kept
-    exactly; the weights know no volume.
+    O_k are the loops of `flowkit.transforms.links.loop_potential`, of order n_k, and P_j Legendre polynomials. The
+    coefficient of the plaquette is constant, which fixes what t means. All symmetries of the lattice and of the gauge
+    field are kept exactly, and the weights do not depend on the volume.
 
-    Integrator  commutator-free Runge-Kutta of order 4 with `steps` equal steps. `inverse` undoes the very steps of
-                `forward`, to rounding. The log-Jacobian is the integral of the divergence by the same rule, right up to
-                O(steps^-4): `defect` measures how far off, field by field. Choose `steps` so that it is small beside
-                the spread of log w, and look again after training. What uses the log-Jacobian, weights, the theory
-                that HMC on a pullback samples and gradients through `inverse`, is right up to it
-    Field     links of U(1) or SU(N), [batch, mu, *lattice, *matrix]
+    Parameters
+    ----------
+    space : Space
+        Links of U(1) or SU(N), fields ``[batch, mu, *lattice, *matrix]``.
+    order : int
+        Of the loops, 1 (the plaquette alone) to 3.
+    degree : int
+        Of the polynomials of the loops of second order; one less for those of third.
+    steps : int
+        Of the integrator.
+    beta : float
+        Where to start: at the first terms of the series of the trivializing flow of the Wilson action with that beta,
+        one for order 1 and two for higher ones; 0 is the identity.
 
-    order     of the loops, 1 (the plaquette) to 3
-    degree    of the polynomials of the loops of second order; one less for those of third
-    steps     of the integrator
-    beta      where to start: at the first terms of the series of the trivializing flow of the Wilson action with that
-              beta, one for order 1 and two for higher ones; 0 is the identity
-    Raises    ValueError for another space, a side below order + 1, or settings outside their ranges; RuntimeError from
-              `inverse` where the steps are too few to be undone
-    See       Luescher, 0907.5491; Bacchio, Kessel, Schaefer and Vaitl, 2212.08469; Celledoni, Marthinsen and Owren,
-              Future Gener. Comput. Syst. 19 (2003) 341
+    Raises
+    ------
+    ValueError
+        For another space, a side below order + 1, or settings outside their ranges.
+    RuntimeError
+        From `inverse`, where the steps are too few to be undone.
+
+    Notes
+    -----
+    A commutator-free Runge-Kutta method of order 4 integrates the flow in `steps` equal steps, and `inverse` undoes the
+    very steps of `forward`, to rounding. The log-Jacobian is that of the continuous flow, the integral of the
+    divergence :math:`-\sum d^a d^a \tilde S`, by the same rule. It differs from the log-determinant of the map that
+    `forward` computes by O(steps^-4), and so does all that uses it: weights, the theory that HMC on a pullback samples,
+    and gradients through `inverse`. `defect` measures the difference field by field. Choose `steps` so that it is small
+    beside the spread of log w, and measure again after training.
+
+    References
+    ----------
+    Luescher, 0907.5491; Bacchio, Kessel, Schaefer and Vaitl, 2212.08469; Celledoni, Marthinsen and Owren, Future Gener.
+    Comput. Syst. 19 (2003) 341.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> f = fk.TrivializingFlow(fk.links((4, 4), fk.U1()), order=1, beta=2.0)
+    >>> f.loops, f.at(0.5)                                    # -beta / 4 of the plaquette
+    (('cos',), tensor([-0.5000], grad_fn=<MulBackward0>))
+    >>> x = f.space.haar(2, torch.Generator().manual_seed(1))
+    >>> bool((f.defect(x).abs() < 0.01).all())
+    True
     """
 
     places: Tensor
@@ -51,7 +79,7 @@ class GradientFlow(Transform):
         whole = all(isinstance(number, int) for number in (degree, steps))
         if not whole or degree < 0 or steps < 1 or not isinstance(beta, (int, float)) or not 0 <= beta < math.inf:
             raise ValueError(
-                "GradientFlow needs whole numbers degree >= 0 and steps >= 1, and beta >= 0; "
+                "TrivializingFlow needs whole numbers degree >= 0 and steps >= 1, and beta >= 0; "
                 f"got {degree!r}, {steps!r} and {beta!r}."
             )
         self.potential = loop_potential(space, order)
@@ -159,7 +187,7 @@ class GradientFlow(Transform):
                 x, _ = self._step(aim, theta, (k + 1) * h, -h)
             if size > math.sqrt(rounding):  # far above what rounding leaves, in either precision
                 raise RuntimeError(
-                    f"GradientFlow cannot undo its steps: what it found misses the field given by {size:.2g}. "
+                    f"TrivializingFlow cannot undo its steps: what it found misses the field given by {size:.2g}. "
                     f"{self.steps} steps are too few for these coefficients."
                 )
             y, total = x, total + logdet
@@ -192,8 +220,8 @@ class GradientFlow(Transform):
         _, fine = self._run(y, theta, -2 * self.steps)
         return (-fine - coarse) * 16 / 15
 
-    def rebuild(self, space: Space) -> "GradientFlow":
-        return GradientFlow(space, self.order, self.degree, self.steps, self.beta)
+    def rebuild(self, space: Space) -> "TrivializingFlow":
+        return TrivializingFlow(space, self.order, self.degree, self.steps, self.beta)
 
     def extra_repr(self) -> str:
         return f"{len(self.loops)} loops, order={self.order}, degree={self.degree}, steps={self.steps}"

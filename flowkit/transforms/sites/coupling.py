@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowkit.bijections.pointwise import AffineMap, PointwiseMap
+from flowkit.bijections.affine import AffineMap
+from flowkit.bijections.base import Bijection
 from flowkit.geometry.lattice import parity
 from flowkit.geometry.space import Space
 from flowkit.kernels import affine_coupling
@@ -39,7 +40,7 @@ class CheckerboardCoupling(Transform):
         self,
         space: Space,
         moves: int,
-        map: PointwiseMap | None = None,
+        map: Bijection[Tensor] | None = None,
         hidden: Sequence[int] = (8, 8),
         kernel: int | Sequence[int] = 3,
         activation: str = "silu",
@@ -49,7 +50,7 @@ class CheckerboardCoupling(Transform):
     ):
         super().__init__(space)
         map = map or AffineMap()
-        if space.kind != "sites" or map.circular:
+        if space.kind != "sites" or map.angles:
             raise ValueError(f"CheckerboardCoupling needs sites and a map of real numbers; got {space}.")
         if moves not in (0, 1):
             raise ValueError(f"CheckerboardCoupling moves the sites of parity 0 or 1; got {moves!r}.")

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowkit.bijections.pointwise import CircleSpline, IntervalSpline, PointwiseMap, RealSpline
+from flowkit.bijections.base import Bijection
+from flowkit.bijections.splines import CircleSpline, IntervalSpline, RealSpline
 from flowkit.geometry.space import Space
 from flowkit.kernels.rqs import rqs_forward, rqs_inverse
 from flowkit.transforms.base import Transform
@@ -22,7 +23,7 @@ class Spline(Transform):
 
     def __init__(self, space: Space, bins: int = 8, domain: str = "real", reach: float = 3.0):
         super().__init__(space)
-        maps: dict[str, PointwiseMap] = {
+        maps: dict[str, Bijection[Tensor]] = {
             "real": RealSpline(bins, reach),
             "interval": IntervalSpline(bins),
             "circle": CircleSpline(bins),

@@ -1,0 +1,87 @@
+r"""Heatbath and overrelaxation of a matrix of SU(N) by its SU(2) subgroups.
+
+With A the sum of the staples of a link V, the part of :math:`V A^\dagger` in the SU(2) subgroup of rows i < j is k u, k
+a number and u in SU(2). The link goes to a V: for the heatbath a u is drawn from :math:`e^{(2 \beta k / N)\,\mathrm{Re}
+(a u)_{11}}`, for overrelaxation a = u^-1 u^-1 keeps the action. Elements [[a, b], [-b*, a*]] of SU(2) are pairs (a, b).
+
+References
+----------
+Creutz, Phys. Rev. D 21 (1980) 2308; Cabibbo and Marinari, Phys. Lett. B 119 (1982) 387.
+"""
+
+import math
+from collections.abc import Callable
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from flowkit.kernels.heat import heat_angle
+
+SU2 = tuple[Tensor, Tensor]
+
+
+def heatbath(v: Tensor, staples: Tensor, beta: float, rng: torch.Generator) -> Tensor:
+    """V anew in each SU(2) subgroup in turn, from exp((beta/N) Re Tr V A^dagger), [..., N, N]."""
+
+    def draw(k: Tensor, u: SU2) -> SU2:
+        return times(su2_element(2 * beta / v.shape[-1] * k, rng), inverse(u))
+
+    return _over_subgroups(v, staples, draw)
+
+
+def overrelax(v: Tensor, staples: Tensor) -> Tensor:
+    """V reflected in each SU(2) subgroup in turn, [..., N, N]."""
+    return _over_subgroups(v, staples, lambda k, u: times(inverse(u), inverse(u)))
+
+
+def su2_element(kappa: Tensor, rng: torch.Generator) -> SU2:
+    """Elements of density exp(kappa Re a) in Haar measure, by the inverse of the distribution of their angle.
+
+    Parameters
+    ----------
+    kappa : Tensor
+        Not negative, dimensionless, ``[...]``; NaN and infinity give NaN.
+
+    Returns
+    -------
+    tuple of Tensor
+        a and b, complex, ``[...]``.
+    """
+    u, z, phi = torch.rand(3, *kappa.shape, generator=rng, device=kappa.device, dtype=kappa.dtype).unbind(0)
+    angle, z = heat_angle(u, kappa, 2) + 0 * kappa, 2 * z - 1
+    radius = angle.sin().clamp(min=0)
+    return torch.complex(angle.cos(), radius * z), torch.polar(radius * (1 - z * z).sqrt(), 2 * math.pi * phi)
+
+
+def times(x: SU2, y: SU2) -> SU2:
+    """The product x y."""
+    (a, b), (c, d) = x, y
+    return a * c - b * d.conj(), a * d + b * c.conj()
+
+
+def inverse(x: SU2) -> SU2:
+    """The inverse of x."""
+    a, b = x
+    return a.conj(), -b
+
+
+def _over_subgroups(v: Tensor, staples: Tensor, choose: Callable[[Tensor, SU2], SU2]) -> Tensor:
+    """V -> a V for a = choose(k, u) in each SU(2) subgroup in turn."""
+    v, w = v.clone(), v @ staples.mH
+    pairs = list(combinations(range(v.shape[-1]), 2))
+    for i, j in pairs:
+        p = (w[..., i, i] + w[..., j, j].conj()) / 2
+        q = (w[..., i, j] - w[..., j, i].conj()) / 2
+        k = (p.abs().square() + q.abs().square()).sqrt()
+        safe = k.clamp(min=torch.finfo(k.dtype).tiny)
+        vanishes = k <= 0  # then every u is right; NaN stays NaN
+        u = torch.where(vanishes, 1, p / safe), torch.where(vanishes, 0, q / safe)
+        a, b = choose(k, u)
+        for m in (v, w) if (i, j) != pairs[-1] else (v,):  # the last w is not read
+            upper, lower = m[..., i, :], m[..., j, :]
+            m[..., i, :], m[..., j, :] = (
+                a[..., None] * upper + b[..., None] * lower,
+                a.conj()[..., None] * lower - b.conj()[..., None] * upper,
+            )
+    return v

@@ -1,0 +1,6 @@
+"""Ready-made flows."""
+
+from flowkit.models.gauge import gauge_flow, plaquette_couplings
+from flowkit.models.scalar import scalar_flow
+
+__all__ = ["gauge_flow", "plaquette_couplings", "scalar_flow"]

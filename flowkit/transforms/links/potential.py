@@ -1,0 +1,125 @@
+"""Potentials made of Wilson loops, with gradient and Laplacian in closed form: what a TrivializingFlow descends.
+
+For each link V = U_mu(x) and each of the 2 (ndim - 1) plaquettes W_i = V R_i through it, taken from x and along V
+first, with t_i = Tr W_i. The loops of a potential S~ = sum_k c_k O_k are summed over the lattice,
+
+    O_k of a plaquette       Re t, |t|^2, Re t^2, Re Tr W^2
+    O_k of a pair i < j      A = Re Tr W_i W_j^dagger, the loop of six links around both; B = Re Tr W_i W_j, which runs
+                             through V twice; C = Re t_i t_j; D = Re t_i t_j^*
+
+pairs of one plane (straight) and, in more than two dimensions, of two planes (bent) apart. That is the set which the
+series of the trivializing flow of the Wilson action needs to second order (0907.5491), and the Laplacian does not lead
+out of it. For N = 3, Tr W^2 = t^2 - 2 t^*; for N = 2 traces are real and B = C - A; for U(1), where Re t = cos theta,
+C = B and D = A: what is left is what `names` tells. Of the many loops of third order those that matter most in two
+dimensions:
+
+    t^3      Re t^3 of a plaquette, for N <= 3
+    A t      A Re (t_i + t_j) of a straight pair; cos(2 theta_i - theta_j) + cos(2 theta_j - theta_i) for U(1)
+    1x3, L   Re Tr of the loops of eight links around three plaquettes of one plane
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from flowkit.geometry.space import Space
+
+Coefficients = Sequence[Tensor]  # of the loops in the order of `names`, each [] or [batch]
+
+
+class LoopPotential(ABC):
+    """S~(U) = sum_k c_k O_k(U) on the links of `space`.
+
+    names     of the loops
+    orders    of the series, 1 to 3, in which each first appears
+    """
+
+    # Not part of a potential, but of the Laplacian of one.
+    companions: tuple[str, ...] = ()
+
+    def __init__(self, space: Space, names: Sequence[Sequence[str]]):
+        self.space = space
+        self.names = tuple(name for some in names for name in some)
+        self.orders = tuple(order for order, some in enumerate(names, 1) for _ in some)
+        self._columns = (*self.names, *(name for name in self.companions if "A t" in self.names))
+        self._laplacian = torch.stack([self._row(*self._laplacian_of(name)) for name in self.names])
+        self._rows = self._laplacian.tolist()
+
+    @abstractmethod
+    def flow(self, x: Tensor, c: Coefficients) -> tuple[Tensor, list[Tensor]]:
+        """-d^a S~ of each link, [batch, *space.algebra_shape], and the O_k and their companions, each [batch]."""
+
+    @abstractmethod
+    def _laplacian_of(self, name: str) -> tuple[dict[str, float], float]:
+        """sum_links d^a d^a O as a combination of loops, and a constant for each plaquette."""
+
+    @abstractmethod
+    def squared_slope(self) -> tuple[dict[str, float], float]:
+        """sum_links (d^a O)^2 of O = sum Re t, as a combination of loops and a constant for each plaquette."""
+
+    def _row(self, loops: dict[str, float], constant: float) -> Tensor:
+        """A combination of loops as numbers in the order of `_columns`, then the constant summed over the lattice."""
+        row = torch.zeros(len(self._columns) + 1, dtype=torch.float64)
+        for name, factor in loops.items():
+            if name in self._columns:
+                row[self._columns.index(name)] += factor
+        row[-1] = constant * self.space.volume * len(self.space.planes)
+        return row
+
+    def laplacian(self, loops: Sequence[Tensor], c: Coefficients) -> Tensor:
+        """sum_links d^a d^a S~, [batch], for the O_k that `flow` gave."""
+        total = torch.zeros_like(loops[0])
+        for k, row in enumerate(self._rows):
+            own = torch.full_like(loops[0], row[-1])
+            for factor, loop in zip(row, loops, strict=False):
+                if factor:
+                    own = own + factor * loop
+            total = total + c[k] * own
+        return total
+
+    def series(self, beta: float) -> Tensor:
+        """The trivializing flow of the Wilson action as a series in t, S~ = sum_n t^n S~_n, [loops, 2], float64:
+
+            Laplacian S~_0 = -S,    Laplacian S~_1 = sum d^a S d^a S~_0,    both up to constants.
+
+        S~_0 = -beta / (2 (N^2 - 1)) sum Re t for SU(N), -beta / 4 sum cos theta for U(1).
+
+        Where the loops are those of the plaquette alone, S~_1 is left out.
+
+        See       0907.5491
+        """
+        per_trace = beta / self.space.group.dimension
+        out = torch.zeros(len(self.names), 2, dtype=torch.float64)
+        out[0, 0] = per_trace / self._laplacian[0, 0]
+        count = sum(order < 3 for order in self.orders)
+        if count > 1:
+            slope = -per_trace * out[0, 0] * self._row(*self.squared_slope())[:count]
+            out[:count, 1] = torch.linalg.solve(self._laplacian[:count, :count].T, slope)
+        return out
+
+
+def kinds(space: Space) -> tuple[str, ...]:
+    """Pairs of plaquettes at a link: in one plane, and in two planes where there are more."""
+    return ("straight", "bent") if space.ndim > 2 else ("straight",)
+
+
+def at(x: Tensor, mu: int, n: int = 1) -> Tensor:
+    """x(site) -> x(site + n mu), x [batch, *lattice, ...]."""
+    return x if n == 0 else torch.roll(x, -n, 1 + mu)
+
+
+def lattice_sum(x: Tensor) -> Tensor:
+    """The sum over the lattice, [batch]."""
+    return x.flatten(1).sum(1)
+
+
+def zeros(x: Tensor) -> Tensor:
+    """Real zeros, [batch]."""
+    return torch.zeros(len(x), dtype=x.real.dtype, device=x.device)
+
+
+def spread(c: Tensor, axes: int) -> Tensor:
+    """A coefficient, [] or [batch], beside fields [batch, *lattice]."""
+    return c.reshape(-1, *[1] * axes)
