@@ -277,7 +277,7 @@ def solution_alone(self, v, rest, params):
         x = self._solve(v, rest, coefficients)
     w = [updates.multiply(x, r) for r in rest]
     matrix = self._slope(w, coefficients)
-    return x, -updates.logdet(self._jacobian(w, matrix, self._move(matrix), coefficients))
+    return x, -torch.linalg.slogdet(self._jacobian(w, matrix, self._move(matrix), coefficients))[1]
 
 
 def first_of_the_loops(weights, matrices):

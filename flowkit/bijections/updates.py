@@ -16,7 +16,7 @@ from torch import Tensor
 
 from flowkit.bijections.alcove import AlcoveSpline
 from flowkit.groups import SUN
-from flowkit.kernels.sun import exp, generators, logdet, multiply, project, recompose, spectrum
+from flowkit.kernels.sun import exp, generators, multiply, project, recompose, spectrum
 
 
 class LinkUpdate(ABC):
@@ -135,7 +135,7 @@ class Residual(LinkUpdate):
         w = [multiply(v, r) for r in rest]
         matrix = self._slope(w, coefficients)
         move = self._move(matrix)
-        return multiply(exp(move), v), logdet(self._jacobian(w, matrix, move, coefficients))
+        return multiply(exp(move), v), torch.linalg.slogdet(self._jacobian(w, matrix, move, coefficients))[1]
 
     def _jacobian(
         self, w: Sequence[Tensor], matrix: Tensor, move: Tensor, coefficients: tuple[Tensor, Tensor, Tensor]
@@ -172,7 +172,7 @@ class Residual(LinkUpdate):
         x = multiply(exp(torch.linalg.solve(jacobian, miss[..., None])[..., 0]), x)
         w = [multiply(x, r) for r in rest]
         matrix = self._slope(w, coefficients)
-        return x, -logdet(self._jacobian(w, matrix, self._move(matrix), coefficients))
+        return x, -torch.linalg.slogdet(self._jacobian(w, matrix, self._move(matrix), coefficients))[1]
 
     def _solve(self, v: Tensor, rest: Sequence[Tensor], coefficients: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """The fixed point of V = exp(-w(V)) V', to the tolerance."""
