@@ -271,7 +271,7 @@ def solution_alone(self, v, given):
         x = self._solve(v, rest, coefficients)
     w = [residual.multiply(x, r) for r in rest]
     matrix = self._slope(w, coefficients)
-    return x, -residual.logdet(self._jacobian(w, matrix, self._move(matrix), coefficients))
+    return x, -torch.linalg.slogdet(self._jacobian(w, matrix, self._move(matrix), coefficients))[1]
 
 
 def first_of_the_loops(self, weights, elements):

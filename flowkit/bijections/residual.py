@@ -9,7 +9,7 @@ from torch import Tensor
 
 from flowkit.bijections.base import Bijection, LinkContext
 from flowkit.groups.sun import SUN
-from flowkit.kernels.sun import exp, generators, logdet, multiply
+from flowkit.kernels.sun import exp, generators, multiply
 
 
 class Residual(Bijection[LinkContext]):
@@ -94,7 +94,7 @@ class Residual(Bijection[LinkContext]):
         w = [multiply(x, r) for r in given.loops]
         matrix = self._slope(w, coefficients)
         move = self._move(matrix)
-        return multiply(exp(move), x), logdet(self._jacobian(w, matrix, move, coefficients))
+        return multiply(exp(move), x), torch.linalg.slogdet(self._jacobian(w, matrix, move, coefficients))[1]
 
     def _jacobian(
         self, w: Sequence[Tensor], matrix: Tensor, move: Tensor, coefficients: tuple[Tensor, Tensor, Tensor]
@@ -130,7 +130,7 @@ class Residual(Bijection[LinkContext]):
         x = multiply(exp(torch.linalg.solve(jacobian, miss[..., None])[..., 0]), x)
         w = [multiply(x, r) for r in rest]
         matrix = self._slope(w, coefficients)
-        return x, -logdet(self._jacobian(w, matrix, self._move(matrix), coefficients))
+        return x, -torch.linalg.slogdet(self._jacobian(w, matrix, self._move(matrix), coefficients))[1]
 
     def _solve(self, v: Tensor, rest: Sequence[Tensor], coefficients: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """The fixed point of V = exp(-w(V)) V', to the tolerance."""

@@ -1,5 +1,5 @@
 """Hot arithmetic on plain tensors: C for the CPU and torch with the same results, one file a kernel."""
 
-from flowkit.kernels.compilation import compiled, compiling, set_compile
+from flowkit.kernels.compilation import compiled, compiling, set_compile, without
 
-__all__ = ["compiled", "compiling", "set_compile"]
+__all__ = ["compiled", "compiling", "set_compile", "without"]

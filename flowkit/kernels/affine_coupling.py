@@ -5,7 +5,6 @@ s = b_s + sum_tap w_s[tap] u(x + tap),  t = b_t + sum_tap w_t[tap] phi(x + tap),
 A C kernel for the CPU, a pass over memory each for the map and for its gradients; without a compiler `native` says no.
 """
 
-import ctypes
 import functools
 import itertools
 import math
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from flowkit.kernels.native import REALS, kept_on_cpu, library, plain, takes
+from flowkit.kernels.native import REALS, call, kept_on_cpu, once, plain, takes
 
 SLACK = 64  # numbers: more than a vector holds
 
@@ -95,21 +94,20 @@ class _AffineCoupling(torch.autograd.Function):
         x, weight = plain(x), plain(weight)
         out, logdet = torch.empty_like(x), x.new_empty(len(x))
         tensors = x, weight, *_tables(where, x), out, logdet
-        _function("map", x.dtype)(*[t.data_ptr() for t in tensors], *_sizes(x, where), back, square)
+        call("affine_coupling", "map", x.dtype, *tensors, *_sizes(x, where), back, square)
         ctx.save_for_backward(out if back else x, weight)
         ctx.where, ctx.square, ctx.back = where, square, back
         return out, logdet
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         gy, gl = (plain(grad) for grad in grads)
         grad = torch.empty_like(x)
         grad_weight = torch.empty_like(weight, dtype=torch.float64) if ctx.needs_input_grad[1] else None
         tensors = x, weight, *_tables(ctx.where, x), gy, gl, grad, grad_weight
-        pointers = [None if t is None else t.data_ptr() for t in tensors]
-        _function("gradient", x.dtype)(*pointers, *_sizes(x, ctx.where), ctx.back, ctx.square)
+        call("affine_coupling", "gradient", x.dtype, *tensors, *_sizes(x, ctx.where), ctx.back, ctx.square)
         return grad, None if grad_weight is None else grad_weight.to(weight), None, None, None
 
 
@@ -119,12 +117,3 @@ def _tables(where: Geometry, x: Tensor) -> tuple[Tensor, ...]:
 
 def _sizes(x: Tensor, where: Geometry) -> tuple[int, ...]:
     return len(x), len(where.taps), len(where.inner), len(where.source), x.shape[-1], where.margin
-
-
-@functools.cache
-def _function(name: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
-    function: ctypes._NamedFuncPointer = getattr(library("affine_coupling"), f"{name}_{REALS[dtype]}")
-    pointers = {"map": 8, "gradient": 10}[name]
-    function.argtypes = [ctypes.c_void_p] * pointers + [ctypes.c_int64] * 8
-    function.restype = None
-    return function

@@ -8,14 +8,12 @@ integral. For u in [0, 1] the kernel solves F(x | W) = u and gives
 so that a backward pass is four products. C on a CPU; elsewhere the caller goes through torch.
 """
 
-import ctypes
-import functools
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from flowkit.kernels.native import REALS, library, plain, takes
+from flowkit.kernels.native import call, once, plain, takes
 
 __all__ = ["class_link", "serves"]
 
@@ -25,29 +23,21 @@ def serves(u: Tensor, w: Tensor, nodes: Tensor) -> bool:
     return not nodes.requires_grad and takes("class_link", u, w, nodes)
 
 
-@functools.cache
-def _function(dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
-    function: ctypes._NamedFuncPointer = getattr(library("class_link"), f"class_link_{REALS[dtype]}")
-    function.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 3
-    function.restype = None
-    return function
-
-
 class _ClassLink(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, w: Tensor, nodes: Tensor, cdf: Tensor, cells: int) -> tuple[Tensor, Tensor]:
         u, w, nodes, cdf = (plain(t) for t in (u, w, nodes, cdf))
         out = u.new_empty((6, *u.shape))
         rows = len(nodes) // (cells + 1) - 1
-        _function(u.dtype)(*(t.data_ptr() for t in (u, w, nodes, cdf, out)), rows, cells, u.numel())
-        ctx.save_for_backward(out)
+        call("class_link", "class_link", u.dtype, u, w, nodes, cdf, out, rows, cells, u.numel())
+        ctx.save_for_backward(out, u, w)
         return out[0].clone(), out[1].clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         gx, gl = gradients
-        (out,) = ctx.saved_tensors
+        out, *_ = ctx.saved_tensors
         return gx * out[2] + gl * out[4], gx * out[3] + gl * out[5], None, None, None
 
 

@@ -11,7 +11,9 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -31,6 +33,7 @@ def _chosen() -> str:
 
 
 _state = {"level": _chosen()}
+_off: set[str] = set()
 
 
 def set_compile(level: str) -> str:
@@ -47,6 +50,46 @@ def set_compile(level: str) -> str:
 def compiling() -> str:
     """How much is to be compiled: "1", "c" or "0"."""
     return _state["level"]
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """Run a block without some of the C kernels, to measure what each of them gains.
+
+    Parameters
+    ----------
+    *names : str
+        C sources of `flowkit.kernels`, such as "rqs". Torch takes over, with the same results to rounding.
+
+    Raises
+    ------
+    ValueError
+        For a name that is none of a C source of flowkit.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> import torch
+    >>> action = fk.Phi4(fk.sites((4, 4)), m2=1.0, lam=0.5)
+    >>> x = torch.ones(1, 1, 4, 4)
+    >>> with fk.kernels.without("scalar_action"):
+    ...     print(action(x))
+    tensor([24.])
+    """
+    known = sorted(path.stem for path in (Path(__file__).parent / "c").glob("*.c"))
+    if unknown := set(names) - set(known):
+        raise ValueError(f"The C kernels of flowkit are {', '.join(known)}; got {', '.join(sorted(unknown))}.")
+    new = set(names) - _off
+    _off.update(new)
+    try:
+        yield
+    finally:
+        _off.difference_update(new)
+
+
+def switched_off(name: str) -> bool:
+    """Whether `without` has switched the kernel of this C source off."""
+    return name in _off
 
 
 @functools.cache

@@ -6,12 +6,10 @@ On a CPU by a C kernel that holds a tile of the output in registers; elsewhere, 
 one matrix product.
 """
 
-import ctypes
-
 import torch
 from torch import Tensor
 
-from flowkit.kernels.native import REALS, library
+from flowkit.kernels.native import call, takes
 
 
 def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor) -> Tensor:
@@ -26,8 +24,7 @@ def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tens
     _one_dtype(x, weight, bias)
     outputs, channels, taps = weight.shape
     wanted, batch = index.shape[1], x.shape[2]
-    kernel = _kernel("forward", x)
-    if kernel is None:
+    if not takes("site_convolution", x):
         columns = _columns(x, index)
         flat = weight.reshape(outputs, -1)
         product = flat @ columns if bias is None else torch.addmm(bias[:, None], flat, columns)
@@ -36,10 +33,8 @@ def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tens
     if weight.stride(2) != 1:
         weight = weight.contiguous()
     out = x.new_empty(outputs, wanted, batch)
-    pointers = [_pointer(t) for t in (x, weight, bias, index, out)]
-    strides = weight.stride()[:2]
-    sizes = [ctypes.c_int64(n) for n in (channels, taps, outputs, *strides, x.shape[1], wanted, batch)]
-    kernel(*pointers, *sizes)
+    sizes = channels, taps, outputs, *weight.stride()[:2], x.shape[1], wanted, batch
+    call("site_convolution", "forward", x.dtype, x, weight, bias, index, out, *sizes)
     return out
 
 
@@ -48,13 +43,11 @@ def site_weight_gradient(x: Tensor, grad: Tensor, index: Tensor) -> Tensor:
     _one_dtype(x, grad)
     taps, wanted = index.shape
     outputs, channels, batch = len(grad), len(x), x.shape[2]
-    kernel = _kernel("weight", x)
-    if kernel is None:
+    if not takes("site_convolution", x):
         return (grad.flatten(1) @ _columns(x, index).T).view(outputs, channels, taps)
     x, grad, index = x.contiguous(), grad.contiguous(), index.contiguous()
     out = x.new_empty(outputs, channels, taps)
-    sizes = [ctypes.c_int64(n) for n in (channels, taps, outputs, x.shape[1], wanted, batch)]
-    kernel(*[_pointer(t) for t in (x, grad, index, out)], *sizes)
+    call("site_convolution", "weight", x.dtype, x, grad, index, out, channels, taps, outputs, x.shape[1], wanted, batch)
     return out
 
 
@@ -62,15 +55,6 @@ def _one_dtype(x: Tensor, *others: Tensor | None) -> None:
     bad = [t.dtype for t in others if t is not None and t.dtype != x.dtype]
     if bad:
         raise ValueError(f"A convolution has one dtype; got a field of {x.dtype} and weights of {bad[0]}.")
-
-
-def _kernel(name: str, x: Tensor) -> "ctypes._NamedFuncPointer | None":
-    loaded = library("site_convolution") if x.device.type == "cpu" and x.dtype in REALS else None
-    return None if loaded is None else getattr(loaded, f"{name}_{REALS[x.dtype]}")
-
-
-def _pointer(t: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if t is None else t.data_ptr())
 
 
 def _columns(x: Tensor, index: Tensor) -> Tensor:

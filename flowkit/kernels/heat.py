@@ -7,8 +7,6 @@ in C^N. On a CPU the kernels are C, a number in each lane of a vector register; 
 Gradients are of first order. Single precision solves F(a) = u to a few 1e-7; u near 1 is as coarse as it can store.
 """
 
-import ctypes
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,13 +14,12 @@ import torch
 from torch import Tensor
 
 from flowkit.kernels import heat_torch
-from flowkit.kernels.native import REALS, library, plain
+from flowkit.kernels.native import REALS, call, library, once, plain
 
 __all__ = ["heat_angle", "heat_cdf", "heat_log_norm", "heat_mean"]
 LARGEST = 64  # n
 CHUNK = 4096
-_once = torch.autograd.function.once_differentiable
-_OUTPUTS = {"norm": (1, 2), "cdf": (2, 1), "slopes": (3, 2), "angle": (2, 1)}  # numbers in and out
+_OUTPUTS = {"norm": 2, "cdf": 1, "slopes": 2, "angle": 1}
 
 
 def heat_angle(u: Tensor, kappa: Tensor | float, n: int) -> Tensor:
@@ -87,26 +84,16 @@ def _together(who: str, value: Tensor, kappa: Tensor | float, n: int) -> tuple[T
     return torch.broadcast_tensors(*_check(who, n, value, kappa))  # type: ignore[no-untyped-call, no-any-return]
 
 
-@functools.cache
-def _function(name: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
-    function: ctypes._NamedFuncPointer = getattr(library("heat"), f"{name}_{REALS[dtype]}")
-    function.argtypes = [ctypes.c_void_p] * (sum(_OUTPUTS[name]) + 2)
-    function.argtypes += [ctypes.c_int64] * 2 + [ctypes.c_double] * 2 + [ctypes.c_int64]
-    function.restype = None
-    return function
-
-
 def _run(name: str, n: int, *tensors: Tensor) -> Any:
     """The function `name` of heat_torch.py, in C on a CPU."""
     if not tensors[0].is_cpu or library("heat") is None:
         return _in_chunks(getattr(heat_torch, name), n, tensors)
     inputs = [plain(t) for t in tensors]
-    out = [torch.empty_like(inputs[0]) for _ in range(_OUTPUTS[name][1])]
+    out = [torch.empty_like(inputs[0]) for _ in range(_OUTPUTS[name])]
     dtype, device = inputs[0].dtype, inputs[0].device
     x, weights = heat_torch.rule(n, dtype, device)
-    pointers = [t.data_ptr() for t in (*inputs, *out, x, weights)]
     options = len(x), n, heat_torch.reach(n, dtype), heat_torch.haar_log(n)
-    _function(name, dtype)(*pointers, *options, out[0].numel())
+    call("heat", name, dtype, *inputs, *out, x, weights, *options, out[0].numel())
     return out[0] if len(out) == 1 else tuple(out)
 
 
@@ -130,7 +117,7 @@ class _Angle(torch.autograd.Function):
         return a
 
     @staticmethod
-    @_once
+    @once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (g,) = gradients
         a, u, kappa = ctx.saved_tensors
@@ -148,7 +135,7 @@ class _Cdf(torch.autograd.Function):
         return u
 
     @staticmethod
-    @_once
+    @once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (g,) = gradients
         p, ratio = _run("slopes", ctx.n, *ctx.saved_tensors)
@@ -160,10 +147,10 @@ class _LogNorm(torch.autograd.Function):
     def forward(ctx: Any, kappa: Tensor, n: int) -> Tensor:
         logs: Tensor
         logs, mean = _run("norm", n, kappa)
-        ctx.save_for_backward(mean)
+        ctx.save_for_backward(mean, kappa)
         return logs
 
     @staticmethod
-    @_once
+    @once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         return -gradients[0] * ctx.saved_tensors[0], None

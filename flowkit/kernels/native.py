@@ -1,85 +1,119 @@
-"""C kernels for the CPU, compiled on first use by the machine's own compiler and kept in the user's cache.
+"""Calls of the C kernels for the CPU, which build.py compiles on first use.
 
 Where there is no compiler, or FLOWKIT_COMPILE=0, callers fall back to torch with the same results.
 """
 
 import ctypes
 import functools
-import hashlib
-import logging
-import os
 import platform
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from flowkit.kernels.compilation import compiling
+from flowkit.kernels.build import REALS, load
+from flowkit.kernels.compilation import compiling, switched_off
 
-logger = logging.getLogger(__name__)
-REALS = {torch.float32: "float", torch.float64: "double"}
+__all__ = ["REALS", "call", "kept_on_cpu", "library", "on_large_pages", "once", "plain", "takes"]
 LARGE_PAGE, ADVISE_LARGE = 2**21, 14  # bytes; MADV_HUGEPAGE
+
+# ---------------------------------------------------------------- calls
 
 
 def library(name: str) -> ctypes.CDLL | None:
-    """The kernels of `name`.c as a loaded library, or None where they cannot be had."""
-    return _library(name) if compiling() != "0" else None
+    """The kernels of `name`.c as a loaded library, or None where they cannot be had or are switched off.
+
+    Raises
+    ------
+    ValueError
+        For a name that is none of a C source of this package.
+    """
+    if compiling() == "0" or switched_off(name):
+        return None
+    _keep_memory()
+    return load(name)
 
 
-def takes(name: str, *tensors: torch.Tensor) -> bool:
+def takes(name: str, *tensors: Tensor) -> bool:
     """Whether the kernels of `name`.c can be had and take these tensors: on the CPU, real, of one precision."""
     dtype = tensors[0].dtype
     return dtype in REALS and all(t.is_cpu and t.dtype == dtype for t in tensors) and library(name) is not None
 
 
+def call(name: str, function: str, dtype: torch.dtype, *arguments: Any) -> int:
+    """Call `function` of `name`.c for numbers of `dtype`.
+
+    Parameters
+    ----------
+    name, function : str
+        The source and the function, without the suffix that names the type of its numbers.
+    dtype : torch.dtype
+        Of the numbers, real or complex.
+    *arguments : Tensor, None, ctypes array, int or float
+        As the C function takes them: a tensor stands for the address of its numbers, which must lie as `plain` lays
+        them, None for a null pointer, an int for an int64_t, a float for a double.
+
+    Returns
+    -------
+    int
+        What a function returns that returns an int64_t; without meaning for others.
+    """
+    real = REALS[dtype.to_real()]
+    run = _function(name, function, real, tuple(_KINDS.get(type(a), ctypes.c_void_p) for a in arguments))
+    status: int = run(*[a.data_ptr() if isinstance(a, Tensor) else a for a in arguments])
+    return status
+
+
+_KINDS: dict[type, type] = {bool: ctypes.c_int64, int: ctypes.c_int64, float: ctypes.c_double}
+
+
 @functools.cache
-def _library(name: str) -> ctypes.CDLL | None:
-    compiler = next((c for c in (os.environ.get("CC", ""), "cc", "gcc", "clang") if c and shutil.which(c)), None)
-    source = Path(__file__).parent / "c" / f"{name}.c"
-    if compiler is None or not source.is_file():
-        return None
-    # One OpenMP runtime in the process: torch's own, where it brings one.
-    own = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
-    flags = ["-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC"]
-    if platform.machine().lower() in ("x86_64", "amd64", "i386", "i686"):
-        flags.append("-mprefer-vector-width=512")
-    texts = [path.read_text(encoding="utf-8") for path in (source, *sorted(source.parent.glob("*.h")))]
-    key = "".join([*texts, compiler, *flags, *map(str, own), platform.processor(), _cpu()])
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flowkit"
-    target = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
-    try:
-        if not target.is_file():
-            logger.info("compiling %s (seconds, kept in %s)", source.name, folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                whole, threads = Path(scratch, "whole.so"), [str(own[0])] if own else ["-fopenmp"]
-                try:
-                    _build([compiler, *flags, "-fopenmp"], source, whole, threads)
-                except subprocess.CalledProcessError:  # a compiler that knows no OpenMP
-                    _build([compiler, *flags], source, whole, [])
-                    logger.info("%s runs on one thread: %s does not compile it with OpenMP", name, compiler)
-                whole.replace(target)
-        _keep_memory()
-        return ctypes.CDLL(str(target))
-    except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("%s runs through torch: its C kernel did not compile or load (%s)", name, error)
-        return None
+def _function(name: str, function: str, real: str, kinds: tuple[type, ...]) -> "ctypes._NamedFuncPointer":
+    loaded = library(name)
+    assert loaded is not None
+    found: ctypes._NamedFuncPointer = loaded[f"{function}_{real}"]  # a new object, so that signatures do not mix
+    found.argtypes, found.restype = kinds, ctypes.c_int64
+    return found
 
 
-def _build(compile_: list[str], source: Path, whole: Path, threads: list[str]) -> None:
-    """The library `whole` of `source` for both kinds of numbers, linked with `threads`."""
-    objects = [str(whole.with_name(f"{real}.o")) for real in REALS.values()]
-    calls = [
-        [*compile_, "-c", str(source), f"-DREAL={r}", "-o", o] for r, o in zip(REALS.values(), objects, strict=True)
-    ]
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(_call, calls))
-    _call([compile_[0], "-shared", *objects, *threads, "-o", str(whole)])
+def once(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A backward pass that is a number to autograd: to differentiate it again, by what the function has saved, is
+    refused.
+
+    `torch.autograd.function.once_differentiable` refuses where the incoming gradient depends on the input, and
+    otherwise takes the result for a constant, so that Hessians come out wrong without a word.
+    """
+
+    @functools.wraps(backward)
+    def run(ctx: Any, *gradients: Tensor | None) -> Any:
+        with torch.no_grad():
+            out = backward(ctx, *gradients)
+        if not torch.is_grad_enabled():
+            return out
+        inputs = [t for t in (*ctx.saved_tensors, *gradients) if t is not None and t.requires_grad]
+        several = out if isinstance(out, tuple) else (out,)
+        refused = tuple(None if t is None else _Twice.apply(t, *inputs) for t in several)  # type: ignore[no-untyped-call]
+        return refused if isinstance(out, tuple) else refused[0]
+
+    return run
+
+
+class _Twice(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, t: Tensor, *inputs: Tensor) -> Tensor:
+        return t.view_as(t)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> None:
+        raise RuntimeError(
+            "The kernels of flowkit have gradients of first order; this one was to be differentiated again, as "
+            "Hessians and losses of forces ask."
+        )
+
+
+# ---------------------------------------------------------------- memory
 
 
 @functools.cache
@@ -97,10 +131,10 @@ def _keep_memory() -> None:
     """Keep freed memory in the process. The GNU allocator returns arrays of a megabyte to the system and fetches them
     again, page by page, at every operation: it stops once it has seen a larger one freed.
     """
-    torch.empty(2**25 - 2**20, dtype=torch.uint8)  # never touched; 2^25 is the largest size it learns from
+    torch.empty(2**25 - 2**20, dtype=torch.uint8, device="cpu")  # never touched; 2^25 is the largest it learns from
 
 
-def on_large_pages(t: torch.Tensor) -> torch.Tensor:
+def on_large_pages(t: Tensor) -> Tensor:
     """t, just allocated. Where it is large the system is asked for large pages: to clear small ones one by one costs
     more than a kernel's arithmetic.
     """
@@ -119,21 +153,8 @@ def kept_on_cpu() -> Iterator[None]:
         yield
 
 
-def plain(t: torch.Tensor) -> torch.Tensor:
+def plain(t: Tensor) -> Tensor:
     """The numbers of t one after another in memory, as a kernel reads them."""
     if t.is_contiguous() and not t.is_conj() and not t.is_neg():
         return t
     return t.resolve_conj().resolve_neg().contiguous()
-
-
-def _call(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=120)  # noqa: S603 (our own source)
-
-
-def _cpu() -> str:
-    """What -march=native depends on, so that a cache shared by machines does not mix them."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.machine()
-    return next((line for line in text.splitlines() if line.startswith("flags")), platform.machine())

@@ -9,8 +9,6 @@ On a CPU by a C kernel, one pass over memory for values and one for gradients, f
 elsewhere, or without a compiler, through torch with the same results.
 """
 
-import ctypes
-import functools
 from typing import Any
 
 import torch
@@ -18,7 +16,7 @@ from torch import Tensor
 
 from flowkit.kernels import rqs_torch
 from flowkit.kernels.compilation import compiled
-from flowkit.kernels.native import REALS, library, plain, takes
+from flowkit.kernels.native import call, once, plain, takes
 from flowkit.kernels.rqs_torch import MIN_BIN, MIN_SLOPE, UNIT
 
 __all__ = ["rqs_forward", "rqs_inverse"]
@@ -36,15 +34,6 @@ def _native(z: Tensor, params: Tensor, bins: int, circular: bool) -> bool:
     return params.shape == (3 * bins + (not circular), *z.shape) and takes("rqs", z, params)
 
 
-@functools.cache
-def _function(name: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
-    function: ctypes._NamedFuncPointer = getattr(library("rqs"), f"{name}_{REALS[dtype]}")
-    pointers = {"map": 4, "gradient": 6}[name]
-    function.argtypes = [ctypes.c_void_p] * pointers + [ctypes.c_int64] * 4 + [ctypes.c_double] * 3 + [ctypes.c_int64]
-    function.restype = None
-    return function
-
-
 def _rows(params: Tensor) -> Tensor:
     """params with each row contiguous; rows themselves may lie apart."""
     params = params.resolve_neg()
@@ -57,9 +46,8 @@ def _map(z: Tensor, params: Tensor, bins: int, circular: bool, inverse: bool) ->
         return (_map_fused if _fuses(z, bins) else rqs_torch.apply)(z, params, bins, circular, inverse)
     z, params = plain(z), _rows(params)
     out, logderiv = torch.empty_like(z), torch.empty_like(z)
-    pointers = z.data_ptr(), params.data_ptr(), out.data_ptr(), logderiv.data_ptr()
     options = bins, circular, inverse, params.stride(0), MIN_BIN, MIN_SLOPE, UNIT
-    _function("map", z.dtype)(*pointers, *options, z.numel())
+    call("rqs", "map", z.dtype, z, params, out, logderiv, *options, z.numel())
     return out, logderiv
 
 
@@ -72,9 +60,8 @@ def _vjp(
         return (_vjp_fused if _fuses(x, bins) else rqs_torch.vjp)(x, params, gy, gl, bins, circular, inverse)
     x, params = plain(x), _rows(params)
     g_z, g_params = torch.empty_like(x), x.new_empty(params.shape)
-    pointers = [t.data_ptr() for t in (x, params, gy, gl, g_z, g_params)]
     options = bins, circular, inverse, params.stride(0), MIN_BIN, MIN_SLOPE, UNIT
-    _function("gradient", x.dtype)(*pointers, *options, x.numel())
+    call("rqs", "gradient", x.dtype, x, params, gy, gl, g_z, g_params, *options, x.numel())
     return g_z, g_params
 
 
@@ -87,7 +74,7 @@ class _Spline(torch.autograd.Function):
         return out, logderiv
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         g_z, g_params = _vjp(*ctx.saved_tensors, *grads, *ctx.options)
         return g_z, g_params, None, None, None

@@ -3,7 +3,6 @@
 On a CPU a C kernel keeps a field in the cache from the first drift to the last.
 """
 
-import ctypes
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -13,10 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowkit.kernels.native import REALS, kept_on_cpu, library, plain, takes
-from flowkit.kernels.scalar_action import _unit_steps, outer_rows
+from flowkit.kernels.native import call, kept_on_cpu, plain, takes
 from flowkit.kernels.site import Site, site
-from flowkit.kernels.site_conditional import sublattice
+from flowkit.kernels.site_conditional import outer_rows, sublattice
 
 
 @dataclass(frozen=True)
@@ -76,15 +74,17 @@ def motion(
     assert mass is None or isinstance(mass, FewModes)
     x, v = plain(x).clone(), plain(v).clone()
     lattice = tuple(x.shape[2:])
-    around = outer_rows(lattice, _unit_steps(len(lattice)))
-    steps = torch.as_tensor(step, dtype=torch.float64).reshape(-1, 1).expand(x.shape[:2]).contiguous()
-    plan = [torch.tensor(numbers, dtype=torch.float64) for numbers in (list(drifts), list(kicks))]
+    around = outer_rows(lattice)
+    with kept_on_cpu():
+        steps = torch.as_tensor(step, dtype=torch.float64).reshape(-1, 1).expand(x.shape[:2]).contiguous()
+        plan = [torch.tensor(numbers, dtype=torch.float64) for numbers in (list(drifts), list(kicks))]
     tables = [None] * 4 if mass is None else _padded(mass)
     sizes = x.shape[0] * x.shape[1], math.prod(lattice[:-1]), lattice[-1], 2 * (len(lattice) - 1), len(kicks)
     frozen = None if out is None else sublattice(lattice, 1 - out[1], x.device).first
     ratio = None if out is None else _ratio(out[0].couplings, x.dtype)
-    pointers = [None if t is None else t.data_ptr() for t in (x, v, around, *plan, steps, *tables, frozen, ratio)]
-    _function(x.dtype)(*pointers, *sizes, *((0, 0) if mass is None else mass.factor.shape), *couplings)
+    tensors = x, v, around, *plan, steps, *tables, frozen, ratio
+    modes = (0, 0) if mass is None else mass.factor.shape
+    call("scalar_motion", "trajectory", x.dtype, *tensors, *sizes, *modes, *map(float, couplings))
     return x, v
 
 
@@ -102,10 +102,7 @@ def _padded(modes: FewModes) -> list[Tensor]:
 @functools.cache
 def _wide(dtype: torch.dtype) -> int:
     """Numbers in a vector of the kernel."""
-    function: ctypes._NamedFuncPointer = getattr(library("scalar_motion"), f"wide_{REALS[dtype]}")
-    function.argtypes, function.restype = [], ctypes.c_int64
-    width: int = function()
-    return width
+    return call("scalar_motion", "wide", dtype)
 
 
 @functools.lru_cache(maxsize=32)
@@ -116,11 +113,3 @@ def _ratio(couplings: tuple[float, float, float, int], dtype: torch.dtype) -> Te
     N, D = one.ratio_float if dtype == torch.float32 else one.ratio
     scale = (square or 1.0) ** -torch.arange(len(N), dtype=torch.float64)
     return torch.cat([square * N * scale, (D * scale)[1:]]).to(dtype)
-
-
-@functools.cache
-def _function(dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
-    function: ctypes._NamedFuncPointer = getattr(library("scalar_motion"), f"trajectory_{REALS[dtype]}")
-    function.argtypes = [ctypes.c_void_p] * 12 + [ctypes.c_int64] * 7 + [ctypes.c_double] * 3
-    function.restype = None
-    return function

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowkit.kernels.native import kept_on_cpu
+from flowkit.kernels.native import kept_on_cpu, once
 
 LOG_DEGREE, DEGREE, DEGREE_FLOAT = 6, 6, 3
 """Of the ratios for W, for m, and for m in the single precision of a trajectory, whose action W decides about."""
@@ -120,7 +120,7 @@ class _Quantile(torch.autograd.Function):
         return x
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         z, J, x = ctx.saved_tensors
         of_z, of_J = slopes(ctx.site, x, z, J)

@@ -3,15 +3,15 @@
 On a CPU by a C kernel, one pass over memory; elsewhere, or without a compiler, through torch with the same results.
 """
 
-import ctypes
 import functools
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from flowkit.kernels.native import REALS, library, plain, takes
-from flowkit.kernels.scalar_action import _unit_steps, outer_rows, scalar_force
+from flowkit.kernels.native import call, kept_on_cpu, plain, takes
+from flowkit.kernels.scalar_action import neighbours
 from flowkit.kernels.site import SPACING, WIDEST, Site, table
 
 
@@ -36,6 +36,17 @@ def sublattice(lattice: tuple[int, ...], moves: int, device: torch.device) -> Su
         return Sublattice(first.clone(), *((odd.flatten() == i).nonzero()[:, 0] for i in (0, 1)))
 
 
+@functools.lru_cache(maxsize=64)
+@kept_on_cpu()
+def outer_rows(lattice: tuple[int, ...]) -> Tensor:
+    """The row (all axes but the last) next to each row forward along each of its axes, then backward, [2 axes, rows];
+    [0, 1] where there is one row.
+    """
+    places = torch.arange(math.prod(lattice[:-1])).view(lattice[:-1])
+    shifted = [torch.roll(places, step, axis).flatten() for step in (-1, 1) for axis in range(places.dim())]
+    return torch.stack(shifted) if shifted else torch.empty(0, 1, dtype=torch.long)
+
+
 def native(x: Tensor) -> bool:
     """Whether the C kernel serves."""
     return takes("site_conditional", x)
@@ -47,10 +58,10 @@ def action(z: Tensor, site: Site, moves: int) -> Tensor:
     where = sublattice(lattice, moves, z.device)
     if native(z) and not (torch.is_grad_enabled() and z.requires_grad):
         z, out = plain(z), z.new_empty(z.shape[:2], dtype=torch.float64)
-        around = outer_rows(lattice, _unit_steps(len(lattice)))
+        around = outer_rows(lattice)
         sizes = z.shape[0] * z.shape[1], len(where.first), lattice[-1], 2 * (len(lattice) - 1)
-        pointers = [t.data_ptr() for t in (z, around, where.first, site.log_ratio, out)]
-        _function("action", z.dtype)(*pointers, *sizes, site.couplings[0], site.a, site.g, site.log_z)
+        numbers = map(float, (site.couplings[0], site.a, site.g, site.log_z))
+        call("site_conditional", "action", z.dtype, z, around, where.first, site.log_ratio, out, *sizes, *numbers)
         return out.sum(1).to(z.dtype)
     flat = z.flatten(2)
     x, own = flat.index_select(2, where.frozen), flat.index_select(2, where.active)
@@ -64,29 +75,15 @@ def source(z: Tensor, site: Site, where: Sublattice) -> Tensor:
     return site.couplings[0] * neighbours(z).flatten(2).index_select(2, where.active)
 
 
-def neighbours(x: Tensor) -> Tensor:
-    """The sum of the neighbours of each site."""
-    return scalar_force(x, 1.0, 0.0, 0.0)
-
-
 def quantile(z: Tensor, site: Site, moves: int) -> tuple[Tensor, Tensor]:
     """X(z, J) at the active sites and z at the others, and log|det|, [batch], by the C kernel, from the table."""
     lattice = tuple(z.shape[2:])
     where, values = sublattice(lattice, moves, z.device), table(site.couplings, z.dtype, z.device)
     z, out = plain(z), torch.empty_like(z, memory_format=torch.contiguous_format)
     logdet = z.new_empty(z.shape[:2], dtype=torch.float64)
-    around = outer_rows(lattice, _unit_steps(len(lattice)))
+    around = outer_rows(lattice)
     sizes = z.shape[0] * z.shape[1], len(where.first), lattice[-1], 2 * (len(lattice) - 1), *values.shape[:2]
-    pointers = [t.data_ptr() for t in (z, around, where.first, site.log_ratio, values, out, logdet)]
-    numbers = site.couplings[0], site.a, site.g, site.log_z, WIDEST, 1 / SPACING, site.most
-    _function("quantile", z.dtype)(*pointers, *sizes, *numbers)
+    tensors = z, around, where.first, site.log_ratio, values, out, logdet
+    numbers = map(float, (site.couplings[0], site.a, site.g, site.log_z, WIDEST, 1 / SPACING, site.most))
+    call("site_conditional", "quantile", z.dtype, *tensors, *sizes, *numbers)
     return out, logdet.sum(1).to(z.dtype)
-
-
-@functools.cache
-def _function(name: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
-    function: ctypes._NamedFuncPointer = getattr(library("site_conditional"), f"{name}_{REALS[dtype]}")
-    pointers, whole, real = {"action": (5, 4, 4), "quantile": (7, 6, 7)}[name]
-    function.argtypes = [ctypes.c_void_p] * pointers + [ctypes.c_int64] * whole + [ctypes.c_double] * real
-    function.restype = None
-    return function

@@ -6,14 +6,15 @@ the same results. Gradients are of first order (products: of any), written by ha
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from flowkit.kernels import sun_native, sun_torch
-from flowkit.kernels.native import REALS
-from flowkit.kernels.sun_torch import algebra, coordinates, generators
+from flowkit.kernels.algebra import algebra, coordinates, generators
+from flowkit.kernels.native import REALS, once
 
 __all__ = [
     "algebra",
@@ -22,7 +23,6 @@ __all__ = [
     "exp",
     "generators",
     "log",
-    "logdet",
     "multiply",
     "project",
     "recompose",
@@ -30,7 +30,6 @@ __all__ = [
     "trace_product",
 ]
 SEPARATION = {torch.complex64: 4e-6, torch.complex128: 1e-11}  # of angles that `spectrum` finds equal, radians
-_once = torch.autograd.function.once_differentiable
 
 
 def multiply(a: Tensor, b: Tensor, adjoint_a: bool = False, adjoint_b: bool = False) -> Tensor:
@@ -71,7 +70,7 @@ def exp(w: Tensor) -> Tensor:
     n = math.isqrt(w.shape[-1] + 1) if w.dim() else 0
     if w.dtype not in REALS or n < 2 or n * n - 1 != w.shape[-1]:
         raise ValueError(f"exp takes real coordinates [..., N^2 - 1]; got {w.dtype} of shape {list(w.shape)}.")
-    out: Tensor = _Exp.apply(w)  # type: ignore[no-untyped-call]
+    out: Tensor = _Kernel.apply("exp", (), w)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -82,7 +81,7 @@ def log(u: Tensor) -> Tensor:
     Returns   real [..., N^2 - 1]; the gradient, infinite where two eigenvalues meet at the cut, is finite there
     """
     _check("log", u)
-    out: Tensor = _Log.apply(u)  # type: ignore[no-untyped-call]
+    out: Tensor = _Kernel.apply("log", (), u)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -94,7 +93,7 @@ def project(m: Tensor) -> Tensor:
     identity.
     """
     _check("project", m)
-    out: Tensor = _Project.apply(m)  # type: ignore[no-untyped-call]
+    out: Tensor = _Kernel.apply("project", (), m)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -104,7 +103,7 @@ def eigh(h: Tensor) -> tuple[Tensor, Tensor]:
     In the gradient through the vectors, 1 / (l_k - l_j) of equal eigenvalues counts as 0.
     """
     _check("eigh", h)
-    values, vectors = _Eigh.apply(h)  # type: ignore[no-untyped-call]
+    values, vectors = _Kernel.apply("eigh", (), h)  # type: ignore[no-untyped-call]
     return values, vectors
 
 
@@ -119,7 +118,7 @@ def spectrum(u: Tensor) -> tuple[Tensor, Tensor]:
               eigenvalues are equal
     """
     _check("spectrum", u)
-    angles, vectors = _Spectrum.apply(u)  # type: ignore[no-untyped-call]
+    angles, vectors = _Kernel.apply("spectrum", (SEPARATION[u.dtype],), u)  # type: ignore[no-untyped-call]
     return angles, vectors
 
 
@@ -144,17 +143,6 @@ def recompose(u: Tensor, angles: Tensor, vectors: Tensor, new: Tensor) -> Tensor
             f"{angles.device} and {new.dtype} on {new.device}."
         )
     out: Tensor = _Recompose.apply(u, angles, vectors, new)  # type: ignore[no-untyped-call]
-    return out
-
-
-def logdet(m: Tensor) -> Tensor:
-    """log|det m| of real [..., n, n], quickest near the identity, where elimination needs no pivots.
-
-    Raises    ValueError for other shapes
-    """
-    if m.dtype not in REALS or m.dim() < 2 or m.shape[-1] != m.shape[-2]:
-        raise ValueError(f"logdet takes real matrices [..., n, n]; got {m.dtype} of shape {list(m.shape)}.")
-    out: Tensor = _LogDet.apply(m)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -189,12 +177,12 @@ def _together(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _product(a: Tensor, b: Tensor, adjoint_a: bool, adjoint_b: bool) -> Tensor:
-    out: Tensor = _run("product", a.shape[-1], *_together(a, b), numbers=(adjoint_a, adjoint_b))
+    out: Tensor = _run("product", *_together(a, b), numbers=(adjoint_a, adjoint_b))
     return out
 
 
 def _trace(a: Tensor, b: Tensor) -> Tensor:
-    out: Tensor = _run("trace_product", a.shape[-1], *_together(a, b))
+    out: Tensor = _run("trace_product", *_together(a, b))
     return out
 
 
@@ -203,9 +191,11 @@ def _reduced(g: Tensor, like: Tensor) -> Tensor:
     return g if g.shape == like.shape else g.sum_to_size(like.shape)
 
 
-def _run(name: str, n: int, *tensors: Tensor, numbers: tuple[Any, ...] = ()) -> Any:
+def _run(name: str, *tensors: Tensor, numbers: tuple[Any, ...] = ()) -> Any:
     """The function `name` of sun_torch, in C where there is C for these matrices."""
-    if sun_native.serves(n, tensors[0]):
+    first = tensors[0]
+    n = math.isqrt(first.shape[-1] + 1) if name in ("exp", "exp_gradient") else first.shape[-1]
+    if sun_native.serves(n, first):
         return sun_native.run(name, n, tensors, numbers)
     return getattr(sun_torch, name)(*tensors, *numbers)
 
@@ -250,99 +240,43 @@ class _TraceProduct(torch.autograd.Function):
         return to_a, to_b
 
 
-class _Exp(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, w: Tensor) -> Any:
-        ctx.save_for_backward(w)
-        return _run("exp", math.isqrt(w.shape[-1] + 1), w)
+_KEPT: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "exp": lambda w, u: (w,),
+    "log": lambda u, w, angles, vectors: (angles, vectors),
+    "project": lambda m, x: (m, x),
+    "eigh": lambda h, values, vectors: (values, vectors),
+    "spectrum": lambda u, angles, vectors: (angles, vectors),
+}
+"""What the gradient of a function reads, of its inputs and outputs."""
+
+
+class _Kernel(torch.autograd.Function):
+    """The function `name` of sun_torch and its gradient, which takes what _KEPT says and the gradients that come in."""
 
     @staticmethod
-    @_once
+    def forward(ctx: Any, name: str, numbers: tuple[float, ...], *inputs: Tensor) -> Any:
+        out = _run(name, *inputs, numbers=numbers)
+        ctx.save_for_backward(*inputs, *_KEPT[name](*inputs, *(out if isinstance(out, tuple) else (out,))))
+        ctx.name, ctx.inputs = name, len(inputs)
+        if name == "spectrum":
+            ctx.mark_non_differentiable(out[1])
+        return out[0] if name == "log" else out
+
+    @staticmethod
+    @once
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (g,) = gradients
-        return _run("exp_gradient", g.shape[-1], *ctx.saved_tensors, g)
-
-
-class _Log(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, u: Tensor) -> Any:
-        w, angles, vectors = _run("log", u.shape[-1], u)
-        ctx.save_for_backward(angles, vectors)
-        return w
-
-    @staticmethod
-    @_once
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        angles, vectors = ctx.saved_tensors
-        return _run("log_gradient", vectors.shape[-1], angles, vectors, gradients[0])
-
-
-class _Project(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, m: Tensor) -> Any:
-        x = _run("project", m.shape[-1], m)
-        ctx.save_for_backward(m, x)
-        return x
-
-    @staticmethod
-    @_once
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (g,) = gradients
-        return _run("project_gradient", g.shape[-1], *ctx.saved_tensors, g)
-
-
-class _Eigh(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, h: Tensor) -> Any:
-        values, vectors = _run("eigh", h.shape[-1], h)
-        ctx.save_for_backward(values, vectors)
-        return values, vectors
-
-    @staticmethod
-    @_once
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        return _run("eigh_gradient", gradients[1].shape[-1], *ctx.saved_tensors, *gradients)
-
-
-class _Spectrum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, u: Tensor) -> Any:
-        angles, vectors = _run("spectrum", u.shape[-1], u, numbers=(SEPARATION[u.dtype],))
-        ctx.save_for_backward(angles, vectors)
-        ctx.mark_non_differentiable(vectors)
-        return angles, vectors
-
-    @staticmethod
-    @_once
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        angles, vectors = ctx.saved_tensors
-        return _run("spectrum_gradient", vectors.shape[-1], angles, vectors, gradients[0])
+        gradients = gradients[:1] if ctx.name == "spectrum" else gradients
+        return None, None, _run(f"{ctx.name}_gradient", *ctx.saved_tensors[ctx.inputs :], *gradients)
 
 
 class _Recompose(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, angles: Tensor, vectors: Tensor, new: Tensor) -> Any:
         ctx.save_for_backward(angles, vectors, new)
-        return _run("recompose", vectors.shape[-1], vectors, new)
+        return _run("recompose", vectors, new)
 
     @staticmethod
-    @_once
+    @once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (g,) = gradients
-        to_u, to_new = _run("recompose_gradient", g.shape[-1], *ctx.saved_tensors, g)
+        to_u, to_new = _run("recompose_gradient", *ctx.saved_tensors, *gradients)
         return to_u, None, None, to_new
-
-
-class _LogDet(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, m: Tensor) -> Tensor:
-        ctx.save_for_backward(m)
-        value = sun_native.logdet(m)
-        ctx.kernels = sun_torch if value is None else sun_native
-        return sun_torch.logdet(m) if value is None else value
-
-    @staticmethod
-    @_once
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (m,) = ctx.saved_tensors
-        return ctx.kernels.logdet_gradient(m, gradients[0])

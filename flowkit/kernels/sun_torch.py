@@ -4,50 +4,16 @@ Each function takes and gives plain tensors, matrices [..., N, N], and records n
 of the gradient itself. A gradient is dL/dRe + i dL/dIm, as everywhere in torch.
 """
 
-import functools
 import math
 
 import torch
 from torch import Tensor
 
 from flowkit.kernels import jacobi
+from flowkit.kernels.algebra import algebra, coordinates
 
 TWO_PI = 2 * math.pi
-
-
-@functools.lru_cache
-def generators(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Hermitian T_a with Tr T_a T_b = delta_ab / 2, generalised Gell-Mann / 2, [n^2 - 1, n, n]; not to be changed in
-    place.
-    """
-    with torch.inference_mode(False):  # or tensors of a cache filled in that mode could not be trained with
-        basis = []
-        for j in range(1, n):
-            for i in range(j):
-                symmetric, antisymmetric = torch.zeros(2, n, n, dtype=dtype)
-                symmetric[i, j] = symmetric[j, i] = 0.5
-                antisymmetric[i, j], antisymmetric[j, i] = -0.5j, 0.5j
-                basis += [symmetric, antisymmetric]
-            diagonal = torch.zeros(n, n, dtype=dtype)
-            scale = 1 / math.sqrt(2 * j * (j + 1))
-            for i in range(j):
-                diagonal[i, i] = scale
-            diagonal[j, j] = -j * scale
-            basis.append(diagonal)
-        return torch.stack(basis).to(device)
-
-
-def algebra(w: Tensor) -> Tensor:
-    """The Hermitian matrix w^a T_a, [..., N^2 - 1] -> [..., N, N]."""
-    n = math.isqrt(w.shape[-1] + 1)
-    t = generators(n, w.dtype.to_complex(), w.device)
-    return (w.to(t.dtype) @ t.flatten(1)).view(*w.shape[:-1], n, n)
-
-
-def coordinates(h: Tensor) -> Tensor:
-    """w^a = 2 Re Tr(T_a h), the coordinates of the traceless Hermitian part of h, [..., N^2 - 1]."""
-    t = generators(h.shape[-1], h.dtype, h.device)
-    return 2 * (h.flatten(-2) @ t.mT.flatten(1).T).real
+NEWTON = 12  # steps: nine reach rounding from a condition number of 1e16 (Higham, sec. 8.6)
 
 
 def product(a: Tensor, b: Tensor, adjoint_a: bool, adjoint_b: bool) -> Tensor:
@@ -80,11 +46,20 @@ def _safe_inverse(x: Tensor) -> Tensor:
 
 
 def eigh(h: Tensor) -> tuple[Tensor, Tensor]:
-    """Ascending eigenvalues [..., N] and eigenvectors as columns."""
+    """Ascending eigenvalues [..., N] and eigenvectors as columns; NaN for matrices that are not finite."""
     if h.shape[-1] <= 3:
         return jacobi.eigh(h)
+    h, flaw = _finite(h)
     values, vectors = torch.linalg.eigh(h)
-    return values, vectors
+    return values + flaw[..., None], vectors + flaw[..., None, None]
+
+
+def _finite(m: Tensor) -> tuple[Tensor, Tensor]:
+    """m with the identity in place of matrices that are not finite, which end the process in some versions of LAPACK,
+    and NaN for each of those, 0 for the others, [...].
+    """
+    flaw = (m - m).abs().sum((-2, -1))
+    return torch.where(flaw.isnan()[..., None, None], torch.eye(m.shape[-1], dtype=m.dtype, device=m.device), m), flaw
 
 
 def eigh_gradient(values: Tensor, vectors: Tensor, g_values: Tensor, g_vectors: Tensor) -> Tensor:
@@ -104,8 +79,8 @@ def exp(w: Tensor) -> Tensor:
         eye = torch.eye(2, dtype=w.dtype, device=w.device)
         element: Tensor = half.cos() * eye + 1j * torch.sinc(half / math.pi) * algebra(w)
         return element
-    element = torch.linalg.matrix_exp(1j * algebra(w))
-    return element
+    values, vectors = eigh(algebra(w))  # matrix_exp waits for the device
+    return (vectors * torch.polar(torch.ones_like(values), values).unsqueeze(-2)) @ vectors.mH
 
 
 def exp_gradient(w: Tensor, g: Tensor) -> Tensor:
@@ -168,7 +143,7 @@ def _turn(u: Tensor) -> Tensor:
         phi = torch.arange(4, dtype=trace.real.dtype, device=u.device) * (math.pi / 4)
         x, t = torch.polar(-torch.ones_like(phi), -2 * phi), trace.unsqueeze(-1)
         return phi[(((x - t) * x + t.conj()) * x - 1).abs().argmax(-1)]
-    angles = torch.linalg.eigvals(u).angle()
+    angles = torch.linalg.eigvals(_finite(u)[0]).angle()
     first, second = torch.triu_indices(n, n, 1, device=u.device)
     means = (angles[..., first] + angles[..., second]) / 2
     phi = torch.arange(len(first) + 1, dtype=angles.dtype, device=u.device) * (math.pi / (len(first) + 1))
@@ -229,16 +204,28 @@ def recompose_gradient(angles: Tensor, vectors: Tensor, new: Tensor, g: Tensor) 
 
 
 def project(m: Tensor) -> Tensor:
-    """m (m^dagger m)^{-1/2}, the phase of its determinant removed in equal parts; the identity for m = 0."""
-    n = m.shape[-1]
-    scale = m.abs().amax((-2, -1), keepdim=True)
+    """m (m^dagger m)^{-1/2}, the phase of its determinant removed in equal parts; the identity for m = 0.
+
+    By Newton's iteration, X <- (z X + X^{-dagger} / z) / 2 with z^2 = |X^{-1}| / |X| (Higham, Functions of Matrices,
+    2008, sec. 8.6), in a number of steps that does not depend on m, so that a GPU need not wait. A singular matrix is
+    moved by a few rounding errors first, so that it has a polar factor.
+    """
+    n, real = m.shape[-1], m.dtype.to_real()
     eye = torch.eye(n, dtype=m.dtype, device=m.device)
-    m = torch.where(scale > 0, m / torch.where(scale > 0, scale, 1), eye)
-    u, _, vh = torch.linalg.svd(m)
-    u = u @ vh
-    angle = ((-1j * torch.linalg.det(u)).angle() + math.pi / 2) / n
-    x: Tensor = u * torch.polar(torch.ones_like(angle), -angle)[..., None, None]
-    return x
+    scale = m.abs().amax((-2, -1), keepdim=True)
+    x = torch.where(scale == 0, eye, m / torch.where(scale == 0, 1, scale))
+    single = real == torch.float32
+    generic = torch.arange(n * n, dtype=real, device=m.device).cos().view(n, n) + eye  # no simple matrix stays singular
+    singular = torch.linalg.det(x).abs() < (1e-18 if single else 1e-140)
+    x = x + torch.where(singular[..., None, None], generic * (1e-6 if single else 1e-15), 0)
+    for _ in range(NEWTON):
+        inverse = torch.linalg.inv_ex(x)[0].mH
+        z = (torch.linalg.vector_norm(inverse, dim=(-2, -1)) / torch.linalg.vector_norm(x, dim=(-2, -1))).sqrt()
+        z = z[..., None, None]
+        x = (z * x + inverse / z) / 2
+    angle = ((-1j * torch.linalg.det(x)).angle() + math.pi / 2) / n
+    u: Tensor = x * torch.polar(torch.ones_like(angle), -angle)[..., None, None]
+    return u
 
 
 def project_gradient(m: Tensor, x: Tensor, g: Tensor) -> Tensor:
@@ -257,18 +244,3 @@ def project_gradient(m: Tensor, x: Tensor, g: Tensor) -> Tensor:
     floor = torch.finfo(values.dtype).eps * values[..., -1:, None].clamp(min=0)
     inverse = torch.where(mean <= floor, 0, _safe_inverse(mean))
     return phase * (x @ _between(vectors, inverse * (vectors.mH @ a @ vectors)))
-
-
-# ---------------------------------------------------------------- determinants
-
-
-def logdet(m: Tensor) -> Tensor:
-    """log|det m|."""
-    value: Tensor = torch.linalg.slogdet(m)[1]
-    return value
-
-
-def logdet_gradient(m: Tensor, g: Tensor) -> Tensor:
-    """g m^{-T}."""
-    gradient: Tensor = g[..., None, None] * torch.linalg.inv(m).mT
-    return gradient

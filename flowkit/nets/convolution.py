@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.kernels.convolution import site_convolution, site_weight_gradient
+from flowkit.kernels.native import once
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
@@ -49,7 +50,7 @@ class _Gather(torch.autograd.Function):
         return site_convolution(x, weight, bias, index)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = gradients
         x, weight, index, inverse = ctx.saved_tensors

@@ -256,6 +256,15 @@ FIGURES = {
             "a tenth of the batch, three repetitions",
         ),
         Figure(
+            "kernel-gains",
+            "What each C kernel gains where users meet it: training steps, trajectories, draws",
+            "flowkit.studies.kernel_gains:kernel_gains",
+            "torch on the same machine",
+            "1.3 times, or the kernel is not worth its source",
+            240,
+            "smaller lattices and batches, two repetitions",
+        ),
+        Figure(
             "matrix-models",
             "One matrix of SU(2), SU(3), SU(4): the spectral flow against the exact integral",
             "flowkit.studies.matrix:matrix_models",

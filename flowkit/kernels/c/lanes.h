@@ -215,7 +215,7 @@ SHARED Vector angle(Complex z) {
     const Vector large = select(steep, y, x), small = select(steep, x, y);
     const Mask wide = small > large * (REAL)0.41421356237309504880;
     const Vector above = select(wide, small - large, small), below = select(wide, small + large, large);
-    const Vector t = above / select(below > 0, below, all(1)), q = t * t;
+    const Vector t = above / select(below == 0, all(1), below), q = t * t; /* NaN stays NaN */
     Vector a;
     if (IS_FLOAT) {
         a = ((q * (REAL)8.05374449538e-2 - (REAL)1.38776856032e-1) * q + (REAL)1.99777106478e-1) * q;

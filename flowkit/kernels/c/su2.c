@@ -52,7 +52,7 @@ static Matrix unitary(const Matrix *u, Vector *angles, REAL separation) {
     const Vector x = a[1] * inverse, y = a[2] * inverse, z = select(centre, all(1), a[3] * inverse);
     const Vector length = root(x * x + y * y + z * z);
     Vector omega = angle(complex(a[0], select(centre, all(0), length * most)));
-    omega = larger(omega, all(separation * half));
+    omega = select(omega < separation * half, all(separation * half), omega); /* NaN stays NaN */
     omega = select(omega > pi - separation * half, all(pi - separation * half), omega);
     angles[0] = -omega;
     angles[1] = omega;

@@ -186,11 +186,11 @@ void NAME(eigh_gradient)(const REAL *values, const REAL *vectors, const REAL *g_
     }
 }
 
-void NAME(spectrum)(const REAL *u, REAL *angles, REAL *vectors, REAL separation, int64_t count) {
+void NAME(spectrum)(const REAL *u, REAL *angles, REAL *vectors, double separation, int64_t count) {
     PARALLEL(512)
     for (int64_t b = 0; b < BLOCKS; b++) {
         Vector a[N];
-        const Matrix m = read(u, b, count), v = unitary(&m, a, separation);
+        const Matrix m = read(u, b, count), v = unitary(&m, a, (REAL)separation);
         put(angles, a, N, b, count);
         write(vectors, &v, b, count);
     }

@@ -10,6 +10,7 @@ from flowkit.actions.base import Action, Pullback, Turns
 from flowkit.geometry.lattice import parity
 from flowkit.geometry.space import Space
 from flowkit.kernels import scalar_motion, site_conditional
+from flowkit.kernels.scalar_action import neighbours
 from flowkit.kernels.site import site
 from flowkit.transforms.base import Transform
 
@@ -166,7 +167,7 @@ class SitesIntegrated(Pullback):
         means = torch.zeros_like(z).flatten(2)
         means = means.index_copy(2, where.active, self.site.mean(site_conditional.source(z, self.site, where)))
         h, a, g, _ = self.action.coefficients
-        through = h * site_conditional.neighbours(means.view(z.shape)) - z * (2 * a + 4 * g * z * z)
+        through = h * neighbours(means.view(z.shape)) - z * (2 * a + 4 * g * z * z)
         own = -z.flatten(2).index_select(2, where.active)
         return through.flatten(2).index_copy(2, where.active, own).view(z.shape)
 
