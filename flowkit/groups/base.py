@@ -180,7 +180,7 @@ class Group(ABC):
         rows = x.transpose(0, 1).contiguous().index_select(0, index)
         parts = torch.split(rows, [count * len(signs) for count, signs in paths])
         return tuple(
-            self.product(torch.unflatten(part, 0, (len(signs), count)).unbind(0), signs, wrap=False)
+            self.product(part.view(len(signs), count, *part.shape[1:]).unbind(0), signs, wrap=False)
             for part, (count, signs) in zip(parts, paths, strict=True)
         )
 
