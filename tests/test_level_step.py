@@ -86,7 +86,7 @@ def test_a_checkpoint_of_another_method_or_plan_is_refused(tmp_path):
         method = LevelStep(steps, improver, pool=1024)
         trainer = fk.Trainer(fk.multiscale_flow(space, 6), fk.Wilson(space, 1.0), batch=256, method=method)
         before = [p.clone() for p in trainer.flow.parameters()]
-        with pytest.raises(CheckpointError, match=r"LevelStep of \{'steps': 6., .*got the state of one of"):
+        with pytest.raises(CheckpointError, match=r"a plan of 6. steps by .*got the state of one of 60 steps"):
             trainer.load(tmp_path / "run")
         assert all(torch.equal(a, b) for a, b in zip(before, trainer.flow.parameters(), strict=True))
 

@@ -11,8 +11,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
-from flowkit.tasks.history import History
-
 Self = TypeVar("Self", bound="Background")
 
 _GOING: weakref.WeakSet[Background] = weakref.WeakSet()
@@ -146,30 +144,17 @@ class Background:
 
         Raises `failure`, the work's own error, where it failed.
         """
+        return self._wait(timeout, lambda: None)
+
+    def _wait(self: Self, timeout: float | None, meanwhile: Callable[[], None]) -> Self:
+        """`wait`, and call `meanwhile` ten times a second."""
         end = math.inf if timeout is None else time.monotonic() + timeout
         try:
             while not self._ended.wait(min(0.1, max(0.0, end - time.monotonic()))) and time.monotonic() < end:
-                pass
+                meanwhile()
         except KeyboardInterrupt:
             self.stop()
             self._ended.wait()
         if self._failure is not None:
             raise self.failure(self.error or f"The {self.what} failed.") from self._failure
         return self
-
-    def _wait_with_bar(
-        self: Self, steps: int, done: Callable[[], int], history: History, columns: Sequence[str]
-    ) -> Self:
-        """`wait` with a progress bar of so many steps, and the newest values of some columns beside it."""
-        from tqdm.auto import tqdm
-
-        with tqdm(total=steps, unit="step") as bar:
-            try:
-                while not self._ended.wait(0.2):
-                    bar.set_postfix({name: f"{history.last(name):.4g}" for name in columns}, refresh=False)
-                    bar.update(done() - bar.n)
-            except KeyboardInterrupt:
-                self.stop()
-                self._ended.wait()
-            bar.update(done() - bar.n)
-        return self.wait()

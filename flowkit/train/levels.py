@@ -1,6 +1,7 @@
 """Training of multiscale models in two dimensions one scale after the other, the finest first."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -143,11 +144,7 @@ class LevelStep(TrainingStep):
         now = self.done % self.steps
         level = next(j for j, end in enumerate(self.ends) if now < end)
         first = self.ends[level - 1] if level else 0
-
-        def effective(x: Tensor) -> Tensor:
-            return self.effective(level, x)
-
-        count = self.ends[level] - first
+        effective, count = partial(self.effective, level), self.ends[level] - first
         return level, LevelFit(self.models[level], effective, self.group, self.pool, self.draws, now - first, count)
 
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
@@ -190,16 +187,15 @@ class LevelStep(TrainingStep):
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         own = {"pool": self.pool.clone(), "coefficients": self.coefficients.clone()}
-        return {**self.method.state(), **own}, {**self._plan(), "done": self.done, "beta": self.beta}
+        return {**self.method.state(), **own}, {"plan": self._plan(), "done": self.done, "beta": self.beta}
 
-    def _plan(self) -> dict[str, Any]:
-        return {"steps": self.steps, "method": type(self.method).__name__}
+    def _plan(self) -> str:
+        return f"{self.steps} steps by {type(self.method).__name__}"
 
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         own = {"pool": self.pool, "coefficients": self.coefficients}
-        came = {name: meta.get(name) for name in self._plan()}
-        if came != self._plan() or any(name not in tensors for name in own):
-            raise ValueError(f"LevelStep of {self._plan()} got the state of one of {came}")
+        if meta.get("plan") != self._plan() or not set(own) <= set(tensors):
+            raise ValueError(f"LevelStep has a plan of {self._plan()}; got the state of one of {meta.get('plan')}")
         self.method.load_state({name: t for name, t in tensors.items() if name not in own})
         self.pool, self.coefficients = (tensors[name].clone().to(one) for name, one in own.items())
         self.done, self.beta = int(meta["done"]), float(meta["beta"])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from flowkit.actions import Action
 from flowkit.tasks.history import History
 from flowkit.train.step import Report
 from flowkit.train.weights import acceptance, log_ess
@@ -65,9 +66,11 @@ class Recorder:
         """Start the clock of samples_per_s."""
         self._clock = time.perf_counter()
 
-    def add(self, step: int, lr: float, value: float, at_target: bool, report: Report) -> None:
-        """Keep the row of one step; `value` is the coupling's, `at_target` whether it is that of the target."""
-        row = {"step": step, "lr": lr, "level": report.level} | ({self.coupling: value} if self.coupling else {})
+    def add(self, step: int, lr: float, action: Action, at_target: bool, report: Report) -> None:
+        """Keep the row of one step towards an action; `at_target` says whether its ln Z is that of the target."""
+        row = {"step": step, "lr": lr, "level": report.level}
+        if self.coupling is not None:
+            row[self.coupling] = float(action.parameters[self.coupling])
         numbers = torch.stack([report.loss, torch.linalg.vector_norm(report.norms), *_quality(report)])
         self._pending.append((row, at_target, numbers, report.norms))
 

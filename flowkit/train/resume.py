@@ -39,16 +39,8 @@ class Parts(NamedTuple):
         self.schedule.load_state(schedule)
 
 
-def save(path: PathLike, parts: Parts, history: History, facts: Mapping[str, Any], place: Mapping[str, int]) -> str:
-    """Commit a checkpoint; returns the commit's name.
-
-    Parameters
-    ----------
-    facts : mapping
-        Plain data that a trainer must share to take up the run: action, method, batch.
-    place : mapping
-        How far the run is: step and total.
-    """
+def save(path: PathLike, parts: Parts, history: History, facts: Mapping[str, Any]) -> str:
+    """Commit a checkpoint of parts, history and plain data, step and total among them; returns the commit's name."""
     flow, (method, meta), rng, schedule = parts.state()
     rows = {name: torch.from_numpy(column) for name, column in history.as_arrays().items()}
     tensors = {
@@ -56,19 +48,15 @@ def save(path: PathLike, parts: Parts, history: History, facts: Mapping[str, Any
         for part, some in {"flow": flow, "method": method, "history": rows}.items()
         for name, tensor in some.items()
     }
-    plain = {**facts, **place, "method_meta": meta, "schedule": schedule, "space": parts.flow.space.describe()}
+    plain = {**facts, "method_meta": meta, "schedule": schedule, "space": parts.flow.space.describe()}
     return files.save(path, {**tensors, "rng": rng}, plain)
 
 
-def load(
-    path: PathLike, parts: Parts, columns: tuple[str, ...], facts: Mapping[str, Any]
-) -> tuple[History, dict[str, int]]:
-    """Restore the parts from a checkpoint; returns its history of these columns, and its place.
+def load(path: PathLike, parts: Parts, columns: tuple[str, ...], facts: Mapping[str, Any]) -> tuple[History, int, int]:
+    """Restore the parts from a checkpoint; returns its history, which needs these columns, its step and total.
 
-    Raises
-    ------
-    CheckpointError
-        Where the files are damaged or belong to another trainer; the parts are then as before.
+    Raises CheckpointError for damaged files, and where the facts differ: they are of another trainer. The parts are
+    then as before.
     """
     tensors, meta = files.load(path)
     flow = files.weights(parts.flow, tensors, path)
@@ -84,9 +72,9 @@ def load(
     before = copy.deepcopy(parts.flow.state_dict()), *parts.state()[1:]
     try:
         history = History.from_arrays(columns, {name: column.numpy() for name, column in only("history").items()})
-        place = {name: int(meta[name]) for name in ("step", "total")}
+        step, total = int(meta["step"]), int(meta["total"])
         parts.take_up((flow, (only("method"), meta["method_meta"]), tensors["rng"], meta["schedule"]))
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         parts.take_up(before)
         raise files.CheckpointError(f"{path} is no checkpoint of this trainer: {error}.") from error
-    return history, place
+    return history, step, total

@@ -40,7 +40,7 @@ class Trainer(Background):
     seed : int
         Seed of the samples, >= 0; the same seed gives the same run.
     callbacks : sequence of callable
-        Called as f(trainer) after every recorded step. One that fails is dropped, and `error` says so.
+        Called as f(trainer) after every recorded step.
 
     Attributes
     ----------
@@ -57,8 +57,7 @@ class Trainer(Background):
 
     Notes
     -----
-    Each step draws a batch from the flow. Its log-weights log w = -S - log q give ESS, acceptance and, where ln Z is
-    known, the divergence
+    Each step draws a batch. Its log-weights log w = -S - log q give ESS, acceptance and, where ln Z is known,
 
     .. math:: \mathrm{KL}(q \Vert p) = E_q[\log q + S] + \ln Z.
 
@@ -119,8 +118,7 @@ class Trainer(Background):
         self._parts = resume.Parts(flow, self.method, self.rng, self.schedule)
         self._facts = {"action": repr(action), "method": type(self.method).__name__, "batch": batch}
         self.step = self.total = 0
-        self.saved_step: int | None = None
-        self._save_to: PathLike | None = None
+        self.saved_step, self._save_to = None, None  # type: tuple[int | None, PathLike | None]
         coupling = anneal.coupling if anneal else "beta" if "beta" in action.parameters else None
         log_z = action.log_z() if flow.normalised else None
         self._recorder = Recorder(coupling, self.method.names, batch, log_z, flow.device)
@@ -133,9 +131,8 @@ class Trainer(Background):
     def start(self, steps: int, *, checkpoint: PathLike | None = None, every: int = 100) -> "Trainer":
         """Train `steps` more steps in a thread, also after a stop; return at once.
 
-        With `checkpoint`, a folder, commit a checkpoint there after `every` steps, and at the end. Raises RuntimeError
-        while a run goes on, ValueError for numbers that are no whole ones >= 1, and CheckpointError for a folder that
-        holds something else.
+        With `checkpoint`, a folder, commit a checkpoint there after `every` steps and at the end. Raises RuntimeError
+        while a run goes on, and CheckpointError for a folder that holds something else.
         """
         if not (hasattr(steps, "__index__") and hasattr(every, "__index__")) or steps < 1 or every < 1:
             raise ValueError(f"Training needs whole numbers steps >= 1 and every >= 1; got {steps!r} and {every!r}.")
@@ -150,11 +147,19 @@ class Trainer(Background):
         self, steps: int, *, checkpoint: PathLike | None = None, every: int = 100, progress: bool = True
     ) -> "Trainer":
         """`start` and `wait`, with a progress bar. An interrupt stops the run and keeps all that was learnt."""
+        from tqdm.auto import tqdm
+
         first = self.step
         self.start(steps, checkpoint=checkpoint, every=every)
-        if not progress:
-            return self.wait()
-        return self._wait_with_bar(steps, lambda: self.step - first, self.history, ("loss", "ess"))
+        with tqdm(total=steps, disable=not progress, unit="step") as bar:
+
+            def show() -> None:
+                bar.set_postfix({name: f"{self.history.last(name):.4g}" for name in ("loss", "ess")}, refresh=False)
+                bar.update(self.step - first - bar.n)
+
+            self._wait(None, show)
+            show()
+        return self
 
     def _where(self) -> str:
         return f" at step {self.step}"
@@ -184,9 +189,8 @@ class Trainer(Background):
         last = self.history.since(max(0, len(self.history) - 1))["loss"]
         factor = self.schedule.factor(self.step, self.total, float(last[0]) if len(last) else math.nan)
         report = self.method.step(self.flow, action, self.batch, factor, self.rng)
-        value = float(action.parameters.get(self._recorder.coupling or "", math.nan))
-        moved = self.anneal is None or self.step >= self.anneal.steps
-        self._recorder.add(self.step, self.method.learning_rate(factor), value, moved, report)
+        at_target = self.anneal is None or self.step >= self.anneal.steps
+        self._recorder.add(self.step, self.method.learning_rate(factor), action, at_target, report)
         self.step += 1
         if self._recorder.full:
             self._flush()
@@ -204,23 +208,19 @@ class Trainer(Background):
     def save(self, path: PathLike) -> str:
         """Commit weights, optimiser, generator, schedule and history to the folder `path`; returns the commit's name.
 
-        Raises CheckpointError where that cannot be done, and RuntimeError from another thread while the run goes on.
+        Raises RuntimeError from another thread while the run goes on, and CheckpointError where it cannot be done.
         """
         if threading.current_thread() is not self._thread and self.status in ("running", "stopping"):
             raise RuntimeError("A running trainer saves with start(checkpoint=...) or save_soon; or pause it first.")
         with self._whole:  # a pause lets the step under way end
             self._flush()
-            place = {"step": self.step, "total": self.total}
-            commit = resume.save(path, self._parts, self.history, self._facts, place)
+            facts = {**self._facts, "step": self.step, "total": self.total}
+            commit = resume.save(path, self._parts, self.history, facts)
             self.saved_step = self.step
             return commit
 
     def save_soon(self, path: PathLike) -> None:
-        """`save` from any thread: a running trainer saves after the present step, and `saved_step` tells that it has.
-
-        Where that cannot be done the training goes on, and `error` says why; a trainer that does not run raises
-        CheckpointError.
-        """
+        """`save` from any thread: a running trainer saves after the present step, and sets `saved_step`, or `error`."""
         with self._turn:
             if self.status in ("running", "stopping"):
                 self._save_to = path
@@ -239,14 +239,12 @@ class Trainer(Background):
     def load(self, path: PathLike) -> "Trainer":
         """Take up a run that `save` wrote.
 
-        On a CPU with as many threads, the continued run equals an unbroken one bit for bit. Raises CheckpointError
-        where the files are damaged or belong to another flow, action or method (`load_weights` asks for the same flow
-        alone), and RuntimeError while a run goes on.
+        On a CPU with as many threads, it then equals an unbroken run bit for bit. Raises CheckpointError for damaged
+        files, or another flow, action or method; `load_weights` asks for the same flow alone.
         """
         if not self._ended.is_set():
             raise RuntimeError(f"This trainer is {self.status}; stop it before it loads a checkpoint.")
-        self.history, place = resume.load(path, self._parts, self.history.columns, self._facts)
-        self.step, self.total = place["step"], place["total"]
+        self.history, self.step, self.total = resume.load(path, self._parts, self.history.columns, self._facts)
         self._recorder.begin(self.history)
         self.status, self.error = "stopped", None
         return self
