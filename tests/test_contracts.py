@@ -1,6 +1,9 @@
 """Every concrete class of a kind that has a contract keeps it, on the example that the class gives."""
 
+import ast
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +21,9 @@ from flowkit.train.schedules import Schedule
 from flowkit.transforms import FourierModes, FourierScale, GaugeCoupling, LowModes, SpectralCoupling, Transform
 
 panels = pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
+
+REPEATED = 4
+"""Contract checks that another file runs again; 0 is the aim."""
 
 # What a class claims beyond the contract of all.
 SYMMETRIES = {"Wilson": ["gauge", "translation"], "MatrixModel": ["gauge"], "Sum": ["z2", "translation"],
@@ -141,6 +147,27 @@ def test_contract(base, kind):
 def test_every_base_class_is_abstract_and_has_subclasses(base):
     assert inspect.isabstract(base)
     assert testing.concrete(base)
+
+
+def repeated(source: str) -> list[int]:
+    """Lines that run a check of a contract on an example that this file checks already, with nothing added."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and len(node.args) == 1]
+    pairs = [(call.lineno, ast.unparse(call.func), call.args[0]) for call in calls if not call.keywords]
+    return [
+        line
+        for line, check, given in pairs
+        if re.match(r"(testing\.)?check_", check)
+        and isinstance(given, ast.Call)
+        and re.fullmatch(r"(testing\.)?example", ast.unparse(given.func))
+    ]
+
+
+def test_a_contract_is_checked_once():
+    files = [path for path in Path(__file__).parent.glob("test_*.py") if "planted_bugs" not in path.name]
+    found = [f"{path.name}:{line}" for path in files for line in repeated(path.read_text(encoding="utf-8"))]
+    assert len(found) <= REPEATED, f"The same checks run in test_contract: {', '.join(found)}"
+    assert repeated("testing.check_prior(example(Haar))") == [1]
+    assert not repeated("testing.check_prior(example(Haar), n=9)")
 
 
 def test_unequal_sides():

@@ -99,37 +99,65 @@ def test_a_stopped_run_is_the_beginning_of_the_whole_one():
     same(again.ensemble, fk.run(SAMPLERS["hmc"](), 7, **settings))
 
 
-def test_pause_holds_and_its_time_is_not_counted():
+class Clock:
+    """A clock that a test moves by hand; `read` tells that it was read."""
+
+    def __init__(self):
+        self.now, self.read = 0.0, threading.Semaphore(0)
+
+    def __call__(self):
+        self.read.release()
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    hand = Clock()
+    monkeypatch.setattr(time, "perf_counter", hand)
+    return hand
+
+
+def pause_of(job, gate, clock, seconds):
+    """Pause a run that stands at its gate, until so many seconds have passed; then let it come to the gate again."""
+    job.pause()
+    clock.read = threading.Semaphore(0)
+    gate.go.release()
+    assert clock.read.acquire(timeout=30), "the run does not look at its clock as it pauses"
+    assert job.status == "paused"
+    assert not gate.at.acquire(blocking=False), "a paused run went on"
+    clock.now += seconds
+    job.resume()
+    assert gate.at.acquire(timeout=30)
+    gate.go.release()
+    assert job.wait(30).status == "finished"
+
+
+def test_pause_holds_and_its_time_is_not_counted(clock):
     gate = Turnstile()
     job = fk.start(SAMPLERS["hmc"](), 2, chains=2, rng=1, callbacks=[gate])
     assert gate.at.acquire(timeout=30)
-    job.pause()
-    gate.go.release()
-    assert job.status == "paused"
-    assert not gate.at.acquire(timeout=0.5)
-    job.resume()
-    assert gate.at.acquire(timeout=30)
-    gate.go.release()
-    assert job.wait(30).status == "finished"
-    assert job.history["seconds"][-1] < 0.4
+    clock.now += 3
+    pause_of(job, gate, clock, 100)
+    assert list(job.history["seconds"]) == [0, 3]
 
 
-class Slow(fk.HMC):
+class Gated(fk.HMC):
+    gate: Turnstile
+
     def step(self, state, rng):
-        time.sleep(0.01)
+        self.gate(self)
         return super().step(state, rng)
 
 
-def test_a_pause_before_anything_is_stored_is_not_counted():
-    begun = time.perf_counter()
-    job = fk.start(Slow(ACTION, steps=4), 1, chains=2, every=20, rng=1)
-    time.sleep(0.05)
-    job.pause()
+def test_a_pause_before_anything_is_stored_is_not_counted(clock):
+    sampler = Gated(ACTION, steps=4)
+    sampler.gate = Turnstile()
+    job = fk.start(sampler, 1, chains=2, every=2, rng=1)
+    assert sampler.gate.at.acquire(timeout=30)
     assert job.step == 0
-    time.sleep(0.5)
-    job.resume()
-    assert job.wait(30).status == "finished"
-    assert job.history["seconds"][-1] < time.perf_counter() - begun - 0.4
+    clock.now += 3
+    pause_of(job, sampler.gate, clock, 100)
+    assert list(job.history["seconds"]) == [3]
 
 
 def test_stop_ends_a_long_thermalisation_and_start_runs_anew():

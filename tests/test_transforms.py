@@ -82,10 +82,7 @@ def test_gauge_coupling_in_every_dimension(space):
 
 OTHERS = {
     "real spline": fk.Spline(SITES, bins=4, domain="real", reach=1.5),
-    "circle spline": fk.Spline(LINKS, bins=2, domain="circle"),
-    "converter": fk.DistributionConverter(SITES, bins=5),
     "odd converter": fk.DistributionConverter(SITES, bins=5, symmetric=True),
-    "affine": fk.Affine(SITES),
     "odd affine": fk.Affine(SITES, shift=False),
 }
 
@@ -355,8 +352,8 @@ def test_fourier_scale_makes_its_spectrum():
 
 def check_chain():
     """forward of a chain is one step after the other, and logdet the sum; inverse the steps backwards."""
-    parts = [testing.randomised(t, testing.seeded(k)) for k, t in enumerate([fk.Affine(SITES), OTHERS["converter"],
-                                                                           checker("affine")])]  # fmt: skip
+    steps = [fk.Affine(SITES), fk.DistributionConverter(SITES, bins=5), checker("affine")]
+    parts = [testing.randomised(step, testing.seeded(k)) for k, step in enumerate(steps)]
     chain, x = fk.Chain(*parts), testing.fields(SITES, 2, testing.seeded())
     y, total = x, 0
     for part in parts:

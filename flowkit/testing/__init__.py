@@ -12,13 +12,12 @@ from flowkit.testing.common import (
     randomised,
     require,
     require_close,
-    require_gradients,
-    require_independent_batch,
     require_same_field,
     seeded,
 )
 from flowkit.testing.conditionals import check_conditional
 from flowkit.testing.counts import Launches, launches
+from flowkit.testing.dependence import require_gradients, require_independent_batch
 from flowkit.testing.examples import concrete, example, gives
 from flowkit.testing.groups import check_group
 from flowkit.testing.panels import check_panel

@@ -6,13 +6,34 @@ from collections.abc import Sequence
 import torch
 
 from flowkit.actions import Action
-from flowkit.testing.common import fields, require, require_close, require_independent_batch, seeded
+from flowkit.testing.common import fields, require, require_close, seeded
+from flowkit.testing.dependence import require_independent_batch
 from flowkit.testing.symmetries import symmetry, tile
 
 
 def check_action(action: Action, symmetries: Sequence[str] = (), moves: bool = True) -> None:
-    """Shapes, the force against autograd and against differences, claimed symmetries, repr; and, where it `moves`,
-    that a periodic field on twice the sides has 2^ndim times the action.
+    """Check an action: shapes, dtypes, its force against autograd and differences, and the symmetries it claims.
+
+    Parameters
+    ----------
+    action : Action
+        On a small space.
+    symmetries : sequence of str
+        Names that :func:`symmetry` knows.
+    moves : bool
+        Whether ``action.on`` gives the action on other lattices; then a periodic field on twice the sides must have
+        :math:`2^d` times the action of one period.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what was expected and what came.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> testing.check_action(fk.Wilson(fk.links((4, 2), fk.U1()), beta=1.3), ["gauge", "translation"])
     """
     space, G, rng = action.space, action.space.group, seeded()
     x = fields(space, 3, rng)

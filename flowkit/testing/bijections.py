@@ -10,10 +10,25 @@ from flowkit.testing.common import require, require_close, seeded
 
 
 def check_bijection(bijection: Bijection[Tensor]) -> None:
-    """A map of numbers or angles: identity at zero parameters, round trip, log-Jacobian against autograd, monotone, and
-    smooth across +-pi.
+    r"""Check a map of numbers or angles: identity at zero parameters, round trip, slope, smooth across :math:`\pm\pi`.
 
     Maps of several angles, whose log-Jacobian refers to Haar measure, are checked as parts of transforms of links.
+
+    Parameters
+    ----------
+    bijection : Bijection
+        Maps numbers by parameters that a network gives.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what was expected and what came.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> testing.check_bijection(fk.RealSpline(4))
     """
     who, rng, circular = type(bijection).__name__, seeded(), bijection.angles == 1
     require(bijection.count > 0, f"{who} takes no parameters for a number.")

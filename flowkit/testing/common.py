@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -17,18 +16,81 @@ TIGHT, LOOSE = 1e-9, 2e-3  # tolerances in float64 and float32, relative to numb
 
 
 def seeded(seed: int = 1) -> torch.Generator:
-    """A CPU generator with a fixed seed."""
+    """A random generator on the CPU with a fixed seed.
+
+    Parameters
+    ----------
+    seed : int
+        Equal seeds give equal samples.
+
+    Returns
+    -------
+    torch.Generator
+        A new generator.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit import testing
+    >>> one, other = (torch.rand(2, generator=testing.seeded(3)) for _ in range(2))
+    >>> bool((one == other).all())
+    True
+    """
     return torch.Generator().manual_seed(seed)
 
 
 def require(condition: bool | Tensor, message: str) -> None:
-    """Raise AssertionError with the message where the condition is false, under `python -O` too."""
+    """Raise an error with a message unless a condition holds; unlike ``assert``, also under ``python -O``.
+
+    Parameters
+    ----------
+    condition : bool or Tensor
+        One truth value.
+    message : str
+        Says what was expected and what came.
+
+    Raises
+    ------
+    AssertionError
+        With the message, where the condition is false.
+
+    Examples
+    --------
+    >>> from flowkit import testing
+    >>> testing.require(1 + 1 == 2, "Sums are wrong.")
+    >>> testing.require(1 + 1 == 3, "1 + 1 is 2; 3 was expected.")
+    Traceback (most recent call last):
+    AssertionError: 1 + 1 is 2; 3 was expected.
+    """
     if not bool(condition):
         raise AssertionError(message)
 
 
 def require_close(came: Tensor, expected: Tensor, what: str, tolerance: float = TIGHT) -> None:
-    """Equal shapes, finite values, and |came - expected| <= tolerance * (1 + max |expected|)."""
+    r"""Require that two tensors have equal shapes and finite, nearly equal values.
+
+    Parameters
+    ----------
+    came, expected : Tensor
+        Of any one shape.
+    what : str
+        Names the quantity in the message.
+    tolerance : float
+        The largest :math:`\max|a - b| / (1 + \max|b|)` that passes, a the first and b the second tensor.
+
+    Raises
+    ------
+    AssertionError
+        Where shapes differ, a value is not finite, or the difference is too large.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit import testing
+    >>> testing.require_close(torch.tensor([1.0]), torch.tensor([1.5]), "The slope")
+    Traceback (most recent call last):
+    AssertionError: The slope: off by 0.5; at most 2.5e-09 was expected.
+    """
     came, expected = came.detach(), expected.detach()
     require(came.shape == expected.shape, f"{what}: expected shape {list(expected.shape)}; got {list(came.shape)}.")
     require(came.isfinite().all(), f"{what}: got NaN or infinity.")
@@ -39,15 +101,60 @@ def require_close(came: Tensor, expected: Tensor, what: str, tolerance: float = 
 
 
 def fields(space: Space, n: int, rng: torch.Generator, dtype: torch.dtype = torch.float64) -> Tensor:
-    """n rough fields: Haar on links, standard normal on sites, [n, *space.shape]; `dtype` of the real numbers."""
+    """Sample rough fields: independent Haar elements on links, standard normal numbers on sites.
+
+    Parameters
+    ----------
+    space : Space
+        Lattice and group.
+    n : int
+        Number of fields.
+    rng : torch.Generator
+        Source of randomness.
+    dtype : torch.dtype
+        Of real numbers; matrices are complex of the same precision.
+
+    Returns
+    -------
+    Tensor
+        Fields ``[n, *space.shape]``.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> testing.fields(fk.links((4, 2), fk.SUN(2)), 3, testing.seeded()).shape
+    torch.Size([3, 2, 4, 2, 2, 2])
+    """
     if space.kind == "links":
         return space.haar(n, rng, dtype)
     return torch.randn(n, *space.shape, generator=rng, dtype=dtype)
 
 
 def randomised(module: M, rng: torch.Generator, scale: float = 0.3) -> M:
-    """A copy in float64 whose parameters are moved by scale * N(0, 1), weights by that over the root of their number of
-    inputs: a fresh one is often near the identity.
+    """Copy a module in float64 and move its parameters at random: a fresh one is often near the identity.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Left as it is.
+    rng : torch.Generator
+        Source of randomness.
+    scale : float
+        Standard deviation of the change; that of a weight is divided by the square root of its number of inputs.
+
+    Returns
+    -------
+    torch.nn.Module
+        The copy.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> affine = fk.Affine(fk.sites((4, 2)))
+    >>> [bool((p != 0).any()) for p in testing.randomised(affine, testing.seeded()).parameters()]
+    [True, True]
     """
     other = copy.deepcopy(module).double()
     with torch.no_grad():
@@ -59,33 +166,64 @@ def randomised(module: M, rng: torch.Generator, scale: float = 0.3) -> M:
 
 
 def difference(group: Group, a: Tensor, b: Tensor) -> Tensor:
-    """a b^-1 - 1 to first order in algebra coordinates: angles are compared modulo 2 pi."""
+    r"""The difference of two group elements, to first order in algebra coordinates.
+
+    .. math:: \log(a b^{-1}) \approx w, \qquad a = \exp(i w^k T_k)\, b
+
+    Angles are compared modulo :math:`2\pi`.
+
+    Parameters
+    ----------
+    group : Group
+        The group of both.
+    a, b : Tensor
+        Elements, ``[..., *matrix]``.
+
+    Returns
+    -------
+    Tensor
+        Coordinates, ``[..., *algebra]``, exact where they are small.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> testing.difference(fk.U1(), torch.tensor([3.1]), torch.tensor([-3.1]))
+    tensor([-0.0832])
+    """
     return group.tangent(group.compose(a, group.inverse(b)))
 
 
 def require_same_field(group: Group, came: Tensor, expected: Tensor, what: str, tolerance: float = TIGHT) -> None:
-    """The two fields are equal as group elements."""
+    r"""Require that two fields are equal as group elements: angles modulo :math:`2\pi`, matrices entry by entry.
+
+    Parameters
+    ----------
+    group : Group
+        The group of both.
+    came, expected : Tensor
+        Fields of one shape.
+    what : str
+        Names the field in the message.
+    tolerance : float
+        As in :func:`require_close`.
+
+    Raises
+    ------
+    AssertionError
+        Where shapes or elements differ.
+
+    Examples
+    --------
+    >>> import math
+    >>> import torch
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> x = torch.zeros(3, dtype=torch.float64)
+    >>> testing.require_same_field(fk.U1(), x + 2 * math.pi, x, "A full turn")
+    """
     require(came.shape == expected.shape, f"{what}: expected shape {list(expected.shape)}; got {list(came.shape)}.")
     came, expected = came.detach(), expected.detach()
     off = difference(group, came, expected)
     require_close(off, torch.zeros_like(off), what, tolerance * (1 + float(expected.abs().max())))
-
-
-def require_independent_batch(function: Callable[[Tensor], Tensor], x: Tensor, who: str) -> None:
-    """What a field gives does not depend on the other fields of its batch."""
-    whole = function(x)
-    alone = torch.cat([function(x[i : i + 1]) for i in range(len(x))])
-    require_close(alone, whole, f"{who}: a field alone and in a batch")
-
-
-def require_gradients(module: nn.Module, value: Tensor, who: str) -> None:
-    """Every trainable parameter has a finite gradient that is not zero."""
-    trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    if not trainable:
-        return
-    gradients = torch.autograd.grad(value, list(trainable.values()), allow_unused=True)
-    for name, gradient in zip(trainable, gradients, strict=True):
-        require(gradient is not None, f"{who}: the parameter {name} takes no part.")
-        assert gradient is not None
-        require(gradient.isfinite().all(), f"{who}: the gradient of {name} is not finite.")
-        require((gradient != 0).any(), f"{who}: the gradient of {name} is zero.")

@@ -8,23 +8,34 @@ from torch import Tensor
 
 from flowkit.groups import Group
 from flowkit.multiscale import LinkConditional
-from flowkit.testing.common import (
-    LOOSE,
-    difference,
-    randomised,
-    require,
-    require_close,
-    require_gradients,
-    require_same_field,
-    seeded,
-)
+from flowkit.testing.common import LOOSE, difference, randomised, require, require_close, require_same_field, seeded
+from flowkit.testing.dependence import require_gradients
 
 
 def check_conditional(model: LinkConditional, loops: int = 2, n: int = 4000) -> None:
-    """Base variables and back, log q against autograd, its norm, gauge transformations, gradients, the score, dtypes;
-    equal and opposite loops, where staples add up or cancel.
+    """Check a model of new links: round trip, density, norm, gauge transformations, gradients, score, dtypes.
 
-    loops     number of loops through each link
+    Loops that are equal or opposite are among those tried: there staples add up or cancel.
+
+    Parameters
+    ----------
+    model : LinkConditional
+        A copy with random parameters is checked.
+    loops : int
+        Number of loops through each link.
+    n : int
+        Samples for the norm of the density.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what was expected and what came.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> testing.check_conditional(testing.example(fk.ClassFunctionConditional))
     """
     who, group, rng = type(model).__name__, model.group, seeded()
     q = randomised(model, seeded(7))

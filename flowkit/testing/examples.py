@@ -63,7 +63,27 @@ _MAKERS: dict[type, Callable[[type[Any]], Any]] = {}
 
 
 def gives(*kinds: type) -> Callable[[Callable[[type[Any]], Any]], Callable[[type[Any]], Any]]:
-    """Register a function that makes the example of these classes and of those derived from them."""
+    """Register a function that makes the example of some classes, and of those derived from them.
+
+    Parameters
+    ----------
+    *kinds : type
+        Classes that have a contract.
+
+    Returns
+    -------
+    callable
+        A decorator of the function, which takes the class that is asked for.
+
+    Examples
+    --------
+    >>> from flowkit import testing
+    >>> @testing.gives(complex)
+    ... def _complex(cls):
+    ...     return cls(1, 2)
+    >>> testing.example(complex)
+    (1+2j)
+    """
 
     def register(make: Callable[[type[Any]], Any]) -> Callable[[type[Any]], Any]:
         for kind in kinds:
@@ -76,7 +96,27 @@ def gives(*kinds: type) -> Callable[[Callable[[type[Any]], Any]], Callable[[type
 def example(kind: type[T]) -> T:
     """The example of a class, made by the function that is registered for it or for its nearest ancestor.
 
-    Raises    TypeError for a class without one
+    Parameters
+    ----------
+    kind : type
+        A class that has a contract.
+
+    Returns
+    -------
+    object
+        An instance on a small lattice.
+
+    Raises
+    ------
+    TypeError
+        For a class without one.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> testing.example(fk.Wilson)
+    Wilson(Links U1 on 2x3x4; beta=1.3)
     """
     for base in kind.__mro__:
         if base in _MAKERS:
@@ -86,9 +126,26 @@ def example(kind: type[T]) -> T:
 
 
 def concrete(base: type[T]) -> list[type[T]]:
-    """The classes of the library that derive from `base` and can be made, by name; every module is imported first.
+    """The classes of the library that derive from a base and can be made, by name. Every module is imported first.
 
-    The programs of `production` and `studies` may have others for their own use.
+    Programs of ``flowkit.production`` and ``flowkit.studies`` may have classes for their own use; these are left out.
+
+    Parameters
+    ----------
+    base : type
+        A base class, such as :class:`flowkit.Group`.
+
+    Returns
+    -------
+    list of type
+        Sorted by name.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> [kind.__name__ for kind in testing.concrete(fk.Group)]
+    ['Real', 'SUN', 'U1']
     """
     for module in pkgutil.walk_packages(flowkit.__path__, "flowkit."):
         if not {"_notebooks", "frontend", "studies", "production"} & set(module.name.split(".")):

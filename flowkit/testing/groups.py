@@ -10,7 +10,26 @@ from flowkit.testing.common import LOOSE, TIGHT, require, require_close, require
 
 
 def check_group(group: Group, dtype: torch.dtype = torch.float64) -> None:
-    """Group axioms, exp and log, orthonormal generators, projection and defect, dtypes."""
+    """Check a group: its axioms, exp and log, orthonormal generators, projection, defect, Haar measure and dtypes.
+
+    Parameters
+    ----------
+    group : Group
+        Any group of the library, or your own.
+    dtype : torch.dtype
+        Of real numbers; tolerances follow it.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what was expected and what came.
+
+    Examples
+    --------
+    >>> from flowkit import testing
+    >>> import flowkit as fk
+    >>> testing.check_group(fk.SUN(2))
+    """
     rng, tolerance = seeded(), (TIGHT if dtype == torch.float64 else LOOSE)
     eps = torch.finfo(dtype).eps
     w = 0.7 * torch.randn(2, 3, *group.algebra_axes, generator=rng, dtype=dtype)

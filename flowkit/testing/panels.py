@@ -12,7 +12,25 @@ if TYPE_CHECKING:
 
 
 def check_panel(panel: Panel) -> None:
-    """A stable repr, a figure, and a snapshot that is a PNG."""
+    """Check a panel: a text that stays the same, a figure, and a snapshot that is a PNG; then close it.
+
+    Parameters
+    ----------
+    panel : Panel
+        Not closed yet.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what was expected and what came.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> space = fk.links((2, 4), fk.U1())
+    >>> testing.check_panel(fk.panels.Field(space.haar(2, testing.seeded()), space))
+    """
     who, text = type(panel).__name__, repr(panel)
     require(text == repr(panel) and not re.search(r"0x[0-9a-f]+|\n", text), f"{who}: {text!r} is no stable line.")
     data = panel.snapshot().data

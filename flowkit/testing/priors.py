@@ -6,19 +6,31 @@ import math
 import torch
 
 from flowkit.priors import Prior
-from flowkit.testing.common import (
-    LOOSE,
-    fields,
-    require,
-    require_close,
-    require_gradients,
-    require_independent_batch,
-    seeded,
-)
+from flowkit.testing.common import LOOSE, fields, require, require_close, seeded
+from flowkit.testing.dependence import require_gradients, require_independent_batch
 
 
 def check_prior(prior: Prior, n: int = 20_000) -> None:
-    """Draws with their density, its norm, dtypes, reproducible draws, gradients, another lattice."""
+    """Check a prior: samples with their density, its norm, dtypes, reproducible samples, gradients, another lattice.
+
+    Parameters
+    ----------
+    prior : Prior
+        On a small space; a flow is one too.
+    n : int
+        Samples for the norm of the density.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what was expected and what came.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> testing.check_prior(fk.Normal(fk.sites((4, 2)), sigma=0.7), n=2000)
+    """
     who, space, group = type(prior).__name__, prior.space, prior.space.group
     prior = copy.deepcopy(prior).double()
     x, logq = prior.draw(5, seeded())
@@ -47,9 +59,30 @@ def check_prior(prior: Prior, n: int = 20_000) -> None:
 
 @torch.no_grad()
 def check_normalised(prior: Prior, n: int) -> None:
-    """The density integrates to 1 and is that of the draws: E_r[g / r] = 1 within 5 standard errors.
+    """Check that a density integrates to 1 and is that of the samples, within 5 standard errors.
 
-    Sites: g is the normal law with 0.8 of the draws' covariance. Links: draws from Haar, and E[r] = 1.
+    Notes
+    -----
+    On sites the check is :math:`E_r[g / r] = 1`, where g is a normal law with 0.8 times the covariance of the samples.
+    On links it is :math:`E[r] = 1` over the Haar measure.
+
+    Parameters
+    ----------
+    prior : Prior
+        With a normalised density.
+    n : int
+        Samples of each kind.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what was expected and what came.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> testing.check_normalised(fk.Normal(fk.sites((4, 2))), 2000)
     """
     space, who = prior.space, type(prior).__name__
     if space.kind == "links":

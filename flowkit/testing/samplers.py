@@ -12,7 +12,28 @@ from flowkit.testing.common import require, require_close, seeded
 
 
 def check_sampler(sampler: Sampler, chains: int = 6, steps: int = 4) -> None:
-    """Shapes, a state that belongs to its fields, one seed one chain, info, provenance as plain data."""
+    """Check a sampler: shapes, a state that belongs to its fields, one chain for one seed, info, plain provenance.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        On a small space.
+    chains : int
+        Chains at once.
+    steps : int
+        Steps of each.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what was expected and what came.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> testing.check_sampler(fk.HMC(fk.Wilson(fk.links((4, 2), fk.U1()), beta=1.3), steps=5))
+    """
     who, space = type(sampler).__name__, sampler.space
 
     def walk(seed: int) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,26 @@ from flowkit.train.schedules import Schedule
 
 
 def check_schedule(schedule: Schedule, total: int = 40) -> None:
-    """Factors in [0, 1], not all equal to zero, and the same ones after a state went through JSON."""
+    """Check a schedule: factors in [0, 1], not all zero, and the same ones after its state went through JSON.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Left as it is; copies are run.
+    total : int
+        Steps of the whole run.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what was expected and what came.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> testing.check_schedule(fk.schedules.Cosine(warmup=2))
+    """
     who, losses = type(schedule).__name__, [1 / (1 + k) if k < 8 else 0.125 for k in range(total)]
     one, other = copy.deepcopy(schedule), copy.deepcopy(schedule)
     factors = [one.factor(k, total, losses[k]) for k in range(total)]

@@ -12,17 +12,41 @@ from flowkit.testing.common import (
     randomised,
     require,
     require_close,
-    require_gradients,
-    require_independent_batch,
     require_same_field,
     seeded,
 )
+from flowkit.testing.dependence import require_gradients, require_independent_batch
 from flowkit.testing.symmetries import Symmetry, tile
 from flowkit.transforms import Transform
 
 
 def jacobian(transform: Transform, x: Tensor) -> Tensor:
-    """log|det df/dx| of each field by autograd in algebra coordinates, [batch]; dof backward passes."""
+    r"""The log-Jacobian of a transform by autograd, in algebra coordinates at each field.
+
+    .. math:: \log\left|\det \frac{\partial f}{\partial x}\right|
+
+    Parameters
+    ----------
+    transform : Transform
+        Any invertible map of fields.
+    x : Tensor
+        Fields ``[batch, *space.shape]``; small ones, since the cost grows as the square of their size.
+
+    Returns
+    -------
+    Tensor
+        ``[batch]``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> f = testing.randomised(fk.Affine(fk.sites((4, 2))), testing.seeded())
+    >>> x = testing.fields(f.space, 2, testing.seeded())
+    >>> bool(torch.allclose(testing.jacobian(f, x), f(x)[1]))
+    True
+    """
     G = transform.space.group
     w = torch.zeros(G.algebra_shape(x.shape), dtype=x.real.dtype, requires_grad=True)
     y, _ = transform(G.compose(G.exp(w), x))
@@ -33,12 +57,29 @@ def jacobian(transform: Transform, x: Tensor) -> Tensor:
 
 
 def check_transform(transform: Transform, x: Tensor | None = None, local: bool = True, periodic: bool = True) -> None:
-    """Round trip, log-Jacobian, gradients, dtypes, independent fields; a periodic field on twice the sides is mapped to
-    the periodic image.
+    """Check a transform: round trip, log-Jacobian, gradients, dtypes, independent fields, another lattice.
 
-    x         float64 fields to try it on, where rough ones do not fit its domain
-    local     the logdet of that periodic field is 2^ndim times that of one period
-    periodic  False for a map of other coordinates than sites, such as modes, whose periodic fields look different
+    Parameters
+    ----------
+    transform : Transform
+        On a small space; a copy with random parameters is checked.
+    x : Tensor, optional
+        float64 fields to try it on, where rough ones do not fit its domain.
+    local : bool
+        Whether the log-Jacobian of a periodic field on twice the sides is :math:`2^d` times that of one period.
+    periodic : bool
+        Whether the image of that field is periodic; False for a map of other coordinates than sites, such as modes.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what was expected and what came.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> testing.check_transform(fk.Affine(fk.sites((4, 2))))
     """
     who, space, group = type(transform).__name__, transform.space, transform.space.group
     f = randomised(transform, seeded(7))
@@ -88,7 +129,29 @@ def check_transform(transform: Transform, x: Tensor | None = None, local: bool =
 
 
 def check_equivariance(transform: Transform, act: Symmetry, x: Tensor | None = None) -> None:
-    """f(g x) = g f(x) with the same log-Jacobian, for the transformation `act` of fields; see `symmetry`."""
+    """Check that a transform commutes with a symmetry, f(g x) = g f(x), with the same log-Jacobian.
+
+    Parameters
+    ----------
+    transform : Transform
+        A copy with random parameters is checked.
+    act : callable
+        The transformation g of fields, as :func:`symmetry` makes it.
+    x : Tensor, optional
+        float64 fields to try it on; rough ones by default.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what was expected and what came.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit import testing
+    >>> odd = fk.Affine(fk.sites((4, 2)), shift=False)
+    >>> testing.check_equivariance(odd, testing.symmetry(odd.space, "z2", testing.seeded()))
+    """
     who, group = type(transform).__name__, transform.space.group
     f = randomised(transform, seeded(7))
     x = fields(transform.space, 4, seeded()) if x is None else x
