@@ -8,33 +8,51 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from flowkit.panels.colours import BLACK, ON_DARK
-from flowkit.panels.pictures import Layer, Picture
-from flowkit.panels.thin import Floats, overview
+from flowkit.panels.pictures import Layer, Picture, titled
+from flowkit.panels.stream import Floats, overview
 
 DRAWN_ROWS = 4000
 
 
 class Axis(NamedTuple):
-    """A column that can be the horizontal axis."""
+    """A column that can be the horizontal axis; what is counted, as steps, has no unit."""
 
     column: str
     label: str
-    unit: str = "dimensionless"
+    unit: str = ""
 
     @property
     def title(self) -> str:
-        return f"{self.label} ({self.unit})"
+        return titled(self.label, self.unit)
 
 
 class Curve(NamedTuple):
     """One quantity of a history and how it is drawn.
 
-    colour       of a picture of one run; where it is empty, each run has its own
-    show         always; known: once it has a value; varies: once it has two
-    headline     whether its newest value stands in the status line
-    steps        drawn as constant from point to point, and never smoothed, as a topological charge
-    references   names and values to compare with, drawn as dashed lines
-    runs         which runs are drawn
+    Attributes
+    ----------
+    column : str
+        Its column of the history.
+    label, short : str
+        Its name as a title, and in the status line.
+    colour : str
+        Of a picture of one run; where it is empty, each run has its own.
+    unit : str
+        Empty for what is counted.
+    log : bool
+        Whether its axis is logarithmic at first.
+    range : (float, float) or None
+        Limits of its axis.
+    show : str
+        "always"; "known": once it has a value; "varies": once it has two.
+    headline : bool
+        Whether its newest value stands in the status line.
+    steps : bool
+        Drawn as constant from point to point, and never smoothed, as a topological charge.
+    references : tuple of (str, float)
+        Names and values to compare with, drawn as dashed lines.
+    runs : tuple of int
+        Which runs are drawn.
     """
 
     column: str
@@ -52,9 +70,7 @@ class Curve(NamedTuple):
 
     def as_plot(self) -> dict[str, Any]:
         """The same as plain data for the front end."""
-        limits = None if self.range is None else list(self.range)
-        dark = ON_DARK[self.colour] if self.colour else ""
-        return {**self._asdict(), "range": limits, "colour_dark": dark, "runs": list(self.runs)}
+        return {**self._asdict(), "colour_dark": ON_DARK.get(self.colour, "")}
 
     def wanted(self, y: Floats) -> bool:
         """Whether there is something to show."""
@@ -63,7 +79,7 @@ class Curve(NamedTuple):
 
 
 class Run(NamedTuple):
-    """The numbers of a run: values [columns, n]."""
+    """The numbers of a run: values ``[columns, n]``."""
 
     name: str
     colour: str
@@ -71,7 +87,7 @@ class Run(NamedTuple):
     values: Floats
 
     def column(self, name: str) -> Floats:
-        """The values of a column, [n]."""
+        """The values of a column, ``[n]``."""
         values: Floats = self.values[self.columns.index(name)]
         return values
 
@@ -129,7 +145,4 @@ def _layers(curve: Curve, run: Run, axis: Axis, several: bool) -> list[Layer]:
         return [Layer(rows[:, 0], rows[:, 1], colour, "steps", name)]
     every = slice(None, None, max(1, len(y) // DRAWN_ROWS))
     mean = running_mean(y)[every].astype(rows.dtype)  # two roundings of a constant would open an axis between them
-    return [
-        Layer(rows[:, 0], rows[:, 1], colour, "thin"),
-        Layer(x[every], mean, colour, "line", name),
-    ]
+    return [Layer(rows[:, 0], rows[:, 1], colour, "thin"), Layer(x[every], mean, colour, "line", name)]

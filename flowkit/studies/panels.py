@@ -96,8 +96,7 @@ class _Recorded:
 def _panel(n: int) -> "tuple[_Recorded, Training, LiveCurves]":
     from flowkit.panels import Training
     from flowkit.panels.curves import Axis
-    from flowkit.panels.feed import Feed
-    from flowkit.panels.stream import LiveCurves
+    from flowkit.panels.stream import Feed, LiveCurves
     from flowkit.panels.training import CURVES
 
     trainer = _Recorded(n)
@@ -209,7 +208,7 @@ def _one_page(page: Any, n: int, updates: int) -> tuple[float, float]:
     """Milliseconds of the main thread for an update, and seconds until an empty panel is drawn."""
     from base64 import b64encode
 
-    from flowkit.panels.stream import bundle
+    from flowkit.panels.base import bundle
 
     trainer, _, view = _panel(n)
     traits = {name: getattr(view, name) for name in ("uid", "title", "runs", "plots", "axes", "pictures", "trouble")}
