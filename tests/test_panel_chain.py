@@ -18,8 +18,9 @@ import flowkit as fk
 from flowkit import exact, stats
 from flowkit.panels import Chain, pace, stream
 from flowkit.panels.chain_run import Charges, correlate
-from flowkit.panels.curves import Axis, Curve, Run, pictures
+from flowkit.panels.curves import Run, pictures
 from flowkit.panels.pace import Pace
+from flowkit.panels.pictures import Axis, Curve
 from flowkit.panels.stream import LiveCurves
 
 ACTION = fk.Wilson(fk.links((4, 6), fk.U1()), 1.0)

@@ -17,7 +17,8 @@ if not (Path(__file__).parents[1] / "flowkit/panels/static/live.js").is_file():
     pytest.skip("the panels' front end is not built", allow_module_level=True)
 
 from flowkit.panels import Training, stream
-from flowkit.panels.curves import Axis, Curve, running_mean
+from flowkit.panels.curves import running_mean
+from flowkit.panels.pictures import Axis, Curve
 from flowkit.panels.stream import (
     LARGEST_MESSAGE,
     SAVED_ROWS,

@@ -14,8 +14,8 @@ from flowkit.panels.base import Panel, let_subshell_answer
 from flowkit.panels.chain_run import CLOCK, ChainRows, ChainRun, correlate
 from flowkit.panels.colours import BLACK, RUNS
 from flowkit.panels.control import Controls
-from flowkit.panels.curves import Axis, Curve, Run, pictures
-from flowkit.panels.pictures import MARKERS, Layer, Picture
+from flowkit.panels.curves import Run, pictures
+from flowkit.panels.pictures import MARKERS, Axis, Curve, Layer, Picture
 from flowkit.panels.stream import Feed, LiveCurves, gather
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy as np
 from flowkit.panels.base import Panel
 from flowkit.panels.colours import BLACK, RUNS
 from flowkit.panels.control import status_of
-from flowkit.panels.curves import Axis, Curve, Run, pictures
-from flowkit.panels.pictures import MARKERS, Layer, Picture
+from flowkit.panels.curves import Run, pictures
+from flowkit.panels.pictures import MARKERS, Axis, Curve, Layer, Picture
 from flowkit.panels.stream import Feed, Floats, LiveCurves, gather
 from flowkit.panels.training import STEP, Trained
 from flowkit.tasks.history import History

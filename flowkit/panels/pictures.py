@@ -1,4 +1,4 @@
-"""A picture: layers of points over two axes, which plotly, matplotlib or a page draws."""
+"""What a picture is, layers of points over two axes, and what a curve of a history is, which becomes one."""
 
 from __future__ import annotations
 
@@ -105,3 +105,67 @@ def titled(label: str, unit: str) -> str:
 
 def _buffer(values: Numbers) -> bytes:
     return np.ascontiguousarray(values, dtype="<f4").tobytes()
+
+
+class Axis(NamedTuple):
+    """A column that can be the horizontal axis; what is counted, as steps, has no unit."""
+
+    column: str
+    label: str
+    unit: str = ""
+
+    @property
+    def title(self) -> str:
+        return titled(self.label, self.unit)
+
+
+class Curve(NamedTuple):
+    """One quantity of a history and how it is drawn.
+
+    Attributes
+    ----------
+    column : str
+        Its column of the history.
+    label, short : str
+        Its name as a title, and in the status line.
+    colour : str
+        Of a picture of one run; where it is empty, each run has its own.
+    unit : str
+        Empty for what is counted.
+    log : bool
+        Whether its axis is logarithmic at first.
+    range : (float, float) or None
+        Limits of its axis.
+    show : str
+        "always"; "known": once it has a value; "varies": once it has two.
+    headline : bool
+        Whether its newest value stands in the status line.
+    steps : bool
+        Drawn as constant from point to point, and never smoothed, as a topological charge.
+    references : tuple of (str, float)
+        Names and values to compare with, drawn as dashed lines.
+    runs : tuple of int
+        Which runs are drawn.
+    """
+
+    column: str
+    label: str
+    short: str
+    colour: str = ""
+    unit: str = "dimensionless"
+    log: bool = False
+    range: tuple[float, float] | None = None
+    show: Literal["always", "known", "varies"] = "always"
+    headline: bool = False
+    steps: bool = False
+    references: tuple[tuple[str, float], ...] = ()
+    runs: tuple[int, ...] = (0,)
+
+    def as_plot(self) -> dict[str, Any]:
+        """The same as plain data for the front end."""
+        return {**self._asdict(), "colour_dark": ON_DARK.get(self.colour, "")}
+
+    def wanted(self, y: Numbers) -> bool:
+        """Whether there is something to show."""
+        finite = y[np.isfinite(y)]
+        return self.show == "always" or (finite.size > 0 and (self.show == "known" or finite.min() < finite.max()))

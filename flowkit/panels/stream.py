@@ -12,7 +12,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import anywidget
 import ipywidgets
@@ -24,10 +24,7 @@ from numpy.typing import NDArray
 from flowkit.panels.base import Panel, bundle, close_all, let_subshell_answer
 from flowkit.panels.colours import BLUE, ON_DARK
 from flowkit.panels.pace import Pace
-from flowkit.panels.pictures import Picture
-
-if TYPE_CHECKING:
-    from flowkit.panels.curves import Axis, Curve
+from flowkit.panels.pictures import Axis, Curve, Picture
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]

@@ -11,8 +11,8 @@ import ipywidgets
 from flowkit.panels.base import Panel
 from flowkit.panels.colours import BLACK, BLUE, GREEN, PURPLE, VERMILION
 from flowkit.panels.control import Controls, Runs, Watched, status_of
-from flowkit.panels.curves import Axis, Curve, Run, pictures
-from flowkit.panels.pictures import Picture
+from flowkit.panels.curves import Run, pictures
+from flowkit.panels.pictures import Axis, Curve, Picture
 from flowkit.panels.stream import Feed, LiveCurves, gather
 from flowkit.tasks.history import History
 

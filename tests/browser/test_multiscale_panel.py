@@ -97,6 +97,8 @@ def test_a_second_view_a_reload_and_a_lost_kernel(open_notebook, lab):
 
 def test_light_dark_and_narrow(open_notebook, screenshots):
     notebook = opened(open_notebook, "themes.ipynb")
+    notebook.page.set_viewport_size({"width": 1400, "height": 1200})
+    notebook.page.wait_for_timeout(500)
     panel, field = notebook.page.locator(".fk-live"), drawn(notebook)
     for theme in ("light", "dark"):
         notebook.theme(theme)
@@ -104,7 +106,7 @@ def test_light_dark_and_narrow(open_notebook, screenshots):
         panel.screenshot(path=screenshots / f"multiscale_{theme}.png")
     notebook.page.locator("input.fk-scale").fill("4")
     notebook.wait_for("d.main === '4'")
-    notebook.page.set_viewport_size({"width": 760, "height": 1000})
+    notebook.page.set_viewport_size({"width": 760, "height": 1800})
     panel.scroll_into_view_if_needed()
     panel.screenshot(path=screenshots / "multiscale_narrow.png")
     notebook.page.screenshot(path=screenshots / "multiscale_page.png")

@@ -160,6 +160,7 @@ function render({ model, el }) {
     const ends = make("div", "fk-ends");
     ends.append(...first.ends.map((text) => make("span", "", text)));
     const walk = make("div", "fk-walk");
+    walk.style.setProperty("--fk-count", counts.main);
     walk.append(ends, strip);
     root.append(walk);
   }
