@@ -65,7 +65,7 @@ def test_trainers_are_drawn_live_over_their_steps():
     assert [plot["references"] for plot in view.plots] == [(("paper", 0.6),), ()]
     ess, _ = panel._pictures()
     assert ess.layers[-1].name == "paper"
-    assert ess.x_label == "training step (dimensionless)"
+    assert ess.x_label == "training step"
     assert panel.snapshot().data[:4] == b"\x89PNG"
     panel.close()
 

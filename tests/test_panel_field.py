@@ -11,16 +11,17 @@ import torch
 import flowkit as fk
 
 pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
-if not (Path(__file__).parents[1] / "flowkit/panels/static/field.js").is_file():
+if not (Path(__file__).parents[1] / "flowkit/panels/static/heatmap.js").is_file():
     pytest.skip("the front end of the panels is not built", allow_module_level=True)
 
 import ipywidgets
 import traitlets
 
 from flowkit.ensemble.fields import walk
+from flowkit.ensemble.labels import quantity
 from flowkit.geometry import loops
 from flowkit.panels import Field, FlowLayers
-from flowkit.panels.colours import CHARGE, SIGNED, of_quantity, signed
+from flowkit.panels.colours import PALETTES, colours
 from flowkit.testing import seeded
 
 U1_2D, SU2_3D, SU3_4D = fk.links((4, 6), fk.U1()), fk.links((2, 3, 4), fk.SUN(2)), fk.links((2, 2, 2, 3), fk.SUN(3))
@@ -145,10 +146,10 @@ def test_gauge_flows_keep_the_divergence_of_haar_until_they_are_trained(space):
 def test_the_buffer_holds_every_field(ensemble):
     panel = Field(ensemble, configuration=5, chain=2)
     view = panel.widget
-    buffer = np.frombuffer(view.values, dtype="<f4").reshape(*view.shape, *view.lattice)
-    np.testing.assert_array_equal(buffer, panel.numbers.values)
+    buffer = np.frombuffer(view.values, dtype="<f4").reshape(12, 3, 1, 4, 6)  # configuration after configuration
+    np.testing.assert_array_equal(buffer.swapaxes(0, 1), panel.numbers.values)
     assert (view.main, view.other, view.at) == (5, 2, [0, 0])
-    assert len(view.charts[0]["values"]) == 3
+    assert len(view.content["charts"]) == 3
     view.main = 7
     assert panel.shown.main == 7
     for name, bad in (("main", 12), ("other", -1), ("plane", 1), ("at", [0, 6]), ("at", [0])):
@@ -161,7 +162,7 @@ def test_a_slice_is_the_plane_through_a_site():
     panel = Field(haar(SU3_4D), SU3_4D, plane=(1, 3), at=(1, 0, 1, 0), configuration=2)
     plane = SU3_4D.planes.index((1, 3))
     np.testing.assert_array_equal(panel._picture(2), panel.numbers.values[0, 2, plane, 1, :, 1, :].T)
-    assert panel._where() == "chain 0, plane (1, 3) at x₀ = 1, x₂ = 1"
+    assert panel._title().endswith("; chain 0, plane (1, 3) at x₀ = 1, x₂ = 1")
     phi = Field(torch.arange(24.0).reshape(1, 1, 2, 3, 4), fk.sites((2, 3, 4)), plane=(0, 2), at=(0, 2, 0))
     np.testing.assert_array_equal(phi._picture(0), torch.arange(24.0).reshape(2, 3, 4)[:, 2].T)
 
@@ -205,19 +206,37 @@ def test_the_page_opens_offline(tmp_path):
 def test_it_composes_and_says_what_it_is(ensemble):
     panel = Field(ensemble)
     assert repr(panel) == "Field(U(1) on 4x6, 12 configurations, 3 chains)"
-    assert repr(ipywidgets.VBox([panel.widget]).children[0]) == "FieldView(U(1) on 4x6: plaquette angles)"
+    assert repr(ipywidgets.VBox([panel.widget]).children[0]) == "HeatmapView(U(1) on 4x6: plaquette angles)"
     panel.close()
 
 
 def test_colours_of_signed_numbers_are_symmetric():
-    colours = signed("field φ", 0.0311)
-    assert (colours.low, colours.high) == pytest.approx((-0.032, 0.032))
-    assert min(SIGNED(0.5)[:3]) > 0.9
-    assert SIGNED(0.1)[2] > SIGNED(0.1)[0]
-    assert SIGNED(0.9)[0] > SIGNED(0.9)[2]
-    assert of_quantity("charge", "U(1)", 0.3) is CHARGE
-    assert of_quantity("link", "U(1)", 1.0).low == -1.0
-    assert signed("zero", 0.0).high == 1.0
+    made, signed = colours("field φ", -math.inf, math.inf, (), "signed", 0.0311), PALETTES["signed"]
+    assert (made.low, made.high) == pytest.approx((-0.032, 0.032))
+    assert min(signed(0.5)[:3]) > 0.9
+    assert signed(0.1)[2] > signed(0.1)[0]
+    assert signed(0.9)[0] > signed(0.9)[2]
+    assert colours("zero", -math.inf, math.inf, (), "signed", 0.0).high == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "low", "high"),
+    [
+        ("angle", "U(1)", -math.pi, math.pi),
+        ("charge", "U(1)", -0.5, 0.5),
+        ("link", "U(1)", -1.0, 1.0),
+        ("plaquette", "SU(2)", -1.0, 1.0),
+        ("plaquette", "SU(3)", -0.5, 1.0),
+        ("charge", "SU(3)", -math.inf, math.inf),
+        ("phi", "R", -math.inf, math.inf),
+    ],
+)
+def test_the_range_of_a_quantity(name, group, low, high):
+    words = quantity(name, group)
+    assert (words.low, words.high) == pytest.approx((low, high))
+    if words.ticks:
+        marks = colours(words.value, low, high, words.ticks, words.palette, 1.0)
+        assert dict(zip(marks.texts, marks.ticks, strict=True))["0"] == 0.0
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 
 pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
-if not (Path(__file__).parents[1] / "flowkit/panels/static/multiscale.js").is_file():
+if not (Path(__file__).parents[1] / "flowkit/panels/static/heatmap.js").is_file():
     pytest.skip("the front end of the panels is not built", allow_module_level=True)
 
 import ipywidgets
 
 from flowkit.multiscale import ByScale, ScaleNumbers
 from flowkit.panels import Multiscale
-from flowkit.panels.colours import ANGLE, trace
-from flowkit.panels.scale_view import ScaleView
+from flowkit.panels.heatmap_view import HeatmapView
 from flowkit.stats import Estimate
 
 LATTICES = [(1, 1), (1, 2), (2, 2), (2, 4)]
@@ -48,8 +47,8 @@ def panel():
 
 def test_the_buffer_holds_every_field_scale_after_scale(panel):
     view = panel.widget
-    assert view.lattices == [list(lattice) for lattice in LATTICES]
-    buffer, start = np.frombuffer(view.plaquettes, dtype="<f4"), 0
+    assert view.content["lattices"] == LATTICES
+    buffer, start = np.frombuffer(view.values, dtype="<f4"), 0
     for one in panel.numbers.scales:
         np.testing.assert_array_equal(buffer[start : start + one.plaquettes.size], one.plaquettes.ravel())
         start += one.plaquettes.size
@@ -58,35 +57,31 @@ def test_the_buffer_holds_every_field_scale_after_scale(panel):
 
 def test_it_opens_at_the_finest_scale_and_both_traits_can_be_set(panel):
     view = panel.widget
-    assert (view.scale, view.field) == (3, 0)
-    view.scale, view.field = 1, 2
+    assert (view.main, view.other) == (3, 0)
+    view.main, view.other = 1, 2
     assert panel.field == 2
-    for name, bad in (("scale", 4), ("scale", -1), ("field", 3)):
+    for name, bad in (("main", 4), ("main", -1), ("other", 3)):
         with pytest.raises(ipywidgets.widgets.widget_date.TraitError, match=f"{name} is a number from 0 to"):
             setattr(view, name, bad)
 
 
 def test_an_unknown_error_is_no_error_bar_and_not_sent_as_nan(panel):
-    for chart in panel.widget.charts:
-        assert np.isfinite(chart["values"] + chart["errors"]).all()
-    assert panel.widget.charts[0]["errors"] == [0.0, 0.01, 0.01, 0.01]
-    assert panel.widget.lines[3] == "2x4: KL 0.300(10), of which 0.100(10) by the last step; ESS 0.400(10)"
+    for charts in panel.widget.content["charts"]:
+        for chart in charts:
+            (layer,) = chart["layers"]
+            assert np.isfinite(np.frombuffer(layer["y"] + layer["error"], dtype="<f4")).all()
+    layer = panel.widget.content["charts"][0][0]["layers"][0]
+    np.testing.assert_allclose(np.frombuffer(layer["error"], dtype="<f4"), [0.0, 0.01, 0.01, 0.01])
+    assert panel.widget.content["lines"][3] == "2x4: KL 0.300(10), of which 0.100(10) by the last step; ESS 0.400(10)"
 
 
-def test_colours_are_cyclic_for_angles_and_symmetric_about_white():
-    table = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in ANGLE.table()])
+def test_colours_are_cyclic_for_angles_and_symmetric_about_white(panel):
+    table = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in panel._colours().table()])
     assert np.abs(table[0] - table[-1]).max() <= 1
     assert table[127:129].min() > 225
     assert table[0].max() < 50
     assert table[64].argmax() == 2
     assert table[191].argmax() == 0
-
-
-@pytest.mark.parametrize(("n", "low"), [(2, -1.0), (3, -0.5), (4, -1.0)])
-def test_the_range_of_traces(n, low):
-    colours = trace(n)
-    assert colours.low == pytest.approx(low)
-    assert colours.high == 1.0
 
 
 @pytest.mark.parametrize("group", ["U(1)", "SU(2)", "SU(3)"])
@@ -107,13 +102,13 @@ def test_pictures_without_a_page(group, lattices):
 
 def test_it_composes_and_says_what_it_is(panel):
     assert repr(panel) == "Multiscale(U(1), beta = 8, 2x4, 4 scales)"
-    assert isinstance(panel.widget, ScaleView)
-    assert repr(ipywidgets.VBox([panel.widget]).children[0]) == "ScaleView(U(1), beta = 8, 2x4)"
+    assert isinstance(panel.widget, HeatmapView)
+    assert repr(ipywidgets.VBox([panel.widget]).children[0]) == "HeatmapView(U(1), beta = 8, 2x4)"
 
 
 def test_refusals():
     with pytest.raises(TypeError, match="shows the numbers of by_scale; got int"):
         Multiscale(3)
     for field in (-1, 3):
-        with pytest.raises(ValueError, match=f"one of 3 fields, 0 to 2; got {field}"):
+        with pytest.raises(ValueError, match=f"Multiscale shows a field from 0 to 2; got {field}"):
             Multiscale(numbers(), field=field)

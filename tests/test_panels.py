@@ -16,11 +16,19 @@ pytest.importorskip("anywidget", reason='the panels need the extra "lab"')
 if not (Path(__file__).parents[1] / "flowkit/panels/static/live.js").is_file():
     pytest.skip("the panels' front end is not built", allow_module_level=True)
 
-from flowkit.panels import Training, feed, stream
-from flowkit.panels.curves import Axis, Curve, running_mean
-from flowkit.panels.feed import LARGEST_MESSAGE, SAVED_ROWS, Feed
-from flowkit.panels.stream import LiveCurves
-from flowkit.panels.thin import Thinned, gather, overview, summaries
+from flowkit.panels import Training, stream
+from flowkit.panels.curves import running_mean
+from flowkit.panels.pictures import Axis, Curve
+from flowkit.panels.stream import (
+    LARGEST_MESSAGE,
+    SAVED_ROWS,
+    Feed,
+    LiveCurves,
+    Thinned,
+    gather,
+    overview,
+    summaries,
+)
 from flowkit.tasks.history import History
 
 COLUMNS = ("step", "loss", "ess", "kl", "acceptance", "grad_norm", "lr", "samples_per_s", "beta")
@@ -408,21 +416,16 @@ def test_the_saved_picture_holds_the_curves_and_is_small(trainer, curves):
     }
 
 
-def test_a_saved_picture_waits_for_its_cost(trainer, curves, monkeypatch):
-    monkeypatch.setattr(feed, "SAVE_EVERY", 0.0)
-    trainer.status = "running"
-
-    def saved(patience):
-        monkeypatch.setattr(feed, "SAVE_PATIENCE", patience)
+def test_a_saved_picture_waits_until_it_is_due(trainer, curves):
+    def saved(state):
+        trainer.status = state
         trainer.grow(500)
         curves.flush()
         return curves.saved[0]
 
-    curves.feeds[0]._save_from = 0.0  # it was made with a picture, half a minute before the next
-    first = saved(0.0)
-    second = saved(1e9)
-    assert second != first
-    assert saved(1e9) == second
+    first = saved("running")
+    assert saved("running") == first  # half a minute has not passed
+    assert saved("stopped") != first
 
 
 def test_the_text_of_a_panel_is_the_same_in_every_run(trainer, panel):
@@ -580,8 +583,8 @@ def test_without_the_extra_a_sentence_says_what_to_install(monkeypatch):
 
 
 def test_an_unbuilt_front_end_says_how_to_build_it(monkeypatch, tmp_path):
-    import flowkit.panels.stream as stream
+    from flowkit.panels import base
 
-    monkeypatch.setattr(stream, "STATIC", tmp_path)
+    monkeypatch.setattr(base, "STATIC", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"not built: .*live\.js is missing"):
-        stream.bundle("live.js")
+        base.bundle("live.js")

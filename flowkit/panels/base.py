@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -11,6 +12,28 @@ from typing import Any
 import ipywidgets
 import plotly.graph_objects as go
 from IPython.display import Image
+
+from flowkit.panels.drawing import plotly_figure, png
+from flowkit.panels.pictures import Picture
+
+STATIC = Path(__file__).parent / "static"
+
+
+def bundle(name: str) -> str:
+    """The text of a built front-end file.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the front end is not built, with the way to build it.
+    """
+    path = STATIC / name
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"The panels' front end is not built: {path} is missing. In a checkout run "
+            "`python flowkit/panels/frontend/build.py`; an installed package brings it along."
+        )
+    return path.read_text(encoding="utf-8")
 
 
 def let_subshell_answer(widget: ipywidgets.Widget) -> None:
@@ -36,11 +59,24 @@ def close_all(widget: ipywidgets.Widget) -> None:
 class Panel(ABC):
     """A view of plain numbers: no physics, no torch.
 
-    As the last expression of a cell it shows itself; `widget` puts it into layouts (`VBox([a.widget, b.widget])`).
-    Without a display it costs nothing: the widget is made when it is first asked for. A live panel needs no `close`: it
-    is kept while a page shows it, and a few seconds after its last view is gone, as when its cell is run again, it
-    streams no more and keeps nothing.
+    As the last expression of a cell a panel shows itself; `widget` puts it into layouts
+    (``VBox([a.widget, b.widget])``). The widget is made when it is first asked for, so that a panel without a display
+    costs nothing. A live panel needs no `close`: it is kept while a page shows it, and a few seconds after its last
+    view is gone, as when its cell is run again, it stops to stream and is released.
+
+    A new panel gives its live view in `_make_widget`, and the pictures and the title from which `figure` and `snapshot`
+    are drawn in `_pictures` and `_title`.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> panel = fk.panels.EssKl({"flow": [{"beta": 1.0, "ess": 0.9}, {"beta": 2.0, "ess": 0.7}]})
+    >>> isinstance(panel, fk.panels.Panel), panel.snapshot().data[1:4]
+    (True, b'PNG')
     """
+
+    columns = 4
+    """Pictures in a row of a snapshot, at most."""
 
     @cached_property
     def widget(self) -> ipywidgets.Widget:
@@ -50,13 +86,20 @@ class Panel(ABC):
     @abstractmethod
     def _make_widget(self) -> ipywidgets.Widget: ...
 
-    @abstractmethod
+    def _pictures(self) -> Sequence[Picture]:
+        """The numbers so far as pictures."""
+        return ()
+
+    def _title(self) -> str:
+        return repr(self)
+
     def figure(self) -> go.Figure:
         """The numbers so far as an explorable plotly figure, which a notebook keeps."""
+        return plotly_figure(self._pictures(), self._title())
 
-    @abstractmethod
     def snapshot(self) -> Image:
-        """The numbers so far as a png, which survives everywhere: a closed kernel, GitHub, an exported page."""
+        """The numbers so far as a png, which remains when the kernel is closed, on GitHub and in an exported page."""
+        return png(self._pictures(), self._title(), self.columns)
 
     def _notes(self) -> list[str]:
         """Lines of plain text that a saved page shows above the figure."""
@@ -67,10 +110,22 @@ class Panel(ABC):
         return [self.figure()]
 
     def save_html(self, path: str | Path) -> Path:
-        """Write the figure as one page that opens offline (plotly is inside, about 5 MB); returns its path. Folders on
-        the way are made.
+        """Write the figure as one page that opens without a network; plotly is inside, about 5 MB.
 
-        Raises    OSError where it cannot be written, as over a folder
+        Parameters
+        ----------
+        path : str or Path
+            The file; folders on the way are made.
+
+        Returns
+        -------
+        Path
+            The same path.
+
+        Raises
+        ------
+        OSError
+            Where the page cannot be written, as where `path` is a folder.
         """
         path = Path(path)
         if path.is_dir():
@@ -89,7 +144,7 @@ class Panel(ABC):
         return path
 
     def close(self) -> None:
-        """Take the live view away; the numbers stay where they are."""
+        """Close the live view. The numbers remain, and `widget` makes a new view."""
         if "widget" in self.__dict__:
             close_all(self.__dict__.pop("widget"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -10,57 +9,69 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 import numpy as np
-import plotly.graph_objects as go
-from IPython.display import Image
 
-from flowkit.observables import Observable, name_of
 from flowkit.panels.base import Panel, let_subshell_answer
-from flowkit.panels.chain_numbers import Charges, Correlation, charge_picture
-from flowkit.panels.colours import RUNS
+from flowkit.panels.chain_run import CLOCK, ChainRows, ChainRun, correlate
+from flowkit.panels.colours import BLACK, RUNS
 from flowkit.panels.control import Controls
-from flowkit.panels.curves import Axis, Curve, Run, pictures
-from flowkit.panels.feed import Feed
-from flowkit.panels.pictures import MARKERS, Picture, plotly_figure, png
-from flowkit.panels.sources import CHARGE, CHARGE_SQUARED, CLOCK, ChainRows, shared_theory, source
-from flowkit.panels.stream import LiveCurves
-from flowkit.panels.thin import gather
-from flowkit.tasks.history import History
+from flowkit.panels.curves import Run, pictures
+from flowkit.panels.pictures import MARKERS, Axis, Curve, Layer, Picture
+from flowkit.panels.stream import Feed, LiveCurves, gather
 
 if TYPE_CHECKING:
     from flowkit.ensemble import Ensemble
     from flowkit.ensemble.job import Job
+    from flowkit.observables import Observable
 
 AXES = {
     "step": Axis("step", "stored step"),
     "forces": Axis("forces", "force evaluations"),
     "seconds": Axis("seconds", "time", "s"),
 }
-LABELS = {
-    CHARGE: ("Topological charge Q", "Q"),
-    CHARGE_SQUARED: ("Q²", "Q²"),
-    "plaquette": ("Plaquette", "plaquette"),
-    "S": ("Action S", "S"),
-    "accept": ("Acceptance", "acceptance"),
-    "magnetization": ("Magnetization φ̄", "φ̄"),
-    "phi_squared": ("φ²", "φ²"),
-}
 
 
 class Chain(Panel):
-    """Histories of one chain, the histogram of Q, and autocorrelation functions with their windows, run beside run.
+    """Histories of one chain, the shares of the topological charges, and autocorrelation functions, run beside run.
 
-    runs               a Job of `start` or an Ensemble of `run`, or several by name; Jobs have Start, Pause and Stop
-    observe            names of the series to draw, or observables (of an ensemble that kept its configurations); by
-                       default what all runs have observed, Q and the plaquette first, else the action
-    chain              the one whose history is drawn; histograms and autocorrelations are of all
-    autocorrelation    name of the series; by default Q² where Q is observed, else the first series
-    x                  horizontal axis of the histories: step, forces (one through a flow costs more than one of the
-                       theory alone), or seconds
-    per_second         updates of the picture a second, 1 to 20; fewer where they would take over .3 % of a core
-    Exact              where all runs have one theory: means that the action knows, P(Q) for U(1) in two dimensions
-    Raises             TypeError for anything but runs; ValueError for weighted draws, for names that a run does not
-                       have, or numbers out of range
+    Parameters
+    ----------
+    runs : Job or Ensemble, or a mapping of names to them
+        Runs of `start`, which have Start, Pause and Stop, or ensembles of `run`.
+    observe : sequence of str or Observable
+        Names of the series to draw, or observables that an ensemble with configurations measures now. By default what
+        all runs have observed, Q and the plaquette first; where nothing was observed, the action.
+    chain : int
+        The one whose history is drawn. Shares and autocorrelations are of all chains.
+    autocorrelation : str
+        Name of the series; by default Q² where Q is observed, else the first series.
+    x : str
+        Horizontal axis of the histories: "step"; "forces", where one evaluation through a flow costs more than one of
+        the theory alone; or "seconds".
+    per_second : float
+        Updates of the curves a second at most, 1 to 20.
+
+    Raises
+    ------
+    TypeError
+        For anything but runs.
+    ValueError
+        For weighted samples, names of series that a run does not have, and numbers out of range.
+
+    Notes
+    -----
+    Where all runs sample one theory, the exact means that the action knows are drawn as dashed lines, and the exact
+    P(Q), which is known for U(1) in two dimensions, beside the shares.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Wilson(fk.links((2, 2), fk.U1()), beta=1.0)
+    >>> ensemble = fk.run(fk.Heatbath(action), 8, chains=2, observe=[fk.plaquette], rng=1)
+    >>> fk.panels.Chain({"heatbath": ensemble}, x="seconds")
+    Chain(heatbath; plaquette)
     """
+
+    columns = 3
 
     def __init__(
         self,
@@ -72,149 +83,109 @@ class Chain(Panel):
         x: str = "step",
         per_second: float = 8.0,
     ):
+        from flowkit.ensemble.chain_numbers import CHARGE, CHARGE_SQUARED, chain_numbers, label
+
         named = dict(runs) if isinstance(runs, Mapping) else {"": runs}
         if not named:
             raise ValueError("Chain needs at least one run; got none.")
-        self._sources = [source(run, observe or ()) for run in named.values()]
+        numbers = [chain_numbers(run, observe or ()) for run in named.values()]
         self.names = [name or "chain" for name in named]
-        self._looks = [(name, RUNS[i % len(RUNS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(self.names)]
-        self._series = self._choose(observe)
-        self._correlated = autocorrelation or (CHARGE_SQUARED if self._all_have(CHARGE_SQUARED) else self._series[0])
-        for name in (*self._series, self._correlated):
-            self._require(name)
-        fewest = min(one.chains for one in self._sources)
-        if not 0 <= chain < fewest or not 1 <= per_second <= 20:
-            raise ValueError(
-                f"Chain needs a chain of 0 to {fewest - 1} and per_second in 1 to 20; got {chain} and {per_second}."
-            )
-        self._axes = [
-            AXES["step"],
-            *(AXES[name] for name in ("forces", "seconds") if all(getattr(s, name) for s in self._sources)),
-        ]
+        if observe is None:
+            self._series = [name for name in numbers[0].shown() if all(one.has(name) for one in numbers)] or ["S"]
+        else:
+            self._series = [str(getattr(obs, "name", obs)) for obs in observe]
+        squared = all(one.has(CHARGE_SQUARED) for one in numbers)
+        correlated = autocorrelation or (CHARGE_SQUARED if squared else self._series[0])
+        for name in (*self._series, correlated):
+            for run, one in zip(self.names, numbers, strict=True):
+                if not one.has(name):
+                    raise ValueError(f"The run {run!r} has the series {', '.join(one.known)}; got {name!r}.")
+        self.fewest = min(one.chains for one in numbers)
+        if not 0 <= chain < self.fewest or not 1 <= per_second <= 20:
+            needed = f"a chain of 0 to {self.fewest - 1} and per_second in 1 to 20"
+            raise ValueError(f"Chain needs {needed}; got {chain} and {per_second}.")
+        self._axes = [axis for name, axis in AXES.items() if all(name in one.clocks for one in numbers)]
         if x not in [axis.column for axis in self._axes]:
             raise ValueError(f"These runs have the axes {', '.join(a.column for a in self._axes)}; got {x!r}.")
         self._axes.sort(key=lambda axis: axis.column != x)
         self.chain, self.per_second = chain, per_second
-        self._rows: list[ChainRows | None] = [None] * len(self._sources)
-        self._counted: list[History | None] = [None] * len(self._sources)
-        self._correlated_of: list[History | None] = [None] * len(self._sources)
-        self._charges = [Charges(one.chains) for one in self._sources]
-        self._correlations = [Correlation() for _ in self._sources]
-        self._correlation: list[Picture] = []
-        # The live view counts and correlates in threads, and a figure may be asked for meanwhile.
-        self._locks = threading.Lock(), threading.Lock()
-        self._warm = False
-        self._curves = self._make_curves()
+        self._charge = CHARGE if CHARGE in self._series else ""
+        self._correlated = label(correlated)[1]
+        self._runs = [
+            ChainRun(name, RUNS[i % len(RUNS)], MARKERS[i % len(MARKERS)], one, self._charge, correlated)
+            for i, (name, one) in enumerate(zip(self.names, numbers, strict=True))
+        ]
+        # What is exact, where all runs sample one theory.
+        self._theory = numbers[0] if len({one.theory for one in numbers}) == 1 else None
+        self._counted: object = None
+        self._shares: list[Picture] = []
+        self._correlated_at: object = None
+        self._correlations: list[Picture] = []
+        self._curves = [curve for name in self._series for curve in self._curves_of(name, *label(name))]
 
-    # -- what is there ---------------------------------------------------------------------------------------------
-
-    def _choose(self, observe: Sequence[Observable | str] | None) -> list[str]:
-        if observe is not None:
-            return [name_of(obs) for obs in observe]
-        common = [name for name in self._sources[0].known if self._all_have(name)]
-        first = [name for name in (CHARGE, "plaquette") if name in common]
-        aside = ("S", "accept", "invalid", "dH", "logq", "logw", "logw_proposed", *first)
-        return [*first, *(name for name in common if name not in aside)] or ["S"]
-
-    def _all_have(self, name: str) -> bool:
-        return all(one.has(name) for one in self._sources)
-
-    def _require(self, name: str) -> None:
-        for run, one in zip(self.names, self._sources, strict=True):
-            if not one.has(name):
-                raise ValueError(f"The run {run!r} has the series {', '.join(one.known)}; got {name!r}.")
-
-    def _make_curves(self) -> list[Curve]:
-        curves = []
-        every = tuple(range(len(self._sources)))
-        action = shared_theory(self._sources)
-        for name in self._series:
-            label, short = LABELS.get(name, (name.replace("_", " ").capitalize(), name))
-            exact = None if action is None or name == CHARGE else action.exact(name)
-            if name != CHARGE:
-                references = () if exact is None else (("exact", exact),)
-                curves.append(Curve(name, label, short, headline=True, references=references, runs=every))
-            else:  # side by side, for lines that jump hide each other
-                for i, run in enumerate(self.names):
-                    title = f"Charge Q, {run}" if len(self.names) > 1 else label
-                    curves.append(Curve(name, title, short, headline=True, steps=True, runs=(i,)))
-        return curves
-
-    def _rows_of(self, i: int) -> ChainRows:
-        """Rows of run i, the same object until the run begins again or another chain is drawn."""
-        rows, one = self._rows[i], self._sources[i]
-        if rows is None or rows.clock is not one.clock or rows.chain != self.chain:
-            rows = self._rows[i] = ChainRows(one, self._series, self.chain)
-        return rows
+    def _curves_of(self, name: str, words: str, short: str) -> list[Curve]:
+        every = tuple(range(len(self._runs)))
+        if name != self._charge:
+            exact = None if self._theory is None else self._theory.exact(name)
+            references = () if exact is None else (("exact", exact),)
+            return [Curve(name, words, short, headline=True, references=references, runs=every)]
+        # Charges side by side, for lines that jump hide each other.
+        titles = [f"Charge Q, {run}" for run in self.names] if len(every) > 1 else [words]
+        return [Curve(name, title, short, headline=True, steps=True, runs=(i,)) for i, title in enumerate(titles)]
 
     # -- pictures --------------------------------------------------------------------------------------------------
 
     def _charge_pictures(self) -> list[Picture]:
-        """The share of each charge, counted up to now."""
-        with self._locks[0]:
-            for i, one in enumerate(self._sources):
-                if self._counted[i] is not one.clock:
-                    self._counted[i], self._charges[i] = one.clock, Charges(one.chains)
-                self._charges[i].update(one.series(CHARGE)[: len(one.clock)])
-            return [charge_picture(self._sources, self._charges, self._looks)]
+        """The share of each charge, counted up to now; the same list where nothing was counted."""
+        counted = [run.count() for run in self._runs]
+        if counted != self._counted:
+            self._counted, self._shares = counted, [self._share_picture()]
+        return self._shares
+
+    def _share_picture(self) -> Picture:
+        middle = (len(self._runs) - 1) / 2
+        layers = [run.share_layer(0.18 * (i - middle)) for i, run in enumerate(self._runs) if run.charges.taken]
+        reach = max([1, *(int(abs(q)) for one in layers for q in np.rint(one.x[one.y > 0]))])
+        charges = range(-reach - 1, reach + 2)
+        known = None if self._theory is None else self._theory.exact_shares(charges)
+        if known is not None:
+            layers.append(Layer(np.array(charges, dtype=float), known, BLACK, "outline", "exact"))
+        limits = (0.0, 1.0) if reach < 2 else None
+        return Picture("Share of each Q", "dimensionless", "Q (dimensionless)", layers, range=limits)
 
     def _correlation_pictures(self) -> list[Picture]:
-        """Autocorrelation functions with their windows."""
-        with self._locks[1]:
-            if not self._warm:  # what the Gamma method needs takes seconds to import, at best before a run begins
-                Correlation().update(np.arange(16.0) % 3)
-                self._warm = True
-            news = not self._correlation
-            for i, one in enumerate(self._sources):
-                if self._correlated_of[i] is not one.clock:
-                    self._correlated_of[i], self._correlations[i], news = one.clock, Correlation(), True
-                n, correlation = len(one.clock), self._correlations[i]
-                if correlation.due(n, going=one.status()["state"] in ("running", "stopping")):
-                    correlation.update(one.series(self._correlated)[:n])
-                    news = True
-            if news:
-                self._correlation = [self._correlation_picture()]
-            return self._correlation
-
-    def _correlation_picture(self) -> Picture:
-        label = LABELS.get(self._correlated, (self._correlated, self._correlated))[1]
-        layers, windows = [], []
-        for (name, colour, marker), correlation in zip(self._looks, self._correlations, strict=True):
-            if correlation.n:
-                layers.append(correlation.layer(colour, name, marker))
-            if correlation.window:
-                windows.append((float(correlation.window), colour))
-        title, unit = f"Autocorrelation of {label}", "dimensionless"
-        return Picture(title, unit, f"stored steps ({unit})", layers, verticals=windows, key=True)
+        """Autocorrelation functions with their windows; the same list where nothing was added."""
+        if self._correlated_at is None:  # what the Gamma method needs takes seconds to import, at best before a run
+            correlate(np.arange(16.0) % 3)
+        at = [run.correlate() for run in self._runs]
+        if at != self._correlated_at:
+            layers = [run.correlation_layer() for run, (_, n) in zip(self._runs, at, strict=True) if n]
+            windows = [(float(run.correlation.window), run.colour) for run in self._runs if run.correlation.window]
+            look: dict[str, Any] = {"verticals": windows, "key": True}
+            title = f"Autocorrelation of {self._correlated}"
+            self._correlations = [Picture(title, "dimensionless", "stored steps", layers, **look)]
+            self._correlated_at = at
+        return self._correlations
 
     def _makers(self) -> list[Callable[[Chain], list[Picture]]]:
-        return [*([Chain._charge_pictures] if CHARGE in self._series else []), Chain._correlation_pictures]
+        return [*([Chain._charge_pictures] if self._charge else []), Chain._correlation_pictures]
 
     def _pictures(self) -> list[Picture]:
         columns = (*CLOCK, *self._series)
         runs = [
-            Run(name, colour, columns, gather(self._rows_of(i), columns))
-            for i, (name, colour, _) in enumerate(self._looks)
+            Run(run.name, run.colour, columns, gather(run.rows(self._series, self.chain), columns))
+            for run in self._runs
         ]
-        return [
-            *pictures(self._curves, runs, self._axes[0]),
-            *(picture for maker in self._makers() for picture in maker(self)),
-        ]
+        counts = [picture for maker in self._makers() for picture in maker(self)]
+        return [*pictures(self._curves, runs, self._axes[0]), *counts]
 
     def _title(self) -> str:
-        action = shared_theory(self._sources)
-        parts = [] if action is None else [repr(action)]
-        parts += [f"{name}: {len(s.clock):,} steps" for name, s in zip(self.names, self._sources, strict=True)]
-        return "; ".join([*parts, f"drawn: chain {self.chain}"])
-
-    def figure(self) -> go.Figure:
-        return plotly_figure(self._pictures(), self._title())
-
-    def snapshot(self) -> Image:
-        return png(self._pictures(), self._title(), columns=3)
+        theory = [self._theory.theory] if self._theory is not None and self._theory.theory else []
+        steps = [f"{run.name}: {len(run.numbers.clock()):,} steps" for run in self._runs]
+        return "; ".join([*theory, *steps, f"drawn: chain {self.chain}"])
 
     def _notes(self) -> list[str]:
-        errors = [(name, one.job and one.job.error) for name, one in zip(self.names, self._sources, strict=True)]
+        errors = [(run.name, run.numbers.status()["error"]) for run in self._runs]
         return [f"{name}: {error}" for name, error in errors if error]
 
     # -- the live view ---------------------------------------------------------------------------------------------
@@ -222,29 +193,22 @@ class Chain(Panel):
     def _make_widget(self) -> ipywidgets.Widget:
         rows, feeds = [], []
         me = weakref.proxy(self)  # the view must not hold the panel, see `LiveCurves.stream`
-        several = len(self._sources) > 1
-        for i, (name, colour, _) in enumerate(self._looks):
-            job, controls = self._sources[i].job, None
+        several = len(self._runs) > 1
+        for i, run in enumerate(self._runs):
+            job, controls = run.numbers.job, None
             if job is not None:
-                controls = Controls(job, name=name if several else "", room=max(map(len, self.names)))
+                controls = Controls(job, name=run.name if several else "", room=max(map(len, self.names)))
                 rows.append(controls.box)
-            feeds.append(
-                Feed(
-                    lambda i=i: me._rows_of(i),  # type: ignore[misc]
-                    lambda i=i, controls=controls: me._status(i, controls),  # type: ignore[misc]
-                    (*CLOCK, *self._series),
-                    name if several else "",
-                    colour,
-                )
-            )
+            history = partial(Chain._rows_of, me, i)
+            status = partial(Chain._status, me, i, controls)
+            feeds.append(Feed(history, status, (*CLOCK, *self._series), run.name if several else "", run.colour))
         makers = [partial(maker, me) for maker in self._makers()]
         curves = LiveCurves(feeds, self._curves, self._axes, makers, "Markov chains, live")
         for i in range(len(makers) - 1):  # an autocorrelation may take long, and comes when it is there
             curves.draw_pictures(i)
-        fewest = min(one.chains for one in self._sources)
-        if fewest > 1:
-            choice = ipywidgets.BoundedIntText(value=self.chain, min=0, max=fewest - 1, description="chain drawn")
-            choice.layout, choice.style = ipywidgets.Layout(width="160px"), {"description_width": "85px"}
+        if self.fewest > 1:
+            look = {"layout": ipywidgets.Layout(width="160px"), "style": {"description_width": "85px"}}
+            choice = ipywidgets.BoundedIntText(self.chain, max=self.fewest - 1, description="chain drawn", **look)
             let_subshell_answer(choice)
             choice.observe(lambda change: setattr(me, "chain", int(change["new"])), "value")
             rows.append(choice)
@@ -252,14 +216,17 @@ class Chain(Panel):
         curves.stream(self.per_second, self, box)
         return box
 
+    def _rows_of(self, i: int) -> ChainRows:
+        return self._runs[i].rows(self._series, self.chain)
+
     def _status(self, i: int, controls: Controls | None) -> dict[str, Any]:
-        one, count = self._sources[i], self._charges[i]
-        status = one.status()
+        run = self._runs[i]
+        status, count = run.numbers.status(), run.charges
         if controls is not None:
             controls.follow(status["state"])
             status["error"] = status["error"] or controls.refused
-        if CHARGE in self._series and count.taken > 1:
-            rate = count.changes / ((count.taken - 1) * one.chains)
+        if self._charge and count.taken > 1:
+            rate = count.changes / ((count.taken - 1) * run.numbers.chains)
             status["text"] = f"Q changes {rate:.2g} times a step" if rate else "Q never changed"
         return status
 

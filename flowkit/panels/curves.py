@@ -1,69 +1,21 @@
-"""What a curve of a history looks like, for one run or for several in one picture."""
+"""Curves of histories as pictures, of one run or of several."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from flowkit.panels.colours import BLACK, ON_DARK
-from flowkit.panels.pictures import Layer, Picture
-from flowkit.panels.thin import Floats, overview
+from flowkit.panels.colours import BLACK
+from flowkit.panels.pictures import Axis, Curve, Layer, Picture
+from flowkit.panels.stream import Floats, overview
 
 DRAWN_ROWS = 4000
 
 
-class Axis(NamedTuple):
-    """A column that can be the horizontal axis."""
-
-    column: str
-    label: str
-    unit: str = "dimensionless"
-
-    @property
-    def title(self) -> str:
-        return f"{self.label} ({self.unit})"
-
-
-class Curve(NamedTuple):
-    """One quantity of a history and how it is drawn.
-
-    colour       of a picture of one run; where it is empty, each run has its own
-    show         always; known: once it has a value; varies: once it has two
-    headline     whether its newest value stands in the status line
-    steps        drawn as constant from point to point, and never smoothed, as a topological charge
-    references   names and values to compare with, drawn as dashed lines
-    runs         which runs are drawn
-    """
-
-    column: str
-    label: str
-    short: str
-    colour: str = ""
-    unit: str = "dimensionless"
-    log: bool = False
-    range: tuple[float, float] | None = None
-    show: Literal["always", "known", "varies"] = "always"
-    headline: bool = False
-    steps: bool = False
-    references: tuple[tuple[str, float], ...] = ()
-    runs: tuple[int, ...] = (0,)
-
-    def as_plot(self) -> dict[str, Any]:
-        """The same as plain data for the front end."""
-        limits = None if self.range is None else list(self.range)
-        dark = ON_DARK[self.colour] if self.colour else ""
-        return {**self._asdict(), "range": limits, "colour_dark": dark, "runs": list(self.runs)}
-
-    def wanted(self, y: Floats) -> bool:
-        """Whether there is something to show."""
-        finite = y[np.isfinite(y)]
-        return self.show == "always" or (finite.size > 0 and (self.show == "known" or finite.min() < finite.max()))
-
-
 class Run(NamedTuple):
-    """The numbers of a run: values [columns, n]."""
+    """The numbers of a run: values ``[columns, n]``."""
 
     name: str
     colour: str
@@ -71,7 +23,7 @@ class Run(NamedTuple):
     values: Floats
 
     def column(self, name: str) -> Floats:
-        """The values of a column, [n]."""
+        """The values of a column, ``[n]``."""
         values: Floats = self.values[self.columns.index(name)]
         return values
 
@@ -129,7 +81,4 @@ def _layers(curve: Curve, run: Run, axis: Axis, several: bool) -> list[Layer]:
         return [Layer(rows[:, 0], rows[:, 1], colour, "steps", name)]
     every = slice(None, None, max(1, len(y) // DRAWN_ROWS))
     mean = running_mean(y)[every].astype(rows.dtype)  # two roundings of a constant would open an axis between them
-    return [
-        Layer(rows[:, 0], rows[:, 1], colour, "thin"),
-        Layer(x[every], mean, colour, "line", name),
-    ]
+    return [Layer(rows[:, 0], rows[:, 1], colour, "thin"), Layer(x[every], mean, colour, "line", name)]

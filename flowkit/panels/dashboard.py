@@ -12,11 +12,6 @@ import plotly.graph_objects as go
 from IPython.display import Image
 from matplotlib import image
 
-from flowkit.actions import Wilson
-from flowkit.ensemble import Ensemble, draw
-from flowkit.ensemble.job import Job
-from flowkit.flow import Flow
-from flowkit.multiscale import Multiscale as MultiscaleModel, by_scale
 from flowkit.panels.base import Panel, let_subshell_answer
 from flowkit.panels.chain import Chain
 from flowkit.panels.ess_kl import EssKl
@@ -24,59 +19,69 @@ from flowkit.panels.field import Field
 from flowkit.panels.flow_layers import FlowLayers
 from flowkit.panels.multiscale import Multiscale
 from flowkit.panels.training import Training
-from flowkit.train import Trainer
-
-DRAWS = 1024  # behind the numbers of a multiscale model
 
 
 class Place(NamedTuple):
-    """A tab: its title, how its panel is made, anew from what it shows now where that may change, and what is said of
-    making it anew.
-    """
+    """A tab: its title and its panel; how that is made anew from what it shows now, and what the button says of it."""
 
     title: str
-    make: Callable[[Panel | None], Panel]
-    again: str | None = None
+    panel: Panel
+    again: Callable[[Panel], Panel] | None = None
+    words: str = ""
 
 
 class Dashboard(Panel):
     """The panels that fit, one a tab: of a trainer its curves and what its flow does, of a run its fields, of all runs
     side by side their histories, of several trainers ESS and KL.
 
-    A button above what shows a flow draws it again, with the weights of that moment; while a training goes on these may
-    change on the way.
+    A button above what shows a flow draws it again, with its present weights; while a training goes on these may change
+    on the way.
 
-    sources    trainers, ensembles, jobs of `start`, panels, or dictionaries of any of them by their names
-    Raises     TypeError where there is nothing to show, or for a source of another kind
+    Parameters
+    ----------
+    *sources
+        Trainers, ensembles, jobs of `start`, panels, or dictionaries of any of them by their names.
+
+    Attributes
+    ----------
+    panels : dict
+        The panels by their titles.
+
+    Raises
+    ------
+    TypeError
+        Where there is nothing to show, or for a source of another kind.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Wilson(fk.links((2, 2), fk.U1()), beta=1.0)
+    >>> ensemble = fk.run(fk.Heatbath(action), 8, chains=2, observe=[fk.plaquette], rng=1)
+    >>> fk.panels.Dashboard({"heatbath": ensemble})
+    Dashboard(heatbath: Fields, Chains)
     """
 
     def __init__(self, *sources: Any):
-        self._places = list(_places(sources))
-        if not self._places:
+        places = list(_places(sources))
+        if not places:
             raise TypeError("Dashboard shows trainers, ensembles with configurations, and panels; got none.")
-        titles = [place.title for place in self._places]
-        self._titles = [
-            f"{title} {titles[: i + 1].count(title)}" if titles.count(title) > 1 else title
-            for i, title in enumerate(titles)
-        ]
-        self._panels = [place.make(None) for place in self._places]
-
-    @property
-    def panels(self) -> dict[str, Panel]:
-        """The panels by their titles."""
-        return dict(zip(self._titles, self._panels, strict=True))
+        every, self._places = [place.title for place in places], dict[str, Place]()
+        for i, place in enumerate(places):
+            number = f" {every[: i + 1].count(place.title)}" if every.count(place.title) > 1 else ""
+            self._places[place.title + number] = place
+        self.panels = {title: place.panel for title, place in self._places.items()}
 
     def _make_widget(self) -> ipywidgets.Widget:
-        tabs = ipywidgets.Tab([self._box(i) for i in range(len(self._panels))], titles=self._titles)
+        tabs = ipywidgets.Tab([self._box(title) for title in self.panels], titles=list(self.panels))
         tabs.add_class("fk-dashboard")
         let_subshell_answer(tabs)
         return tabs
 
-    def _box(self, i: int) -> ipywidgets.Widget:
-        panel, again = self._panels[i], self._places[i].again
+    def _box(self, title: str) -> ipywidgets.Widget:
+        panel, (_, _, again, words) = self.panels[title], self._places[title]
         if again is None:
             return ipywidgets.VBox([panel.widget])
-        button = ipywidgets.Button(description="Draw again", icon="refresh", tooltip=again)
+        button = ipywidgets.Button(description="Draw again", icon="refresh", tooltip=words)
         button.add_class("fk-again")
         let_subshell_answer(button)
         said = ipywidgets.Label()  # a callback's exception would go unseen
@@ -85,8 +90,8 @@ class Dashboard(Panel):
         def anew(_: Any) -> None:
             button.disabled, said.value = True, ""
             try:
-                self._panels[i] = self._places[i].make(self._panels[i])
-                box.children = (box.children[0], self._panels[i].widget)
+                self.panels[title] = again(self.panels[title])
+                box.children = (box.children[0], self.panels[title].widget)
             except Exception as reason:
                 said.value = f"{type(reason).__name__}: {reason}"
             button.disabled = False
@@ -94,23 +99,20 @@ class Dashboard(Panel):
         button.on_click(anew)
         return box
 
-    def _shown(self) -> int:
-        index = self.widget.selected_index if "widget" in self.__dict__ else 0
-        return index or 0
-
     def figure(self) -> go.Figure:
         """The figure of the panel in front."""
-        return self._panels[self._shown()].figure()
+        index = self.widget.selected_index if "widget" in self.__dict__ else 0
+        return list(self.panels.values())[index or 0].figure()
 
     def _figures(self) -> list[go.Figure]:
-        return [figure for panel in self._panels for figure in panel._figures()]
+        return [figure for panel in self.panels.values() for figure in panel._figures()]
 
     def _notes(self) -> list[str]:
-        return [note for panel in self._panels for note in panel._notes()]
+        return [note for panel in self.panels.values() for note in panel._notes()]
 
     def snapshot(self) -> Image:
         """All panels, one below the other."""
-        pictures = [image.imread(io.BytesIO(panel.snapshot().data))[..., :3] for panel in self._panels]
+        pictures = [image.imread(io.BytesIO(panel.snapshot().data))[..., :3] for panel in self.panels.values()]
         width = max(picture.shape[1] for picture in pictures)
         wide = [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=1) for p in pictures]
         file = io.BytesIO()
@@ -118,81 +120,76 @@ class Dashboard(Panel):
         return Image(data=file.getvalue(), format="png", alt=repr(self))  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        for panel in self._panels:
+        for panel in self.panels.values():
             panel.close()
         super().close()
 
     def __repr__(self) -> str:
-        return f"Dashboard({', '.join(self._titles)})"
+        return f"Dashboard({', '.join(self.panels)})"
+
+
+def _kind(source: object) -> str:
+    """What a source is, told by what it offers: "panel", "trainer", "job", "ensemble"; empty for anything else."""
+    offers = {"trainer": ("flow", "history"), "job": ("sampler", "history"), "ensemble": ("series", "weighted")}
+    if isinstance(source, Panel):
+        return "panel"
+    return next((kind for kind, names in offers.items() if all(hasattr(source, name) for name in names)), "")
 
 
 def _places(sources: Sequence[Any]) -> Iterator[Place]:
-    """The panels that fit.
-
-    Raises    TypeError for a source of another kind
-    """
+    """The panels that fit; raises TypeError for a source of another kind."""
     named: list[tuple[str, Any]] = []
     for source in sources:
         named += [(str(name), one) for name, one in source.items()] if isinstance(source, dict) else [("", source)]
     for name, source in named:
-        if isinstance(source, Panel):
-            yield _given(name or type(source).__name__, source)
-        elif isinstance(source, Trainer):
-            yield from _of_trainer(f"{name}: " if name else "", source)
-        elif isinstance(source, Ensemble):
-            if source.x is not None:
-                yield _given(f"{name}: Fields" if name else "Fields", Field(source))
-        elif not isinstance(source, Job):
-            raise TypeError(f"Dashboard shows trainers, ensembles, jobs and panels; got {type(source).__name__}.")
-    runs = [
-        (name, one) for name, one in named if isinstance(one, Job) or (isinstance(one, Ensemble) and not one.weighted)
-    ]
+        match _kind(source):
+            case "panel":
+                yield Place(name or type(source).__name__, source)
+            case "trainer":
+                yield from _of_trainer(f"{name}: " if name else "", source)
+            case "ensemble" if source.x is not None:
+                yield Place(f"{name}: Fields" if name else "Fields", Field(source))
+            case "":
+                raise TypeError(f"Dashboard shows trainers, ensembles, jobs and panels; got {type(source).__name__}.")
+    runs = _by_name(named, "run", lambda one: _kind(one) == "job" or (_kind(one) == "ensemble" and not one.weighted))
     if runs:
-        yield _given("Chains", Chain(_by_name(runs, "run")))
-    trainers = [(name, one) for name, one in named if isinstance(one, Trainer)]
+        yield Place("Chains", Chain(runs))
+    trainers = _by_name(named, "trainer", lambda one: _kind(one) == "trainer")
     if len(trainers) > 1:
-        yield _given("ESS and KL", EssKl(_by_name(trainers, "trainer")))
+        yield Place("ESS and KL", EssKl(trainers))
 
 
-def _by_name(sources: list[tuple[str, Any]], kind: str) -> dict[str, Any]:
-    return {name or f"{kind} {i}": source for i, (name, source) in enumerate(sources, start=1)}
+def _by_name(named: list[tuple[str, Any]], kind: str, wanted: Callable[[Any], bool]) -> dict[str, Any]:
+    chosen = [(name, one) for name, one in named if wanted(one)]
+    return {name or f"{kind} {i}": one for i, (name, one) in enumerate(chosen, start=1)}
 
 
-def _given(title: str, panel: Panel) -> Place:
-    return Place(title, lambda _: panel)
+def _of_trainer(prefix: str, trainer: Any) -> Iterator[Place]:
+    yield Place(f"{prefix}Training", Training(trainer))
+    try:
+        layers = FlowLayers(trainer.flow, trainer.action)
+    except TypeError:  # what is trained has no layers
+        pass
+    else:
+        yield Place(f"{prefix}Layers", layers, _walk_again, "Walk through the flow with its present weights")
+    scales = _scales(trainer)
+    if scales is not None:
+        words = "Sample the model with its present weights"
+        yield Place(f"{prefix}Scales", scales, lambda old: _scales(trainer, old) or old, words)
 
 
-def _of_trainer(prefix: str, trainer: Trainer) -> Iterator[Place]:
-    yield _given(f"{prefix}Training", Training(trainer))
-    if isinstance(trainer.flow, Flow):
-        words = "Walk through the flow with its present weights"
-        yield Place(f"{prefix}Layers", lambda old: _layers(trainer, old), words)
-    if isinstance(trainer.flow, MultiscaleModel) and isinstance(trainer.action, Wilson) and _solved(trainer.action):
-        words = "Draw from the model with its present weights"
-        yield Place(f"{prefix}Scales", lambda old: _scales(trainer, old), words)
+def _walk_again(layers: Panel) -> Panel:
+    assert isinstance(layers, FlowLayers)
+    layers.refresh()
+    return layers
 
 
-def _solved(action: Wilson) -> bool:
-    """Whether the exact laws of its coarse fields are known."""
-    space = action.space
-    return space.ndim == 2 and space.group.decimated
+def _scales(trainer: Any, old: Panel | None = None) -> Multiscale | None:
+    from flowkit.ensemble.scales import scale_numbers
 
-
-def _layers(trainer: Trainer, old: Panel | None) -> Panel:
-    if isinstance(old, FlowLayers):
-        old.refresh()
-        return old
-    assert isinstance(trainer.flow, Flow)
-    return FlowLayers(trainer.flow, trainer.action)
-
-
-def _scales(trainer: Trainer, old: Panel | None) -> Panel:
-    model, action = trainer.flow, trainer.action
-    assert isinstance(model, MultiscaleModel)
-    assert isinstance(action, Wilson)
-    drawn = draw(model, action, DRAWS, rng=1).x
-    assert drawn is not None
-    fresh = Multiscale(by_scale(model, action, drawn[:, 0].to(model.device)))
+    numbers = scale_numbers(trainer.flow, trainer.action)
+    if numbers is None:
+        return None
     if old is not None:
         old.close()
-    return fresh
+    return Multiscale(numbers)

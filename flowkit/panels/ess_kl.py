@@ -4,53 +4,62 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import ipywidgets
 import numpy as np
-import plotly.graph_objects as go
-from IPython.display import Image
 
 from flowkit.panels.base import Panel
 from flowkit.panels.colours import BLACK, RUNS
-from flowkit.panels.curves import Axis, Curve, Run, pictures
-from flowkit.panels.feed import Feed
-from flowkit.panels.pictures import MARKERS, Layer, Picture, plotly_figure, png
-from flowkit.panels.stream import LiveCurves
-from flowkit.panels.thin import Floats, gather
+from flowkit.panels.control import status_of
+from flowkit.panels.curves import Run, pictures
+from flowkit.panels.pictures import MARKERS, Axis, Curve, Layer, Picture
+from flowkit.panels.stream import Feed, Floats, LiveCurves, gather
+from flowkit.panels.training import STEP, Trained
 from flowkit.tasks.history import History
 
 Row = Mapping[str, Any]
-QUANTITIES = {"ess": "ESS", "kl": "KL divergence"}
+QUANTITIES = {"ess": ("ESS", "ESS"), "kl": ("KL divergence", "KL")}
+LOOKS: dict[str, dict[str, Any]] = {"ess": {"range": (0.0, 1.0)}, "kl": {"log": True}}
 WIDE = 20.0  # largest over smallest value from which an axis is logarithmic
 
 
-class Trained(Protocol):
-    """What is read of a trainer."""
-
-    history: History
-
-    @property
-    def status(self) -> str: ...
-    @property
-    def error(self) -> str | None: ...
-    @property
-    def step(self) -> int: ...
-    @property
-    def total(self) -> int: ...
-
-
 class EssKl(Panel):
-    """ESS = <w>²/<w²> and KL = E_q[log q - log p] of several runs, both dimensionless, with published values.
+    r"""The effective sample size and the KL divergence of several runs, with published values beside them.
 
-    runs         name -> rows, each a dictionary with the number `against`, and ess, kl or both: numbers, or Estimates,
-                 whose errors are drawn; or name -> a trainer, whose history is drawn live against its steps
-    against      the horizontal axis: a key of the rows (beta, volume, ...); "step" for trainers
-    published    name -> rows of the same kind, drawn as hollow marks; for trainers each is one dictionary, without a
-                 step, and a dashed line
-    per_second   updates of the live picture a second, 1 to 20; fewer where they would take over .3 % of a core
-    Raises       TypeError for runs that are neither or not all of one kind; ValueError for rows without what is drawn
+    .. math:: \mathrm{ESS} = \frac{\langle w\rangle^2}{\langle w^2\rangle}, \qquad
+              \mathrm{KL} = \mathrm{E}_q[\log q - \log p]
+
+    Parameters
+    ----------
+    runs : mapping of names to sequences of rows, or to trainers
+        A row is a dictionary with the number `against`, and ess, kl or both: numbers, or Estimates, whose errors are
+        drawn; "ess_error" and "kl_error" give errors of plain numbers. The history of a trainer is drawn live against
+        its steps.
+    against : str
+        The horizontal axis: a key of the rows, as "beta" or "volume"; "step" for trainers.
+    published : mapping of names to sequences of rows
+        Drawn as hollow marks. Beside trainers each is one dictionary, and a dashed line.
+    per_second : float
+        Updates of the curves a second at most, 1 to 20.
+
+    Raises
+    ------
+    TypeError
+        For runs that are neither rows nor trainers, or not all of one kind.
+    ValueError
+        For rows without the numbers that are drawn.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> rows = [{"beta": 1.0, "ess": 0.92, "kl": 0.04}, {"beta": 2.0, "ess": 0.81, "ess_error": 0.02}]
+    >>> fk.panels.EssKl({"flow": rows}, published={"a paper": [{"beta": 2.0, "ess": 0.75}]})
+    EssKl(flow; against beta)
     """
+
+    columns = 2
 
     def __init__(
         self,
@@ -67,34 +76,29 @@ class EssKl(Panel):
         self.names = list(runs)
         self.against, self.per_second = against, per_second
         self._looks = [(name, RUNS[i % len(RUNS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(runs)]
-        self._trainers: list[Trained] = [run for run in runs.values() if _is_trained(run)]  # type: ignore[misc]
-        if self._trainers and len(self._trainers) < len(runs):
+        trained = [run for run in runs.values() if isinstance(getattr(run, "history", None), History)]
+        self._trainers: list[Trained] = trained  # type: ignore[assignment]
+        if 0 < len(trained) < len(runs):
             raise TypeError("EssKl shows rows or trainers, not both together; got some of each.")
         published = dict(published or {})
-        if self._trainers:
-            self.against = "step"
-            columns = set.intersection(*(set(trainer.history.columns) for trainer in self._trainers))
-            found = [name for name in QUANTITIES if name in columns]
-            references = {name: _references(name, published) for name in found}
-            self._axis = Axis("step", "training step")
+        if trained:
+            self.against, self._axis = "step", STEP
+            found = [name for name in QUANTITIES if all(name in one.history.columns for one in self._trainers)]
         else:
+            self._axis = Axis(against, against, "dimensionless")
             self._rows = {name: _table(name, rows, against) for name, rows in runs.items()}
             self._published = {name: _table(name, rows, against) for name, rows in published.items()}
-            found = [name for name in QUANTITIES if any(np.isfinite(t[name]).any() for t in self._rows.values())]
-            self._axis = Axis(against, against)
+            found = [name for name in QUANTITIES if any(len(_points(t, name)[0]) for t in self._rows.values())]
         if not found:
             raise ValueError("EssKl draws ess, kl or both; the runs have neither.")
         self._quantities = found
-        every = tuple(range(len(runs)))
+        look: dict[str, Any] = {"headline": True, "runs": tuple(range(len(runs))), "show": "known"}
         self._curves = [
-            Curve(name, QUANTITIES[name], name.upper(), log=name == "kl", headline=True, runs=every, show="known")
-            for name in found
+            Curve(name, label, short, **LOOKS[name], **look)
+            for name, (label, short) in ((name, QUANTITIES[name]) for name in found)
         ]
-        if self._trainers:
-            self._curves = [
-                curve._replace(references=references[curve.column], range=(0.0, 1.0) if curve.column == "ess" else None)
-                for curve in self._curves
-            ]
+        if trained:
+            self._curves = [one._replace(references=_references(one.column, published)) for one in self._curves]
 
     def _pictures(self) -> list[Picture]:
         if not self._trainers:
@@ -110,35 +114,18 @@ class EssKl(Panel):
         """The rows over the horizontal axis."""
         layers = []
         for name, colour, marker in self._looks:
-            table = self._rows[name]
-            x, y, error = (column[np.isfinite(table[quantity])] for column in _columns(table, quantity))
-            if len(x):
-                layers += [Layer(x, y, colour, "thin"), Layer(x, y, colour, "points", name, error, marker)]
-        marks = MARKERS[::-1]
+            x, y, error = _points(self._rows[name], quantity)
+            layers += [Layer(x, y, colour, "thin"), Layer(x, y, colour, "points", name, error, marker)]
         for i, (name, table) in enumerate(self._published.items()):
-            x, y, error = (column[np.isfinite(table[quantity])] for column in _columns(table, quantity))
-            if len(x):
-                layers.append(Layer(x, y, BLACK, "outline", name, error, marks[i % len(marks)]))
-        x = np.concatenate([layer.x for layer in layers])
-        y = np.concatenate([layer.y for layer in layers])
-        return Picture(
-            QUANTITIES[quantity],
-            "dimensionless",
-            self._axis.title,
-            layers,
-            log=quantity == "kl" and _wide(y),
-            range=(0.0, 1.0) if quantity == "ess" else None,
-            log_x=_wide(x),
-        )
+            x, y, error = _points(table, quantity)
+            layers.append(Layer(x, y, BLACK, "outline", name, error, MARKERS[-1 - i % len(MARKERS)]))
+        layers = [layer for layer in layers if len(layer.x)]
+        x, y = (np.concatenate([layer[i] for layer in layers]) for i in range(2))
+        look = LOOKS[quantity] if quantity == "ess" else {"log": _wide(y)}
+        return Picture(QUANTITIES[quantity][0], "dimensionless", self._axis.title, layers, log_x=_wide(x), **look)
 
     def _title(self) -> str:
         return f"{' and '.join(name.upper() for name in self._quantities)} of {', '.join(self.names)}"
-
-    def figure(self) -> go.Figure:
-        return plotly_figure(self._pictures(), self._title())
-
-    def snapshot(self) -> Image:
-        return png(self._pictures(), self._title(), columns=2)
 
     def _notes(self) -> list[str]:
         pairs = zip(self.names, self._trainers, strict=False)
@@ -146,20 +133,10 @@ class EssKl(Panel):
 
     def _make_widget(self) -> ipywidgets.Widget:
         several = len(self.names) > 1
-
-        def status(trainer: Trained) -> dict[str, Any]:
-            error = None if trainer.error is None else str(trainer.error)
-            return {"state": trainer.status, "step": trainer.step, "total": trainer.total, "error": error}
-
+        columns = ("step", *self._quantities)
         feeds = [
-            Feed(
-                lambda trainer=trainer: trainer.history,  # type: ignore[misc]
-                lambda trainer=trainer: status(trainer),  # type: ignore[misc]
-                ("step", *self._quantities),
-                name if several else "",
-                colour,
-            )
-            for (name, colour, _), trainer in zip(self._looks, self._trainers, strict=False)
+            Feed(partial(getattr, one, "history"), partial(status_of, one), columns, name if several else "", colour)
+            for (name, colour, _), one in zip(self._looks, self._trainers, strict=False)
         ]
         curves = self._curves if self._trainers else []
         view = LiveCurves(feeds, curves, [self._axis], title=self._title())
@@ -171,10 +148,6 @@ class EssKl(Panel):
 
     def __repr__(self) -> str:
         return f"EssKl({', '.join(self.names)}; against {self.against})"
-
-
-def _is_trained(run: object) -> bool:
-    return isinstance(getattr(run, "history", None), History)
 
 
 def _wide(values: Floats) -> bool:
@@ -192,25 +165,26 @@ def _number(value: object, name: str, who: str) -> tuple[float, float]:
 
 
 def _table(who: str, rows: object, against: str) -> dict[str, Floats]:
-    """Columns of rows in the order of the horizontal axis: x, ess, ess_error, kl, kl_error."""
+    """For each quantity x, value and error in the order of the horizontal axis, [3, n]."""
     one_kind = isinstance(rows, Sequence) and not isinstance(rows, str)
     if not one_kind or not rows or not all(isinstance(row, Mapping) for row in rows):  # type: ignore[attr-defined]
         raise TypeError(f"EssKl takes rows, which are dictionaries, or trainers; {who!r} is {type(rows).__name__}.")
-    table: list[list[float]] = []
+    table: dict[str, list[tuple[float, float, float]]] = {name: [] for name in QUANTITIES}
     for row in rows:  # type: ignore[attr-defined]
         if against not in row or not set(QUANTITIES) & set(row):
             raise ValueError(f"Each row needs {against} and ess or kl; one of {who!r} has {', '.join(map(str, row))}.")
-        line = [_number(row[against], against, who)[0]]
-        for name in QUANTITIES:
-            value, error = _number(row.get(name, math.nan), name, who)
-            line += [value, _number(row.get(f"{name}_error", error), f"{name}_error", who)[0]]
-        table.append(line)
-    columns = np.array(sorted(table)).T
-    return dict(zip(("x", "ess", "ess_error", "kl", "kl_error"), columns, strict=True))
+        x = _number(row[against], against, who)[0]
+        for name in set(QUANTITIES) & set(row):
+            value, error = _number(row[name], name, who)
+            table[name].append((x, value, _number(row.get(f"{name}_error", error), f"{name}_error", who)[0]))
+    return {name: np.array(sorted(points)).reshape(-1, 3).T for name, points in table.items()}
 
 
-def _columns(table: dict[str, Floats], quantity: str) -> tuple[Floats, Floats, Floats]:
-    return table["x"], table[quantity], table[f"{quantity}_error"]
+def _points(table: dict[str, Floats], quantity: str) -> Floats:
+    """x, the quantity and its error, where the quantity is known, [3, n]."""
+    points = table[quantity]
+    known: Floats = points[:, np.isfinite(points[1])]
+    return known
 
 
 def _references(quantity: str, published: Mapping[str, Sequence[Row] | Row]) -> tuple[tuple[str, float], ...]:

@@ -5,38 +5,56 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flowkit.ensemble.fields import FieldNumbers, describe, field_numbers
 from flowkit.panels.colours import BLUE
-from flowkit.panels.slices import Series, SlicePanel
+from flowkit.panels.heatmap import HeatmapPanel
+from flowkit.panels.heatmap_view import Chart, Heatmaps
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from flowkit.ensemble import Ensemble
+    from flowkit.ensemble.fields import FieldNumbers
     from flowkit.geometry.space import Space
 
-WORDS = {
-    "angle": "plaquette angles",
-    "plaquette": "plaquettes",
-    "charge": "topological charge density",
-    "link": "traces of links",
-    "phi": "field φ",
-}
-MEANS = {"angle": "cos of the plaquette angle", "plaquette": "Re Tr P / N", "link": "Re Tr U / N", "phi": "φ"}
 
-
-class Field(SlicePanel):
+class Field(HeatmapPanel):
     """Configurations of a run: plaquettes, a topological charge density, traces of links, or a scalar field.
 
-    Sliders for the configuration (with a play button), the chain, the plane (mu, nu) and the coordinates off the plane.
-    In a plane the plaquettes are those that lie in it. The colours are the same in every picture.
+    Sliders choose the configuration (with a play button), the chain, the plane (mu, nu) and the coordinates off the
+    plane. In a plane the plaquettes are those that lie in it. The colours are the same in every picture.
 
-    fields         an Ensemble, fields [n, *space.shape] with their `space`, or what `field_numbers` gives
-    quantity       "angle", "plaquette", "charge", "link" or "phi", as `field_numbers`
-    steps          at most so many stored steps are kept, evenly spaced, of the first four chains; for more chains give
-                   the numbers of `field_numbers`
-    configuration, chain, plane, at    what is shown at first
-    Raises         as `field_numbers`; ValueError for a configuration, chain, plane or site that is not there
+    Parameters
+    ----------
+    fields : Ensemble, Tensor or FieldNumbers
+        An ensemble with configurations, fields ``[n, *space.shape]`` with their `space`, or what `field_numbers` gives.
+    space : Space
+        Of a tensor of fields.
+    quantity : str
+        "angle", "plaquette", "charge", "link" or "phi", as for `field_numbers`.
+    steps : int
+        At most so many stored steps are kept, evenly spaced, of the first four chains; for more chains give the
+        numbers of `field_numbers`.
+    configuration, chain : int
+        What is shown at first.
+    plane : (int, int)
+        Directions mu < nu of the slice.
+    at : sequence of int
+        A site that the slice goes through.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `field_numbers`; ValueError for a configuration, chain, plane or site that is not there.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Wilson(fk.links((4, 4), fk.U1()), beta=2.0)
+    >>> panel = fk.panels.Field(fk.run(fk.Heatbath(action), 5, chains=2, rng=1), quantity="charge")
+    >>> panel
+    Field(U(1) on 4x4, 5 configurations, 2 chains)
+    >>> panel.numbers.totals.shape     # Q of each chain and configuration
+    (2, 5)
     """
 
     names = ("configuration", "chain")
@@ -53,45 +71,36 @@ class Field(SlicePanel):
         plane: tuple[int, int] | None = None,
         at: Sequence[int] | None = None,
     ):
-        if isinstance(fields, FieldNumbers):
-            numbers = fields
-        else:
-            numbers = field_numbers(fields, space, quantity=quantity, steps=steps)
-        super().__init__(numbers, configuration, chain, plane, at)
-        self.numbers = numbers
+        from flowkit.ensemble.fields import FieldNumbers, field_numbers
 
-    def _ticks(self) -> list[str]:
-        return [str(step) for step in self.numbers.steps]
+        if not isinstance(fields, FieldNumbers):
+            fields = field_numbers(fields, space, quantity=quantity, steps=steps)
+        self.numbers = fields
+        super().__init__(configuration, chain, plane, at)
 
-    def _labels(self) -> list[str]:
-        return [f"stored step {step}" for step in self.numbers.steps]
+    def _heatmaps(self) -> Heatmaps:
+        from flowkit.ensemble.labels import quantity
 
-    def _positions(self) -> list[str]:
-        count = len(self.numbers.steps)
-        return [f"{i} of {count} kept" for i in range(1, count + 1)]
-
-    def _others(self) -> list[str]:
-        count = len(self.numbers.values)
-        return [f"{i} of {count} kept" for i in range(1, count + 1)]
-
-    def _beside(self) -> list[str]:
-        # `field_numbers` keeps the first chains of the run, so that each has its own number, from 0.
-        return [f"chain {i}" for i in range(len(self.numbers.values))]
-
-    def _kept(self) -> str:
-        last = len(self.numbers.values) - 1
-        return "The first chain of the run is kept." if last == 0 else f"Chains 0 to {last} of the run are kept."
-
-    def _axis(self) -> str:
-        return "stored step"
-
-    def _series(self) -> list[Series]:
         numbers = self.numbers
-        if numbers.quantity == "charge":
-            label, short = "Topological charge Q of each configuration", "Q ="
-        else:
-            label, short = f"{MEANS[numbers.quantity]}, lattice mean", "lattice mean"
-        return [Series(label, short, BLUE, numbers.totals, points=True)]
+        words, (chains, count) = quantity(numbers.quantity, numbers.group), numbers.values.shape[:2]
+        return Heatmaps(
+            title=f"{self._what()}: {words.name}",
+            fields=[numbers.values[:, i] for i in range(count)],
+            quantity=words,
+            ticks=[str(step) for step in numbers.steps],
+            words=[f"stored step {step}" for step in numbers.steps],
+            places=[f"{i} of {count} kept" for i in range(1, count + 1)],
+            axis="stored step",
+            charts=[Chart(words.total, words.short, BLUE, "points", numbers.totals)],
+            others=[f"{i} of {chains} kept" for i in range(1, chains + 1)],
+            # `field_numbers` keeps the first chains of the run, so that each has its own number, from 0.
+            beside=[f"chain {i}" for i in range(chains)],
+            kept="The first chain of the run is kept." if chains == 1 else f"Chains 0 to {chains - 1} are kept.",
+            by_plane=numbers.quantity in ("angle", "plaquette"),
+            part="direction" if numbers.quantity == "link" else "component",
+        )
 
-    def _title(self) -> str:
-        return f"{describe(self.numbers)}: {WORDS[self.numbers.quantity]}"
+    def _what(self) -> str:
+        from flowkit.ensemble.fields import describe
+
+        return describe(self.numbers)

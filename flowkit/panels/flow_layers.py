@@ -5,28 +5,60 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from flowkit.ensemble.fields import LayerNumbers, describe, layer_numbers
 from flowkit.panels.colours import BLUE, PURPLE, VERMILION
-from flowkit.panels.slices import Series, SlicePanel, counted
+from flowkit.panels.heatmap import HeatmapPanel
+from flowkit.panels.heatmap_view import Chart, Heatmaps, repeated
 
 if TYPE_CHECKING:
     from flowkit.actions import Action
+    from flowkit.ensemble.fields import LayerNumbers
     from flowkit.flow import Flow
 
 
-class FlowLayers(SlicePanel):
-    """One configuration after each layer of a flow, from the prior on the left to the theory on the right.
+class FlowLayers(HeatmapPanel):
+    r"""One configuration after each layer of a flow, from the prior on the left to the theory on the right.
 
-    Beside it the running log-determinant of that configuration, its action S, and the divergence from the theory of a
-    flow that ends at that layer, <log q_l + S> + ln Z over many draws.
+    Beside it stand the log-determinant of the first l layers for that configuration, its action S, and the divergence
+    from the theory of a flow that ends at layer l, estimated from many samples:
 
-    flow         a Flow and its action, or what `layer_numbers` gives
-    options      of `layer_numbers`: fields, n, rng, quantity
-    layer, field, plane, at    what is shown at first; layer None is the last one
-    Raises       as `layer_numbers`; TypeError for a flow without its action; ValueError for a layer, field, plane or
-                 site that is not there
+    .. math:: \mathrm{KL}_l = \langle \log q_l + S \rangle + \ln Z
+
+    Where ln Z is not known, the mean alone is drawn.
+
+    Parameters
+    ----------
+    flow : Flow or LayerNumbers
+        A flow, or what `layer_numbers` gives.
+    action : Action
+        The theory, for a flow.
+    layer : int
+        What is shown at first, 0 for the prior; None for the last layer.
+    field : int
+        Which of the samples is shown at first.
+    plane : (int, int)
+        Directions mu < nu of the slice.
+    at : sequence of int
+        A site that the slice goes through.
+    **options
+        Of `layer_numbers`: fields, n, rng, quantity.
+
+    Raises
+    ------
+    TypeError
+        For a flow without its action, or what has no layers.
+    ValueError
+        As `layer_numbers`, and for a layer, field, plane or site that is not there.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Phi4(fk.sites((2, 4)), m2=1.0, lam=0.5)
+    >>> flow = fk.Flow(fk.Normal(action.space), fk.Chain(fk.Affine(action.space)))
+    >>> panel = fk.panels.FlowLayers(flow, action, n=16)
+    >>> panel
+    FlowLayers(scalar field on 2x4, 1 layer, 8 fields)
+    >>> panel.numbers.names
+    ('prior', 'Affine')
     """
 
     names = ("layer", "field")
@@ -43,65 +75,58 @@ class FlowLayers(SlicePanel):
         at: Sequence[int] | None = None,
         **options: Any,
     ):
+        from flowkit.ensemble.fields import LayerNumbers, layer_numbers
+
+        self._walk = None
         if isinstance(flow, LayerNumbers):
-            self._walk = None
-            numbers = flow
+            self.numbers = flow
+        elif action is None:
+            raise TypeError("FlowLayers shows a flow and its action, or the numbers of layer_numbers.")
         else:
-            if action is None:
-                raise TypeError("FlowLayers shows a flow and its action, or the numbers of layer_numbers.")
             theory = action
             self._walk = lambda: layer_numbers(flow, theory, **options)
-            numbers = self._walk()
-        last = len(numbers.names) - 1
-        super().__init__(numbers.fields, last if layer is None else layer, field, plane, at)
-        self.numbers = numbers
+            self.numbers = self._walk()
+        super().__init__(len(self.numbers.names) - 1 if layer is None else layer, field, plane, at)
 
     def refresh(self) -> None:
-        """Walk through the flow once more, as after some training; the same draws of the prior.
+        """Walk through the flow once more, as after some training, from the same samples of the prior.
 
-        Raises    RuntimeError for a panel that was made from numbers
+        Raises
+        ------
+        RuntimeError
+            For a panel that was made from numbers.
         """
         if self._walk is None:
             raise RuntimeError("This panel shows given numbers; make it from a flow and its action to walk again.")
         self.numbers = self._walk()
-        self._fields = self.numbers.fields
-        if "widget" in self.__dict__:
-            with self.widget.hold_sync():
-                for name, value in self._content().items():
-                    self.widget.set_trait(name, value)
+        self._renew()
 
-    def _ticks(self) -> list[str]:
-        return ["prior", *map(str, range(1, len(self.numbers.names)))]
+    def _heatmaps(self) -> Heatmaps:
+        from flowkit.ensemble.labels import quantity
 
-    def _labels(self) -> list[str]:
-        words = [f"layer {i}, {name}" for i, name in enumerate(self.numbers.names[1:], start=1)]
-        return ["prior", *words]
+        numbers, fields = self.numbers, self.numbers.fields
+        others, last = len(numbers.logdet), len(numbers.names) - 1
+        distance = ("KL from the theory", "KL") if numbers.absolute else ("⟨log q + S⟩",) * 2
+        layers = range(1, last + 1)
+        return Heatmaps(
+            title=f"{self._what()}, {last} layers towards {numbers.theory}",
+            fields=[fields.values[:, i] for i in range(last + 1)],
+            quantity=quantity(fields.quantity, fields.group),
+            ticks=["prior", *map(str, layers)],
+            words=["prior", *[f"layer {i}, {name}" for i, name in enumerate(numbers.names[1:], start=1)]],
+            places=["prior", *[f"{i} of {last}" for i in layers]],
+            axis="layer",
+            charts=[
+                Chart("log det so far", "log det", BLUE, "bars", numbers.logdet),
+                Chart("Action S", "S", VERMILION, "bars", numbers.action),
+                Chart(*distance, PURPLE, "bars", *repeated(numbers.kl, others)),
+            ],
+            others=[f"{i} of {others}" for i in range(1, others + 1)],
+            by_plane=fields.quantity in ("angle", "plaquette"),
+            part="direction" if fields.quantity == "link" else "component",
+        )
 
-    def _positions(self) -> list[str]:
-        last = len(self.numbers.names) - 1
-        return ["prior", *[f"{i} of {last}" for i in range(1, last + 1)]]
+    def _what(self) -> str:
+        from flowkit.ensemble.fields import describe
 
-    def _series(self) -> list[Series]:
-        numbers = self.numbers
-        others = len(numbers.logdet)
-        values = np.array([one.value for one in numbers.kl])
-        errors = np.array([one.error if np.isfinite(one.error) else 0.0 for one in numbers.kl])
-        distance = "KL from the theory" if numbers.absolute else "⟨log q + S⟩"
-        return [
-            Series("log det so far", "log det", BLUE, numbers.logdet),
-            Series("Action S", "S", VERMILION, numbers.action),
-            Series(
-                distance,
-                "KL" if numbers.absolute else "⟨log q + S⟩",
-                PURPLE,
-                np.tile(values, (others, 1)),
-                np.tile(errors, (others, 1)),
-            ),
-        ]
-
-    def _title(self) -> str:
-        return f"{describe(self.numbers.fields)}, {len(self.numbers.names) - 1} layers towards {self.numbers.theory}"
-
-    def __repr__(self) -> str:
-        fields, layers = len(self.numbers.logdet), len(self.numbers.names) - 1
-        return f"FlowLayers({describe(self.numbers.fields)}, {counted(layers, 'layer')}, {counted(fields, 'field')})"
+        return describe(self.numbers.fields)

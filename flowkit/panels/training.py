@@ -7,18 +7,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import ipywidgets
-import plotly.graph_objects as go
-from IPython.display import Image
 
 from flowkit.panels.base import Panel
 from flowkit.panels.colours import BLACK, BLUE, GREEN, PURPLE, VERMILION
-from flowkit.panels.control import Controls
-from flowkit.panels.curves import Axis, Curve, Run, pictures
-from flowkit.panels.ess_kl import Trained
-from flowkit.panels.feed import Feed
-from flowkit.panels.pictures import Picture, plotly_figure, png
-from flowkit.panels.stream import LiveCurves
-from flowkit.panels.thin import gather
+from flowkit.panels.control import Controls, Runs, Watched, status_of
+from flowkit.panels.curves import Run, pictures
+from flowkit.panels.pictures import Axis, Curve, Picture
+from flowkit.panels.stream import Feed, LiveCurves, gather
 from flowkit.tasks.history import History
 
 STEP = Axis("step", "training step")
@@ -31,28 +26,59 @@ CURVES = (
     Curve("grad_norm", "Gradient norm", "gradient", VERMILION, log=True),
     Curve("lr", "Learning rate", "rate", BLACK),
     Curve("samples_per_s", "Speed", "speed", BLACK, unit="samples/s"),
-    Curve("level", "Scale in training, 0 the finest", "level", BLACK, show="varies"),
+    Curve("level", "Scale in training, 0 the finest", "level", BLACK, unit="", show="varies"),
 )
 
 
-class Trains(Trained, Protocol):
+class Trained(Watched, Protocol):
+    """What is read of a trainer."""
+
+    history: History
+
+
+class Trains(Trained, Runs, Protocol):
     """What the panel needs of a trainer: what is read of it, and ways to control the run that return at once."""
 
-    def start(self, steps: int) -> Any: ...
-    def pause(self) -> Any: ...
-    def resume(self) -> Any: ...
-    def stop(self) -> Any: ...
+
+def curve_of(column: str) -> Curve:
+    """How a column of a history is drawn; one without a curve of its own is a coupling, drawn once it changes."""
+    known = {curve.column: curve for curve in CURVES}
+    return known.get(column) or Curve(column, f"Coupling {column}", column, PURPLE, show="varies")
 
 
 class Training(Panel):
     """Live curves of a training run with Start, Pause / Resume, Stop and Checkpoint.
 
-    trainer      anything with the attributes of `Trains`; its history needs the columns step and loss, and of the other
-                 curves (ess, kl, acceptance, grad_norm, lr, samples_per_s, level) those that it has are drawn; any
-                 other column is the coupling of that name
-    steps        what the Start button trains for; the field beside it changes that
-    per_second   updates of the picture, 1 to 20 a second; the run itself only appends to its history
-    checkpoint   folder of the Checkpoint button, which is there where the trainer has `save_soon`; None: no button
+    Parameters
+    ----------
+    trainer : Trainer
+        Or anything with the attributes of `Trains`. Its history needs the columns step and loss; of the others (ess,
+        kl, acceptance, grad_norm, lr, samples_per_s, level) those that it has are drawn. Any other column is taken as
+        the coupling of a schedule, and drawn once it changes.
+    steps : int
+        What the Start button trains for; the field beside it changes that.
+    per_second : float
+        Updates of the curves a second at most, 1 to 20. The run itself only appends to its history.
+    checkpoint : str, Path or None
+        Folder of the Checkpoint button, which is there where the trainer has `save_soon`; None for no button.
+
+    Raises
+    ------
+    TypeError
+        For an object that is no trainer.
+    ValueError
+        For steps or per_second out of range.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Phi4(fk.sites((2, 2)), m2=1.0, lam=0.5)
+    >>> trainer = fk.Trainer(fk.scalar_flow(action.space), action, batch=4)
+    >>> panel = fk.panels.Training(trainer, steps=500)   # the last line of a cell
+    >>> panel
+    Training(Trainer)
+    >>> panel.snapshot().data[1:4]                       # what a saved notebook keeps
+    b'PNG'
     """
 
     def __init__(
@@ -76,20 +102,12 @@ class Training(Panel):
         if steps < 1 or not 1 <= per_second <= 20:
             raise ValueError(f"Training needs steps >= 1 and per_second in 1 to 20; got {steps} and {per_second}.")
         self.trainer = trainer
-        self.steps = steps
-        self.per_second = per_second
-        self.checkpoint = checkpoint
-        known = {curve.column: curve for curve in CURVES}
-        # Any other column is a coupling, by its own name.
-        own = {name: Curve(name, f"Coupling {name}", name, PURPLE, show="varies") for name in trainer.history.columns}
-        self._curves = [known.get(name, own[name]) for name in trainer.history.columns if name != "step"]
-        self._columns = ("step", *(curve.column for curve in self._curves))
-
-    def figure(self) -> go.Figure:
-        return plotly_figure(self._pictures(), self._title())
-
-    def snapshot(self) -> Image:
-        return png(self._pictures(), self._title())
+        self.steps, self.per_second, self.checkpoint = steps, per_second, checkpoint
+        order = [curve.column for curve in CURVES]
+        columns = [name for name in trainer.history.columns if name != "step"]
+        columns.sort(key=lambda name: order.index(name) if name in order else len(order) - 1)
+        self._curves = [curve_of(name) for name in columns]
+        self._columns = ("step", *columns)
 
     def _pictures(self) -> list[Picture]:
         run = Run("", BLUE, self._columns, gather(self.trainer.history, self._columns))
@@ -102,11 +120,9 @@ class Training(Panel):
         return [self.trainer.error] if self.trainer.error else []
 
     def _status(self) -> dict[str, Any]:
-        trainer = self.trainer
-        error = None if trainer.error is None else str(trainer.error)
-        status = {"state": str(trainer.status), "step": int(trainer.step), "total": int(trainer.total), "error": error}
-        saved = getattr(trainer, "saved_step", None)
-        return status if saved is None else {**status, "text": f"checkpoint of step {saved:,}"}
+        saved = getattr(self.trainer, "saved_step", None)
+        text = {} if saved is None else {"text": f"checkpoint of step {saved:,}"}
+        return {**status_of(self.trainer), **text}
 
     def _make_widget(self) -> ipywidgets.Widget:
         controls = Controls(self.trainer, self.steps, self.checkpoint)

@@ -29,7 +29,7 @@ def chain_cost(trajectories: int) -> list[Row]:
     from jupyter_client.session import Session
 
     from flowkit.panels import Chain
-    from flowkit.panels.chain_numbers import Correlation
+    from flowkit.panels.chain_run import correlate
 
     session, sent, ends = Session(key=b"key"), list[float](), list[tuple[float, float]]()
 
@@ -41,7 +41,7 @@ def chain_cost(trajectories: int) -> list[Row]:
             session.serialize(message)
             sent.append(time.perf_counter())
 
-    Correlation().update(np.arange(16.0) % 3)  # imports what the Gamma method needs
+    correlate(np.arange(16.0) % 3)  # imports what the Gamma method needs
     action = flowkit.Wilson(flowkit.links((16, 16), flowkit.U1()), 4.0)
     settings: dict[str, Any] = {"chains": 8, "thermalise": 10, "rng": 1}
     settings["observe"] = (flowkit.plaquette, flowkit.topological_charge)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowkit.studies.chain_panel import chain_cost
-from flowkit.studies.rows import Row
+from flowkit.studies.rows import Row, seconds_row
 from flowkit.tasks.history import History
 
 if TYPE_CHECKING:
@@ -71,15 +71,9 @@ class _Recorded:
     def __init__(self, n: int):
         step = np.arange(1.0, n + 1)
         wave = np.sin(step / 50) + np.random.default_rng(1).normal(size=n)
-        columns = {
-            "step": step,
-            "loss": wave,
-            "ess": 0.5 + 0.1 * wave,
-            "kl": np.exp(wave),
-            "acceptance": 0.5 + 0.1 * wave,
-        }
-        columns |= {"grad_norm": np.exp(-wave), "lr": 1e-3 / step, "samples_per_s": 1e4 + wave, "beta": step * 0 + 2.0}
-        self.history = History.from_arrays(COLUMNS, columns)
+        share, size = 0.5 + 0.1 * wave, np.exp(wave)
+        values = (step, wave, share, size, share, 1 / size, 1e-3 / step, 1e4 + wave, step * 0 + 2.0)
+        self.history = History.from_arrays(COLUMNS, dict(zip(COLUMNS, values, strict=True)))
         self.status, self.error, self.step, self.total = "running", None, n, 10 * n
 
     def grow(self, n: int) -> None:
@@ -95,17 +89,13 @@ class _Recorded:
 
 def _panel(n: int) -> "tuple[_Recorded, Training, LiveCurves]":
     from flowkit.panels import Training
-    from flowkit.panels.curves import Axis
-    from flowkit.panels.feed import Feed
-    from flowkit.panels.stream import LiveCurves
-    from flowkit.panels.training import CURVES
+    from flowkit.panels.stream import Feed, LiveCurves
+    from flowkit.panels.training import STEP
 
     trainer = _Recorded(n)
-    curves = [curve for curve in CURVES if curve.column in COLUMNS]
-    columns = ("step", *(curve.column for curve in curves))
     panel = Training(trainer)
-    feed = Feed(lambda: trainer.history, panel._status, columns)
-    return trainer, panel, LiveCurves([feed], curves, [Axis("step", "training step")])
+    feed = Feed(lambda: trainer.history, panel._status, panel._columns)
+    return trainer, panel, LiveCurves([feed], panel._curves, [STEP])
 
 
 def _kernel(n: int, updates: int) -> list[Row]:
@@ -132,18 +122,8 @@ def _kernel(n: int, updates: int) -> list[Row]:
     view.close()
     share = HERTZ * seconds / updates
     return [
-        {
-            "label": f"kernel side at {HERTZ:g} Hz, {n:,} points, share of one core",
-            "value": share,
-            "goal": "<= 0.01",
-            "reached": share <= 0.01,
-        },
-        {
-            "label": f"bytes of a message, {n:,} points, {STEPS_A_SECOND} steps a second",
-            "value": largest,
-            "goal": "<= 2000",
-            "reached": largest <= 2000,
-        },
+        seconds_row(f"kernel side at {HERTZ:g} Hz, {n:,} points, share of one core", share, 0.01),
+        seconds_row(f"bytes of a message, {n:,} points, {STEPS_A_SECOND} steps a second", largest, 2000),
     ]
 
 
@@ -161,22 +141,13 @@ def _page(points: tuple[int, ...], updates: int) -> list[Row]:
         browser = playwright.chromium.launch(executable_path=path, headless=True, args=CHROMIUM_FLAGS)
         for n in points:
             milliseconds, first = _one_page(browser.new_page(viewport={"width": 1200, "height": 800}), n, updates)
-            most = 10.0 if n <= 10_000 else 20.0
-            rows.append(
-                {
-                    "label": f"{label}, {n:,} points",
-                    "value": milliseconds,
-                    "goal": f"<= {most:g}",
-                    "reached": milliseconds <= most,
-                }
-            )
+            rows.append(seconds_row(f"{label}, {n:,} points", milliseconds, 10.0 if n <= 10_000 else 20.0))
         browser.close()
     before = "import flowkit, torch; from flowkit.studies.panels import _Recorded"
     kernel = _processor_seconds(before, "flowkit.panels.Training(_Recorded(10)).widget")
-    total = kernel + first
     return [
         *rows,
-        {"label": "first panel on screen, seconds", "value": total, "goal": "<= 2", "reached": total <= 2},
+        seconds_row("first panel on screen, seconds", kernel + first, 2),
         {"label": "of these the kernel, imports included", "value": kernel},
     ]
 
@@ -209,7 +180,7 @@ def _one_page(page: Any, n: int, updates: int) -> tuple[float, float]:
     """Milliseconds of the main thread for an update, and seconds until an empty panel is drawn."""
     from base64 import b64encode
 
-    from flowkit.panels.stream import bundle
+    from flowkit.panels.base import bundle
 
     trainer, _, view = _panel(n)
     traits = {name: getattr(view, name) for name in ("uid", "title", "runs", "plots", "axes", "pictures", "trouble")}
@@ -266,11 +237,7 @@ def _imports(repeats: int) -> list[Row]:
         "import flowkit, seconds beyond torch": "import flowkit",
         "import of every public name but the panels, seconds beyond torch": f"import flowkit; {every}",
     }
-    rows: list[Row] = []
-    for label, code in codes.items():
-        seconds = _processor_seconds("import torch", code, repeats)
-        rows.append({"label": label, "value": seconds, "goal": "<= 0.3", "reached": seconds <= 0.3})
-    return rows
+    return [seconds_row(label, _processor_seconds("import torch", code, repeats), 0.3) for label, code in codes.items()]
 
 
 def _processor_seconds(before: str, code: str, repeats: int = 1) -> float:

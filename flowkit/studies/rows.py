@@ -14,7 +14,7 @@ def finite(error: float) -> float | None:
 
 
 def seconds_row(label: str, seconds: float, most: float) -> Row:
-    """Seconds of training and whether they were few enough."""
+    """What something costs, as seconds, and whether it is little enough."""
     return {"label": label, "value": seconds, "goal": f"<= {most:g}", "reached": seconds <= most}
 
 

@@ -16,7 +16,7 @@ def opened(open_notebook, name, *more, scale=SCALES - 1):
     notebook = open_notebook(name, PANEL, *more)
     notebook.run_all()
     notebook.wait_ran()
-    notebook.wait_for(f"d.scale === '{scale}' && d.field === '0'")
+    notebook.wait_for(f"d.main === '{scale}' && d.other === '0'")
     return notebook
 
 
@@ -43,7 +43,7 @@ def test_the_sliders_change_what_is_drawn(open_notebook):
     page, finest = notebook.page, drawn(notebook)
     # Row 0 of the canvas is the highest x_1; the colour table is that of the panel.
     expected = notebook.kernel(
-        "[panel._colours.table()[min(255, int(256 * (v + 3.141592653589793) / (2 * 3.141592653589793)))]"
+        "[panel._colours().table()[min(255, int(256 * (v + 3.141592653589793) / (2 * 3.141592653589793)))]"
         " for v in panel.numbers.scales[-1].plaquettes[0].T[::-1].ravel().tolist()]"
     )
     assert finest == [",".join(str(int(c[i : i + 2], 16)) for i in (1, 3, 5)) for c in expected]
@@ -51,60 +51,62 @@ def test_the_sliders_change_what_is_drawn(open_notebook):
     scale = page.locator("input.fk-scale")
     scale.focus()
     page.keyboard.press("ArrowLeft")
-    notebook.wait_for("d.lattice === '16x8'")
+    notebook.wait_for("d.main === '7'")
     assert drawn(notebook) != finest
-    assert notebook.kernel("panel.widget.scale") == SCALES - 2
+    assert notebook.kernel("panel.widget.main") == SCALES - 2
     page.keyboard.press("Home")
-    notebook.wait_for("d.lattice === '1x1'")
+    notebook.wait_for("d.main === '0'")
     assert len(set(drawn(notebook))) == 1  # the only plaquette
     assert page.evaluate("() => document.activeElement.className") == "fk-scale"  # no jump to another cell
 
     page.locator(".fk-bars").first.locator("[data-scale='4']").click()
-    notebook.wait_for("d.lattice === '4x4'")
+    notebook.wait_for("d.main === '4'")
     here = drawn(notebook)
     page.locator("input.fk-field").fill("2")
-    notebook.wait_for("d.field === '2'")
+    notebook.wait_for("d.other === '2'")
     assert drawn(notebook) != here
-    assert notebook.kernel("[panel.field, panel.widget.scale]") == [2, 4]
+    assert notebook.kernel("[panel.field, panel.widget.main]") == [2, 4]
 
 
 def test_a_second_view_a_reload_and_a_lost_kernel(open_notebook, lab):
-    notebook = opened(open_notebook, "views.ipynb", "panel", "panel.widget.scale = 6", scale=6)
+    notebook = opened(open_notebook, "views.ipynb", "panel", "panel.widget.main = 6", scale=6)
     page = notebook.page
 
-    def both(lattice):
+    def both(main):
         page.wait_for_function(
-            "lattice => { const all = [...document.querySelectorAll('.fk-live')];"
-            " return all.length === 2 && all.every((el) => el.dataset.lattice === lattice); }",
-            arg=lattice,
+            "main => { const all = [...document.querySelectorAll('.fk-live')];"
+            " return all.length === 2 && all.every((el) => el.dataset.main === main); }",
+            arg=main,
         )
 
-    both("8x8")
+    both("6")
     page.locator("input.fk-scale").first.fill("3")
-    both("4x2")
+    both("3")
     assert drawn(notebook, 0) == drawn(notebook, 1)
     notebook.command("docmanager:save")
     notebook.reload()
-    both("4x2")
+    both("3")
     notebook.page.close()
     lab.end_sessions()
     again = open_notebook("views.ipynb")
-    again.wait_for("d.lattice === '4x2'")
+    again.wait_for("d.main === '3'")
     again.command("notebook:shutdown-kernel")
     again.page.locator("input.fk-scale").first.fill("5")
-    again.wait_for("d.lattice === '8x4'")
+    again.wait_for("d.main === '5'")
 
 
 def test_light_dark_and_narrow(open_notebook, screenshots):
     notebook = opened(open_notebook, "themes.ipynb")
+    notebook.page.set_viewport_size({"width": 1400, "height": 1200})
+    notebook.page.wait_for_timeout(500)
     panel, field = notebook.page.locator(".fk-live"), drawn(notebook)
     for theme in ("light", "dark"):
         notebook.theme(theme)
         assert drawn(notebook) == field, "a colour means the same on every page"
         panel.screenshot(path=screenshots / f"multiscale_{theme}.png")
     notebook.page.locator("input.fk-scale").fill("4")
-    notebook.wait_for("d.lattice === '4x4'")
-    notebook.page.set_viewport_size({"width": 760, "height": 1000})
+    notebook.wait_for("d.main === '4'")
+    notebook.page.set_viewport_size({"width": 760, "height": 1800})
     panel.scroll_into_view_if_needed()
     panel.screenshot(path=screenshots / "multiscale_narrow.png")
     notebook.page.screenshot(path=screenshots / "multiscale_page.png")

@@ -70,3 +70,8 @@ export function roundSteps(low, high, count = 4) {
   for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + 1e-9 * step; v += step) found.push(Math.abs(v) < 1e-9 * step ? 0 : v);
   return { step, found };
 }
+
+// A label with its unit; what is counted has none.
+export function titled(label, unit) {
+  return unit ? `${label} (${unit})` : label;
+}

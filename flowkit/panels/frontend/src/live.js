@@ -2,7 +2,7 @@
 
 import { Chart } from "./chart.js";
 import { make, say, swatch, toggle } from "./dom.js";
-import { number, whole } from "./format.js";
+import { number, titled, whole } from "./format.js";
 import { Plot } from "./plot.js";
 import { Store } from "./store.js";
 import { readTheme, watchTheme } from "./theme.js";
@@ -163,7 +163,7 @@ function render({ model, el }) {
     const label = make("label", "fk-axis-choice", "against ");
     const select = make("select", "fk-select");
     select.dataset.lmSuppressShortcuts = "true";
-    select.append(...axes.map((axis) => new Option(`${axis.label} (${axis.unit})`, axis.column)));
+    select.append(...axes.map((axis) => new Option(titled(axis.label, axis.unit), axis.column)));
     select.addEventListener("keydown", (event) => event.stopPropagation());
     select.addEventListener("change", () => {
       view.axis = axes[select.selectedIndex];

@@ -2,7 +2,7 @@
 
 import uPlot from "uplot";
 import { make, say, toggle } from "./dom.js";
-import { decades, number, ticks, whole } from "./format.js";
+import { decades, number, ticks, titled, whole } from "./format.js";
 import { Extremes, lowerBound, Sums } from "./reduce.js";
 
 const HEIGHT = 156;
@@ -108,7 +108,7 @@ export class Plot {
           y: { distr: this.log ? 3 : 1, range: (_, min, max) => this.span(min, max) },
         },
         axes: [
-          { ...axis, label: `${label} (${unit})`, labelSize: 18, labelGap: 0, size: 26, gap: 3, space: 60, ...linear },
+          { ...axis, label: titled(label, unit), labelSize: 18, labelGap: 0, size: 26, gap: 3, space: 60, ...linear },
           { ...axis, size: this.labelWidth, gap: 3, space: 28, ...(this.log ? logarithmic : linear) },
         ],
         series: [{}, ...series],
@@ -223,7 +223,7 @@ export class Plot {
     if (i > 0 && at - x[i - 1] < x[i] - at) i -= 1;
     if (short) return number(data[column][i]);
     const { label, unit } = this.view.axis;
-    const where = unit === "dimensionless" ? `${label.split(" ").at(-1)} ${whole(x[i])}` : `${number(x[i])} ${unit}`;
+    const where = unit === "" ? `${label.split(" ").at(-1)} ${whole(x[i])}` : `${number(x[i])} ${unit}`;
     return `${number(data[column][i])} at ${where}`;
   }
 
@@ -300,7 +300,7 @@ export class Plot {
     const newest = this.lines.map((line) => number(this.newest(line))).join(", ");
     this.canvas.setAttribute(
       "aria-label",
-      `${this.spec.label} (${this.spec.unit}) against ${label} (${unit}), ${whole(count)} points, newest ${newest}`,
+      `${titled(this.spec.label, this.spec.unit)} against ${titled(label, unit)}, ${whole(count)} points, newest ${newest}`,
     );
     this.el.dataset.log = String(this.log);
     this.el.dataset.points = String(this.points);

@@ -1,0 +1,166 @@
+"""Pictures drawn by plotly, for a page that can be explored, and by matplotlib, as a png."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from IPython.display import Image
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from plotly.subplots import make_subplots
+
+from flowkit.panels.pictures import MARKS, Layer, Numbers, Picture, titled
+
+# Of lines in matplotlib.
+LOOKS: dict[str, dict[str, Any]] = {
+    "thin": {"linewidth": 0.7, "alpha": 0.35},
+    "line": {"linewidth": 1.6},
+    "steps": {"linewidth": 0.9, "drawstyle": "steps-post"},
+    "dashed": {"linewidth": 1.6, "linestyle": "--"},
+}
+
+
+def _known(error: Numbers | None) -> Any:
+    """Errors to draw; one that is not known is no error bar."""
+    return None if error is None else np.nan_to_num(error, nan=0.0, posinf=0.0)
+
+
+def plotly_figure(pictures: Sequence[Picture], title: str) -> go.Figure:
+    """Small multiples, two in a row."""
+    height = max(1, -(-len(pictures) // 2))
+    titles = [titled(picture.label, picture.unit) for picture in pictures]
+    places: list[list[dict[str, Any] | None]]
+    places = [[{} if 2 * row + column < len(pictures) else None for column in range(2)] for row in range(height)]
+    figure = make_subplots(rows=height, cols=2, specs=places, subplot_titles=titles, vertical_spacing=0.4 / height)
+    for i, picture in enumerate(pictures):
+        add_picture(figure, picture, i // 2 + 1, i % 2 + 1)
+    named = any(layer.name for picture in pictures for layer in picture.layers)
+    size = {"height": 120 + 250 * height, "margin": {"l": 60, "r": 20, "t": 90, "b": 50}}
+    return figure.update_layout(template="plotly_white", title_text=title, showlegend=named, **size)
+
+
+def add_picture(figure: go.Figure, picture: Picture, row: int, column: int) -> None:
+    """Draw a picture in its place of a plotly figure."""
+    place = {"row": row, "col": column}
+    in_legend = {trace.name for trace in figure.data}
+    for layer in picture.layers:
+        trace = _trace(layer, bool(layer.name) and layer.name not in in_legend)
+        figure.add_trace(trace.update(x=np.array(picture.ticks)) if picture.ticks else trace, **place)
+        in_legend.add(layer.name)
+    for x, colour in picture.verticals:
+        figure.add_vline(x, line={"color": colour, "dash": "dash", "width": 1}, **place)
+    kind = "category" if picture.ticks else "log" if picture.log_x else "linear"
+    figure.update_xaxes(title_text=picture.x_label, range=picture.x_range, type=kind, **place)
+    limits = None if picture.log else picture.range
+    figure.update_yaxes(type="log" if picture.log else "linear", range=limits, **place)
+
+
+def _trace(layer: Layer, in_legend: bool) -> go.Scatter | go.Bar:
+    error = _known(layer.error)
+    look: dict[str, Any] = {
+        "x": layer.x,
+        "y": layer.y,
+        "error_y": None if error is None else {"type": "data", "array": error, "thickness": 1},
+        "name": layer.name,
+        "legendgroup": layer.name or None,
+        "showlegend": in_legend,
+        "marker_color": layer.colour,
+    }
+    if layer.style == "bars":
+        return go.Bar(**look)
+    line = {"color": layer.colour, "width": 1 if layer.style in ("thin", "steps") else 2}
+    line |= {"steps": {"shape": "hv"}, "dashed": {"dash": "dash"}}.get(layer.style, {})
+    marks = layer.style in ("points", "outline")
+    return go.Scatter(
+        mode="markers" if marks else "lines",
+        marker={"symbol": layer.marker + ("-open" if layer.style == "outline" else ""), "size": 8},
+        line=line,
+        opacity=0.35 if layer.style == "thin" else 1.0,
+        **look,
+    )
+
+
+def png(pictures: Sequence[Picture], title: str, columns: int = 4) -> Image:
+    """The same small multiples as a png, at most `columns` in a row; without a browser, a network or a display."""
+    height = max(1, -(-len(pictures) // columns))
+    columns = max(1, -(-len(pictures) // height))  # rows of nearly equal length
+    figure = new_figure(0.6 + (2.3 if columns > 3 else 2.7) * height)
+    heading = figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    axes = figure.subplots(height, columns, squeeze=False).flat
+    names: dict[str, Any] = {}
+    for ax, picture in zip(axes, pictures, strict=False):
+        handles = draw_picture(ax, picture)
+        if not picture.key:
+            names = handles | names
+    for ax in list(figure.axes)[len(pictures) :]:
+        ax.set_visible(False)
+    if names:
+        look = dict[str, Any](ncols=len(names), fontsize=8, frameon=False)
+        legend = figure.legend(names.values(), names.keys(), loc="outside upper right", **look)
+        if heading.get_window_extent().width + legend.get_window_extent().width > 0.96 * figure.bbox.width:
+            legend.remove()
+            heading.set_text(f"{title}\n")  # room for a line below
+            figure.legend(names.values(), names.keys(), loc="outside upper right", borderaxespad=2.4, **look)
+    return as_png(figure, title)
+
+
+def new_figure(height: float) -> Figure:
+    """An empty figure of 13 inches by `height`: not by pyplot, which would register it and choose a backend."""
+    figure = Figure(figsize=(13.0, height), dpi=100)
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained", h_pad=0.1, w_pad=0.1)
+    return figure
+
+
+def as_png(figure: Figure, title: str) -> Image:
+    """A matplotlib figure as a png."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return Image(data=file.getvalue(), format="png", alt=title)  # type: ignore[no-untyped-call]
+
+
+def draw_picture(ax: Axes, picture: Picture) -> dict[str, Any]:
+    """Draw a picture with matplotlib; returns what a legend needs of each name."""
+    handles: dict[str, Any] = {}
+    for layer in picture.layers:
+        handle = _draw(ax, layer)
+        if layer.name:
+            handles.setdefault(layer.name, handle)
+    if picture.key and handles:
+        ax.legend(handles.values(), handles.keys(), fontsize=8, framealpha=0.85, edgecolor="none")
+    for x, colour in picture.verticals:
+        ax.axvline(x, color=colour, linewidth=1, linestyle="--")
+    ax.set_title(picture.label, fontsize=10, fontweight="bold", loc="left")
+    ax.set_title(picture.unit, fontsize=8, color="#555555", loc="right")
+    ax.set_xlabel(picture.x_label, fontsize=8)
+    ax.set_xlim(picture.x_range)
+    ax.set_xscale("log" if picture.log_x else "linear")
+    if picture.ticks:
+        count = len(picture.ticks)
+        some = sorted({*range(0, count, -(-count // 12)), count - 1})
+        ax.set_xticks(some, [picture.ticks[i] for i in some])
+    ax.tick_params(which="both", labelsize=8)
+    ax.grid(color="#e3e3e3", linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    if picture.log and any(np.any(layer.y > 0) for layer in picture.layers):
+        ax.set_yscale("log", nonpositive="mask")  # an estimate of a small KL is often negative
+    elif picture.range:
+        ax.set_ylim(*picture.range)
+    return handles
+
+
+def _draw(ax: Axes, layer: Layer) -> Any:
+    if layer.style == "bars":
+        ax.axhline(0, color="black", linewidth=0.8)
+        return ax.bar(layer.x, layer.y, yerr=_known(layer.error), color=layer.colour, width=0.7)
+    if layer.style in ("points", "outline"):
+        look: dict[str, Any] = {"fmt": MARKS[layer.marker], "markersize": 5, "elinewidth": 1, "color": layer.colour}
+        look["markerfacecolor"] = "none" if layer.style == "outline" else layer.colour
+        return ax.errorbar(layer.x, layer.y, _known(layer.error), **look)
+    return ax.plot(layer.x, layer.y, color=layer.colour, **LOOKS[layer.style])[0]
