@@ -47,8 +47,10 @@ class U1(Group):
 
         Angles inside (-pi, pi) come back bit for bit, which torch.remainder(x + pi, 2 pi) - pi does not do.
         """
-        y = x - (2 * math.pi) * torch.round(x / (2 * math.pi)).detach()
-        return torch.where(y >= math.pi, y - 2 * math.pi, y)
+        if not x.requires_grad:
+            return _Wrap.forward(None, x)
+        y: Tensor = _Wrap.apply(x)  # type: ignore[no-untyped-call]
+        return y
 
     def compose(self, a: Tensor, b: Tensor) -> Tensor:
         return self.wrap(a + b)
@@ -168,6 +170,19 @@ class U1(Group):
         for n, c in enumerate(exact.u1_decimated(beta, area).tolist()[1:], start=1):
             weight = weight + 2 * c * (n * plaquettes).cos()
         return weight.clamp(min=torch.finfo(weight.dtype).tiny).log() + area * self.one_plaquette_log_z(beta)
+
+
+class _Wrap(torch.autograd.Function):
+    """The wrapped angle; its backward pass hands the gradient on and costs nothing."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = torch.sub(x, torch.round(x / (2 * math.pi)), alpha=2 * math.pi)
+        return torch.where(y >= math.pi, y - 2 * math.pi, y)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]
 
 
 def von_mises(kappa: Tensor, rng: torch.Generator) -> Tensor:
