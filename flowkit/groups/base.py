@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from flowkit.groups.theory import GaugeTheory
 
 if TYPE_CHECKING:
     from flowkit.groups.characters import Characters
@@ -14,7 +16,7 @@ Path = tuple[int, tuple[int, ...]]
 """How many paths of one shape there are, and the sign of each of their steps."""
 
 
-class Group(ABC):
+class Group(GaugeTheory, ABC):
     r"""A compact Lie group, or the real line, with all that lattice fields and gauge theories need of it.
 
     Elements are tensors ``[..., *matrix_shape]``, algebra coordinates real tensors ``[..., *algebra_axes]``; an element
@@ -58,7 +60,6 @@ class Group(ABC):
     tensor([ 0.5000, -0.5000])
     """
 
-    name: str
     matrix_shape: tuple[int, ...]
     algebra_dim: int
     dimension: int
@@ -67,17 +68,11 @@ class Group(ABC):
     abelian: bool = False
     angles: int = 0
     winding: bool = False
-    decimated: bool = False
 
     @classmethod
     def from_name(cls, name: str) -> "Group | None":
         """The group of this class that has the given name, or None; families such as SU(N) read N from it."""
         return cls() if getattr(cls, "name", None) == name else None
-
-    @property
-    def label(self) -> str:
-        """The name as figures print it, such as "SU(3)"."""
-        return self.name
 
     @property
     def algebra_axes(self) -> tuple[int, ...]:
@@ -240,58 +235,6 @@ class Group(ABC):
     def characters(self, order: int) -> "Characters":
         """Irreducible characters up to an order, a basis of the class functions."""
         raise ValueError(f"Characters are known for U1 and SUN; got {self}.")
-
-    # ------------------------------------------------------------ heatbath
-
-    def heatbath(self, v: Tensor, staples: Tensor, beta: float, rng: torch.Generator) -> Tensor:
-        """Links drawn anew from p(V) ~ exp((beta/N) Re Tr V A^dagger), or by a step that keeps it.
-
-        Parameters
-        ----------
-        v : Tensor
-            Links ``[..., *matrix_shape]``.
-        staples : Tensor
-            A, the sum of the staples of each link as `ambient` elements.
-        """
-        raise ValueError(f"{self.label} does not say how a link is drawn anew.")
-
-    def overrelax(self, v: Tensor, staples: Tensor) -> Tensor:
-        """Links far from the old ones with the same Re Tr V A^dagger; applied twice it gives them back."""
-        raise ValueError(f"{self.label} does not say how a link is reflected.")
-
-    # ------------------------------------------------------------ exact results of S = -(beta/N) sum Re Tr U_P
-
-    def one_plaquette_mean(self, beta: float) -> float | None:
-        """<Re Tr U / N> of one element of weight exp((beta/N) Re Tr U), or None where no formula is known."""
-        return None
-
-    def one_plaquette_log_z(self, beta: float) -> float | None:
-        """ln of the Haar integral of exp((beta/N) Re Tr U), or None."""
-        return None
-
-    def wilson_loop_2d(self, beta: float, area: int, volume: int) -> float | None:
-        """<Re Tr W / N> around `area` of the `volume` plaquettes of a periodic lattice in two dimensions, or None."""
-        return None
-
-    def log_z_2d(self, beta: float, volume: int) -> float | None:
-        """ln Z of that lattice in normalised Haar measure, or None."""
-        return None
-
-    def charge_squared_2d(self, beta: float, volume: int) -> float | None:
-        """<Q^2> of that lattice, or None."""
-        return None
-
-    def charge_distribution_2d(self, beta: float, volume: int, charges: Sequence[int]) -> Any:
-        """P(Q) of that lattice as an array ``[len(charges)]``, or None."""
-        return None
-
-    def decimated_log_weight(self, plaquettes: Tensor, beta: float, area: int) -> Tensor:
-        """ln sum_r d_r u_r^A chi_r(P): the exact log-weight of a coarse plaquette P in the place of `area` fine ones.
-
-        Integrating the link between two plaquettes multiplies their character coefficients u_r = c_r/d_r. The sum
-        alternates in sign: its relative error is about 1e-16 max(w)/w of a plaquette's weight w.
-        """
-        raise ValueError(f"The decimated action is known for U1, SU2 and SU3; got {self}.")
 
     # ------------------------------------------------------------ dtypes and identity
 

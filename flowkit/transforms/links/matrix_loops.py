@@ -1,7 +1,4 @@
-"""Potentials of Wilson loops of SU(N), in matrices.
-
-One file, though long: the loops of one link are counted, and spread over the links that they run through, together.
-"""
+"""Potentials of Wilson loops of SU(N), in matrices."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +7,18 @@ from torch import Tensor
 
 from flowkit.geometry.space import Space
 from flowkit.kernels.sun import coordinates, multiply, trace_product
-from flowkit.transforms.links.potential import Coefficients, LoopPotential, at, kinds, lattice_sum, spread, zeros
+from flowkit.transforms.links.potential import (
+    Coefficients,
+    LoopPotential,
+    at,
+    conjugated,
+    full_trace,
+    kinds,
+    lattice_sum,
+    spread,
+    total_of,
+    zeros,
+)
 
 
 class MatrixLoops(LoopPotential):
@@ -93,7 +101,7 @@ class MatrixLoops(LoopPotential):
         plaquettes = self._plaquettes(links)
         for mu in range(space.ndim):
             through = [(nu, up, plaquettes[mu, nu, up]) for nu in range(space.ndim) if nu != mu for up in (True, False)]
-            traces = [_trace(w) for *_, w in through]
+            traces = [full_trace(w) for *_, w in through]
             for i, (nu, up, w) in enumerate(through):
                 t = traces[i]
                 if up and mu < nu:
@@ -101,8 +109,8 @@ class MatrixLoops(LoopPotential):
                 mates = {"straight": [i ^ 1], "bent": [j for j in range(len(through)) if j not in (i, i ^ 1)]}
                 rest, scalar = self._of_plaquette(value, w, t)
                 for kind in kinds(space) if max(self.orders) > 1 else ():
-                    mate = _total([through[j][-1] for j in mates[kind]])
-                    trace = _total([traces[j] for j in mates[kind]])
+                    mate = total_of([through[j][-1] for j in mates[kind]])
+                    trace = total_of([traces[j] for j in mates[kind]])
                     more, factor = self._of_pairs(value, loops, kind, (w, t), (mate, trace))
                     rest, scalar = more if rest is None else rest + more, scalar + factor
                 one = torch.diag_embed(scalar[..., None].expand(*scalar.shape, self.n))
@@ -234,28 +242,12 @@ class MatrixLoops(LoopPotential):
         after, before = multiply(w, rest), multiply(rest, w)
         add(mu, after)
         if up:
-            add(nu, at(_conjugated(u, after), mu, -1))  # forward along nu at x + mu
-            add(mu, -at(_conjugated(v, before), nu, -1))  # backward along mu at x + nu
+            add(nu, at(conjugated(u, after), mu, -1))  # forward along nu at x + mu
+            add(mu, -at(conjugated(v, before), nu, -1))  # backward along mu at x + nu
             add(nu, -before)  # backward along nu at x
         else:
             down = at(before, nu)  # as seen from x - nu, where the links u and v of the walk start
             there = multiply(multiply(v, down), v, adjoint_b=True)
             add(nu, there)
             add(mu, -there)
-            add(nu, -at(_conjugated(u, there), mu, -1))
-
-
-def _conjugated(u: Tensor, y: Tensor) -> Tensor:
-    """u^dagger y u."""
-    return multiply(multiply(u, y, adjoint_a=True), u)
-
-
-def _trace(w: Tensor) -> Tensor:
-    return w.diagonal(dim1=-2, dim2=-1).sum(-1)
-
-
-def _total(parts: Sequence[Tensor]) -> Tensor:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
+            add(nu, -at(conjugated(u, there), mu, -1))

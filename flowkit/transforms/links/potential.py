@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from flowkit.geometry.space import Space
+from flowkit.kernels.sun import multiply
 
 Coefficients = Sequence[Tensor]  # of the loops in the order of `names`, each [] or [batch]
 
@@ -123,3 +124,21 @@ def zeros(x: Tensor) -> Tensor:
 def spread(c: Tensor, axes: int) -> Tensor:
     """A coefficient, [] or [batch], beside fields [batch, *lattice]."""
     return c.reshape(-1, *[1] * axes)
+
+
+def conjugated(u: Tensor, y: Tensor) -> Tensor:
+    """u^dagger y u."""
+    return multiply(multiply(u, y, adjoint_a=True), u)
+
+
+def full_trace(w: Tensor) -> Tensor:
+    """Tr w, complex."""
+    return w.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
+def total_of(parts: Sequence[Tensor]) -> Tensor:
+    """The sum of tensors."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total

@@ -1,0 +1,90 @@
+"""What a group knows of its gauge theory with Wilson's action: heatbath steps and exact results."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class GaugeTheory:
+    r"""The part of a `Group` that belongs to the theory :math:`S = -(\beta / N) \sum_P \mathrm{Re\,Tr}\, U_P`.
+
+    Each method has a default: a heatbath refuses with a message, an exact result is None. Groups override what they
+    know. Volumes count the plaquettes of a periodic lattice in two dimensions.
+
+    Attributes
+    ----------
+    name : str
+        What files and messages call the group, as "SU3".
+    decimated : bool
+        Whether `decimated_log_weight` is known at every area.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> round(fk.SUN(2).wilson_loop_2d(beta=2.0, area=4, volume=64), 4)
+    0.0352
+    >>> fk.SUN(2).charge_squared_2d(beta=2.0, volume=64) is None      # SU(2) has no charge in two dimensions
+    True
+    """
+
+    name: str
+    decimated: bool = False
+
+    @property
+    def label(self) -> str:
+        """The name as figures print it, such as "SU(3)"."""
+        return self.name
+
+    # ------------------------------------------------------------ heatbath
+
+    def heatbath(self, v: Tensor, staples: Tensor, beta: float, rng: torch.Generator) -> Tensor:
+        """Links drawn anew from p(V) ~ exp((beta/N) Re Tr V A^dagger), or by a step that keeps it.
+
+        Parameters
+        ----------
+        v : Tensor
+            Links ``[..., *matrix_shape]``.
+        staples : Tensor
+            A, the sum of the staples of each link as `ambient` elements.
+        """
+        raise ValueError(f"{self.label} does not say how a link is drawn anew.")
+
+    def overrelax(self, v: Tensor, staples: Tensor) -> Tensor:
+        """Links far from the old ones with the same Re Tr V A^dagger; applied twice it gives them back."""
+        raise ValueError(f"{self.label} does not say how a link is reflected.")
+
+    # ------------------------------------------------------------ exact results of S = -(beta/N) sum Re Tr U_P
+
+    def one_plaquette_mean(self, beta: float) -> float | None:
+        """<Re Tr U / N> of one element of weight exp((beta/N) Re Tr U), or None where no formula is known."""
+        return None
+
+    def one_plaquette_log_z(self, beta: float) -> float | None:
+        """ln of the Haar integral of exp((beta/N) Re Tr U), or None."""
+        return None
+
+    def wilson_loop_2d(self, beta: float, area: int, volume: int) -> float | None:
+        """<Re Tr W / N> around `area` of the `volume` plaquettes of a periodic lattice in two dimensions, or None."""
+        return None
+
+    def log_z_2d(self, beta: float, volume: int) -> float | None:
+        """ln Z of that lattice in normalised Haar measure, or None."""
+        return None
+
+    def charge_squared_2d(self, beta: float, volume: int) -> float | None:
+        """<Q^2> of that lattice, or None."""
+        return None
+
+    def charge_distribution_2d(self, beta: float, volume: int, charges: Sequence[int]) -> Any:
+        """P(Q) of that lattice as an array ``[len(charges)]``, or None."""
+        return None
+
+    def decimated_log_weight(self, plaquettes: Tensor, beta: float, area: int) -> Tensor:
+        """ln sum_r d_r u_r^A chi_r(P): the exact log-weight of a coarse plaquette P in the place of `area` fine ones.
+
+        Integrating the link between two plaquettes multiplies their character coefficients u_r = c_r/d_r. The sum
+        alternates in sign: its relative error is about 1e-16 max(w)/w of a plaquette's weight w.
+        """
+        raise ValueError(f"The decimated action is known for U1, SU2 and SU3; got {self}.")
