@@ -131,6 +131,7 @@ if TYPE_CHECKING:
         LevelStep as LevelStep,
         NaturalGradientStep as NaturalGradientStep,
         Trainer as Trainer,
+        TrainingStep as TrainingStep,
         losses as losses,
         schedules as schedules,
     )
@@ -224,7 +225,7 @@ _CONTENTS = {
         "scalar_multiscale_flow",
     ],
     "model": ["Model"],
-    "train": ["LevelNaturalGradient", "LevelStep", "NaturalGradientStep", "Trainer"],
+    "train": ["LevelNaturalGradient", "LevelStep", "NaturalGradientStep", "Trainer", "TrainingStep"],
     "tasks": ["History"],
     "samplers": ["HMC", "Heatbath", "IndependenceMetropolis", "MarkovPrior", "Sampler"],
     "ensemble": [

@@ -173,6 +173,13 @@ class OneSiteMoments(NamedTuple):
         <phi^2> and <phi^4> in lattice units.
     log_z : float
         ln Z, in flat measure.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> phi_squared, phi_fourth, log_z = fk.exact.one_site_moments(m2=0.5, lam=0.0)  # a normal variable
+    >>> print(f"{phi_squared:.3f} {phi_fourth:.3f}")
+    1.000 3.000
     """
 
     phi_squared: float

@@ -25,6 +25,13 @@ class Phi4Exact(NamedTuple):
         <(sum_x phi_x)^2> / V in lattice units.
     log_z : float
         ln Z, in flat measure.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> exact = fk.exact.phi4_transfer_matrix((1, 2), m2=0.0, lam=1.0)
+    >>> print(f"{exact.phi_squared:.6f} {exact.susceptibility:.6f}")
+    0.257207 0.419578
     """
 
     phi_squared: float

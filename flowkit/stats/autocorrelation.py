@@ -34,6 +34,13 @@ class Autocorrelation:
         `tau` at the window with its bias corrected, and one standard error, in stored steps: those of `estimate`.
     complete : bool
         Whether the window fits into half of the chains; otherwise tau_int is a lower bound.
+
+    Examples
+    --------
+    >>> import numpy as np, flowkit as fk
+    >>> found = fk.stats.autocorrelation(np.random.default_rng(1).normal(size=(1000, 4)))  # independent values
+    >>> print(f"{found.tau_int:.1f}", found.window, found.complete)
+    0.5 2 True
     """
 
     rho: Floats

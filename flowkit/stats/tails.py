@@ -26,7 +26,15 @@ class TailCheck:
     n_flow, n_other : int
         Samples of the flow, and independent configurations of the other sampler.
     verdict : str
-        The result in a sentence.
+        The result in a sentence, which `print` shows.
+
+    Examples
+    --------
+    >>> import numpy as np, flowkit as fk
+    >>> rng = np.random.default_rng(1)
+    >>> check = fk.stats.tail_check(0.1 * rng.normal(size=1000), 0.1 * rng.normal(size=100))
+    >>> print(str(check).split(" (")[0])
+    No sign of a tail beyond the flow's 1000 draws
     """
 
     alarm: bool

@@ -21,7 +21,17 @@ _PIECE = 2**20
 
 
 class StoreError(RuntimeError):
-    """A commit that could not be written or read; the message names the file and a commit that is whole."""
+    """A commit that could not be written or read; the message names the file and a commit that is whole.
+
+    Examples
+    --------
+    >>> from flowkit.storage import Store, StoreError
+    >>> try:
+    ...     Store("no/such/folder").open()
+    ... except StoreError as error:
+    ...     print(error)
+    no/such/folder does not exist.
+    """
 
 
 class DamageError(Exception):
@@ -38,6 +48,16 @@ class Entry:
         Size in bytes.
     sha256 : str
         SHA-256 of its content, in hex.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from flowkit.storage import Store
+    >>> store = Store(tempfile.mkdtemp())
+    >>> _ = store.commit({"text": b"some bytes"})
+    >>> entry = store.open().files["text"]
+    >>> entry.size, entry.sha256[:8]
+    (10, '0d22cdcc')
     """
 
     size: int

@@ -59,6 +59,15 @@ class Files(MutableMapping[str, Any]):
     ----------
     files : Draft or Commit
         What is written, or read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from flowkit.storage import Files, Store
+    >>> store = Store(tempfile.mkdtemp())
+    >>> _ = store.commit({"zarr.json": b"{}"})
+    >>> list(Files(store.open()))
+    ['zarr.json']
     """
 
     def __init__(self, files: Draft | Commit):

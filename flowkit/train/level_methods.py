@@ -35,6 +35,17 @@ class LevelFit:
         Links that share an A.
     now, count : int
         Steps of this level so far, and in all.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> from flowkit.train import LevelFit
+    >>> group, rng = fk.U1(), torch.Generator().manual_seed(1)
+    >>> model = fk.ClassFunctionConditional(4)
+    >>> fit = LevelFit(model, lambda x: 2 * group.trace(x), group, torch.zeros(100), draws=8, now=0, count=10)
+    >>> links, loops, logw = fit.sample(fit.some(5, rng), rng)
+    >>> tuple(links.shape), tuple(logw.shape)
+    ((40,), (8, 5))
     """
 
     model: LinkConditional
@@ -60,7 +71,18 @@ class LevelFit:
 
 
 class LevelMethod(ABC):
-    """One way to improve the model of a level; the `method` of a `LevelStep`."""
+    """One way to improve the model of a level; the `method` of a `LevelStep`.
+
+    A level step asks it for one update after another, each on a `LevelFit`: the present model, the function that its
+    links are to follow, and the products A of plaquettes.
+
+    Examples
+    --------
+    >>> from flowkit.train import LevelGradient, LevelMethod, LevelStep
+    >>> method = LevelStep(100).method
+    >>> isinstance(method, LevelMethod), method.learning_rate(lr_factor=0.5)
+    (True, 0.005)
+    """
 
     @abstractmethod
     def prepare(self, flow: Prior, models: Sequence[LinkConditional]) -> None:

@@ -85,9 +85,8 @@ class LevelStep(TrainingStep):
     Examples
     --------
     >>> import flowkit as fk
-    >>> from flowkit.train import LevelNaturalGradient
     >>> space = fk.links((4, 4), fk.U1())
-    >>> method = fk.LevelStep(24, LevelNaturalGradient(), pool=1024)
+    >>> method = fk.LevelStep(24, fk.LevelNaturalGradient(), pool=1024)
     >>> trainer = fk.Trainer(fk.multiscale_flow(space, terms=4), fk.Wilson(space, beta=1.0), method=method, batch=512)
     >>> level = trainer.fit(24, progress=False).history["level"]
     >>> [int((level == j).sum()) for j in range(4)]

@@ -18,6 +18,16 @@ class Scored(Protocol):
     """A distribution that knows its score s = d log q(x) / d params.
 
     `Flow.score` and `LinkConditional.score` are of this kind; `NaturalGradientStep` asks for it.
+
+    Examples
+    --------
+    The mean score of a normalised distribution is zero.
+
+    >>> import torch, flowkit as fk
+    >>> flow = fk.multiscale_flow(fk.links((2, 2), fk.U1()), terms=2)
+    >>> score = flow.score(flow.sample(4000, torch.Generator().manual_seed(1)))
+    >>> tuple(score.shape), bool(score.mean(0).abs().max() < 0.1)
+    ((4000, 4), True)
     """
 
     def score(self, x: Tensor) -> Tensor:

@@ -60,8 +60,8 @@ class TrainingStep(ABC):
     Random search: a change of the weights is kept where it lowers the loss.
 
     >>> import torch, flowkit as fk
-    >>> from flowkit.train import Report, TrainingStep
-    >>> class RandomSearch(TrainingStep):
+    >>> from flowkit.train import Report
+    >>> class RandomSearch(fk.TrainingStep):
     ...     def prepare(self, flow):
     ...         self._take_parameters(flow)
     ...         self.best = torch.tensor(torch.inf)
