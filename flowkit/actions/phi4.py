@@ -17,10 +17,9 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from flowkit.actions.base import Action, Turns
+from flowkit.actions.base import Action
 from flowkit.geometry.space import Space, sites
 from flowkit.kernels.scalar_action import scalar_action, scalar_force
-from flowkit.kernels.scalar_motion import motion, native
 
 
 class ScalarAction(Action):
@@ -69,11 +68,6 @@ class ScalarAction(Action):
     def force(self, x: Tensor) -> Tensor:
         h, a, g, _ = self.coefficients
         return scalar_force(x, h, a, g)
-
-    def motion(self, x: Tensor, p: Tensor, turns: Turns) -> tuple[Tensor, Tensor]:
-        if not self.plain or not native(x, p, turns.mass):
-            return super().motion(x, p, turns)
-        return motion(x, p, *turns[:3], self.coefficients[:3], turns.mass)
 
     @property
     def plain(self) -> bool:

@@ -1,5 +1,6 @@
 """Runs and what they give: ensembles of configurations with errors, jobs in a thread, comparisons of samplers."""
 
+from flowkit.ensemble.columns import Columns
 from flowkit.ensemble.comparison import (
     LengthTuning,
     compare,
@@ -10,18 +11,7 @@ from flowkit.ensemble.costs import (
     Cost,
     Ratio,
 )
-from flowkit.ensemble.ensemble import (
-    Columns,
-    Ensemble,
-    EnsembleError,
-    Steps,
-    Walk,
-    check_numbers,
-    check_sampler,
-    draw,
-    generator_of,
-    run,
-)
+from flowkit.ensemble.ensemble import Ensemble, EnsembleError
 from flowkit.ensemble.fields import (
     QUANTITIES,
     Entry,
@@ -32,13 +22,12 @@ from flowkit.ensemble.fields import (
     layer_numbers,
     walk,
 )
-from flowkit.ensemble.job import (
-    Job,
-    start,
-)
+from flowkit.ensemble.job import Job, start
+from flowkit.ensemble.run import Chains, Recording, draw, run
 
 __all__ = [
     "QUANTITIES",
+    "Chains",
     "Columns",
     "Comparison",
     "Cost",
@@ -50,15 +39,11 @@ __all__ = [
     "LayerNumbers",
     "LengthTuning",
     "Ratio",
-    "Steps",
-    "Walk",
-    "check_numbers",
-    "check_sampler",
+    "Recording",
     "compare",
     "describe",
     "draw",
     "field_numbers",
-    "generator_of",
     "layer_numbers",
     "run",
     "start",

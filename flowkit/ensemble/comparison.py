@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from flowkit import stats
+from flowkit.ensemble.columns import Columns
 from flowkit.ensemble.costs import Comparison, Cost
-from flowkit.ensemble.ensemble import Columns, Ensemble, Steps, Walk, generator_of
+from flowkit.ensemble.ensemble import Ensemble
+from flowkit.ensemble.run import Chains, generator_of
 from flowkit.observables import Observable, listed
-from flowkit.samplers import HMC
+from flowkit.samplers.chain import Steps
+from flowkit.samplers.hmc import HMC
 from flowkit.stats import Estimate
 
 FIRST = 128
@@ -42,23 +45,58 @@ def compare(
 ) -> Comparison:
     """Run samplers of one theory in turns of a few steps until each has the same errors, or has spent its budget.
 
-    Cost of an independent configuration: 2 tau_int steps of one chain, chains in one batch; thermalisation is left out,
-    and measuring too, and so is a stored step before the first, in which samplers make what they keep, such as tables.
+    An independent configuration costs 2 tau_int steps of one chain, of chains in one batch. Thermalisation and
+    measuring are left out, and so is one stored step before the first, in which samplers make what they keep, such as tables.
     Where tau_int has no estimate, as for a frozen observable, a lower bound is given and named so. The error of a cost
     is that of tau_int alone: how much the seconds of a step vary from run to run is not in it.
 
-    samplers          name -> sampler; one of a pullback is measured on the theory's fields, the map in its seconds
-    error             the error that every observable is to reach, one for all or by name
-    seconds, forces   the most that each sampler may spend after it has thermalised, force evaluations of all its chains
-                      together; without `error` it is spent to the end
-    training          name -> seconds spent on it before, shared by `configurations` independent configurations
-    start             name -> [chains, *space.shape], as `run`; by default the sampler's own
-    every             steps of a sampler from one measurement to the next; tau_int is in steps all the same. Where it is
-                      long nothing is lost, and a pullback makes its fields that much less often
-    clock             what counts as seconds; time.process_time on a machine that others use too
-    others            as `run`
-    Raises            ValueError for no sampler or observable, samplers of different theories, names that do not fit, a
-                      budget that is not positive, forces of a sampler without; EnsembleError as `run`
+    Parameters
+    ----------
+    samplers : mapping of Sampler
+        By name. One of a pullback is measured on the theory's fields, the map in its seconds.
+    observables : sequence of Observable
+        Each has a cost of its own.
+    error : float or mapping, optional
+        The error that every observable is to reach, one for all or by name.
+    seconds, forces : float, int
+        The most that each sampler may spend after it has thermalised, in seconds, and in force evaluations of all its
+        chains together; without `error` it is spent to the end.
+    training : mapping, optional
+        Seconds spent on a sampler before, by its name, shared by `configurations` independent configurations.
+    configurations : int
+        See `training`.
+    chains, thermalise, max_bad
+        As `run`.
+    every : int
+        Steps from one measurement to the next; tau_int is in steps all the same. Where tau_int is long nothing is lost,
+        and a pullback makes its fields that much less often.
+    rng : torch.Generator or int, optional
+        Gives each sampler a seed of its own.
+    start : mapping of Tensor, optional
+        Fields ``[chains, *space.shape]`` by the sampler's name, as `run`.
+    clock : callable
+        What counts as seconds; time.process_time on a machine that others use too.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ValueError
+        For no sampler or observable, samplers of different theories, names that do not fit, a budget that is not
+        positive, forces of a sampler without.
+    EnsembleError
+        As `run`.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Wilson(fk.links((4, 4), fk.U1()), beta=1.0)
+    >>> samplers = {"4 steps": fk.HMC(action, steps=4), "16 steps": fk.HMC(action, steps=16)}
+    >>> found = fk.compare(samplers, [fk.plaquette], forces=16 * 16 * 128, chains=16, thermalise=0, rng=1)
+    >>> found.best(by="forces"), found.ratio("16 steps", "4 steps", "plaquette", by="forces").value > 1
+    ('4 steps', True)
     """
     observables = listed(observables)
     targets = _check(samplers, observables, error, seconds, forces, training, configurations, start)
@@ -66,13 +104,13 @@ def compare(
     runners = []
     for name, sampler in samplers.items():
         seed = int(torch.randint(2**62, (), generator=source, device=source.device))
-        walk = Walk(sampler, seed, chains=chains, every=every, start=(start or {}).get(name))
-        runners.append(_Runner(name, walk, observables, clock, max_bad))
-    theories = {repr(r.walk.action): r.name for r in runners if r.walk.action is not None}
+        one = Chains(sampler, seed, chains=chains, thermalise=thermalise, every=every, start=(start or {}).get(name))
+        runners.append(_Runner(name, one, observables, clock, max_bad))
+    theories = {repr(r.chains.action): r.name for r in runners if r.chains.action is not None}
     if len(theories) > 1:
         raise ValueError(f"compare needs samplers of one theory; got {' and '.join(theories)}.")
     for runner in runners:
-        runner.warm_up(thermalise)
+        runner.warm_up()
         if runner.steps_left(seconds, forces) < 1:
             raise ValueError(
                 f"{forces} forces are fewer than {chains} chains of {runner.name} need to be measured once."
@@ -115,13 +153,38 @@ def tune_length(
     """The length of HMC's trajectories by cost: 2 tau_int times the forces of a trajectory, in the worst observable.
 
     At every length the step size is tuned toward `hmc.target`, then all lengths spend the same number of forces in
-    turns. `hmc` stays as it is; `best` is a new one, tuned. The lowest of several noisy costs is a little too low: run
-    again before it is quoted.
+    turns. The lowest of several noisy costs is a little too low: run again before it is quoted.
 
-    lengths    in units of simulation time
-    others     as `compare`; forces and seconds are those of each length
-    Raises     TypeError for a sampler without trajectories, or lengths that are no sequence; ValueError for no lengths
-               or one <= 0, where no length moves the observables, and as `compare`
+    Parameters
+    ----------
+    hmc : HMC
+        Stays as it is.
+    observables : sequence of Observable
+        What is to decorrelate.
+    lengths : sequence of float
+        To try, in units of simulation time.
+    forces, seconds, chains, thermalise, rng
+        As `compare`; forces and seconds are those of each length.
+
+    Returns
+    -------
+    LengthTuning
+        Its `best` is a new HMC, tuned.
+
+    Raises
+    ------
+    TypeError
+        For a sampler without trajectories, or lengths that are no sequence.
+    ValueError
+        For no lengths or one <= 0, where no length moves the observables, and as `compare`.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Phi4(fk.sites((1, 1)), m2=0.5, lam=0.0)         # one mode of frequency 1
+    >>> tuned = fk.tune_length(fk.HMC(action, steps=4), [fk.phi_squared], (0.1, 1.5), forces=20_000, rng=1)
+    >>> tuned.best.length
+    1.5
     """
     if not isinstance(hmc, HMC):
         raise TypeError(f"tune_length needs an HMC, whose trajectories have a length; got {type(hmc).__name__}.")
@@ -140,16 +203,16 @@ class _Runner:
     """One sampler's chains, its seconds and what was measured."""
 
     def __init__(
-        self, name: str, walk: Walk, observables: Sequence[Observable], clock: Callable[[], float], max_bad: float
+        self, name: str, chains: Chains, observables: Sequence[Observable], clock: Callable[[], float], max_bad: float
     ):
-        self.name, self.walk, self.observables, self.max_bad = name, walk, observables, max_bad
+        self.name, self.chains, self.observables, self.max_bad = name, chains, observables, max_bad
         self.steps, self.seconds = 0, 0.0
         self._clock, self._slices = clock, list[dict[str, Tensor]]()
 
     @property
     def forces(self) -> int | None:
         """Force evaluations of one step of one chain."""
-        forces: int | None = getattr(self.walk.sampler, "forces", None)
+        forces: int | None = getattr(self.chains.sampler, "forces", None)
         return forces
 
     def steps_left(self, seconds: float, forces: int | None) -> int:
@@ -158,45 +221,47 @@ class _Runner:
             return 0
         if forces is None or self.forces is None:
             return SLICE
-        return forces // (self.forces * self.walk.every * self.walk.chains) - self.steps
+        return forces // (self.forces * self.chains.every * self.chains.chains) - self.steps
 
-    def warm_up(self, thermalise: int) -> None:
+    def warm_up(self) -> None:
         """Thermalise, and make one stored step off the clock, so that no first call is charged to those that count."""
-        self.walk.thermalise(thermalise)
+        for _ in range(self.chains.thermalise):
+            next(self.chains)
         self._measure(1, charged=False)
-        self.walk.bad = torch.zeros_like(self.walk.bad)
+        self.chains.bad = torch.zeros_like(self.chains.bad)
 
     def advance(self, steps: int) -> None:
         """So many stored steps; the clock runs while the sampler works, not while its fields are measured."""
         self._slices.append(self._measure(steps))
         self.steps += steps
 
+    @torch.no_grad()
     def _measure(self, steps: int, charged: bool = True) -> dict[str, Tensor]:
-        columns = Columns(steps, self.walk.chains, self.observables, self.walk.space)
+        columns = Columns(steps, self.chains.chains, self.observables, self.chains.space)
         for i in range(steps):
             before = self._now()
-            x, values = self.walk.step()
+            x, values = self.chains.measured(self.chains.next_stored())
             self.seconds += self._now() - before if charged else 0.0
             columns.store(i, x, {"S": values["S"], "accept": values["accept"]})
         return columns.finish()[0]
 
     def _now(self) -> float:
-        if self.walk.state.x.is_cuda:
-            torch.cuda.synchronize(self.walk.state.x.device)
+        if self.chains.first.x.is_cuda:
+            torch.cuda.synchronize(self.chains.first.x.device)
         return self._clock()
 
     def ensemble(self) -> Ensemble:
         """What was measured so far."""
-        self.walk.check(self.steps, self.steps, self.max_bad)
+        self.chains.check(self.steps, self.steps, self.max_bad)
         series = {name: torch.cat([part[name] for part in self._slices]) for name in self._slices[0]}
         about = {
-            "sampler": self.walk.sampler.describe(),
-            "seed": self.walk.seed,
+            "sampler": self.chains.sampler.describe(),
+            "seed": self.chains.seed,
             "n": self.steps,
-            "every": self.walk.every,
+            "every": self.chains.every,
             "seconds": self.seconds,
         }
-        return Ensemble(self.walk.space, None, series, action=self.walk.action, provenance=about)
+        return Ensemble(self.chains.space, None, series, action=self.chains.action, provenance=about)
 
     def reached(self, targets: Mapping[str, float]) -> bool:
         """Whether every observable has a calibrated error as small as asked for."""
@@ -210,7 +275,7 @@ class _Runner:
         found = []
         for o in self.observables:
             estimate = ensemble.mean(o)
-            found.append((o.name, estimate, *_tau(ensemble.history(o), estimate, self.walk.every)))
+            found.append((o.name, estimate, *_tau(ensemble.history(o), estimate, self.chains.every)))
         frozen = [name for name, *_, bound in found if bound]
         shared = f"{', '.join(frozen)} has no estimate of tau_int: this value may hold for a part of the theory alone"
         return [
@@ -222,10 +287,10 @@ class _Runner:
                 tau_int_error=error,
                 bound=bound,
                 acceptance=float(ensemble.series["accept"].mean()),
-                steps=self.steps * self.walk.every,
-                chains=self.walk.chains,
+                steps=self.steps * self.chains.every,
+                chains=self.chains.chains,
                 forces=self.forces,
-                seconds=self.seconds / (self.steps * self.walk.every * self.walk.chains),
+                seconds=self.seconds / (self.steps * self.chains.every * self.chains.chains),
                 training=training,
                 configurations=configurations,
                 target=targets.get(name),

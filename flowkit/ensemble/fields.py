@@ -133,7 +133,7 @@ def walk(flow: Flow, n: int, rng: torch.Generator) -> Iterator[Entry]:
         x, logr = flow.prior.draw(n, rng)
         before = torch.zeros_like(logr)
         yield Entry("prior", x, before, logr)
-    for name, field, logdet in flow.transform.by_layer(x):
+    for name, field, logdet in flow.transform.by_layer(x, rng if flow.transform.stochastic else None):
         yield Entry(name, field, before + logdet, logr - logdet)
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from flowkit.actions.base import Multiple, Pullback, Sum
+from flowkit.actions.combined import Multiple, Pullback, Sum
 from flowkit.actions.matrix import MatrixModel
 from flowkit.actions.phi4 import Phi4, Phi4Hopping, ScalarAction
 from flowkit.actions.wilson import Wilson
@@ -37,7 +37,7 @@ from flowkit.samplers.hmc import HMC
 from flowkit.samplers.markov_prior import MarkovPrior
 from flowkit.samplers.metropolis import IndependenceMetropolis
 from flowkit.train.schedules import Constant, Cosine, Plateau, Steps
-from flowkit.transforms.base import Chain
+from flowkit.transforms.chain import Chain
 from flowkit.transforms.links.gauge import GaugeCoupling
 from flowkit.transforms.links.matrix_coupling import MatrixCoupling
 from flowkit.transforms.links.spectral import SpectralFlow
@@ -264,7 +264,7 @@ def _hmc(cls: type[Any]) -> Any:
 
 @gives(MarkovPrior)
 def _markov_prior(cls: type[Any]) -> Any:
-    return cls(Phi4Hopping(sites((4, 2)), beta=0.3, lam=0.5), pool=16, chains=8, every=1, thermalise=5)
+    return cls(HMC(Phi4Hopping(sites((4, 2)), beta=0.3, lam=0.5)), pool=16, chains=8, every=1, thermalise=5)
 
 
 @gives(IndependenceMetropolis)

@@ -11,7 +11,8 @@ from flowkit.bijections.pointwise import (
     TangentMixture,
 )
 from flowkit.bijections.updates import LinkUpdate, Residual, Spectral
-from flowkit.transforms.base import Chain, Transform
+from flowkit.transforms.base import Transform
+from flowkit.transforms.chain import Chain
 from flowkit.transforms.links.gauge import GaugeCoupling, plaquette_couplings
 from flowkit.transforms.links.matrix_coupling import MatrixCoupling
 from flowkit.transforms.links.spectral import SpectralFlow

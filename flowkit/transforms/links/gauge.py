@@ -10,7 +10,8 @@ from flowkit.geometry.patterns import Loop, Pattern, Step, Stripes, frozen_plaqu
 from flowkit.geometry.space import Space
 from flowkit.groups import U1
 from flowkit.nets import ConvNet
-from flowkit.transforms.base import Chain, Transform
+from flowkit.transforms.base import Transform
+from flowkit.transforms.chain import Chain
 
 
 class GaugeCoupling(Transform):
