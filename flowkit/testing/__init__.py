@@ -1,21 +1,14 @@
-"""Contract checks: what every group, action, prior, transform, map, sampler, schedule and panel must do."""
+"""Contract checks: what every group, action, prior, transform, map, sampler, schedule and panel must do.
 
-from flowkit.testing.contracts import (
-    Symmetry,
-    check_action,
-    check_conditional,
-    check_equivariance,
-    check_group,
-    check_normalised,
-    check_panel,
-    check_pointwise,
-    check_prior,
-    check_sampler,
-    check_schedule,
-    check_transform,
+Each check raises AssertionError with a sentence that says what was expected and what came. The tests use them, and so
+may anyone who writes a new piece: `check_transform(MyCoupling(space))`.
+"""
+
+from flowkit.testing.actions import check_action
+from flowkit.testing.bijections import check_pointwise
+from flowkit.testing.common import (
     difference,
     fields,
-    jacobian,
     randomised,
     require,
     require_close,
@@ -23,11 +16,16 @@ from flowkit.testing.contracts import (
     require_independent_batch,
     require_same_field,
     seeded,
-    symmetry,
-    tile,
-    translate,
 )
+from flowkit.testing.conditionals import check_conditional
 from flowkit.testing.examples import example, gives
+from flowkit.testing.groups import check_group
+from flowkit.testing.panels import check_panel
+from flowkit.testing.priors import check_normalised, check_prior
+from flowkit.testing.samplers import check_sampler
+from flowkit.testing.schedules import check_schedule
+from flowkit.testing.symmetries import Symmetry, symmetry, tile, translate
+from flowkit.testing.transforms import check_equivariance, check_transform, jacobian
 
 __all__ = [
     "Symmetry",

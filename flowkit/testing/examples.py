@@ -1,4 +1,7 @@
-"""An example of each class that has a contract: small, with unequal lattice sides, so that swapped axes show."""
+"""An example of each class that has a contract: small, with unequal lattice sides, so that swapped axes show.
+
+One file, longer than most, because it is a table: a few lines a class, and nothing that one class shares with another.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

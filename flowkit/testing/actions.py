@@ -1,0 +1,38 @@
+"""The contract of an action."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+
+from flowkit.actions import Action
+from flowkit.testing.common import fields, require, require_close, require_independent_batch, seeded
+from flowkit.testing.symmetries import symmetry, tile
+
+
+def check_action(action: Action, symmetries: Sequence[str] = (), moves: bool = True) -> None:
+    """Shapes, the force against autograd and against differences, claimed symmetries, repr; and, where it `moves`,
+    that a periodic field on twice the sides has 2^ndim times the action.
+    """
+    space, G, rng = action.space, action.space.group, seeded()
+    x = fields(space, 3, rng)
+    S = action(x)
+    require(S.shape == (3,) and S.dtype == torch.float64, f"{action}: S is {list(S.shape)} of {S.dtype}.")
+    require_independent_batch(action, x, repr(action))
+    single = action(x.to(G.field_dtype(torch.float32)))
+    require(single.dtype == torch.float32, f"{action}: S of a float32 field is {single.dtype}.")
+    require_close(single.double(), S, f"{action}: float32 against float64", 1e-4)
+    force = action.force(x)
+    require_close(force, Action.force(action, x), f"{action}: its force against autograd")
+    w, step = torch.randn(force.shape, generator=rng, dtype=torch.float64), 1e-4
+    ahead, behind = (action(G.compose(G.exp(s * step * w), x)) for s in (1, -1))
+    require_close(
+        (force * w).flatten(1).sum(1), (behind - ahead) / (2 * step), f"{action}: its force against differences", 1e-5
+    )
+    for name in symmetries:
+        require_close(action(symmetry(space, name, rng)(x)), S, f"{action}: S under {name}")
+    if moves:
+        bigger = action.on(space.on([2 * side for side in space.lattice]))
+        require_close(bigger(tile(bigger.space, x)), 2**space.ndim * S, f"{action}: a field on twice the sides")
+    require("\n" not in repr(action) and repr(action) == repr(copy.copy(action)), f"{action!r} is no stable line.")
+    require_close(action.at()(x) if action.couplings else S, S, f"{action}: at() without changes")

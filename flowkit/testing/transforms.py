@@ -1,0 +1,98 @@
+"""The contract of a transform, and its symmetry."""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from flowkit.testing.common import (
+    LOOSE,
+    difference,
+    fields,
+    randomised,
+    require,
+    require_close,
+    require_gradients,
+    require_independent_batch,
+    require_same_field,
+    seeded,
+)
+from flowkit.testing.symmetries import Symmetry, tile
+from flowkit.transforms import Transform
+
+
+def jacobian(transform: Transform, x: Tensor) -> Tensor:
+    """log|det df/dx| of each field by autograd in algebra coordinates, [batch]; dof backward passes."""
+    G = transform.space.group
+    w = torch.zeros(G.algebra_shape(x.shape), dtype=x.real.dtype, requires_grad=True)
+    y, _ = transform(G.compose(G.exp(w), x))
+    out = difference(G, y, y.detach()).flatten(1)
+    rows = [torch.autograd.grad(out[:, i].sum(), w, retain_graph=True)[0].flatten(1) for i in range(out.shape[1])]
+    logdet: Tensor = torch.linalg.slogdet(torch.stack(rows, 1))[1]
+    return logdet
+
+
+def check_transform(transform: Transform, x: Tensor | None = None, local: bool = True, periodic: bool = True) -> None:
+    """Round trip, log-Jacobian, gradients, dtypes, independent fields; a periodic field on twice the sides is mapped to
+    the periodic image.
+
+    x         float64 fields to try it on, where rough ones do not fit its domain
+    local     the logdet of that periodic field is 2^ndim times that of one period
+    periodic  False for a map of other coordinates than sites, such as modes, whose periodic fields look different
+    """
+    who, space, group = type(transform).__name__, transform.space, transform.space.group
+    f = randomised(transform, seeded(7))
+    x = fields(space, 4, seeded()) if x is None else x
+    y, logdet = (t.detach() for t in f(x))
+    space.check(y)
+    require(logdet.shape == (len(x),), f"{who}: logdet has the shape {list(logdet.shape)}; [{len(x)}] was expected.")
+    require((y - x).abs().max() > 1e-3, f"{who} with random parameters moves nothing.")
+    require((group.defect(y) < 1e-12).all(), f"{who} leaves the group by {float(group.defect(y).max()):.2g}.")
+    if isinstance(f, Transform):  # a multiscale model is a map too, but has scales instead of layers
+        *_, last = f.by_layer(x)
+        require_same_field(group, last.x, y, f"{who}: its last layer against forward", 1e-10)
+        require_close(last.logdet, logdet, f"{who}: logdet of its last layer against forward", 1e-10)
+    back, minus = f.inverse(y)
+    require_same_field(group, back, x, f"{who}: inverse(forward(x))", 1e-8)
+    require_close(minus, -logdet, f"{who}: logdet of the inverse", 1e-7)
+    there, plus = f(f.inverse(x)[0])
+    require_same_field(group, there, x, f"{who}: forward(inverse(y))", 1e-8)
+    require_close(plus, -f.inverse(x)[1], f"{who}: logdet of the forward map", 1e-7)
+    require_close(jacobian(f, x), logdet, f"{who}: logdet against autograd", 1e-8)
+    require_independent_batch(lambda t: f(t)[1], x, f"{who}: logdet")
+    require_independent_batch(lambda t: f(t)[0].flatten(1), x, who)
+    for name, (field, logs) in {"forward": f(x), "inverse": f.inverse(x)}.items():
+        weight = torch.randn(field.shape, generator=seeded(3), dtype=torch.float64)
+        require_gradients(f, (field.real * weight).sum() + logs.square().sum(), f"{who}.{name}")
+    single, x32 = copy.deepcopy(f).float(), x.to(group.field_dtype(torch.float32))
+    y32, logdet32 = single(x32)
+    require(y32.dtype == x32.dtype, f"{who}: a field of {x32.dtype} became {y32.dtype}.")
+    require(logdet32.dtype == torch.float32, f"{who}: logdet of a float32 field is {logdet32.dtype}.")
+    require_close(logdet32.double(), logdet, f"{who}: logdet in float32", LOOSE)
+    require_same_field(group, single.inverse(y32)[0], x32, f"{who}: round trip in float32", LOOSE)
+    if isinstance(f, Transform) and f.linear:
+        z, weight = x.clone().requires_grad_(), torch.randn(y.shape, generator=seeded(4), dtype=torch.float64)
+        (expected,) = torch.autograd.grad((f(z)[0] * weight).sum(), z)
+        require_close(f.transposed(weight).detach(), expected, f"{who}: its transposed against autograd", 1e-10)
+    bigger = f.on(space.on([2 * side for side in space.lattice]))
+    state = bigger.state_dict()
+    same = all(torch.equal(value, state[name]) for name, value in f.state_dict().items())
+    require(same, f"{who}.on changed the weights.")
+    shared = {p.data_ptr() for p in f.parameters()} & {p.data_ptr() for p in bigger.parameters()}
+    require(not shared, f"{who}.on shares its weights instead of copying them.")
+    big, big_logdet = bigger(tile(bigger.space, x))
+    if periodic:
+        require_same_field(group, big, tile(bigger.space, y), f"{who}.on: a periodic field", 1e-8)
+    if local:
+        require_close(big_logdet, 2**space.ndim * logdet, f"{who}.on: logdet of a periodic field", 1e-7)
+
+
+def check_equivariance(transform: Transform, act: Symmetry, x: Tensor | None = None) -> None:
+    """f(g x) = g f(x) with the same log-Jacobian, for the transformation `act` of fields; see `symmetry`."""
+    who, group = type(transform).__name__, transform.space.group
+    f = randomised(transform, seeded(7))
+    x = fields(transform.space, 4, seeded()) if x is None else x
+    (y, logdet), (moved, moved_logdet) = f(x), f(act(x))
+    require((act(x) - x).abs().max() > 1e-3, f"{who}: the transformation moves nothing, so that this shows nothing.")
+    require_same_field(group, moved, act(y), f"{who}: f(g x) = g f(x)", 1e-8)
+    require_close(moved_logdet, logdet, f"{who}: logdet of g x", 1e-8)
