@@ -126,7 +126,7 @@ class Flow(Prior):
         if self.stochastic:
             raise ValueError(
                 f"This flow has a Markov kernel among its steps, and so the joint density of a path alone; {what} "
-                "needs the density of a field. Weights of its draws are known: importance_sample, IndependenceMetropolis."
+                "needs the density of a field. importance_sample and IndependenceMetropolis do without."
             )
 
     def on(self, space: Space) -> "Flow":

@@ -23,7 +23,7 @@ from flowkit.ensemble.fields import (
     walk,
 )
 from flowkit.ensemble.job import Job, start
-from flowkit.ensemble.run import Chains, Recording, draw, run
+from flowkit.ensemble.runs import Chains, Recording, draw, run
 
 __all__ = [
     "QUANTITIES",

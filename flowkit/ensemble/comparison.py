@@ -14,7 +14,7 @@ from flowkit import stats
 from flowkit.ensemble.columns import Columns
 from flowkit.ensemble.costs import Comparison, Cost
 from flowkit.ensemble.ensemble import Ensemble
-from flowkit.ensemble.run import Chains, generator_of
+from flowkit.ensemble.runs import Chains, generator_of
 from flowkit.observables import Observable, listed
 from flowkit.samplers.chain import Steps
 from flowkit.samplers.hmc import HMC
@@ -46,9 +46,9 @@ def compare(
     """Run samplers of one theory in turns of a few steps until each has the same errors, or has spent its budget.
 
     An independent configuration costs 2 tau_int steps of one chain, of chains in one batch. Thermalisation and
-    measuring are left out, and so is one stored step before the first, in which samplers make what they keep, such as tables.
-    Where tau_int has no estimate, as for a frozen observable, a lower bound is given and named so. The error of a cost
-    is that of tau_int alone: how much the seconds of a step vary from run to run is not in it.
+    measuring are left out, and so is one stored step before the first, in which samplers make what they keep, such as
+    tables. Where tau_int has no estimate, as for a frozen observable, a lower bound is given and named so. The error of
+    a cost is that of tau_int alone: how much the seconds of a step vary from run to run is not in it.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from typing import Any
 
 from flowkit.ensemble.columns import Columns
 from flowkit.ensemble.ensemble import Ensemble, EnsembleError
-from flowkit.ensemble.run import Recording, check_numbers, check_sampler, generator_of
+from flowkit.ensemble.runs import Recording, check_numbers, check_sampler, generator_of
 from flowkit.observables import listed
 from flowkit.samplers.chain import Steps
 from flowkit.stats import Floats

@@ -264,4 +264,5 @@ def back_to_group(group: Group, x: Tensor) -> Tensor:
     if not group.matrix_shape:
         return x
     y = 1.5 * x - 0.5 * x @ (x.mH @ x)
-    return y * (1 - (torch.linalg.det(y) - 1) / group.dimension)[..., None, None]
+    phase: Tensor = 1 - (torch.linalg.det(y) - 1) / group.dimension
+    return y * phase[..., None, None]

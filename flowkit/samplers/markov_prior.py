@@ -15,10 +15,11 @@ from flowkit.samplers.chain import states
 class MarkovPrior(Prior):
     """r(z) ~ exp(-S_in(z)): the input theory of a flow is another action, sampled by a Markov chain.
 
-    At the first draw a chain makes a pool of configurations, and draws are taken from it at random. They are correlated, and
-    log_prob = -S_in lacks the constant ln Z. A loss is then KL up to a constant and weights are relative; where
-    independent draws or log q are needed the prior is refused. HMC of ``flow.pullback(S)`` is exact all the same: it
-    needs the map alone, and S_in serves the training. It may be the coarsest prior of a multiscale model.
+    At the first draw a chain makes a pool of configurations, and draws are taken from it at random. These are
+    correlated, and log_prob = -S_in lacks the constant ln Z. A loss is then KL up to a constant and weights are
+    relative; where independent draws or log q are needed the prior is refused. HMC of ``flow.pullback(S)`` is exact
+    all the same: it needs the map alone, and S_in serves the training. It may be the coarsest prior of a multiscale
+    model.
 
     Parameters
     ----------

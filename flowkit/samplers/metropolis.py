@@ -45,12 +45,12 @@ class IndependenceMetropolis(Sampler):
     --------
     >>> import flowkit as fk
     >>> space = fk.sites((2, 2))
-    >>> sampler = fk.IndependenceMetropolis(fk.Normal(space, sigma=0.6), fk.Phi4(space, m2=1.0, lam=0.0))
+    >>> sampler = fk.IndependenceMetropolis(fk.FreeField(space, m2=1.3), fk.Phi4(space, m2=1.0, lam=0.0))
     >>> ensemble = fk.run(sampler, 500, chains=16, rng=1)
     >>> ensemble.mean(fk.phi_squared).within()              # within two errors of the exact value
     True
-    >>> round(ensemble.series["accept"].mean().item(), 1)
-    0.7
+    >>> round(ensemble.series["accept"].mean().item(), 2)
+    0.9
     """
 
     def __init__(self, flow: Prior, action: Action, chunk: int = 1):

@@ -35,6 +35,7 @@ from flowkit.priors.embedded import Embedded, Interleaved
 from flowkit.priors.free_field import FreeField
 from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal
+from flowkit.samplers.annealed import MarkovKernel
 from flowkit.samplers.heatbath import Heatbath
 from flowkit.samplers.hmc import HMC
 from flowkit.samplers.markov_prior import MarkovPrior
@@ -263,6 +264,11 @@ def _heatbath(cls: type[Any]) -> Any:
 @gives(HMC)
 def _hmc(cls: type[Any]) -> Any:
     return cls(example(Wilson), steps=5)
+
+
+@gives(MarkovKernel)
+def _markov_kernel(cls: type[Any]) -> Any:
+    return cls(HMC(Wilson(links((2, 3), U1()), beta=0.8), steps=4), steps=2)
 
 
 @gives(MarkovPrior)

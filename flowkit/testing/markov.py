@@ -11,12 +11,12 @@ from torch import Tensor
 from flowkit.flow import Flow
 from flowkit.priors import Haar, Normal, Prior
 from flowkit.samplers.annealed import MarkovKernel
-from flowkit.testing.basics import require, require_close, seeded
+from flowkit.testing.common import require, require_close, seeded
 from flowkit.train.losses import path_gradient, reverse_kl
 
 
 def check_markov_kernel(kernel: MarkovKernel, n: int = 20_000, reversible: bool = True) -> None:
-    """What a stochastic step of a flow must do: return the heat, keep its distribution, and refuse what it has not.
+    r"""What a stochastic step of a flow must do: return the heat, keep its distribution, and refuse what it has not.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def check_markov_kernel(kernel: MarkovKernel, n: int = 20_000, reversible: bool 
     -----
     For x ~ r with weights w = exp(-S_k(x)) / r(x) and y the kernel's image of x,
 
-    .. math:: E[w (f(y) - f(x))] = 0, \\qquad E[w (f(x) g(y) - f(y) g(x))] = 0
+    .. math:: E[w (f(y) - f(x))] = 0, \qquad E[w (f(x) g(y) - f(y) g(x))] = 0
 
     by stationarity and by detailed balance; and E[w] = Z, exactly known for free fields and in two dimensions, by the
     weights of a flow whose last theory lies beyond the kernel's.
