@@ -8,8 +8,9 @@ import torch
 
 import flowkit as fk
 from flowkit.actions import Action, Pullback, closed_form
-from flowkit.ensemble.comparison import FIRST, compare, tune_length
 from flowkit.ensemble.costs import Cost
+from flowkit.ensemble.tuning import tune_length
+from flowkit.ensemble.turns import FIRST, compare
 from flowkit.geometry.space import sites
 from flowkit.priors import Normal
 from flowkit.samplers import HMC, IndependenceMetropolis, State

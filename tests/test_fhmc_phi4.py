@@ -9,7 +9,8 @@ import torch
 import flowkit as fk
 from flowkit import kernels, testing
 from flowkit.actions import Action
-from flowkit.ensemble.costs import Comparison, Cost
+from flowkit.ensemble.comparison import Comparison
+from flowkit.ensemble.costs import Cost
 from flowkit.geometry.lattice import join_sublattices, split_sublattices
 from flowkit.kernels import affine_coupling
 from flowkit.kernels.scalar_action import outer_rows, scalar_action, scalar_force

@@ -1,18 +1,25 @@
-"""Series that fill up while chains run."""
+"""Series that fill up while chains run, and what else every run needs: room, a progress bar, provenance."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from flowkit import stats
-from flowkit.ensemble.ensemble import check_finite
+from flowkit._version import __version__
+from flowkit.actions.base import Action
+from flowkit.ensemble.files import EnsembleError, check_finite, row_bytes
 from flowkit.geometry.space import Space
 from flowkit.observables import Observable, listed
+
+MOST_BYTES = 4 * 2**30
+"""Memory that the configurations of a run may take, unless told otherwise."""
 
 
 class Columns:
@@ -94,3 +101,36 @@ class Columns:
         series.pop("invalid", None)  # counted in the provenance
         left_out = [name for name, values in series.items() if not values.isfinite().all()]
         return {name: values for name, values in series.items() if name not in left_out}, left_out
+
+
+def room_for(n: int, fields: Tensor, max_bytes: int) -> Tensor:
+    """Uninitialised room for n batches on the CPU."""
+    need = n * len(fields) * row_bytes(fields)
+    if need > max_bytes:
+        raise EnsembleError(
+            f"{n} x {len(fields)} configurations need {need / 2**30:.3g} GiB, and max_bytes allows "
+            f"{max_bytes / 2**30:.3g} GiB. Use keep=False with observe=(...), or store fewer of them by every=..."
+        )
+    return torch.empty((n, *fields.shape), dtype=fields.dtype)
+
+
+def progress_bar(steps: Iterable[Any], total: int, show: bool) -> Iterable[Any]:
+    """The steps, behind a progress bar where it is to be shown."""
+    if not show:
+        return steps
+    from tqdm.auto import tqdm
+
+    bar: Iterable[Any] = tqdm(steps, total=total, unit="step")
+    return bar
+
+
+def provenance_of(action: Action | None, seed: int, **more: Any) -> dict[str, Any]:
+    """How an ensemble came about, as plain data."""
+    return {
+        "flowkit": __version__,
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": seed,
+        "action": None if action is None else repr(action),
+        **more,
+    }

@@ -1,35 +1,24 @@
-"""Ensembles: configurations and series of many chains, with honest errors, saved and loaded whole.
-
-Longer than most files: its second half is the docstrings, and saving and loading know every attribute of the class.
-"""
+"""Ensembles: configurations and series of many chains, with honest errors, saved and loaded whole."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from flowkit import stats
 from flowkit.actions.base import Action
+from flowkit.ensemble import files
+from flowkit.ensemble.files import EnsembleError, check_finite, row_bytes
 from flowkit.geometry.space import Space
 from flowkit.observables import Observable, name_of
 from flowkit.priors.base import Prior
 from flowkit.stats import Estimate
 from flowkit.storage import zarr_files
-from flowkit.storage.store import Store, StoreError
-
-_FORMAT, _KIND = "flowkit ensemble 1", "an ensemble"
-
-
-class EnsembleError(RuntimeError):
-    """A run that had to end, or an ensemble that cannot be written or read; the message is the reason."""
 
 
 class Ensemble:
@@ -231,25 +220,15 @@ class Ensemble:
             For a full disk, a second writer, or a folder that holds something else; what was saved before stays whole.
         """
         attributes = {
-            "format": _FORMAT,
             "space": self.space.describe(),
             "series": list(self.series),
             "weighted": self.weighted,
             "provenance": self.provenance,
         }
-        try:
-            json.dumps(attributes, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise EnsembleError(f"The provenance of an ensemble is plain finite JSON: {error}.") from error
         arrays = {"series": torch.stack(list(self.series.values())).double().numpy()}
         if self.x is not None:
             arrays["x"] = self.x.contiguous().numpy()
-        try:
-            with Store(path, kind=_KIND).writing() as draft:
-                zarr_files.write(draft, attributes, arrays, cut={"series": 1})
-            return draft.name
-        except StoreError as error:
-            raise EnsembleError(str(error)) from error
+        return files.write(path, attributes, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], commit: str | None = None, action: Action | None = None) -> Ensemble:
@@ -274,26 +253,13 @@ class Ensemble:
             Where anything is missing, damaged, or not what `save` writes. The message names the file and, where there
             is one, a commit that is whole.
         """
-        try:
-            opened = Store(path, kind=_KIND).open(commit)
-            with zarr_files.errors():
-                attributes, arrays = zarr_files.read(opened)
-            names, provenance, weighted = (attributes[key] for key in ("series", "provenance", "weighted"))
-            if attributes["format"] != _FORMAT or not isinstance(provenance, dict) or not isinstance(weighted, bool):
-                raise ValueError(f"it is no {_FORMAT!r}")
-            if type(provenance.get("every", 1)) is not int:
-                raise ValueError(f"its steps are stored every {provenance['every']!r:.80} steps")
-            if not _names(names) or arrays["series"].dtype != np.float64 or arrays["series"].shape[:1] != (len(names),):
-                raise ValueError(f"its series {names!r:.200} do not fit the array of shape {arrays['series'].shape}")
-            space = Space.from_description(attributes["space"])
-            series = dict(zip(names, torch.from_numpy(arrays["series"]).unbind(0), strict=True))
+        with files.reading(path):
+            attributes, arrays = files.read(path, commit)
             x = torch.from_numpy(arrays["x"]) if "x" in arrays else None
+            series = dict(zip(attributes["series"], torch.from_numpy(arrays["series"]).unbind(0), strict=True))
+            space, provenance = Space.from_description(attributes["space"]), attributes["provenance"]
+            weighted = attributes["weighted"]
             ensemble = cls(space, x, series, action=action, provenance=provenance, weighted=weighted)
-        except StoreError as error:
-            raise EnsembleError(str(error)) from error
-        except (ValueError, KeyError, TypeError, AttributeError, EnsembleError) as error:
-            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
-            raise EnsembleError(f"{path} holds no readable ensemble: {reason}.") from error
         if action is not None and repr(action) != provenance.get("action"):
             raise EnsembleError(f"{path} holds an ensemble of {provenance.get('action')}; {action!r} was given.")
         return ensemble
@@ -306,19 +272,3 @@ class Ensemble:
             f"Ensemble({len(self)} {what} of {self.space}; {', '.join(self.series)}{kept}"
             f"{f'; {bad} invalid proposals' if bad else ''})"
         )
-
-
-def check_finite(name: str, values: Tensor) -> None:
-    """Raise EnsembleError where a value is NaN or infinite."""
-    bad = int((~values.isfinite()).sum())
-    if bad:
-        raise EnsembleError(f"An ensemble stores finite numbers; {name} has {bad} NaN or infinite of {values.numel()}.")
-
-
-def row_bytes(fields: Tensor) -> int:
-    """Memory of one field, in bytes."""
-    return max(1, math.prod(fields.shape[1:]) * fields.element_size())
-
-
-def _names(names: object) -> bool:
-    return isinstance(names, list) and all(isinstance(n, str) for n in names) and 0 < len(names) == len(set(names))

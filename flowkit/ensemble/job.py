@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from flowkit.ensemble.chains import check_numbers, check_sampler, generator_of
 from flowkit.ensemble.columns import Columns
-from flowkit.ensemble.ensemble import Ensemble, EnsembleError
-from flowkit.ensemble.runs import Recording, check_numbers, check_sampler, generator_of
+from flowkit.ensemble.ensemble import Ensemble
+from flowkit.ensemble.files import EnsembleError
+from flowkit.ensemble.runs import Recording
 from flowkit.observables import listed
 from flowkit.samplers.chain import Steps
 from flowkit.stats import Floats
