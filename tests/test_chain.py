@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import flowkit as fk
 from flowkit.samplers import states, thermalised
@@ -143,3 +144,35 @@ def test_an_interrupt_ends_a_run_at_once():
 
     with pytest.raises(KeyboardInterrupt):
         fk.run(Stops(ACTION), 10, chains=2, rng=1)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Raises where an operation brings a number from the device to the host, or has a shape that depends on numbers."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        assert name not in ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero"), f"a step waits in {name}"
+        return func(*args, **(kwargs or {}))
+
+
+def waiting_samplers():
+    scalar = fk.Phi4(fk.sites((4, 4)), m2=1.0, lam=0.5)
+    links = fk.Wilson(fk.links((2, 2), fk.SUN(3)), 1.0)
+    yield fk.HMC(links, steps=2)
+    yield fk.HMC(ACTION, steps=2)
+    yield fk.HMC(scalar.pullback(fk.Affine(scalar.space)), steps=2)
+    yield fk.IndependenceMetropolis(fk.Haar(SPACE), ACTION, chunk=2)
+    yield fk.HMC(ACTION.pullback(example_coupling()), steps=2)
+
+
+@pytest.mark.parametrize("sampler", list(waiting_samplers()), ids=repr)
+def test_a_step_never_waits_for_the_device(sampler):
+    """Neither the sampler's nor the generator's; tuning, and storing on the CPU, do."""
+    rng = torch.Generator().manual_seed(1)
+    state = sampler.begin(2, rng)
+    sampler.step(state, rng)  # what is made once, such as tables
+    with NoWaiting():
+        points = list(itertools.islice(states(sampler, state, rng, every=2), 4))
+    assert points[-1].stored
+    with pytest.raises(AssertionError, match="a step waits in _local_scalar_dense"), NoWaiting():
+        float(points[-1].bad)

@@ -163,25 +163,12 @@ class Pullback(Action):
         return self.action(x) - logdet
 
     def force(self, z: Tensor) -> Tensor:
-        r"""The force in the coordinates z, by one forward pass and one vector-Jacobian product.
+        r"""The force in the coordinates z, ``[batch, *space.algebra_shape]``, without a graph.
 
-        The weights of the map are constants here: no gradient of them is computed.
-
-        Parameters
-        ----------
-        z : Tensor
-            ``[batch, *space.shape]``.
-
-        Returns
-        -------
-        Tensor
-            ``[batch, *space.algebra_shape]``, without a graph.
-
-        Notes
-        -----
         .. math:: F'(z) = F(x) \frac{dx}{dz} + \frac{d \log|\det df/dz|}{dz}
 
-        with the action's own force F at x = f(z).
+        with the action's own force F at x = f(z): one forward pass and one vector-Jacobian product. The weights of the
+        map are constants here: no gradient of them is computed.
         """
         G = self.space.group
         with torch.enable_grad():
@@ -242,20 +229,9 @@ class Pullback(Action):
 def closed_form(transform: object, action: Action) -> Pullback | None:
     """The pullback of an action through a map in closed form, or None where none is known.
 
-    `Action.pullback` asks this function. A map whose pullback can be written down for some action registers its own:
-    ``@closed_form.register``, with the map as first argument.
-
-    Parameters
-    ----------
-    transform : object
-        The map; its type decides which function is called.
-    action : Action
-        What is pulled back.
-
-    Returns
-    -------
-    Pullback or None
-        An action with the values of ``Pullback(action, transform)`` that is computed in another way.
+    `Action.pullback` asks this function. A map whose pullback can be written down for some action registers a function
+    of its own with ``@closed_form.register``; the type of the map decides which one is called. It returns an action
+    with the values of ``Pullback(action, transform)`` that is computed in another way.
     """
     return None
 

@@ -97,17 +97,12 @@ class Ensemble:
         return self.series["S"].shape[1]
 
     def history(self, obs: Observable | str) -> Tensor:
-        """An observable, or a series by its name, in Monte Carlo time.
+        """An observable, or a series by its name, in Monte Carlo time: float64 ``[n, chains]``.
 
         Parameters
         ----------
         obs : Observable or str
             What was observed or, where the configurations were kept, any observable.
-
-        Returns
-        -------
-        Tensor
-            float64 ``[n, chains]``.
 
         Raises
         ------
@@ -130,6 +125,8 @@ class Ensemble:
     def mean(self, obs: Observable | str, *, S: float = 2.0) -> Estimate:
         """The mean in the theory with its error, and the exact value where the action knows one.
 
+        tau_int is in units of the stored steps.
+
         Parameters
         ----------
         obs : Observable or str
@@ -137,11 +134,6 @@ class Ensemble:
         S : float
             Window parameter of the Gamma method, see `stats.estimate`; unused for weighted draws, which are reweighted
             and independent by construction.
-
-        Returns
-        -------
-        Estimate
-            With tau_int in units of the stored steps.
 
         Raises
         ------
@@ -198,21 +190,11 @@ class Ensemble:
             yield fields[first : first + rows]
 
     def save(self, path: str | os.PathLike[str]) -> str:
-        """Commit the ensemble to a folder.
+        """Commit the ensemble to a folder; returns the name of the commit.
 
         A reader of the folder sees this ensemble or the one before, never a mixture. Other zarr tools open
         ``path/<commit>``, a zarr v3 group: array x, array series [names, n, chains] with the names in its attributes,
         every chunk with its crc32c.
-
-        Parameters
-        ----------
-        path : path-like
-            The folder.
-
-        Returns
-        -------
-        str
-            The name of the commit.
 
         Raises
         ------
@@ -232,20 +214,14 @@ class Ensemble:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], commit: str | None = None, action: Action | None = None) -> Ensemble:
-        """The ensemble that was saved in a folder.
+        """The ensemble that was saved in the folder `path`.
 
         Parameters
         ----------
-        path : path-like
-            The folder.
         commit : str, optional
             Name of the commit; the last one by default.
         action : Action, optional
             Gives the exact values again; it has to be the one that the ensemble was made with.
-
-        Returns
-        -------
-        Ensemble
 
         Raises
         ------

@@ -181,18 +181,7 @@ class Sampler(ABC):
         return None
 
     def of_action(self, action: Action) -> Sampler:
-        """A sampler of another action with the same settings.
-
-        Parameters
-        ----------
-        action : Action
-            On any space that the sampler can walk on.
-
-        Returns
-        -------
-        Sampler
-            A new one; nothing is shared with this one.
-        """
+        """A new sampler of another action, on any space that it can walk on, with the same settings."""
         settings = [name for name in inspect.signature(type(self)).parameters if name != "action"]
         return type(self)(action, **{name: getattr(self, name) for name in settings})
 
@@ -205,19 +194,9 @@ class Sampler(ABC):
 
 
 def accept(log_ratio: Tensor, rng: torch.Generator) -> Tensor:
-    """Metropolis' decision for each chain on its own.
+    """Metropolis' decision for each chain on its own: True with probability min(1, exp(log_ratio)), ``[chains]``.
 
-    Parameters
-    ----------
-    log_ratio : Tensor
-        Logarithm of the ratio of probabilities, ``[chains]``.
-    rng : torch.Generator
-        Source of the random numbers.
-
-    Returns
-    -------
-    Tensor
-        True with probability min(1, exp(log_ratio)), ``[chains]``; False where the ratio is NaN or infinite.
+    False where the ratio of the probabilities is NaN or infinite.
     """
     u = torch.rand(log_ratio.shape, generator=rng, device=log_ratio.device, dtype=log_ratio.dtype)
     return (u.log() < log_ratio) & log_ratio.isfinite()
