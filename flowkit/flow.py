@@ -12,11 +12,42 @@ from flowkit.transforms import Transform
 
 
 class Flow(Prior):
-    """x = f(z), z ~ r: log q(x) = log r(z) - log|det df/dz|.
+    r"""A prior and a transform, x = f(z) with z ~ r: a trainable distribution q.
 
-    prior     r, any Prior (another Flow too)
-    transform f, forward from the prior to the theory
-    Raises    TypeError for other ingredients; ValueError where prior and transform live on different spaces
+    .. math:: \log q(x) = \log r(z) - \log\left|\det \frac{df}{dz}\right|
+
+    A flow is itself a Prior: it may be the prior of another flow.
+
+    Parameters
+    ----------
+    prior : Prior
+        r, any prior, another flow too.
+    transform : Transform
+        f, forward from the prior to the theory.
+
+    Raises
+    ------
+    TypeError
+        For other ingredients.
+    ValueError
+        Where prior and transform live on different spaces.
+
+    Notes
+    -----
+    A transform with Markov kernels makes the flow `stochastic`: what draws come with is then the joint density of the
+    path that led to them. Weights, ESS, importance sampling and independence Metropolis need no more. `log_prob`,
+    `score` and `pullback` need the density of a field itself, and raise ValueError.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> space = fk.sites((4, 4))
+    >>> flow = fk.Flow(fk.Normal(space), fk.CheckerboardCoupling(space, 0))
+    >>> with torch.no_grad():
+    ...     x, logq = flow.draw(3, torch.Generator().manual_seed(1))
+    ...     x.shape, torch.allclose(flow.log_prob(x), logq)
+    (torch.Size([3, 1, 4, 4]), True)
     """
 
     def __init__(self, prior: Prior, transform: Transform):
@@ -31,26 +62,36 @@ class Flow(Prior):
 
     @property
     def dtype(self) -> torch.dtype:
+        """The dtype of real numbers that the prior draws with."""
         return self.prior.dtype
 
     @property
     def device(self) -> torch.device:
+        """The device that the prior draws on."""
         return self.prior.device
 
+    @property
+    def stochastic(self) -> bool:
+        """Whether a step of it, or of its prior, is a Markov kernel: its density is then that of a path."""
+        return self.transform.stochastic or self.prior.stochastic
+
     def draw(self, n: int, rng: torch.Generator) -> Draw:
-        """n independent fields and log q, [n, *space.shape] and [n]."""
-        z, logr = self.prior.draw(n, rng)
-        x, logdet = self.transform(z)
-        return Draw(x, logr - logdet)
+        """n independent fields, ``[n, *space.shape]``, and log q, ``[n]``; of paths, where the flow is `stochastic`."""
+        return self.transform.sample(self.prior, n, rng)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """n independent fields, ``[n, *space.shape]``."""
         return self.draw(n, rng).x
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log q(x), [batch].
+        """log q(x), ``[batch]``.
 
-        Raises    ValueError for fields of another shape, dtype or device
+        Raises
+        ------
+        ValueError
+            For fields of another shape, dtype or device, and where the flow is `stochastic`.
         """
+        self._require_density("log_prob")
         z, logdet = self.transform.inverse(self._mine(x))
         return self.prior.log_prob(z) + logdet
 
@@ -59,6 +100,7 @@ class Flow(Prior):
 
         Raises    ValueError otherwise
         """
+        self._require_density("score")
         own = getattr(self.transform, "score", None)
         if own is None or any(p.requires_grad for p in self.prior.parameters()):
             kinds = f"{type(self.prior).__name__} and {type(self.transform).__name__}"
@@ -66,12 +108,27 @@ class Flow(Prior):
         score: Tensor = own(self._mine(x), self.prior)
         return score
 
+    def _require_density(self, what: str) -> None:
+        """Raise ValueError where the flow has the joint density of a path alone."""
+        if self.stochastic:
+            raise ValueError(
+                f"This flow has a Markov kernel among its steps, and so the joint density of a path alone; {what} "
+                "needs the density of a field. importance_sample and IndependenceMetropolis do without."
+            )
+
     def on(self, space: Space) -> "Flow":
         """The same flow on another lattice, with a copy of its weights."""
         return Flow(self.prior.on(space), self.transform.on(space))
 
     def pullback(self, action: Action) -> Pullback:
-        """The action in the coordinates of the prior, S(f(z)) - logdet f(z)."""
+        r"""The action in the coordinates of the prior, :math:`S(f(z)) - \log|\det df/dz|`.
+
+        Raises
+        ------
+        ValueError
+            Where the flow is `stochastic`, or lives on another space.
+        """
+        self._require_density("pullback")
         return action.pullback(self.transform)
 
     def describe(self) -> dict[str, Any]:

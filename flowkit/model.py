@@ -15,18 +15,34 @@ from flowkit.transforms import Transform
 
 
 class Posterior:
-    """The trained distribution q: independent draws, which follow the action only as well as the flow does."""
+    """The trained distribution q: independent draws, which follow the action only as well as the flow does.
+
+    Parameters
+    ----------
+    flow : Flow
+        q.
+    action : Action
+        The theory.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> space = fk.sites((2, 2))
+    >>> model = fk.Model(fk.Normal(space), fk.Affine(space), fk.Phi4(space, m2=1.0, lam=0.1))
+    >>> model.posterior.sample(3, seed=1).shape
+    torch.Size([3, 1, 2, 2])
+    """
 
     def __init__(self, flow: Flow, action: Action):
         self.flow, self.action = flow, action
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
-        """n fields, [n, *space.shape]."""
+        """n fields, ``[n, *space.shape]``."""
         with torch.no_grad():
             return self.flow.sample(n, torch.Generator(self.flow.device).manual_seed(seed))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log q(x), [batch]."""
+        """log q(x), ``[batch]``."""
         with torch.no_grad():
             return self.flow.log_prob(self.flow.space.require(x))
 
@@ -36,7 +52,23 @@ class Posterior:
 
 
 class MCMC:
-    """Markov chains that are exact for the action, with the flow as their proposal."""
+    """Markov chains that are exact for the action, with the flow as their proposal.
+
+    Parameters
+    ----------
+    flow : Flow
+        Proposes.
+    action : Action
+        Decides.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> space = fk.sites((2, 2))
+    >>> model = fk.Model(fk.Normal(space, 0.5), fk.Affine(space), fk.Phi4(space, m2=1.0, lam=0.1))
+    >>> len(model.mcmc.sample(20, chains=4, seed=1))
+    20
+    """
 
     def __init__(self, flow: Flow, action: Action):
         self.flow, self.action = flow, action
@@ -48,9 +80,33 @@ class MCMC:
 
 
 class Model:
-    """`fit`, then `posterior.sample` for independent draws and `mcmc.sample` for exact chains.
+    """Prior, transform and action together: `fit`, then draw.
 
-    Raises    ValueError where the three do not live on one space
+    `posterior.sample` gives independent draws of the trained flow, `mcmc.sample` Markov chains that are exact for the
+    action.
+
+    Parameters
+    ----------
+    prior : Prior
+        Where fields start.
+    transform : Transform
+        Takes them towards the theory.
+    action : Action
+        The theory.
+
+    Raises
+    ------
+    ValueError
+        Where the three do not live on one space.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> space = fk.sites((2, 2))
+    >>> model = fk.Model(fk.Normal(space), fk.CheckerboardCoupling(space, 0), fk.Phi4(space, m2=1.0, lam=0.1))
+    >>> model = model.fit(steps=5, progress=False, batch=32)
+    >>> model.trainer.step
+    5
     """
 
     def __init__(self, prior: Prior, transform: Transform, action: Action):
@@ -61,7 +117,13 @@ class Model:
         self.trainer: Trainer | None = None
 
     def fit(self, steps: int = 1000, progress: bool = True, **options: Any) -> "Model":
-        """Train for so many steps; a second call goes on. Options are those of Trainer, given at the first call."""
+        """Train for so many steps; a second call goes on. Options are those of Trainer, given at the first call.
+
+        Raises
+        ------
+        ValueError
+            For options at a second call.
+        """
         if self.trainer is None:
             self.trainer = Trainer(self.flow, self.action, **options)
         elif options:

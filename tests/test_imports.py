@@ -61,10 +61,11 @@ def imported(source: str, name: str, known: Collection[str] = ()) -> set[str]:
 
     A name taken from a package counts as the module of that name, where `known` has one.
     """
-    found = set()
-    for node in ast.walk(ast.parse(source)):
+    found, tree = set(), ast.parse(source)
+    for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             targets = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -25,7 +25,7 @@ from test_samplers import (
 )
 
 from flowkit.actions import Wilson
-from flowkit.actions.base import Pullback
+from flowkit.actions.combined import Pullback
 from flowkit.geometry.space import links, sites
 from flowkit.groups import SUN, U1, subgroups, u1
 from flowkit.priors import FreeField
@@ -38,6 +38,7 @@ from flowkit.samplers import (
     hmc,
     metropolis as metropolis_module,
 )
+from flowkit.samplers.integrators import INTEGRATORS, Integrator
 
 pytestmark = pytest.mark.usefixtures("double")
 
@@ -112,26 +113,27 @@ def invalid():
 
 # ---------------------------------------------------------------- bugs, each a change to (object, name)
 
-_schedule, _accept, _select, _momenta = hmc.schedule, base.accept, base.select, HMC.momenta
+_plan, _accept, _select, _momenta = Integrator.plan, base.accept, base.select, HMC.momenta
 _trajectory = HMC.trajectory
 _sublattices, _force = heatbath.sublattices, Wilson.force
 _von_mises, _su2_element, _heat_angle = u1.von_mises, subgroups.su2_element, u1.heat_angle
 _draws_of_flow = IndependenceMetropolis.propose
 
 
-def half_step_lost(integrator, steps):
-    drifts, kicks = _schedule(integrator, steps)
-    return [*drifts[:-1], 0.0], kicks
+def half_step_lost(self, steps, step_size):
+    plan = _plan(self, steps, step_size)
+    return plan._replace(drifts=[*plan.drifts[:-1], 0.0])
 
 
-def drifts_that_do_not_add_up(integrator, steps):
-    drifts, kicks = _schedule(integrator, steps)
-    return [drifts[0], *[1 - hmc.OMELYAN if 0.5 < d < 1 else d for d in drifts[1:-1]], drifts[-1]], kicks
+def drifts_that_do_not_add_up(self, steps, step_size):
+    plan = _plan(self, steps, step_size)
+    drifts = [1 - self.drifts[0] if 0.5 < d < 1 else d for d in plan.drifts[1:-1]]
+    return plan._replace(drifts=[plan.drifts[0], *drifts, plan.drifts[-1]])
 
 
 def drift_from_the_right(self, x, p, step_size=None):
-    G, h = self.space.group, step_size or self.step_size
-    drifts, kicks = _schedule(self.integrator, self.steps)
+    G = self.space.group
+    drifts, kicks, h, _ = INTEGRATORS[self.integrator].plan(self.steps, step_size or self.step_size)
     x = G.compose(x, G.exp(drifts[0] * h * p))
     for drift, kick in zip(drifts[1:], kicks, strict=True):
         p = p + kick * h * self.action.force(x)
@@ -178,10 +180,10 @@ def always_the_same_noise(self, x, rng):
 
 
 BUGS = {
-    "a half step lost in leapfrog": (lambda: reversible("U1"), hmc, "schedule", half_step_lost),
-    "a half step lost in leapfrog, by its energy": (lambda: energy_scaling("Phi4"), hmc, "schedule", half_step_lost),
+    "a half step lost in leapfrog": (lambda: reversible("U1"), Integrator, "plan", half_step_lost),
+    "a half step lost in leapfrog, by its energy": (lambda: energy_scaling("Phi4"), Integrator, "plan", half_step_lost),
     "drifts of Omelyan's integrator that do not add up": (
-        lambda: energy_scaling("SU2", "omelyan"), hmc, "schedule", drifts_that_do_not_add_up),
+        lambda: energy_scaling("SU2", "omelyan"), Integrator, "plan", drifts_that_do_not_add_up),
     "a drift from the wrong side": (lambda: energy_scaling("SU2"), HMC, "trajectory", drift_from_the_right),
     "momenta that shrink on the way": (lambda: exp_dh("U1"), HMC, "trajectory", friction),
     "kinetic energy without its 1/2": (

@@ -16,7 +16,7 @@ from flowkit.geometry import loops
 from flowkit.geometry.space import links, sites
 from flowkit.groups import SUN, U1, subgroups, u1
 from flowkit.priors import FreeField, Haar, Normal
-from flowkit.samplers import HMC, Heatbath, IndependenceMetropolis, Sampler, State, base
+from flowkit.samplers import HMC, Heatbath, IndependenceMetropolis, Sampler, State, base, thermalised
 from flowkit.samplers.heatbath import one_plaquette, sublattices
 from flowkit.testing import example
 
@@ -325,7 +325,8 @@ def starts(name: str, n: int = 4000) -> tuple[Tensor, Tensor]:
 def coarse(name: str, integrator: str = "leapfrog") -> HMC:
     """A step so coarse that the accept decision matters, not so coarse that exp(-dH) has no variance."""
     lengths = {"Phi4": 0.5, "Phi4Hopping": 0.6, "Phi4Kappa": 0.6, "free": 0.5, "U1": 1.0}
-    return HMC(THEORIES[name], lengths.get(name, 1.8), steps=COARSE[integrator], integrator=integrator)
+    steps = COARSE[integrator]
+    return HMC(THEORIES[name], lengths.get(name, 1.8), steps=steps, integrator=integrator, randomise=0.0)
 
 
 @pytest.mark.parametrize("integrator", ["leapfrog", "omelyan"])
@@ -506,7 +507,7 @@ def test_proposals_drawn_ahead_are_part_of_the_state():
 
 def test_metropolis_takes_over_from_another_sampler():
     hmc, rng = coarse("free"), seed()
-    state = hmc.tune(hmc.init(hmc.start(4, rng)), rng, 3)
+    state = thermalised(hmc, hmc.init(hmc.start(4, rng)), rng, 3)
     state, info = metropolis().step(state, rng)
     assert torch.equal(info["logw"], state.logw)
 
@@ -523,7 +524,7 @@ def test_proposals_without_a_finite_weight_are_never_accepted(outside):
 @pytest.mark.parametrize("integrator", ["leapfrog", "omelyan"])
 def test_tuning_reaches_the_target_and_then_stands_still(name, integrator):
     hmc, rng = HMC(THEORIES[name], 2.0, steps=40, integrator=integrator, target=0.7), seed()
-    state = hmc.tune(hmc.init(starts(name)[0][:64]), rng, 60)
+    state = thermalised(hmc, hmc.init(starts(name)[0][:64]), rng, 60)
     steps, rate = hmc.steps, []
     for _ in range(20):
         state, info = hmc.step(state, rng)
@@ -531,7 +532,7 @@ def test_tuning_reaches_the_target_and_then_stands_still(name, integrator):
     assert hmc.steps == steps < 40
     assert torch.stack(rate).mean() > 0.65  # whole steps are rounded up, toward a higher acceptance
     hmc = HMC(THEORIES[name], 2.0, steps=1, integrator=integrator, target=0.99)
-    hmc.tune(hmc.init(starts(name)[0][:64]), rng, 60)
+    thermalised(hmc, hmc.init(starts(name)[0][:64]), rng, 60)
     assert hmc.steps > 1
 
 
@@ -561,9 +562,9 @@ def test_single_precision_stays_on_the_group(sampler):
 def test_rounding_is_taken_back_before_it_matters():
     group = SUN(3)
     x = group.haar((5,), seed())
-    assert base.back_to_group(group, x) is x
+    assert group.defect(base.back_to_group(group, x)).max() < 1e-14
     off = x + 1e-6
-    assert group.defect(base.back_to_group(group, off)).max() < 1e-12
+    assert group.defect(base.back_to_group(group, off)).max() < 1e-10
 
 
 @pytest.mark.parametrize("cls", [HMC, Heatbath, IndependenceMetropolis])
@@ -574,7 +575,7 @@ def test_examples_run_and_describe_themselves(cls):
     for hot in (True, False):
         x = sampler.start(3, rng, hot=hot, dtype=torch.float64)
         assert x.shape == (3, *sampler.space.shape)
-        state = sampler.tune(sampler.init(x), rng, 2)
+        state = thermalised(sampler, sampler.init(x), rng, 2)
         state, info = sampler.step(state, rng)
         assert not info["invalid"].any()
     text = json.dumps(sampler.describe())
@@ -586,10 +587,10 @@ def test_hmc_shows_its_trajectory_and_a_tuned_step_size():
     action = THEORIES["free"]
     hmc = HMC(action, 1.5, steps=6)
     assert repr(hmc) == f"HMC({action!r}, length=1.5, steps=6)"
-    hmc.tune(hmc.init(hmc.start(4, seed())), seed(), 20)
+    thermalised(hmc, hmc.init(hmc.start(4, seed())), seed(), 20)
     assert repr(hmc) == f"HMC({action!r}, length=1.5, steps={hmc.steps}, step_size={1.5 / hmc.steps:.4g})"
-    other = HMC(action, steps=4, integrator="omelyan", randomise=0.5)
-    assert repr(other) == f"HMC({action!r}, length=1, steps=4, integrator='omelyan', randomise=0.5)"
+    other = HMC(action, steps=4, integrator="omelyan", randomise=0.2)
+    assert repr(other) == f"HMC({action!r}, length=1, steps=4, integrator='omelyan', randomise=0.2)"
 
 
 # ---------------------------------------------------------------- bad input

@@ -7,10 +7,10 @@ import torch
 
 import flowkit as fk
 from flowkit import kernels, testing
-from flowkit.actions.base import Action, Pullback, Turns
+from flowkit.actions import Action, Pullback
 from flowkit.kernels import site_conditional
 from flowkit.kernels.site import site
-from flowkit.samplers.hmc import schedule
+from flowkit.samplers.integrators import INTEGRATORS, linear_map, step_by_step, trajectory
 from flowkit.testing import example, seeded
 
 F64 = torch.float64
@@ -91,7 +91,7 @@ def test_the_closed_form_is_the_pullback(lattice, moves, compiled):
     longer = fk.Chain(fk.FourierScale(action.space, 0.7).double(), low, f)  # of maps that do not commute
     testing.require_close(action.pullback(longer)(z), Pullback(action, longer)(z), "S' of a longer chain", 1e-9)
     assert type(chain.action).__name__ == "SitesIntegrated"
-    assert type(chain.transform.inverse_mass()) is type(low.inverse_mass())  # which the kernel knows
+    assert type(linear_map(chain.transform).inverse_mass) is type(low.scaled(2))  # which the kernel knows
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0, 1e3])
@@ -144,9 +144,9 @@ def test_a_trajectory_in_one_call_is_that_of_its_steps(lattice, dtype, compiled)
     rng = seeded()
     z, p = (torch.randn(3, 2, *lattice, generator=rng).to(dtype) for _ in range(2))
     step = 0.1 * torch.rand(3, 1, *[1] * len(lattice), generator=rng).to(dtype)
-    plan = Turns(*schedule("omelyan", 4), step)
+    plan = INTEGRATORS["omelyan"].plan(4, step)
     for S in theories:
-        for found, expected in zip(S.motion(z, p, plan), Action.motion(S, z, p, plan), strict=True):
+        for found, expected in zip(trajectory(S, z, p, plan), step_by_step(S, z, p, plan), strict=True):
             testing.require_close(found, expected, repr(S), 1e-9 if dtype == F64 else 2e-4)
             assert found.dtype == dtype
 
@@ -168,9 +168,9 @@ def test_a_subclass_with_terms_of_its_own_keeps_them():
     z, p = (torch.randn(2, 1, 4, 6, generator=seeded(i), dtype=F64) for i in (1, 2))
     y, logdet = f(z)
     testing.require_close(S(z), action(y) - logdet, "S'", 1e-9)
-    plan = Turns(*schedule("leapfrog", 5), 0.1)
+    plan = INTEGRATORS["leapfrog"].plan(5, 0.1)
     for S in (action, action.pullback(fk.LowModes(action.space).double())):
-        for found, expected in zip(S.motion(z, p, plan), Action.motion(S, z, p, plan), strict=True):
+        for found, expected in zip(trajectory(S, z, p, plan), step_by_step(S, z, p, plan), strict=True):
             testing.require_close(found, expected, repr(S), 1e-9)
 
 
@@ -182,14 +182,14 @@ def test_a_mass_matrix_that_does_not_fit_never_meets_the_kernel(parity):
     x, p = (torch.randn(2, 1, 4, 8, generator=seeded(i), dtype=F64) for i in (1, 2))
     for other in (fk.LowModes(action.space, 1, parity), fk.LowModes(fk.sites((4, 6)), 0, parity).double()):
         with pytest.raises(RuntimeError):
-            S.motion(x, p, Turns(*schedule("leapfrog", 3), 0.1, other.inverse_mass()))
+            trajectory(S, x, p, INTEGRATORS["leapfrog"].plan(3, 0.1)._replace(mass=other.scaled(2)))
 
 
 def test_a_trajectory_keeps_its_gradient():
     x, p = (torch.randn(2, 1, 4, 8, generator=seeded(i), dtype=F64, requires_grad=True) for i in (1, 2))
-    action, plan = theory((4, 8)), Turns(*schedule("leapfrog", 3), 0.1)
-    found = torch.autograd.grad(action.motion(x, p, plan)[0].square().sum(), (x, p))
-    expected = torch.autograd.grad(Action.motion(action, x, p, plan)[0].square().sum(), (x, p))
+    action, plan = theory((4, 8)), INTEGRATORS["leapfrog"].plan(3, 0.1)
+    found = torch.autograd.grad(trajectory(action, x, p, plan)[0].square().sum(), (x, p))
+    expected = torch.autograd.grad(step_by_step(action, x, p, plan)[0].square().sum(), (x, p))
     for one, other in zip(found, expected, strict=True):
         testing.require_close(one, other, "gradient", 1e-12)
 

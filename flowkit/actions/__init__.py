@@ -1,6 +1,7 @@
 """Actions: S(x) -> [batch], p(x) = exp(-S(x)) / Z."""
 
-from flowkit.actions.base import Action, Multiple, Pullback, Sum
+from flowkit.actions.base import Action
+from flowkit.actions.combined import Multiple, Pullback, Sum, closed_form
 from flowkit.actions.matrix import MatrixModel
 from flowkit.actions.phi4 import Phi4, Phi4Hopping, Phi4Kappa, ScalarAction, as_double_well
 from flowkit.actions.wilson import Wilson
@@ -17,4 +18,5 @@ __all__ = [
     "Sum",
     "Wilson",
     "as_double_well",
+    "closed_form",
 ]

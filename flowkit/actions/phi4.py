@@ -17,18 +17,36 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from flowkit.actions.base import Action, Turns
+from flowkit.actions.base import Action
 from flowkit.geometry.space import Space, sites
 from flowkit.kernels.scalar_action import scalar_action, scalar_force
-from flowkit.kernels.scalar_motion import motion, native
 
 
 class ScalarAction(Action):
-    """S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 + c ], summed over components.
+    r"""The common form of the phi^4 actions; a subclass names the couplings.
 
-    Field     sites, [batch, components, *lattice]
-    Raises    ValueError for a space of links, a quartic coupling below 0, couplings that are not finite numbers, or
-              g = 0 with a quadratic form that is not positive: exp(-S) has then no integral
+    .. math:: S = \sum_x \left[ -h \sum_\mu \phi_{x+\mu} \phi_x + a \phi_x^2 + g \phi_x^4 + c \right]
+
+    summed over the components of the field.
+
+    Parameters
+    ----------
+    space : Space
+        Sites, fields ``[batch, components, *lattice]``.
+    **couplings : float
+        The couplings of the subclass, dimensionless; ``lam`` is among them.
+
+    Raises
+    ------
+    ValueError
+        For a space of links, a quartic coupling below 0, couplings that are not finite numbers, or g = 0 with a
+        quadratic form that is not positive: exp(-S) has then no integral.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> fk.Phi4(fk.sites((4, 4)), m2=-1.0, lam=0.5).coefficients        # h, a, g, c
+    (2.0, 3.0, 0.5, 0.0)
     """
 
     def __init__(self, space: Space, **couplings: float):
@@ -55,7 +73,7 @@ class ScalarAction(Action):
     @property
     @abstractmethod
     def coefficients(self) -> tuple[float, float, float, float]:
-        """(h, a, g, c) of the common form."""
+        """The numbers (h, a, g, c) of the common form."""
 
     @classmethod
     @abstractmethod
@@ -70,11 +88,6 @@ class ScalarAction(Action):
         h, a, g, _ = self.coefficients
         return scalar_force(x, h, a, g)
 
-    def motion(self, x: Tensor, p: Tensor, turns: Turns) -> tuple[Tensor, Tensor]:
-        if not self.plain or not native(x, p, turns.mass):
-            return super().motion(x, p, turns)
-        return motion(x, p, *turns[:3], self.coefficients[:3], turns.mass)
-
     @property
     def plain(self) -> bool:
         """Whether it is the common form and no more: a subclass may add terms in `__call__` and `force`."""
@@ -82,9 +95,28 @@ class ScalarAction(Action):
         return own.__call__ is ScalarAction.__call__ and own.force is ScalarAction.force
 
     def convert(self, other: type["ScalarAction"]) -> tuple["ScalarAction", float]:
-        """(S_other, s) with S_other(s phi) = S(phi) + constant.
+        """This theory in the couplings of another class.
 
-        Raises    ValueError where the other form cannot express this one
+        Parameters
+        ----------
+        other : type
+            A subclass of ScalarAction.
+
+        Returns
+        -------
+        tuple
+            The other action and the factor s of its field: S_other(s phi) = S(phi) + constant.
+
+        Raises
+        ------
+        ValueError
+            Where the other form cannot express this one.
+
+        Examples
+        --------
+        >>> import flowkit as fk
+        >>> fk.Phi4Kappa(fk.sites((4, 4)), kappa=2.0, m_sq=1.0, lam=2.0).convert(fk.Phi4)
+        (Phi4(Sites 1 component(s) on 4x4; m2=0.5, lam=2.0), 1.0)
         """
         h, a, g, _ = self.coefficients
         return other.from_coefficients(self.space, h, a, g)
@@ -129,12 +161,42 @@ class ScalarAction(Action):
 
 
 class Phi4(ScalarAction):
-    """S = sum_x [ sum_mu (phi_{x+mu} - phi_x)^2 + m2 phi^2 + lam phi^4 ]: no factor 1/2.
+    r"""phi^4 theory by its mass, without factors 1/2.
 
-    Field     sites, [batch, components, *lattice]
-    Returns   S, dimensionless, [batch]
-    Exact     lam = 0: flowkit.exact.free_phi_squared; small 2D lattices: flowkit.exact.phi4_transfer_matrix
-    See       Albergo, Kanwar and Shanahan, 1904.12072
+    .. math:: S = \sum_x \left[ \sum_\mu (\phi_{x+\mu} - \phi_x)^2 + m^2 \phi_x^2 + \lambda \phi_x^4 \right]
+
+    Parameters
+    ----------
+    space : Space
+        Sites, fields ``[batch, components, *lattice]``.
+    m2 : float
+        Bare mass squared, dimensionless; negative in the broken phase.
+    lam : float
+        Quartic coupling, dimensionless, not negative.
+
+    Raises
+    ------
+    ValueError
+        As `ScalarAction`.
+
+    Notes
+    -----
+    Means of the free theory (lam = 0) are exactly known to `exact`; of small lattices in two dimensions
+    ``flowkit.exact.phi4_transfer_matrix`` gives them.
+
+    References
+    ----------
+    M. S. Albergo, G. Kanwar and P. E. Shanahan, Phys. Rev. D 100 (2019) 034515, 1904.12072.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> action = fk.Phi4(fk.sites((4, 4)), m2=-4.0, lam=8.0)
+    >>> action(torch.ones(1, 1, 4, 4))              # (m2 + lam) on each of 16 sites
+    tensor([64.])
+    >>> round(fk.Phi4(fk.sites((4, 4)), m2=1.0, lam=0.0).exact("susceptibility"), 6)
+    0.5
     """
 
     couplings = ("m2", "lam")
@@ -157,11 +219,36 @@ class Phi4(ScalarAction):
 
 
 class Phi4Hopping(ScalarAction):
-    """S = sum_x [ -beta sum_mu phi_{x+mu} phi_x + phi^2 + lam (phi^2 - 1)^2 ].
+    r"""phi^4 theory by its hopping parameter; lam = infinity would be the Ising model.
 
-    Field     sites, [batch, components, *lattice]
-    Returns   S, dimensionless, [batch]
-    See       Del Debbio, Marsh Rossney and Wilson, 2105.12481; Albandea et al., 2302.08408
+    .. math:: S = \sum_x \left[ -\beta \sum_\mu \phi_{x+\mu} \phi_x + \phi_x^2 + \lambda (\phi_x^2 - 1)^2 \right]
+
+    Parameters
+    ----------
+    space : Space
+        Sites, fields ``[batch, components, *lattice]``.
+    beta : float
+        Hopping parameter, dimensionless.
+    lam : float
+        Quartic coupling, dimensionless, not negative.
+
+    Raises
+    ------
+    ValueError
+        As `ScalarAction`.
+
+    References
+    ----------
+    L. Del Debbio, J. Marsh Rossney and M. Wilson, Phys. Rev. D 104 (2021) 094507, 2105.12481.
+    D. Albandea et al., 2302.08408.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> action = fk.Phi4Hopping(fk.sites((4, 4)), beta=0.5, lam=0.5)
+    >>> action(torch.ones(1, 1, 4, 4))              # (1 - 2 beta) on each of 16 sites
+    tensor([0.])
     """
 
     couplings = ("beta", "lam")
@@ -185,11 +272,38 @@ class Phi4Hopping(ScalarAction):
 
 
 class Phi4Kappa(ScalarAction):
-    """S = sum_x [ kappa/2 sum_mu (phi_{x+mu} - phi_x)^2 + m_sq/2 phi^2 + lam phi^4 ].
+    r"""phi^4 theory with a factor kappa in front of its kinetic term; kappa = 0 leaves independent sites.
 
-    Field     sites, [batch, components, *lattice]
-    Returns   S, dimensionless, [batch]
-    See       the normflow package (Komijani and Marinkovic, 2301.01504), where lam is called lambd
+    .. math:: S = \sum_x \left[ \frac{\kappa}{2} \sum_\mu (\phi_{x+\mu} - \phi_x)^2 + \frac{m^2}{2} \phi_x^2
+              + \lambda \phi_x^4 \right]
+
+    Parameters
+    ----------
+    space : Space
+        Sites, fields ``[batch, components, *lattice]``.
+    kappa : float
+        Factor of the kinetic term, dimensionless.
+    m_sq : float
+        Bare mass squared, dimensionless.
+    lam : float
+        Quartic coupling, dimensionless, not negative.
+
+    Raises
+    ------
+    ValueError
+        As `ScalarAction`.
+
+    References
+    ----------
+    J. Komijani and M. K. Marinkovic, 2301.01504; in their package normflow lam is called lambd.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> action = fk.Phi4Kappa(fk.sites((4,)), kappa=1.0, m_sq=1.0, lam=0.25)
+    >>> action(torch.ones(1, 1, 4))
+    tensor([3.])
     """
 
     couplings = ("kappa", "m_sq", "lam")
@@ -210,5 +324,23 @@ class Phi4Kappa(ScalarAction):
 
 
 def as_double_well(m_sq: float, lam: float) -> Phi4Kappa:
-    """One variable with S = m_sq/2 phi^2 + lam phi^4, a double well for m_sq < 0: the space is one site."""
+    """One variable with S = m_sq/2 phi^2 + lam phi^4 on a lattice of a single site: a double well for m_sq < 0.
+
+    Parameters
+    ----------
+    m_sq, lam : float
+        Couplings, dimensionless, lam not negative.
+
+    Returns
+    -------
+    Phi4Kappa
+        With fields ``[batch, 1, 1]``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> fk.as_double_well(m_sq=-2.0, lam=0.25)(torch.tensor([[[2 ** 0.5]]]))       # at the bottom of a well
+    tensor([-1.0000])
+    """
     return Phi4Kappa(sites((1,)), kappa=0.0, m_sq=m_sq, lam=lam)

@@ -1,27 +1,10 @@
 """Runs and what they give: ensembles of configurations with errors, jobs in a thread, comparisons of samplers."""
 
-from flowkit.ensemble.comparison import (
-    LengthTuning,
-    compare,
-    tune_length,
-)
-from flowkit.ensemble.costs import (
-    Comparison,
-    Cost,
-    Ratio,
-)
-from flowkit.ensemble.ensemble import (
-    Columns,
-    Ensemble,
-    EnsembleError,
-    Steps,
-    Walk,
-    check_numbers,
-    check_sampler,
-    draw,
-    generator_of,
-    run,
-)
+from flowkit.ensemble.chains import Chains
+from flowkit.ensemble.columns import Columns
+from flowkit.ensemble.comparison import Comparison, Ratio
+from flowkit.ensemble.costs import Cost
+from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.fields import (
     QUANTITIES,
     Entry,
@@ -32,13 +15,16 @@ from flowkit.ensemble.fields import (
     layer_numbers,
     walk,
 )
-from flowkit.ensemble.job import (
-    Job,
-    start,
-)
+from flowkit.ensemble.files import EnsembleError
+from flowkit.ensemble.importance import draw
+from flowkit.ensemble.job import Job, start
+from flowkit.ensemble.runs import Recording, run
+from flowkit.ensemble.tuning import LengthTuning, tune_length
+from flowkit.ensemble.turns import compare
 
 __all__ = [
     "QUANTITIES",
+    "Chains",
     "Columns",
     "Comparison",
     "Cost",
@@ -50,15 +36,11 @@ __all__ = [
     "LayerNumbers",
     "LengthTuning",
     "Ratio",
-    "Steps",
-    "Walk",
-    "check_numbers",
-    "check_sampler",
+    "Recording",
     "compare",
     "describe",
     "draw",
     "field_numbers",
-    "generator_of",
     "layer_numbers",
     "run",
     "start",

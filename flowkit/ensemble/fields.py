@@ -23,19 +23,24 @@ QUANTITIES = ("angle", "plaquette", "charge", "link", "phi")
 
 
 class FieldNumbers(NamedTuple):
-    """Fields of one theory in plain numbers, all dimensionless.
+    """Fields of one theory in plain numbers, all dimensionless; what `field_numbers` makes.
 
-    quantity    angle      theta_P in [-pi, pi) of each plaquette, U(1)
-                plaquette  Re Tr P / N of each plaquette
-                charge     theta_P / 2 pi of 2D U(1), the clover density of SU(N) in four dimensions
-                link       Re Tr U / N of each link
-                phi        a scalar field
-    group       as "U(1)" or "SU(3)"; "R" for scalars
-    lattice     its sides; a line of sites has a second side of 1
-    values      [chains, fields, parts, *lattice], float32; the parts are the planes (mu, nu), mu < nu, of angles and
-                plaquettes, the directions of links, the components of phi, and one for a charge
-    totals      [chains, fields]: Q for charges, else the mean over the lattice and the parts, of cos theta_P for angles
-    steps       number of the stored step that each field is, from 0
+    Attributes
+    ----------
+    quantity : str
+        "angle", theta_P in [-pi, pi) of each plaquette of U(1); "plaquette", Re Tr P / N; "charge", theta_P / 2 pi of
+        U(1) in two dimensions, the clover density of SU(N) in four; "link", Re Tr U / N; "phi", a scalar field.
+    group : str
+        As "U(1)" or "SU(3)"; "R" for scalars.
+    lattice : tuple of int
+        Its sides; a line of sites has a second side of 1.
+    values : array
+        float32 ``[chains, fields, parts, *lattice]``. The parts are the planes (mu, nu), mu < nu, of angles and
+        plaquettes, the directions of links, the components of phi, and one for a charge.
+    totals : array
+        ``[chains, fields]``: Q for charges, else the mean over lattice and parts, of cos theta_P for angles.
+    steps : tuple of int
+        Number of the stored step that each field is, from 0.
     """
 
     quantity: str
@@ -47,16 +52,27 @@ class FieldNumbers(NamedTuple):
 
 
 class LayerNumbers(NamedTuple):
-    """A flow layer by layer in plain numbers, all dimensionless. Entry 0 is the prior, entry l comes after l layers.
+    """A flow layer by layer in plain numbers, all dimensionless; what `layer_numbers` makes.
 
-    names     of the entries
-    fields    those kept: a chain of `FieldNumbers` is one field, its steps are the entries
-    logdet    [fields, entries], log|det df_l/dz| of the first l layers together
-    action    [fields, entries], S of the theory
-    kl        for each entry <log q_l + S> over all draws: with ln Z, where that is known, the divergence of a flow
-              that ends there from the theory
-    absolute  whether ln Z is in it
-    theory    the action as text
+    Entry 0 is the prior, entry l comes after l layers.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the entries.
+    fields : FieldNumbers
+        Those kept: a chain of it is one field, its steps are the entries.
+    logdet : array
+        ``[fields, entries]``, log|det df_l/dz| of the first l layers together; of Markov kernels, the heat.
+    action : array
+        ``[fields, entries]``, S of the theory.
+    kl : tuple of Estimate
+        For each entry <log q_l + S> over all draws: with ln Z, where that is known, the divergence of a flow that ends
+        there from the theory; with Markov kernels, the dissipated work, a bound on it.
+    absolute : bool
+        Whether ln Z is in it.
+    theory : str
+        The action as text.
     """
 
     names: tuple[str, ...]
@@ -78,14 +94,44 @@ def field_numbers(
     chains: int = 4,
     max_bytes: int = 4 * 2**20,
 ) -> FieldNumbers:
-    """Configurations of an ensemble, or fields [n, *space.shape] in the order of Monte Carlo time, in plain numbers.
+    """Configurations in plain numbers, as `panels.Field` shows them.
 
-    quantity    as in `FieldNumbers`; None takes angles for U(1), plaquettes for SU(N), links where there is no plane,
-                and phi for scalars
-    steps       at most so many stored steps, evenly spaced, fewer where max_bytes of float32 numbers need it
-    chains      of the first so many chains
-    Raises      ValueError for an ensemble without configurations, fields without a space, NaN or infinity, or a
-                quantity that these fields do not have; TypeError for other things than an ensemble or a tensor
+    Parameters
+    ----------
+    fields : Ensemble or Tensor
+        An ensemble that kept its configurations, or fields ``[n, *space.shape]`` in Monte Carlo time.
+    space : Space, optional
+        Of a tensor of fields.
+    quantity : str, optional
+        As in `FieldNumbers`. None takes angles for U(1), plaquettes for SU(N), links where there is no plane, and phi
+        for scalars.
+    steps : int
+        At most so many stored steps, evenly spaced.
+    chains : int
+        Of the first so many chains.
+    max_bytes : int
+        Memory of the float32 numbers; fewer steps are taken where it does not suffice.
+
+    Returns
+    -------
+    FieldNumbers
+
+    Raises
+    ------
+    ValueError
+        For an ensemble without configurations, fields without a space, NaN or infinity, or a quantity that these fields
+        do not have.
+    TypeError
+        For other things than an ensemble or a tensor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> space = fk.links((4, 6), fk.U1())
+    >>> numbers = fk.field_numbers(space.haar(10, torch.Generator().manual_seed(1)), space)
+    >>> numbers.quantity, numbers.values.shape
+    ('angle', (1, 10, 1, 4, 6))
     """
     if isinstance(fields, Ensemble):
         if fields.x is None:
@@ -120,9 +166,9 @@ class Entry(NamedTuple):
 
 
 def walk(flow: Flow, n: int, rng: torch.Generator) -> Iterator[Entry]:
-    """n draws of the prior and what each layer makes of them; the last one is what `flow.draw` gives for that rng.
+    """n draws of the prior and what each layer makes of them.
 
-    A prior that is a flow itself is walked through as well.
+    The last entry is what `flow.draw` gives for that rng. A prior that is a flow itself is gone through as well.
     """
     if isinstance(flow.prior, Flow):
         for entry in walk(flow.prior, n, rng):
@@ -132,7 +178,7 @@ def walk(flow: Flow, n: int, rng: torch.Generator) -> Iterator[Entry]:
         x, logr = flow.prior.draw(n, rng)
         before = torch.zeros_like(logr)
         yield Entry("prior", x, before, logr)
-    for name, field, logdet in flow.transform.by_layer(x):
+    for name, field, logdet in flow.transform.by_layer(x, rng if flow.transform.stochastic else None):
         yield Entry(name, field, before + logdet, logr - logdet)
 
 
@@ -147,15 +193,44 @@ def layer_numbers(
     quantity: str | None = None,
     max_bytes: int = 4 * 2**20,
 ) -> LayerNumbers:
-    """Draws of a flow after each of its layers, as `panels.FlowLayers` shows them.
+    r"""Draws of a flow after each of its layers, as `panels.FlowLayers` shows them.
 
-    KL_l = ln Z + <log q_l + S>,  log q_l = log r - log|det df_l/dz|
+    .. math:: \mathrm{KL}_l = \ln Z + \langle \log q_l + S \rangle, \qquad
+              \log q_l = \log r - \log\left|\det df_l/dz\right|
 
-    n           draws behind each KL
-    fields      how many of them are kept to look at, fewer where max_bytes of float32 numbers need it
-    quantity    as `field_numbers`
-    Raises      TypeError for a flow without layers; ValueError for an action on another space, n below 2, or layers
-                that give NaN or infinity
+    Parameters
+    ----------
+    flow : Flow
+        One with Markov kernels too.
+    action : Action
+        The theory, of the same space.
+    fields : int
+        How many draws are kept to look at, fewer where `max_bytes` of float32 numbers need it.
+    n : int
+        Draws behind each KL.
+    rng : torch.Generator or int
+        A generator or a seed.
+    quantity, max_bytes
+        As `field_numbers`.
+
+    Returns
+    -------
+    LayerNumbers
+
+    Raises
+    ------
+    TypeError
+        For what is no Flow.
+    ValueError
+        For an action on another space, n below 2, or layers that give NaN or infinity.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> space = fk.sites((2, 2))
+    >>> flow = fk.Flow(fk.Normal(space), fk.Chain(fk.Affine(space), fk.CheckerboardCoupling(space, 0)))
+    >>> fk.layer_numbers(flow, fk.Phi4(space, m2=1.0, lam=0.1), n=16).names
+    ('prior', 'Affine', 'CheckerboardCoupling')
     """
     if not isinstance(flow, Flow):
         raise TypeError(f"layer_numbers walks through a Flow, a prior and a transform; got {type(flow).__name__}.")

@@ -9,20 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
-from flowkit.ensemble.ensemble import (
-    Columns,
-    Ensemble,
-    EnsembleError,
-    Steps,
-    check_numbers,
-    check_sampler,
-    generator_of,
-    run,
-)
+from flowkit.ensemble.chains import check_numbers, check_sampler, generator_of
+from flowkit.ensemble.columns import Columns
+from flowkit.ensemble.ensemble import Ensemble
+from flowkit.ensemble.files import EnsembleError
+from flowkit.ensemble.runs import Recording
 from flowkit.observables import listed
-from flowkit.samplers.base import State
+from flowkit.samplers.chain import Steps
 from flowkit.stats import Floats
 from flowkit.tasks.background import Background
 from flowkit.tasks.history import History
@@ -30,21 +23,46 @@ from flowkit.tasks.history import History
 COLUMNS = ("step", "seconds", "forces", "accept")
 
 
-class _Stopped(Exception):  # noqa: N818 (it is no error)
-    """Leaves a run that has stored nothing yet."""
-
-
 class Job(Background):
-    """`run(sampler, n, ...)` in a thread, with `pause`, `resume`, `stop` and `wait`; what it gives is the same bit for
-    bit.
+    """`run(sampler, n, ...)` in a thread, with `pause`, `resume`, `stop` and `wait`; it gives the same bit for bit.
 
-    sampler      each run works on a copy of it, `job.sampler`, which is tuned in its place
-    settings     those of `run`: chains, thermalise, every, rng, observe, keep, start, max_bad, max_bytes
-    callbacks    called as f(job) after every stored step; one that fails is dropped, and `error` says so
-    history      one row for each stored step, plain numbers: step (from 1), seconds (of the stored steps, pauses left
-                 out), forces (evaluations of one chain, where the sampler counts them), accept (the mean of all chains)
-    step, total  stored steps so far, and of the whole run; `warm` counts the steps of the thermalisation
-    Raises       TypeError for a setting that `run` does not have, ValueError for numbers out of range
+    Parameters
+    ----------
+    sampler : Sampler
+        Each run works on a copy of it, `job.sampler`, which is tuned in its place.
+    n : int
+        Stored steps of the whole run.
+    callbacks : sequence of callable
+        Called as f(job) after every stored step; one that fails is dropped, and `error` says so.
+    **settings
+        Those of `run`: chains, thermalise, every, rng, observe, keep, start, max_bad, max_bytes.
+
+    Attributes
+    ----------
+    history : History
+        One row for each stored step: step (from 1), seconds (of the stored steps, pauses left out), forces (evaluations
+        of one chain, where the sampler counts them), accept (the mean of all chains).
+    step, total : int
+        Stored steps so far, and of the whole run.
+    warm : int
+        Steps of the thermalisation so far.
+
+    Raises
+    ------
+    TypeError
+        For a setting that `run` does not have.
+    ValueError
+        For numbers out of range.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Wilson(fk.links((4, 4), fk.U1()), beta=2.0)
+    >>> job = fk.Job(fk.HMC(action), 100, chains=4, thermalise=10, rng=1).start()
+    >>> job.wait().ensemble
+    Ensemble(100 stored steps x 4 chains of Links U1 on 4x4; S, accept, dH)
+    >>> job.status, job.step, job.warm
+    ('finished', 100, 10)
     """
 
     what = "run"
@@ -56,9 +74,9 @@ class Job(Background):
         super().__init__(callbacks)
         check_sampler(sampler)
         listed(settings.get("observe", ()))
-        known = inspect.signature(run).parameters
+        known = inspect.signature(Recording).parameters
         for name in settings:
-            if name not in known or name in ("sampler", "n", "progress", "each"):
+            if name not in known or name in ("sampler", "n"):
                 raise TypeError(f"A job takes the settings of run, without progress and each; got {name!r}.")
         numbers = {name: settings.get(name, known[name].default) for name in ("chains", "every", "thermalise")}
         check_numbers(n, **numbers)
@@ -86,7 +104,10 @@ class Job(Background):
     def ensemble(self) -> Ensemble:
         """What `run` gives; of a stopped run, what it gives for the steps that were stored.
 
-        Raises    EnsembleError before the end, and where nothing was stored
+        Raises
+        ------
+        EnsembleError
+            Before the end, and where nothing was stored.
         """
         if self._ensemble is None:
             raise EnsembleError(
@@ -101,9 +122,12 @@ class Job(Background):
         return () if self._columns is None else tuple(name for name in self._columns.series if name != "invalid")
 
     def values(self, name: str) -> Floats:
-        """A series as far as it has come, [steps, chains], without a copy.
+        """A series as far as it has come, ``[steps, chains]``, without a copy.
 
-        Raises    EnsembleError for a name that is not among `series`
+        Raises
+        ------
+        EnsembleError
+            For a name that is not among `series`.
         """
         if self._columns is None or name not in self.series:
             raise EnsembleError(f"This run has the series {', '.join(self.series) or 'none yet'}; got {name!r}.")
@@ -112,7 +136,10 @@ class Job(Background):
     def start(self) -> Job:
         """Run in a thread; after an end, once more from the beginning.
 
-        Raises    RuntimeError while it runs
+        Raises
+        ------
+        RuntimeError
+            While it runs.
         """
         self._check_ended()
         self._reset()
@@ -123,35 +150,25 @@ class Job(Background):
         return f" at stored step {self.step} of {self.total}"
 
     def _run(self) -> bool:
-        step = self.sampler.step
-
-        def watched(state: State, rng: torch.Generator) -> tuple[State, dict[str, torch.Tensor]]:
-            self._hold()
-            return step(state, rng)
-
-        # On the copy alone, and seen by `tune` too, which steps for as long as the thermalisation takes.
-        vars(self.sampler)["step"] = watched
-        try:
-            self._ensemble = run(self.sampler, self.total, each=self._each, **self.settings)
-        except _Stopped:
-            return False
-        finally:
-            del vars(self.sampler)["step"]
-        self._ensemble.provenance["seconds"] = self.history.last("seconds")
+        recording = Recording(self.sampler, self.total, **self.settings)
+        while self._may_go_on() and (point := next(recording, None)) is not None:
+            self.warm += point.warm
+            if point.stored:
+                self._stored(recording.columns)
+        if self.step:
+            self._ensemble = recording.ensemble()
+            self._ensemble.provenance["seconds"] = self.history.last("seconds")
         return self.step == self.total
 
-    def _hold(self) -> None:
-        """Wait while the run is paused; leave it where it was stopped with nothing stored."""
+    def _may_go_on(self) -> bool:
+        """Wait while the run is paused; whether it was not stopped."""
         if not self._go.is_set():
             begun = time.perf_counter()
             self._go.wait()
             self._paused += time.perf_counter() - begun if self.warm == self.thermalise else 0.0
-        if self._columns is None:
-            if self._stop.is_set():
-                raise _Stopped
-            self.warm = min(self.warm + 1, self.thermalise)
+        return not self._stop.is_set()
 
-    def _each(self, columns: Columns) -> bool:
+    def _stored(self, columns: Columns) -> None:
         now = time.perf_counter()
         self._columns = columns
         forces = getattr(self.sampler, "forces", None)
@@ -162,12 +179,27 @@ class Job(Background):
             accept=float(columns["accept"][-1].mean()),
         )
         self._call_back()
-        return self._stop.is_set()
 
 
 def start(sampler: Steps, n: int, *, callbacks: Sequence[Callable[[Job], object]] = (), **settings: Any) -> Job:
-    """Run chains of a sampler in a thread and return at once: `job = start(sampler, 10_000, rng=1)`.
+    """Run chains of a sampler in a thread and return at once.
 
-    Arguments and errors are those of `Job`; `job.wait().ensemble` is what `run` gives.
+    Parameters
+    ----------
+    sampler, n, callbacks, **settings
+        As `Job`.
+
+    Returns
+    -------
+    Job
+        Running; ``job.wait().ensemble`` is what `run` gives.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Wilson(fk.links((4, 4), fk.U1()), beta=2.0)
+    >>> job = fk.start(fk.Heatbath(action), 50, chains=4, rng=1)
+    >>> len(job.wait().ensemble)
+    50
     """
     return Job(sampler, n, callbacks=callbacks, **settings).start()

@@ -1,4 +1,4 @@
-"""What a prior is."""
+"""What a prior is: a distribution that can be sampled directly and whose density is known."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -21,8 +21,42 @@ class Draw(NamedTuple):
 class Prior(nn.Module, ABC):
     """A distribution r(x) on a space: `sample(n, rng)` and `log_prob(x)`, both differentiable in its parameters.
 
-    `normalised` says whether log_prob integrates to 1; where it does not, log q is refused downstream. `up_to_constant`
-    says that an unnormalised one lacks a constant alone, as -S_in does: then flows can be trained on it.
+    A subclass writes `sample`, `log_prob` and `on`. It draws in the dtype and on the device to which it was moved by
+    ``.to()``, as any module.
+
+    Parameters
+    ----------
+    space : Space
+        Where the fields live, ``[batch, component, *lattice, *matrix]``.
+
+    Attributes
+    ----------
+    normalised : bool
+        Whether log_prob integrates to 1. Where it does not, whatever needs log q refuses the prior.
+    up_to_constant : bool
+        Whether an unnormalised one lacks a constant alone, as -S_in does: flows can be trained on it.
+    stochastic : bool
+        Whether log q of its draws is that of a path, and `log_prob` is not known: a flow with Markov kernels.
+
+    Raises
+    ------
+    TypeError
+        If `space` is no Space.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> class Uniform(fk.Prior):                        # on [0, 1) at each site
+    ...     def sample(self, n, rng):
+    ...         return torch.rand(n, *self.space.shape, generator=rng)
+    ...     def log_prob(self, x):
+    ...         return torch.where(((x >= 0) & (x < 1)).flatten(1).all(1), 0.0, -torch.inf)
+    ...     def on(self, space):
+    ...         return Uniform(space)
+    >>> x, logq = Uniform(fk.sites((2, 2))).draw(3, torch.Generator().manual_seed(1))
+    >>> x.shape, logq
+    (torch.Size([3, 1, 2, 2]), tensor([0., 0., 0.]))
     """
 
     normalised = True
@@ -48,18 +82,29 @@ class Prior(nn.Module, ABC):
         """The device that the prior draws on."""
         return self.anchor.device
 
+    @property
+    def stochastic(self) -> bool:
+        """False, except for a flow with Markov kernels."""
+        return False
+
     @abstractmethod
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """n independent fields, [n, *space.shape].
+        """n independent fields, ``[n, *space.shape]``.
 
-        Raises    TypeError where rng is no torch.Generator
+        Raises
+        ------
+        TypeError
+            Where rng is no torch.Generator.
         """
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
-        """log r(x), [batch].
+        """log r(x), ``[batch]``.
 
-        Raises    TypeError or ValueError, as `Space.check`, for fields of another space
+        Raises
+        ------
+        TypeError, ValueError
+            For fields of another space, as `Space.check`.
         """
 
     def _mine(self, x: Tensor) -> Tensor:
@@ -79,7 +124,20 @@ class Prior(nn.Module, ABC):
         """The same prior on another lattice."""
 
     def draw(self, n: int, rng: torch.Generator) -> Draw:
-        """n independent fields and their log-density."""
+        """n independent fields and their log-density, in one pass where that is cheaper than two.
+
+        Parameters
+        ----------
+        n : int
+            Number of fields.
+        rng : torch.Generator
+            Source of the random numbers.
+
+        Returns
+        -------
+        Draw
+            Fields ``[n, *space.shape]`` and log r, ``[n]``.
+        """
         x = self.sample(n, rng)
         return Draw(x, self.log_prob(x))
 

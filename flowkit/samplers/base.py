@@ -1,7 +1,10 @@
 """What a Markov chain is to flowkit: many chains in one batch, one explicit generator."""
 
+from __future__ import annotations
+
+import inspect
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -10,6 +13,7 @@ from flowkit.actions.base import Action
 from flowkit.groups import Group
 
 Info = dict[str, Tensor]
+"""What a step tells of each chain, [chains] by name."""
 
 
 class Proposals(NamedTuple):
@@ -24,7 +28,7 @@ class Proposals(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where all chains stand. Nothing else decides what comes next but the generator and the sampler's settings."""
+    """Where all chains stand. With the generator and the settings of the sampler it decides what comes next."""
 
     x: Tensor
     """Fields, [chains, *space.shape]."""
@@ -41,13 +45,56 @@ class State(NamedTuple):
         return None if self.logq is None else -self.S - self.logq
 
 
+class Tuner(Protocol):
+    """Sets what a sampler can tune, from one step of the thermalisation to the next."""
+
+    def update(self, info: Info) -> None:
+        """Take in what the last step told."""
+
+    def finish(self) -> None:
+        """Fix the settings for the steps that count."""
+
+
 class Sampler(ABC):
-    """A Markov chain whose stationary distribution is exp(-S(x)) / Z: `init` once, then `step`.
+    """A Markov chain whose stationary distribution is exp(-S(x)) / Z: `begin` or `init` once, then `step`.
 
-    The same start, settings and seed give the same chain. `info` holds one number for each chain:
-    accept (bool), invalid (bool: the proposal had no finite weight and was rejected), and what the sampler adds.
+    A subclass writes `step` and `describe`. The same start, settings and seed give the same chain.
 
-    Raises    TypeError if `action` is no Action
+    Parameters
+    ----------
+    action : Action
+        S, of the space on which the chain walks.
+
+    Raises
+    ------
+    TypeError
+        If `action` is no Action.
+
+    Notes
+    -----
+    A step returns the new state and ``info``, one number for each chain by name: ``accept`` (bool), ``invalid`` (bool:
+    the proposal had no finite weight and was rejected), and what the sampler adds. A step never waits for the device.
+
+    Examples
+    --------
+    A random-walk Metropolis sampler of one's own:
+
+    >>> import torch
+    >>> import flowkit as fk
+    >>> from flowkit.samplers.base import State, accept, select
+    >>> class RandomWalk(fk.Sampler):
+    ...     def step(self, state, rng):
+    ...         y = state.x + 0.5 * torch.randn(state.x.shape, generator=rng)
+    ...         S = self.action(y)
+    ...         yes = accept(state.S - S, rng)
+    ...         info = {"accept": yes, "invalid": ~S.isfinite()}
+    ...         return State(select(yes, y, state.x), select(yes, S, state.S)), info
+    ...     def describe(self):
+    ...         return {"sampler": "RandomWalk", "action": repr(self.action)}
+    >>> action = fk.Phi4(fk.sites((1, 1)), m2=0.5, lam=0.0)
+    >>> ensemble = fk.run(RandomWalk(action), 2000, chains=64, thermalise=50, rng=1)
+    >>> ensemble.mean(fk.phi_squared).within()                # within two errors of the exact value
+    True
     """
 
     def __init__(self, action: Action):
@@ -57,11 +104,30 @@ class Sampler(ABC):
         self.space = action.space
 
     def start(self, chains: int, rng: torch.Generator, *, hot: bool = True, dtype: torch.dtype | None = None) -> Tensor:
-        """Fields to start from, [chains, *space.shape]: hot (Haar on links, normal of width 0.1 on sites) or cold
-        (unit links, zero on sites). `dtype` is that of the real numbers. Sites start near zero because a quartic force
-        grows as the cube of the field: from a wide start HMC at a useful step size diverges, and is rejected for ever.
+        """Fields to start from.
 
-        Raises    ValueError for chains < 1
+        Parameters
+        ----------
+        chains : int
+            Their number, >= 1.
+        rng : torch.Generator
+            Source of the random numbers.
+        hot : bool
+            True for fields from Haar measure on links and from a normal distribution of width 0.1 on sites; False for
+            unit links and zero on sites. Sites start near zero because a quartic force grows as the cube of the field:
+            from a wide start HMC at a useful step size diverges, and is rejected for ever.
+        dtype : torch.dtype, optional
+            Of the real numbers.
+
+        Returns
+        -------
+        Tensor
+            ``[chains, *space.shape]``.
+
+        Raises
+        ------
+        ValueError
+            For chains < 1.
         """
         if not isinstance(chains, int) or chains < 1:
             raise ValueError(f"{type(self).__name__} needs chains >= 1; got {chains!r}.")
@@ -73,9 +139,21 @@ class Sampler(ABC):
 
     @torch.no_grad()
     def init(self, x: Tensor) -> State:
-        """The state of chains that stand at x, [chains, *space.shape].
+        """The state of chains that stand at given fields.
 
-        Raises    TypeError or ValueError where x is no batch of finite fields of the space, or its action is not finite
+        Parameters
+        ----------
+        x : Tensor
+            ``[chains, *space.shape]``.
+
+        Returns
+        -------
+        State
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where x is no batch of finite fields of the space, or its action is not finite.
         """
         worst = self.space.group.defect(self.space.require(x)).max()
         if worst > 1e-3:  # far above the rounding of float32: the field was made in a wrong way
@@ -85,6 +163,10 @@ class Sampler(ABC):
             raise ValueError(f"{type(self).__name__} needs a start with a finite action; got {S.tolist()[:4]}.")
         return State(x, S)
 
+    def begin(self, chains: int, rng: torch.Generator) -> State:
+        """The state of new chains at the sampler's own start."""
+        return self.init(self.start(chains, rng))
+
     @property
     def forces(self) -> int | None:
         """Force evaluations of one step, of one chain; None for a sampler that needs none."""
@@ -92,13 +174,16 @@ class Sampler(ABC):
 
     @abstractmethod
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        """One update of all chains."""
+        """One update of all chains: the new state, and what it tells of each chain."""
 
-    def tune(self, state: State, rng: torch.Generator, steps: int) -> State:
-        """Thermalise for `steps` steps. A sampler with a step size sets it here, and nowhere else."""
-        for _ in range(steps):
-            state, _ = self.step(state, rng)
-        return state
+    def tuner(self) -> Tuner | None:
+        """What sets the sampler's step size in the thermalisation; None for a sampler with nothing to tune."""
+        return None
+
+    def of_action(self, action: Action) -> Sampler:
+        """A new sampler of another action, on any space that it can walk on, with the same settings."""
+        settings = [name for name in inspect.signature(type(self)).parameters if name != "action"]
+        return type(self)(action, **{name: getattr(self, name) for name in settings})
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -109,9 +194,9 @@ class Sampler(ABC):
 
 
 def accept(log_ratio: Tensor, rng: torch.Generator) -> Tensor:
-    """Metropolis' decision for each chain on its own: True with probability min(1, exp(log_ratio)), [chains].
+    """Metropolis' decision for each chain on its own: True with probability min(1, exp(log_ratio)), ``[chains]``.
 
-    A ratio that is NaN or infinite is never accepted.
+    False where the ratio of the probabilities is NaN or infinite.
     """
     u = torch.rand(log_ratio.shape, generator=rng, device=log_ratio.device, dtype=log_ratio.dtype)
     return (u.log() < log_ratio) & log_ratio.isfinite()
@@ -123,10 +208,40 @@ def select(choose: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 def back_to_group(group: Group, x: Tensor) -> Tensor:
-    """x, projected to the group if rounding has moved any matrix off it by more than 100 epsilon.
+    r"""Matrices that rounding has moved off the group, moved back on it.
 
-    The test costs one product for each matrix, the projection a singular value decomposition: it is rare.
+    Parameters
+    ----------
+    group : Group
+        Angles and scalars are returned as they are.
+    x : Tensor
+        Matrices ``[..., N, N]`` within a small distance d of the group.
+
+    Returns
+    -------
+    Tensor
+        Matrices within a distance of order :math:`d^2`.
+
+    Notes
+    -----
+    One step of the Newton-Schulz iteration for the unitary factor, and one for the phase of the determinant:
+
+    .. math:: y = \tfrac12 x (3 - x^\dagger x), \qquad x' = y \left(1 - \frac{\det y - 1}{N}\right)
+
+    It is made after every step, without a look at x: to look would be to wait for the device.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> from flowkit.samplers.base import back_to_group
+    >>> group = fk.SUN(3)
+    >>> x = group.haar((2,), torch.Generator().manual_seed(1), torch.float64) + 1e-6
+    >>> bool((group.defect(back_to_group(group, x)) < 1e-10).all())
+    True
     """
-    if not group.matrix_shape or not (group.defect(x) > 100 * torch.finfo(x.dtype).eps).any():
+    if not group.matrix_shape:
         return x
-    return group.project(x)
+    y = 1.5 * x - 0.5 * x @ (x.mH @ x)
+    phase: Tensor = 1 - (torch.linalg.det(y) - 1) / group.dimension
+    return y * phase[..., None, None]

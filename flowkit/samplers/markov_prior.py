@@ -1,32 +1,57 @@
-"""Another theory as the prior of a flow."""
+"""Another theory, sampled by a Markov chain, as the prior of a flow."""
 
-from collections.abc import Callable
+import copy
+from itertools import islice
 
 import torch
 from torch import Tensor
 
-from flowkit.actions.base import Action
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
 from flowkit.samplers.base import Sampler
-from flowkit.samplers.hmc import HMC
+from flowkit.samplers.chain import states
 
 
 class MarkovPrior(Prior):
     """r(z) ~ exp(-S_in(z)): the input theory of a flow is another action, sampled by a Markov chain.
 
-    At the first draw a pool of configurations is made by a chain, and draws are taken from it at random. They are
-    correlated, and log_prob = -S_in lacks the constant ln Z: a loss is KL up to a constant, weights are relative, and
-    where independent draws or log q are needed it is refused. HMC on `flow.pullback(S)` is exact all the same: it needs
-    the map alone, and S_in serves the training.
+    At the first draw a chain makes a pool of configurations, and draws are taken from it at random. These are
+    correlated, and log_prob = -S_in lacks the constant ln Z. A loss is then KL up to a constant and weights are
+    relative; where independent draws or log q are needed the prior is refused. HMC of ``flow.pullback(S)`` is exact
+    all the same: it needs the map alone, and S_in serves the training. It may be the coarsest prior of a multiscale
+    model.
 
-    action        S_in
-    pool          configurations, `chains` at a time
-    every         steps of the chain between two that are kept
-    thermalise    steps before the first, in which the sampler sets its step size
-    sampler       makes the chain from the action, HMC of trajectory length 1 by default
-    seed          of the chain
-    Raises        TypeError if `action` is no Action; ValueError for numbers below 1
+    Parameters
+    ----------
+    sampler : Sampler
+        Makes the chain; its action is S_in. It stays as it is: a copy is tuned.
+    pool : int
+        Configurations, made `chains` at a time.
+    chains : int
+        Of the sampler.
+    every : int
+        Steps of the chain between two that are kept.
+    thermalise : int
+        Steps before the first, in which the sampler is tuned.
+    seed : int
+        Of the chain.
+
+    Raises
+    ------
+    TypeError
+        If `sampler` is no Sampler.
+    ValueError
+        For numbers below 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> coarse = fk.Phi4(fk.sites((2, 2)), m2=1.0, lam=0.5)
+    >>> prior = fk.MarkovPrior(fk.HMC(coarse), pool=64, chains=32, every=2, thermalise=20)
+    >>> z = prior.sample(3, torch.Generator().manual_seed(1))
+    >>> z.shape, prior.normalised, torch.equal(prior.log_prob(z), -coarse(z))
+    (torch.Size([3, 1, 2, 2]), False, True)
     """
 
     normalised = False
@@ -35,24 +60,21 @@ class MarkovPrior(Prior):
 
     def __init__(
         self,
-        action: Action,
+        sampler: Sampler,
         pool: int = 4096,
         *,
         chains: int = 64,
         every: int = 10,
         thermalise: int = 500,
-        sampler: Callable[[Action], Sampler] = HMC,
         seed: int = 1,
     ):
-        if not isinstance(action, Action):
-            raise TypeError(
-                f"MarkovPrior needs an action such as Phi4Hopping(space, beta=0.6, lam=0.5); got {action!r}."
-            )
-        super().__init__(action.space)
+        if not isinstance(sampler, Sampler):
+            raise TypeError(f"MarkovPrior needs a sampler such as HMC(action); got {sampler!r}.")
+        super().__init__(sampler.space)
         for name, value in (("pool", pool), ("chains", chains), ("every", every), ("thermalise", thermalise)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"MarkovPrior needs {name} >= 1; got {value!r}.")
-        self.action, self.sampler = action, sampler
+        self.sampler, self.action = sampler, sampler.action
         self.settings = {"pool": pool, "chains": chains, "every": every, "thermalise": thermalise, "seed": seed}
         self.register_buffer("configurations", None, persistent=False)
 
@@ -60,20 +82,15 @@ class MarkovPrior(Prior):
     def _fill(self) -> Tensor:
         """The pool, [at least `pool`, *space.shape]."""
         pool, chains, every, thermalise, seed = self.settings.values()
-        rng = torch.Generator(self.device).manual_seed(seed)
-        sampler = self.sampler(self.action)
+        rng, sampler = torch.Generator(self.device).manual_seed(seed), copy.copy(self.sampler)
         state = sampler.init(sampler.start(chains, rng, dtype=self.dtype))
-        state = sampler.tune(state, rng, thermalise)
-        kept: list[Tensor] = []
-        while len(kept) * chains < pool:
-            for _ in range(every):
-                state, _ = sampler.step(state, rng)
-            kept.append(state.x)
-        return torch.cat(kept)
+        chain = states(sampler, state, rng, thermalise=thermalise, every=every)
+        kept = (point.state.x for point in chain if point.stored)
+        return torch.cat(list(islice(kept, -(-pool // chains))))
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """n fields of the pool, [n, *space.shape], each taken at random."""
+        """n fields of the pool, ``[n, *space.shape]``, each taken at random."""
         self._generator(rng)
         if self.configurations is None:
             self.configurations = self._fill()
@@ -81,9 +98,9 @@ class MarkovPrior(Prior):
         return self.configurations[chosen]
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """-S_in(x), [batch]: log r up to a constant."""
+        """-S_in(x), ``[batch]``: log r up to a constant."""
         return -self.action(self._mine(x))
 
     def on(self, space: Space) -> "MarkovPrior":
-        """The same action on another lattice, with a chain of its own."""
-        return MarkovPrior(self.action.on(space), sampler=self.sampler, **self.settings).to(self.anchor)
+        """The same theory on another lattice, with a chain of its own."""
+        return MarkovPrior(self.sampler.of_action(self.action.on(space)), **self.settings).to(self.anchor)

@@ -19,7 +19,7 @@ from flowkit.groups import SUN, U1, Group
 from flowkit.observables import Observable
 from flowkit.priors import FreeField
 from flowkit.samplers import HMC, Heatbath, IndependenceMetropolis, Sampler, State
-from flowkit.samplers.base import Info, accept, select
+from flowkit.samplers.base import Info, Tuner, accept, select
 from flowkit.stats import Estimate
 from flowkit.studies.rows import Row
 
@@ -66,9 +66,9 @@ class Hops(Sampler):
             x, S = select(yes, y, x), select(yes, S_y, S)
         return State(x, S), info
 
-    def tune(self, state: State, rng: torch.Generator, steps: int) -> State:
-        """Tune the inner sampler, then thermalise with hops."""
-        return super().tune(self.inner.tune(state, rng, steps), rng, steps)
+    def tuner(self) -> Tuner | None:
+        """That of the inner sampler, which is fed the information of its own steps."""
+        return self.inner.tuner()
 
     def describe(self) -> dict[str, Any]:
         return {**self.inner.describe(), "hops": 2}

@@ -8,8 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from flowkit.ensemble.comparison import compare
-from flowkit.ensemble.costs import Comparison, Cost
+from flowkit.ensemble import compare
+from flowkit.ensemble.comparison import Comparison
+from flowkit.ensemble.costs import Cost
 from flowkit.geometry.space import Space
 from flowkit.observables import Observable, magnetization, phi_squared
 from flowkit.samplers import HMC

@@ -68,13 +68,13 @@ def larger_spacing(action: Phi4Hopping, kernel: int, pool: int) -> Flow:
     as many correlation lengths.
     """
     coarse = action.at(beta=LADDER[action.space.lattice[0] // 2])
-    return Flow(MarkovPrior(coarse, pool=pool), Chain(*couplings(action.space, kernel)))
+    return Flow(MarkovPrior(HMC(coarse), pool=pool), Chain(*couplings(action.space, kernel)))
 
 
 def one_configuration(side: int, kernel: int, pool: int) -> Flow:
     """One configuration of the coarse theory on half of the sides, prolonged, and normal numbers for what it lacks."""
     space = theory(side).space
-    prior = Embedded(MarkovPrior(theory(side // 2), pool=pool))
+    prior = Embedded(MarkovPrior(HMC(theory(side // 2)), pool=pool))
     return Flow(prior, Chain(Prolongation(space), *couplings(space, kernel)))
 
 
@@ -82,7 +82,7 @@ def four_configurations(side: int, levels: int, kernel: int, pool: int) -> Flow:
     """4^levels configurations of the coarse theory on side / 2^levels, put together level by level: of four fields the
     first is prolonged, the others, scaled, are its details, and a coupling follows.
     """
-    prior: Prior = MarkovPrior(theory(side >> levels), pool=pool)
+    prior: Prior = MarkovPrior(HMC(theory(side >> levels)), pool=pool)
     transform: Transform | None = None
     for level in reversed(range(levels)):
         space = theory(side >> level).space

@@ -5,7 +5,7 @@ import time
 import torch
 
 from flowkit.actions import Wilson
-from flowkit.ensemble.comparison import compare
+from flowkit.ensemble import compare
 from flowkit.ensemble.costs import Cost
 from flowkit.geometry.space import links
 from flowkit.groups import U1

@@ -20,6 +20,7 @@ from flowkit.testing.counts import Launches, launches
 from flowkit.testing.dependence import require_gradients, require_independent_batch
 from flowkit.testing.examples import concrete, example, gives
 from flowkit.testing.groups import check_group
+from flowkit.testing.markov import check_markov_kernel
 from flowkit.testing.panels import check_panel
 from flowkit.testing.priors import check_normalised, check_prior
 from flowkit.testing.samplers import check_sampler
@@ -35,6 +36,7 @@ __all__ = [
     "check_conditional",
     "check_equivariance",
     "check_group",
+    "check_markov_kernel",
     "check_normalised",
     "check_panel",
     "check_prior",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import flowkit
-from flowkit.actions.base import Multiple, Pullback, Sum
+from flowkit.actions.combined import Multiple, Pullback, Sum
 from flowkit.actions.matrix import MatrixModel
 from flowkit.actions.phi4 import Phi4, Phi4Hopping, ScalarAction
 from flowkit.actions.wilson import Wilson
@@ -42,12 +42,13 @@ from flowkit.priors.embedded import Embedded, Interleaved
 from flowkit.priors.free_field import FreeField
 from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal
+from flowkit.samplers.annealed import MarkovKernel
 from flowkit.samplers.heatbath import Heatbath
 from flowkit.samplers.hmc import HMC
 from flowkit.samplers.markov_prior import MarkovPrior
 from flowkit.samplers.metropolis import IndependenceMetropolis
 from flowkit.train.schedules import Constant, Cosine, Plateau, Steps
-from flowkit.transforms.base import Chain
+from flowkit.transforms.chain import Chain
 from flowkit.transforms.links.gauge import GaugeCoupling
 from flowkit.transforms.links.spectral import SpectralCoupling
 from flowkit.transforms.links.trivializing import TrivializingFlow
@@ -348,9 +349,14 @@ def _hmc(cls: type[Any]) -> Any:
     return cls(example(Wilson), steps=5)
 
 
+@gives(MarkovKernel)
+def _markov_kernel(cls: type[Any]) -> Any:
+    return cls(HMC(Wilson(links((2, 3), U1()), beta=0.8), steps=4), steps=2)
+
+
 @gives(MarkovPrior)
 def _markov_prior(cls: type[Any]) -> Any:
-    return cls(Phi4Hopping(sites((4, 2)), beta=0.3, lam=0.5), pool=16, chains=8, every=1, thermalise=5)
+    return cls(HMC(Phi4Hopping(sites((4, 2)), beta=0.3, lam=0.5)), pool=16, chains=8, every=1, thermalise=5)
 
 
 @gives(IndependenceMetropolis)

@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import Tensor
 
+from flowkit.samplers.annealed import MarkovKernel
+from flowkit.samplers.integrators import linear_map
 from flowkit.testing.common import (
     LOOSE,
     difference,
@@ -16,6 +18,7 @@ from flowkit.testing.common import (
     seeded,
 )
 from flowkit.testing.dependence import require_gradients, require_independent_batch
+from flowkit.testing.markov import check_markov_kernel
 from flowkit.testing.symmetries import Symmetry, tile
 from flowkit.transforms import Transform
 
@@ -81,6 +84,8 @@ def check_transform(transform: Transform, x: Tensor | None = None, local: bool =
     >>> from flowkit import testing
     >>> testing.check_transform(fk.Affine(fk.sites((4, 2))))
     """
+    if isinstance(transform, MarkovKernel):
+        return check_markov_kernel(transform)
     who, space, group = type(transform).__name__, transform.space, transform.space.group
     f = randomised(transform, seeded(7))
     x = fields(space, 4, seeded()) if x is None else x
@@ -111,10 +116,10 @@ def check_transform(transform: Transform, x: Tensor | None = None, local: bool =
     require(logdet32.dtype == torch.float32, f"{who}: logdet of a float32 field is {logdet32.dtype}.")
     require_close(logdet32.double(), logdet, f"{who}: logdet in float32", LOOSE)
     require_same_field(group, single.inverse(y32)[0], x32, f"{who}: round trip in float32", LOOSE)
-    if isinstance(f, Transform) and f.linear:
+    if (linear := linear_map(f)) is not None:
         z, weight = x.clone().requires_grad_(), torch.randn(y.shape, generator=seeded(4), dtype=torch.float64)
         (expected,) = torch.autograd.grad((f(z)[0] * weight).sum(), z)
-        require_close(f.transposed(weight).detach(), expected, f"{who}: its transposed against autograd", 1e-10)
+        require_close(linear.transposed(weight).detach(), expected, f"{who}: its transposed against autograd", 1e-10)
     bigger = f.on(space.on([2 * side for side in space.lattice]))
     state = bigger.state_dict()
     same = all(torch.equal(value, state[name]) for name, value in f.state_dict().items())

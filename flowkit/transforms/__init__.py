@@ -1,6 +1,7 @@
 """Transforms: invertible maps of fields with their log-Jacobians."""
 
-from flowkit.transforms.base import Chain, Transform
+from flowkit.transforms.base import Transform
+from flowkit.transforms.chain import Chain
 from flowkit.transforms.links.gauge import GaugeCoupling
 from flowkit.transforms.links.spectral import SpectralCoupling
 from flowkit.transforms.links.trivializing import TrivializingFlow

@@ -1,27 +1,63 @@
-"""What a transform is, and how transforms follow one another."""
+"""What a transform is: an invertible map of fields, or a Markov kernel in its place."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from flowkit.actions.base import Action, Pullback
 from flowkit.geometry.space import Space
+from flowkit.priors.base import Draw, Prior
 
 
 class Layer(NamedTuple):
-    """What a transform has made of a field up to one of its layers: the field and the logdet so far, [batch]."""
+    """What a transform has made of a field up to one of its layers."""
 
     name: str
+    """Of the layer."""
     x: Tensor
+    """The field, [batch, *space.shape]."""
     logdet: Tensor
+    """The sum of the logdets of all layers so far, [batch]."""
 
 
 class Transform(nn.Module, ABC):
-    """An invertible map of fields, forward from the prior to the theory.
+    r"""An invertible map of fields y = f(x), forward from the prior to the theory.
 
-    forward(x) and inverse(y) return (field, logdet [batch]), logdet of the map just applied.
+    A subclass writes `forward` and `inverse`, which return the field and the log-Jacobian of the map just applied, and
+    `rebuild`.
+
+    Parameters
+    ----------
+    space : Space
+        Where the fields live, ``[batch, component, *lattice, *matrix]``.
+
+    Raises
+    ------
+    TypeError
+        If `space` is no Space.
+
+    Notes
+    -----
+    A step of a flow may also be a Markov kernel, which is `stochastic`. It takes random numbers in `apply`, and in
+    place of log|det df/dx| it returns the change of the action S_k that it keeps invariant, S_k(y) - S_k(x). With
+    log q = log r - (sum of both), log w = -S - log q is the logarithm of the Jarzynski weight.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> class Double(fk.Transform):
+    ...     def forward(self, x):
+    ...         return 2 * x, torch.full((len(x),), self.space.dof * 2.0).log()
+    ...     def inverse(self, y):
+    ...         return y / 2, -torch.full((len(y),), self.space.dof * 2.0).log()
+    ...     def rebuild(self, space):
+    ...         return Double(space)
+    >>> flow = fk.Flow(fk.Normal(fk.sites((1,))), Double(fk.sites((1,))))
+    >>> flow.log_prob(torch.zeros(1, 1, 1))     # a normal distribution of width 2
+    tensor([-1.6121])
     """
 
     def __init__(self, space: Space):
@@ -34,39 +70,72 @@ class Transform(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """y = f(x) and log|det df/dx|, [batch]."""
+        """y = f(x), ``[batch, *space.shape]``, and log|det df/dx|, ``[batch]``."""
 
     @abstractmethod
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """x = f^-1(y) and log|det df^-1/dy|, [batch]."""
-
-    def by_layer(self, x: Tensor) -> Iterator[Layer]:
-        """The field after each layer, forward; the last one is `forward(x)`."""
-        yield Layer(type(self).__name__, *self(x))
+        """x = f^-1(y), ``[batch, *space.shape]``, and log|det df^-1/dy|, ``[batch]``."""
 
     @property
-    def linear(self) -> bool:
-        """Whether the map is linear, so that it has `transposed` and a constant logdet."""
+    def stochastic(self) -> bool:
+        """Whether it is, or contains, a Markov kernel: it then has neither `forward` nor `inverse`."""
         return False
 
-    def transposed(self, covector: Tensor) -> Tensor:
-        """(df/dx)^T covector of a linear map, [batch, *space.shape]: HMC in x then needs no graph.
+    def apply(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """One passage from the prior towards the theory, with random numbers where the step needs them.
 
-        Raises    TypeError for a map that is not linear
+        Parameters
+        ----------
+        x : Tensor
+            Fields, ``[batch, *space.shape]``.
+        rng : torch.Generator
+            Used by a Markov kernel alone.
+
+        Returns
+        -------
+        tuple of Tensor
+            The fields y, and what log q loses in this step, ``[batch]``: log|det df/dx| of a map, S_k(y) - S_k(x) of a
+            Markov kernel.
         """
-        raise TypeError(f"{type(self).__name__} is not linear: the transposed of its Jacobian depends on the field.")
+        y, logdet = self(x)
+        return y, logdet
 
-    def inverse_mass(self) -> Callable[[Tensor], Tensor]:
-        """covector -> (df/dx) (df/dx)^T covector of a linear map: HMC in x is HMC in f(x) with this inverse of a mass
-        matrix.
+    def sample(self, prior: Prior, n: int, rng: torch.Generator) -> Draw:
+        """n fields of the flow that this transform makes of a prior, with log q.
 
-        Raises    TypeError for a map that is not linear
+        Parameters
+        ----------
+        prior : Prior
+            r, of the same space.
+        n : int
+            Number of fields.
+        rng : torch.Generator
+            Source of all random numbers.
+
+        Returns
+        -------
+        Draw
+            Fields ``[n, *space.shape]`` and log q = log r - logdet, ``[n]``.
         """
-        return lambda covector: self(self.transposed(covector))[0]
+        z, logr = prior.draw(n, rng)
+        y, logdet = self.apply(z, rng)
+        return Draw(y, logr - logdet)
 
-    def pulled_back(self, action: Action) -> Pullback | None:
-        """The action in the coordinates x where it is known in closed form, else None; what `action.pullback` asks."""
-        return None
+    def by_layer(self, x: Tensor, rng: torch.Generator | None = None) -> Iterator[Layer]:
+        """The field after each layer, forward; the last one is that of `apply`.
+
+        Parameters
+        ----------
+        x : Tensor
+            Fields, ``[batch, *space.shape]``.
+        rng : torch.Generator, optional
+            Needed where the transform is `stochastic`.
+
+        Yields
+        ------
+        Layer
+        """
+        yield Layer(type(self).__name__, *(self(x) if rng is None else self.apply(x, rng)))
 
     @abstractmethod
     def rebuild(self, space: Space) -> "Transform":
@@ -75,7 +144,10 @@ class Transform(nn.Module, ABC):
     def on(self, space: Space) -> "Transform":
         """The same transform on another lattice, with a copy of its weights.
 
-        Raises    ValueError where a weight depends on the volume
+        Raises
+        ------
+        ValueError
+            Where a weight depends on the volume.
         """
         parameter = next(self.parameters(), None)
         other = self.rebuild(space)
@@ -86,69 +158,3 @@ class Transform(nn.Module, ABC):
         except RuntimeError as error:
             raise ValueError(f"The weights of {type(self).__name__} on {self.space} do not fit {space}.") from error
         return other
-
-
-class Chain(Transform):
-    """Transforms one after the other: y = f_n(... f_1(x)); logdet is the sum.
-
-    Raises    TypeError for what is no transform, a list of them too; ValueError for no transforms or for transforms of
-              different spaces
-    """
-
-    def __init__(self, *steps: Transform):
-        other = next((step for step in steps if not isinstance(step, Transform)), None)
-        if other is not None:
-            raise TypeError(f"Chain takes transforms one by one, Chain(first, second); got {type(other).__name__}.")
-        if not steps or any(step.space != steps[0].space for step in steps):
-            raise ValueError(f"Chain needs transforms of one space; got {[str(step.space) for step in steps]}.")
-        super().__init__(steps[0].space)
-        self.steps = nn.ModuleList(steps)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x, total = self.steps[0](self.space.check(x))
-        for step in self.steps[1:]:
-            x, logdet = step(x)
-            total = total + logdet
-        return x, total
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        y, total = self._step(-1).inverse(self.space.check(y))
-        for i in reversed(range(len(self.steps) - 1)):
-            y, logdet = self._step(i).inverse(y)
-            total = total + logdet
-        return y, total
-
-    def by_layer(self, x: Tensor) -> Iterator[Layer]:
-        """The field after each layer of each step, and the logdet of all up to it."""
-        total = x.new_zeros(len(self.space.check(x)), dtype=x.real.dtype)
-        for i in range(len(self.steps)):
-            for layer in self._step(i).by_layer(x):
-                yield layer._replace(logdet=total + layer.logdet)
-            x, total = layer.x, total + layer.logdet
-
-    @property
-    def linear(self) -> bool:
-        return all(self._step(i).linear for i in range(len(self.steps)))
-
-    def transposed(self, covector: Tensor) -> Tensor:
-        for i in reversed(range(len(self.steps))):
-            covector = self._step(i).transposed(covector)
-        return covector
-
-    def inverse_mass(self) -> Callable[[Tensor], Tensor]:
-        return super().inverse_mass() if len(self.steps) > 1 else self._step(0).inverse_mass()
-
-    def pulled_back(self, action: Action) -> Pullback | None:
-        """Step by step where the last step knows the pulled-back action in closed form, else None."""
-        pulled = self._step(-1).pulled_back(action)
-        if pulled is None or len(self.steps) == 1:
-            return pulled
-        return pulled.pullback(Chain(*(self._step(i) for i in range(len(self.steps) - 1))))
-
-    def _step(self, i: int) -> Transform:
-        step = self.steps[i]
-        assert isinstance(step, Transform)
-        return step
-
-    def rebuild(self, space: Space) -> "Chain":
-        return Chain(*(self._step(i).rebuild(space) for i in range(len(self.steps))))

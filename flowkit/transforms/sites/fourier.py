@@ -2,7 +2,6 @@
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -67,6 +66,10 @@ class FourierScale(Transform):
         series = torch.stack([torch.cos(n * angle) for n in range(self.order + 1)], -1) @ self.coefficients
         return series - (p2 + self.log_m2.exp()).log() / 2
 
+    def gain(self) -> Tensor:
+        """g at each momentum, [*lattice]."""
+        return self._log_gain().exp()
+
     def fit(self, x: Tensor) -> Self:
         r"""Set the gain by maximum likelihood, so that standard normal variables give fields like x.
 
@@ -116,13 +119,6 @@ class FourierScale(Transform):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         return self._multiply(y, -self._log_gain())
 
-    @property
-    def linear(self) -> bool:
-        return True
-
-    def transposed(self, covector: Tensor) -> Tensor:
-        return self._multiply(covector, self._log_gain())[0]  # symmetric
-
     def rebuild(self, space: Space) -> "FourierScale":
         return FourierScale(space, order=self.order)
 
@@ -164,23 +160,20 @@ class FourierModes(FourierScale):
     >>> accelerated = fk.HMC(action.pullback(modes))      # chains in z, fields of the theory are stored
     """
 
-    def _modes(self, x: Tensor) -> Tensor:
-        """sum_p x_p e_p; its own inverse."""
+    def modes(self, x: Tensor) -> Tensor:
+        """sum_p x_p e_p of fields [batch, *space.shape]: a symmetric orthogonal map, its own inverse."""
         out: Tensor = _Modes.apply(x, self.space.lattice)  # type: ignore[no-untyped-call]
         return out
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         log_gain = self._log_gain()
         logdet = (self.space.components * log_gain.sum()).expand(len(x))
-        return self._modes(self.space.check(x) * log_gain.exp()), logdet
+        return self.modes(self.space.check(x) * log_gain.exp()), logdet
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         log_gain = self._log_gain()
         logdet = (self.space.components * log_gain.sum()).expand(len(y))
-        return self._modes(self.space.check(y)) * (-log_gain).exp(), -logdet
-
-    def transposed(self, covector: Tensor) -> Tensor:
-        return self._modes(covector) * self._log_gain().exp()
+        return self.modes(self.space.check(y)) * (-log_gain).exp(), -logdet
 
     def rebuild(self, space: Space) -> "FourierModes":
         return FourierModes(space, order=self.order)
@@ -240,10 +233,10 @@ class LowModes(Transform):
         self.most, self.parity = most, parity
         self.log_gain = nn.Parameter(torch.full([most + 1] * space.ndim, math.log(gain)))
 
-    def _scaled(self, change: Callable[[Tensor], Tensor]) -> FewModes:
-        """The map that multiplies mode k by 1 + change(log g_k)."""
+    def scaled(self, power: int) -> FewModes:
+        """The symmetric linear map that multiplies mode k by g_k^power."""
         own = torch.arange(-self.most, self.most + 1, device=self.log_gain.device).abs()
-        factor: Tensor = change(self.log_gain)
+        factor = torch.expm1(power * self.log_gain)
         for axis in range(self.space.ndim):
             factor = factor.index_select(axis, own)
         modes = _low_modes(self.space.lattice, self.most, self.parity, factor.dtype, factor.device)
@@ -278,12 +271,7 @@ class LowModes(Transform):
         if not isinstance(frequency, (int, float)) or not 0 < frequency < math.inf:
             raise ValueError(f"LowModes needs a frequency > 0; got {frequency!r}.")
         flat = _varying(self.space.require(x), "LowModes").to(self.log_gain).flatten(2)
-        G = (
-            (flat @ self._scaled(torch.exp).products.T)
-            .square()
-            .mean((0, 1))
-            .view([2 * self.most + 1] * self.space.ndim)
-        )
+        G = (flat @ self.scaled(1).products.T).square().mean((0, 1)).view([2 * self.most + 1] * self.space.ndim)
         for axis in range(self.space.ndim):
             G = (G + G.flip(axis)).narrow(axis, self.most, self.most + 1) / 2
         self.log_gain.copy_((frequency * G.sqrt()).clamp(min=1).log())
@@ -298,21 +286,10 @@ class LowModes(Transform):
         return (self.space.components * total).expand(len(x))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._scaled(torch.expm1)(self.space.check(x)), self._logdet(x)
+        return self.scaled(1)(self.space.check(x)), self._logdet(x)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self._scaled(lambda log: torch.expm1(-log))(self.space.check(y)), -self._logdet(y)
-
-    @property
-    def linear(self) -> bool:
-        return True
-
-    def transposed(self, covector: Tensor) -> Tensor:
-        return self._scaled(torch.expm1)(covector)  # symmetric
-
-    @torch.no_grad()
-    def inverse_mass(self) -> FewModes:
-        return self._scaled(lambda log: torch.expm1(2 * log))
+        return self.scaled(-1)(self.space.check(y)), -self._logdet(y)
 
     def extra_repr(self) -> str:
         least, largest = (f"{float(gain.detach().exp()):.3g}" for gain in self.log_gain.aminmax())

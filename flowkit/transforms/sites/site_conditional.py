@@ -5,11 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from flowkit.actions import ScalarAction
-from flowkit.actions.base import Action, Pullback, Turns
+from flowkit.actions import Action, Pullback, ScalarAction, closed_form
 from flowkit.geometry.lattice import parity
 from flowkit.geometry.space import Space
-from flowkit.kernels import scalar_motion, site_conditional
+from flowkit.kernels import site_conditional
 from flowkit.kernels.scalar_action import neighbours
 from flowkit.kernels.site import site
 from flowkit.transforms.base import Transform
@@ -114,11 +113,6 @@ class SiteConditional(Transform):
             )
         return self._join(y, where, z), -self._log_slope(z, own, J)
 
-    def pulled_back(self, action: Action) -> Pullback | None:
-        """Its own action with the active sites integrated out; None for another action."""
-        same = type(action) is type(self.action) and action.space == self.space and self.action.plain
-        return SitesIntegrated(self.action, self) if same and action.parameters == self.action.parameters else None
-
     def extra_repr(self) -> str:
         return f"{self.action!r}, moves={self.moves}"
 
@@ -131,8 +125,7 @@ class SiteConditional(Transform):
 class SitesIntegrated(Pullback):
     r"""The action that remains when the sites of one parity are integrated out: the pullback of `SiteConditional`.
 
-    Independent normal variables stand in the places of the integrated sites. On a CPU a C kernel computes a whole
-    trajectory of HMC.
+    Independent normal variables stand in the places of the integrated sites.
 
     Parameters
     ----------
@@ -171,8 +164,10 @@ class SitesIntegrated(Pullback):
         own = -z.flatten(2).index_select(2, where.active)
         return through.flatten(2).index_copy(2, where.active, own).view(z.shape)
 
-    def motion(self, x: Tensor, p: Tensor, turns: Turns) -> tuple[Tensor, Tensor]:
-        if not scalar_motion.native(x, p, turns.mass, 1 - self.moves):
-            return super().motion(x, p, turns)
-        couplings = self.action.coefficients[:3]
-        return scalar_motion.motion(x, p, *turns[:3], couplings, turns.mass, (self.site, self.moves))
+
+@closed_form.register
+def _(transform: SiteConditional, action: Action) -> Pullback | None:
+    """Its own action with the active sites integrated out; None for another action."""
+    own = transform.action
+    same = type(action) is type(own) and action.space == transform.space and own.plain
+    return SitesIntegrated(own, transform) if same and action.parameters == own.parameters else None

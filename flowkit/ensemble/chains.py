@@ -1,0 +1,145 @@
+"""Chains of a sampler as what runs, jobs and comparisons consume: points of a theory, counted and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from flowkit.actions.base import Action
+from flowkit.ensemble.files import EnsembleError
+from flowkit.samplers.chain import Point, Steps, states
+
+
+class Chains:
+    """Chains of a sampler from their start on, step by step: what `run`, `Job` and `compare` consume.
+
+    An iterator without end over the points of `samplers.states`, thermalisation first.
+
+    Parameters
+    ----------
+    sampler, rng, chains, thermalise, every, start
+        As `run`.
+
+    Attributes
+    ----------
+    action : Action or None
+        Of the theory whose fields are measured; None for a sampler without one.
+    space : Space
+        Of those fields.
+    seed : int
+        Last given to the generator.
+    bad : Tensor
+        Updates after the thermalisation without a finite weight or action, [].
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit.ensemble.chains import Chains
+    >>> chains = Chains(fk.HMC(fk.Phi4(fk.sites((4, 4)), m2=1.0, lam=0.5)), 1, chains=3)
+    >>> x, values = chains.measured(chains.next_stored())
+    >>> x.shape, sorted(values)
+    (torch.Size([3, 1, 4, 4]), ['S', 'accept', 'dH', 'invalid'])
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        sampler: Steps,
+        rng: torch.Generator | int | None,
+        *,
+        chains: int = 16,
+        thermalise: int = 0,
+        every: int = 1,
+        start: Tensor | None = None,
+    ):
+        check_sampler(sampler)
+        check_numbers(1, chains, every, thermalise)
+        device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
+        self.rng, self.seed = generator_of(rng, device)
+        self.sampler, self.every, self.thermalise = sampler, every, thermalise
+        self._coordinates: Action | None = getattr(sampler, "action", None)
+        self.action = None if self._coordinates is None else self._coordinates.theory
+        self.space = sampler.space if self.action is None else self.action.space
+        begin = getattr(sampler, "begin", None)
+        if start is None and begin is not None:
+            self.first = begin(chains, self.rng)
+        else:
+            self.first = sampler.init(sampler.space.cold(chains, like=torch.empty(0)) if start is None else start)
+        self.chains = len(self.first.x)
+        self.bad = torch.zeros((), dtype=torch.long, device=self.first.S.device)
+        self._points = states(sampler, self.first, self.rng, thermalise=thermalise, every=every)
+
+    def __iter__(self) -> Iterator[Point]:
+        return self
+
+    def __next__(self) -> Point:
+        point = next(self._points)
+        self.bad = self.bad + point.bad if point.stored else self.bad
+        return point
+
+    def next_stored(self) -> Point:
+        """The next point to be stored, after all that lie before it."""
+        return next(point for point in self if point.stored)
+
+    @torch.no_grad()
+    def measured(self, point: Point) -> tuple[Tensor, dict[str, Tensor]]:
+        """The fields of the theory at a point, [chains, *space.shape], and numbers of each chain by name."""
+        state, x, S = point.state, point.state.x, point.state.S
+        logq = getattr(state, "logq", None)
+        if self._coordinates is not None and self._coordinates is not self.action:
+            x, change = self._coordinates.to_theory(x)
+            S, logq = S + change, None if logq is None else logq - change
+        known = {} if logq is None else {"logq": logq, "logw": -S - logq}
+        return x, {"S": S, **point.info, **known}
+
+    def check(self, done: int, most: int, max_bad: float) -> None:
+        """Raise EnsembleError where more than max_bad of the updates of `most` stored steps were invalid."""
+        updates, bad = most * self.every * self.chains, int(self.bad)
+        if bad > max_bad * updates:
+            raise EnsembleError(
+                f"The run ended at stored step {done} of {most}: {bad} updates had no finite action or "
+                f"weight, more than {100 * max_bad:g} % of {updates}. {self.sampler.describe()}"
+            )
+
+
+def check_sampler(sampler: object) -> None:
+    """Raise TypeError for what cannot be driven as a Markov chain."""
+    if not all(callable(getattr(sampler, name, None)) for name in ("init", "step", "describe")):
+        example = "HMC(action) or IndependenceMetropolis(flow, action)"
+        raise TypeError(f"Chains need a sampler such as {example}; got {type(sampler).__name__}.")
+
+
+def check_numbers(n: int, chains: int, every: int, thermalise: int) -> None:
+    """Raise ValueError for numbers of a run that are out of range."""
+    for name, value, least in (("n", n, 1), ("chains", chains, 1), ("every", every, 1), ("thermalise", thermalise, 0)):
+        check_whole(name, value, least)
+
+
+def generator_of(rng: torch.Generator | int | None, device: torch.device | str) -> tuple[torch.Generator, int]:
+    """The generator of a run, and the seed that it was given at last.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no generator, no seed and not None.
+    """
+    if isinstance(rng, torch.Generator):
+        return rng, rng.initial_seed()
+    generator = torch.Generator(device=device)
+    if rng is None:
+        generator.seed()
+    elif type(rng) is not int:
+        raise TypeError(f"rng is a torch.Generator, a seed or None; got {type(rng).__name__}.")
+    elif not 0 <= rng < 2**64:
+        raise ValueError(f"A seed is a whole number >= 0 of at most 64 bits; got {rng}.")
+    else:
+        generator.manual_seed(rng)
+    return generator, generator.initial_seed()
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Raise ValueError for what is no whole number from `least` on."""
+    if type(value) is not int or value < least:
+        raise ValueError(f"{name} is a whole number >= {least}; got {value!r}.")

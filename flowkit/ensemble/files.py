@@ -1,0 +1,90 @@
+"""Ensembles on disk: one commit of a store for each, written whole, and read only where nothing is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flowkit.storage import zarr_files
+from flowkit.storage.manifest import StoreError
+from flowkit.storage.store import Store
+
+_FORMAT, _KIND = "flowkit ensemble 1", "an ensemble"
+Arrays = dict[str, NDArray[Any]]
+
+
+class EnsembleError(RuntimeError):
+    """A run that had to end, or an ensemble that cannot be written or read; the message is the reason."""
+
+
+def write(path: str | os.PathLike[str], attributes: dict[str, Any], arrays: Arrays) -> str:
+    """Commit the plain data and the arrays of an ensemble to a folder; the name of the commit.
+
+    Raises
+    ------
+    EnsembleError
+        As `Ensemble.save`.
+    """
+    attributes = {"format": _FORMAT, **attributes}
+    try:
+        json.dumps(attributes, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise EnsembleError(f"The provenance of an ensemble is plain finite JSON: {error}.") from error
+    try:
+        with Store(path, kind=_KIND).writing() as draft:
+            zarr_files.write(draft, attributes, arrays, cut={"series": 1})
+        return draft.name
+    except StoreError as error:
+        raise EnsembleError(str(error)) from error
+
+
+def read(path: str | os.PathLike[str], commit: str | None) -> tuple[dict[str, Any], Arrays]:
+    """The plain data and the arrays of an ensemble, checked for what `write` writes; use within `reading`."""
+    opened = Store(path, kind=_KIND).open(commit)
+    with zarr_files.errors():
+        attributes, arrays = zarr_files.read(opened)
+    names, provenance = attributes["series"], attributes["provenance"]
+    plain = isinstance(provenance, dict) and isinstance(attributes["weighted"], bool)
+    if attributes["format"] != _FORMAT or not plain:
+        raise ValueError(f"it is no {_FORMAT!r}")
+    if type(provenance.get("every", 1)) is not int:
+        raise ValueError(f"its steps are stored every {provenance['every']!r:.80} steps")
+    if not _names(names) or arrays["series"].dtype != np.float64 or arrays["series"].shape[:1] != (len(names),):
+        raise ValueError(f"its series {names!r:.200} do not fit the array of shape {arrays['series'].shape}")
+    return attributes, arrays
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn whatever goes wrong while an ensemble is read into an EnsembleError that says why."""
+    try:
+        yield
+    except StoreError as error:
+        raise EnsembleError(str(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError, EnsembleError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise EnsembleError(f"{path} holds no readable ensemble: {reason}.") from error
+
+
+def check_finite(name: str, values: Tensor) -> None:
+    """Raise EnsembleError where a value is NaN or infinite."""
+    bad = int((~values.isfinite()).sum())
+    if bad:
+        raise EnsembleError(f"An ensemble stores finite numbers; {name} has {bad} NaN or infinite of {values.numel()}.")
+
+
+def row_bytes(fields: Tensor) -> int:
+    """Memory of one field, in bytes."""
+    return max(1, math.prod(fields.shape[1:]) * fields.element_size())
+
+
+def _names(names: object) -> bool:
+    return isinstance(names, list) and all(isinstance(n, str) for n in names) and 0 < len(names) == len(set(names))

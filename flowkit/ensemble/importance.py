@@ -1,0 +1,109 @@
+"""Importance sampling: independent draws of a flow with their weights, made into an ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from flowkit.actions.base import Action
+from flowkit.ensemble.chains import check_whole, generator_of
+from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for
+from flowkit.ensemble.ensemble import Ensemble
+from flowkit.ensemble.files import EnsembleError
+from flowkit.observables import Observable
+from flowkit.priors.base import Prior
+
+
+@torch.no_grad()
+def draw(
+    flow: Prior,
+    action: Action,
+    n: int,
+    rng: torch.Generator | int | None = None,
+    *,
+    chunk: int = 1024,
+    observe: Sequence[Observable] = (),
+    keep: bool = True,
+    progress: bool = False,
+    max_bad: float = 0.01,
+    max_bytes: int = MOST_BYTES,
+) -> Ensemble:
+    r"""n independent draws of a flow with their weights; means are reweighted to the theory.
+
+    Parameters
+    ----------
+    flow : Prior
+        Any prior or flow with a normalised density, one with Markov kernels too.
+    action : Action
+        The theory, of the same space.
+    n : int
+        Number of draws.
+    rng : torch.Generator or int, optional
+        A generator, a seed, or None for a fresh seed; the seed is recorded.
+    chunk : int
+        Draws at once; part of what a seed means.
+    observe, keep, progress, max_bytes
+        As `run`.
+    max_bad : float
+        Share of draws without a finite weight past which this ends; they are left out and counted.
+
+    Returns
+    -------
+    Ensemble
+        Weighted, with the series S, logq and logw.
+
+    Raises
+    ------
+    ValueError
+        For an unnormalised prior, another space, or numbers out of range.
+    EnsembleError
+        As `run`.
+
+    Notes
+    -----
+    .. math:: \langle O \rangle = \frac{\sum_i w_i O(x_i)}{\sum_i w_i}, \qquad \log w = -S(x) - \log q(x)
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Wilson(fk.links((2, 2), fk.U1()), beta=0.5)
+    >>> draws = fk.draw(fk.Haar(action.space), action, 5000, rng=1)
+    >>> draws.mean(fk.plaquette).within(), draws.ess().value > 0.5
+    (True, True)
+    """
+    check_whole("n", n, 1)
+    check_whole("chunk", chunk, 1)
+    if flow.space != action.space or not flow.normalised:
+        why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
+        raise ValueError(f"importance_sample needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
+    generator, seed = generator_of(rng, flow.device)
+    columns = Columns(n, 1, observe, flow.space)
+    x: Tensor | None = None
+    filled = bad = 0
+    bar = iter(progress_bar(range(-(-n // chunk)), -(-n // chunk), progress))
+    while filled < n:
+        fields, logq = flow.draw(min(chunk, n), generator)
+        S = action(fields)
+        if keep and x is None:
+            x = room_for(n, fields[:1], max_bytes)
+        finite = (S + logq).isfinite() & fields.flatten(1).isfinite().all(1)
+        bad += int((~finite).sum())
+        if bad > max_bad * n:
+            raise EnsembleError(
+                f"{type(flow).__name__} gave {bad} draws without a finite weight, more than {100 * max_bad:g} % of {n}."
+            )
+        fields, S, logq = (t[finite][: n - filled] for t in (fields, S, logq))
+        rows = slice(filled, filled + len(S))
+        if x is not None:
+            x[rows, 0] = fields.to(x.device)
+        columns.store(rows, fields, {"S": S, "logq": logq, "logw": -S - logq})
+        filled += len(S)
+        next(bar, None)
+    series, _ = columns.finish()
+    describe = getattr(flow, "describe", None)
+    about = {"flow": describe() if describe else type(flow).__name__, "n": n, "chunk": chunk, "invalid": bad}
+    return Ensemble(
+        flow.space, x, series, action=action, provenance=provenance_of(action, seed, **about), weighted=True
+    )

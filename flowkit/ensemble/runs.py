@@ -1,0 +1,198 @@
+"""Runs: chains of a sampler made into an ensemble."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from flowkit.ensemble.chains import Chains, check_numbers
+from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for
+from flowkit.ensemble.ensemble import Ensemble
+from flowkit.observables import Observable
+from flowkit.samplers.chain import Point, Steps
+
+
+class Recording:
+    """A run as an iterator over the steps of its sampler, which stores those that are to be stored.
+
+    Whoever iterates may stop at any time; `ensemble` is what was stored until then. `run` iterates to the end, and a
+    `Job` stops where it is told.
+
+    Parameters
+    ----------
+    sampler, n, chains, thermalise, every, rng, observe, keep, start, max_bad, max_bytes
+        As `run`.
+
+    Attributes
+    ----------
+    columns : Columns
+        The series so far.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit.ensemble.runs import Recording
+    >>> recording = Recording(fk.Heatbath(fk.Wilson(fk.links((4, 4), fk.U1()), beta=1.0)), 100, chains=2, rng=1)
+    >>> for point in recording:
+    ...     if recording.columns.filled == 3:
+    ...         break
+    >>> len(recording.ensemble())
+    3
+    """
+
+    def __init__(
+        self,
+        sampler: Steps,
+        n: int,
+        *,
+        chains: int = 16,
+        thermalise: int = 0,
+        every: int = 1,
+        rng: torch.Generator | int | None = None,
+        observe: Sequence[Observable] = (),
+        keep: bool = True,
+        start: Tensor | None = None,
+        max_bad: float = 0.01,
+        max_bytes: int = MOST_BYTES,
+    ):
+        check_numbers(n, chains, every, thermalise)
+        self.n, self.max_bad = n, max_bad
+        self.chains = Chains(sampler, rng, chains=chains, thermalise=thermalise, every=every, start=start)
+        self._x = room_for(n, self.chains.first.x, max_bytes) if keep else None
+        self.columns = Columns(n, self.chains.chains, observe, self.chains.space)
+
+    def __iter__(self) -> Iterator[Point]:
+        return self
+
+    @torch.no_grad()
+    def __next__(self) -> Point:
+        row = self.columns.filled
+        if row == self.n:
+            raise StopIteration
+        point = next(self.chains)
+        if point.warm:
+            self.columns.begun = time.perf_counter()  # the thermalisation is not counted
+        if not point.stored:
+            return point
+        x, values = self.chains.measured(point)
+        self.chains.check(row + 1, self.n, self.max_bad)
+        if self._x is not None:
+            self._x[row] = x
+        self.columns.store(row, x, values)
+        self._seconds = time.perf_counter() - self.columns.begun
+        return point
+
+    def ensemble(self) -> Ensemble:
+        """What was stored so far."""
+        chains, n = self.chains, self.columns.filled
+        series, left_out = self.columns.finish()
+        about = {
+            "sampler": chains.sampler.describe(),
+            "n": n,
+            "chains": chains.chains,
+            "every": chains.every,
+            "thermalise": chains.thermalise,
+            "seconds": self._seconds,
+            "invalid": int(chains.bad),
+            "left_out": left_out,
+        }
+        x = self._x if self._x is None or n == self.n else self._x[:n].clone()
+        provenance = provenance_of(chains.action, chains.seed, **about)
+        return Ensemble(chains.space, x, series, action=chains.action, provenance=provenance)
+
+
+def run(
+    sampler: Steps,
+    n: int,
+    *,
+    chains: int = 16,
+    thermalise: int = 0,
+    every: int = 1,
+    rng: torch.Generator | int | None = None,
+    observe: Sequence[Observable] = (),
+    keep: bool = True,
+    start: Tensor | None = None,
+    progress: bool = False,
+    max_bad: float = 0.01,
+    max_bytes: int = MOST_BYTES,
+    each: Callable[[Columns], object] | None = None,
+) -> Ensemble:
+    r"""Run chains of a sampler and store n steps of each.
+
+    An interrupt (Ctrl-C) ends it with nothing kept; a run that may be stopped and keeps its steps is `start`.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        Or anything with space, init(x), step(state, rng) and describe().
+    n : int
+        Stored steps.
+    chains : int
+        Their number, where `start` does not give it.
+    thermalise : int
+        Steps before the first stored one, in which the sampler is tuned.
+    every : int
+        Steps from one stored step to the next.
+    rng : torch.Generator or int, optional
+        A generator, a seed, or None for a fresh seed; the seed is recorded.
+    observe : sequence of Observable
+        Measured during the run, on the device of the chains.
+    keep : bool
+        Whether configurations are stored, on the CPU.
+    start : Tensor, optional
+        Fields ``[chains, *space.shape]``, in the coordinates z of a pullback; by default the sampler's own start, else
+        a cold one.
+    progress : bool
+        Whether to show a progress bar.
+    max_bad : float
+        Share of invalid updates (no finite weight or action) past which the run ends; they are never accepted.
+    max_bytes : int
+        Memory that configurations may take.
+    each : callable, optional
+        Called after every stored step with the series so far; the run ends there where it returns True.
+
+    Returns
+    -------
+    Ensemble
+
+    Raises
+    ------
+    ValueError
+        For numbers out of range.
+    EnsembleError
+        Past max_bad or max_bytes, or where an observable is not finite.
+
+    Notes
+    -----
+    A sampler of a pullback :math:`S(f(z)) - \log|\det df/dz|` walks in z. Stored and measured are the fields f(z) of
+    the theory and their S, so that ``run(HMC(action.pullback(flow.transform)), ...)`` gives an ensemble of `action`.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Phi4(fk.sites((4, 4)), m2=1.0, lam=0.0)
+    >>> ensemble = fk.run(fk.HMC(action), 200, chains=32, thermalise=50, rng=1, observe=[fk.phi_squared], keep=False)
+    >>> mean = ensemble.mean(fk.phi_squared)
+    >>> mean.within(), round(mean.exact, 4)                 # within two errors of the exact value
+    (True, 0.1317)
+    """
+    recording = Recording(
+        sampler,
+        n,
+        chains=chains,
+        thermalise=thermalise,
+        every=every,
+        rng=rng,
+        observe=observe,
+        keep=keep,
+        start=start,
+        max_bad=max_bad,
+        max_bytes=max_bytes,
+    )
+    for point in progress_bar(recording, thermalise + n * every, progress):
+        if point.stored and each is not None and each(recording.columns) is True:
+            break
+    return recording.ensemble()

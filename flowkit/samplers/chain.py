@@ -1,0 +1,141 @@
+"""A Markov chain as a generator of states: whatever runs chains pulls them from here, and stops by not pulling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from flowkit.geometry.space import Space
+from flowkit.samplers.base import Info, State
+
+
+class Steps(Protocol):
+    """What can be driven as a Markov chain: any Sampler, and whatever else has these.
+
+    A `begin(chains, rng) -> State` gives it a start of its own (else chains start cold), and a `tuner() -> Tuner`
+    something to tune.
+    """
+
+    space: Space
+
+    def init(self, x: Tensor) -> State:
+        """The state of chains at x, [chains, *space.shape]."""
+
+    def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
+        """One update of all chains."""
+
+    def describe(self) -> dict[str, Any]:
+        """The sampler as plain data."""
+
+
+class Point(NamedTuple):
+    """One step of a chain in Monte Carlo time."""
+
+    state: State
+    """Where the chains stand."""
+    info: Info
+    """What the step told of each chain, [chains]; in a point to be stored "accept" is the rate since the last one."""
+    bad: Tensor
+    """Steps since the last point to be stored without a finite weight or action, []."""
+    warm: bool
+    """Whether it belongs to the thermalisation."""
+    stored: bool
+    """Whether it is one of every so many that are to be stored and measured."""
+
+
+@torch.no_grad()
+def states(
+    sampler: Steps, state: State, rng: torch.Generator, *, thermalise: int = 0, every: int = 1
+) -> Iterator[Point]:
+    """A Markov chain as a generator without end, one step of the sampler after the other.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        Tuned in place during the thermalisation, where it has a `tuner`.
+    state : State
+        The start, from `sampler.init` or `sampler.begin`. It is not among the points.
+    rng : torch.Generator
+        Source of all random numbers.
+    thermalise : int
+        Steps of the thermalisation.
+    every : int
+        After it, each of so many steps is marked as one to be stored.
+
+    Yields
+    ------
+    Point
+        In a point to be stored, chains without a finite action, which no sampler of flowkit lets through, are back at
+        the one before.
+
+    Examples
+    --------
+    >>> import itertools, torch
+    >>> import flowkit as fk
+    >>> from flowkit.samplers import states
+    >>> hmc = fk.HMC(fk.Wilson(fk.links((4, 4), fk.U1()), beta=2.0))
+    >>> rng = torch.Generator().manual_seed(1)
+    >>> chain = states(hmc, hmc.begin(8, rng), rng, thermalise=2, every=3)
+    >>> [(point.warm, point.stored) for point in itertools.islice(chain, 5)]
+    [(True, False), (True, False), (False, False), (False, False), (False, True)]
+    """
+    make = getattr(sampler, "tuner", None)
+    tuner = make() if make is not None and thermalise else None
+    for left in reversed(range(thermalise)):
+        before = state
+        state, info = sampler.step(state, rng)
+        finite = state.S.isfinite()
+        state, bad = _choose(finite, state, before), (~finite).sum()
+        if tuner is not None:
+            tuner.update(info)
+            if not left:
+                tuner.finish()
+        yield Point(state, info, bad, True, False)
+    while True:
+        before, rate, bad = (
+            state,
+            torch.zeros_like(state.S, dtype=torch.float64),
+            torch.zeros((), dtype=torch.long, device=state.S.device),
+        )
+        for k in range(1, every + 1):
+            state, info = sampler.step(state, rng)
+            rate = rate + info["accept"].double()
+            bad = bad + info["invalid"].sum() if "invalid" in info else bad
+            if k < every:
+                yield Point(state, info, bad, False, False)
+        finite = state.S.isfinite()
+        state, bad = _choose(finite, state, before), bad + (~finite).sum()
+        yield Point(state, {**info, "accept": rate / every}, bad, False, True)
+
+
+def thermalised(sampler: Steps, state: State, rng: torch.Generator, steps: int) -> State:
+    """The state after so many steps of thermalisation, in which the sampler is tuned.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> from flowkit.samplers.chain import thermalised
+    >>> hmc, rng = fk.HMC(fk.Phi4(fk.sites((4, 4)), m2=1.0, lam=0.0), steps=50), torch.Generator().manual_seed(1)
+    >>> _ = thermalised(hmc, hmc.begin(8, rng), rng, 30)
+    >>> hmc.steps < 50
+    True
+    """
+    for point in islice(states(sampler, state, rng, thermalise=steps), steps):
+        state = point.state
+    return state
+
+
+def _choose(good: Tensor, new: State, old: State) -> State:
+    """`new` for the chains that are good and `old` for the others, in all tensors [chains, ...] of a state."""
+
+    def one(a: Any, b: Any) -> Any:
+        if not isinstance(a, Tensor) or not isinstance(b, Tensor):  # proposals do not depend on where a chain stands
+            return a
+        return torch.where(good.view(-1, *[1] * (a.dim() - 1)), a, b)
+
+    return type(new)(*(one(a, b) for a, b in zip(new, old, strict=True)))

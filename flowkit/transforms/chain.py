@@ -1,0 +1,113 @@
+"""Transforms one after the other."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.actions.base import Action
+from flowkit.actions.combined import Pullback, closed_form
+from flowkit.geometry.space import Space
+from flowkit.priors.base import Draw, Prior
+from flowkit.transforms.base import Layer, Transform
+
+
+class Chain(Transform):
+    r"""Transforms one after the other, y = f_n(... f_1(x)); logdet is the sum.
+
+    Parameters
+    ----------
+    *steps : Transform
+        f_1, ..., f_n, all of one space. Some may be Markov kernels; the chain is then `stochastic`.
+
+    Raises
+    ------
+    TypeError
+        For what is no transform, such as a list of them.
+    ValueError
+        For no transforms, or transforms of different spaces.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> space = fk.sites((2,))
+    >>> chain = fk.Chain(fk.Affine(space), fk.Affine(space))
+    >>> _ = torch.nn.init.constant_(chain.steps[0].log_scale, 0.5)
+    >>> with torch.no_grad():
+    ...     chain(torch.ones(1, 1, 2))          # two sites, scaled by e^0.5
+    (tensor([[[1.6487, 1.6487]]]), tensor([1.]))
+    """
+
+    def __init__(self, *steps: Transform):
+        other = next((step for step in steps if not isinstance(step, Transform)), None)
+        if other is not None:
+            raise TypeError(f"Chain takes transforms one by one, Chain(first, second); got {type(other).__name__}.")
+        if not steps or any(step.space != steps[0].space for step in steps):
+            raise ValueError(f"Chain needs transforms of one space; got {[str(step.space) for step in steps]}.")
+        super().__init__(steps[0].space)
+        self.steps = nn.ModuleList(steps)
+
+    def __iter__(self) -> Iterator[Transform]:
+        """The steps in order."""
+        for step in self.steps:
+            assert isinstance(step, Transform)
+            yield step
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether any step is a Markov kernel."""
+        return any(step.stochastic for step in self)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        first, *rest = self
+        x, total = first(self.space.check(x))
+        for step in rest:
+            x, logdet = step(x)
+            total = total + logdet
+        return x, total
+
+    def apply(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        first, *rest = self
+        return self._rest(rest, *first.apply(self.space.check(x), rng), rng)
+
+    def sample(self, prior: Prior, n: int, rng: torch.Generator) -> Draw:
+        """n fields and log q; the first step may know a faster way to draw its own variables."""
+        first, *rest = self
+        x, logq = first.sample(prior, n, rng)
+        x, total = self._rest(rest, x, torch.zeros_like(logq), rng)
+        return Draw(x, logq - total)
+
+    @staticmethod
+    def _rest(steps: list[Transform], x: Tensor, total: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        for step in steps:
+            x, logdet = step.apply(x, rng)
+            total = total + logdet
+        return x, total
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        last, *before = reversed(list(self))
+        y, total = last.inverse(self.space.check(y))
+        for step in before:
+            y, logdet = step.inverse(y)
+            total = total + logdet
+        return y, total
+
+    def by_layer(self, x: Tensor, rng: torch.Generator | None = None) -> Iterator[Layer]:
+        """The field after each layer of each step, and the logdet of all up to it."""
+        total = x.new_zeros(len(self.space.check(x)), dtype=x.real.dtype)
+        for step in self:
+            for layer in step.by_layer(x, rng):
+                yield layer._replace(logdet=total + layer.logdet)
+            x, total = layer.x, total + layer.logdet
+
+    def rebuild(self, space: Space) -> "Chain":
+        return Chain(*(step.rebuild(space) for step in self))
+
+
+@closed_form.register
+def _(transform: Chain, action: Action) -> Pullback | None:
+    """Step by step, where the last step knows the pulled-back action in closed form."""
+    *before, last = transform
+    pulled = closed_form(last, action)
+    return pulled.pullback(Chain(*before)) if pulled and before else pulled

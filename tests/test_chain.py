@@ -1,0 +1,178 @@
+"""Chains as generators of states: everything that runs them gives the same numbers, and stopping is not pulling."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import flowkit as fk
+from flowkit.samplers import states, thermalised
+from flowkit.samplers.base import State
+
+SPACE = fk.links((4, 4), fk.U1())
+ACTION = fk.Wilson(SPACE, 2.0)
+SAMPLERS = {
+    "hmc": lambda: fk.HMC(ACTION, length=1.0, steps=4),
+    "heatbath": lambda: fk.Heatbath(ACTION),
+    "metropolis": lambda: fk.IndependenceMetropolis(fk.Haar(SPACE), ACTION, chunk=3),
+    "pullback": lambda: fk.HMC(ACTION.pullback(example_coupling()), steps=3),
+}
+
+
+def example_coupling():
+    torch.manual_seed(1)
+    return fk.gauge_flow(SPACE, bins=3, hidden=(4,)).transform
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_run_job_and_compare_give_the_same_bits(name):
+    """Of one seed: a run, a job, and a comparison, which makes one stored step before the first that it counts."""
+    settings = {"chains": 3, "thermalise": 12, "every": 2}
+    compared = fk.compare({name: SAMPLERS[name]()}, [fk.plaquette], seconds=1e-9, rng=5, **settings)
+    seen = compared.ensembles[name]
+    n = len(seen)
+    assert n >= 8
+    common = {"observe": (fk.plaquette,), "rng": seen.provenance["seed"], **settings}
+    whole = fk.run(SAMPLERS[name](), n + 1, **common)
+    job = fk.start(SAMPLERS[name](), n + 1, **common).wait(60).ensemble
+    assert torch.equal(whole.x, job.x)
+    for key in whole.series:
+        assert torch.equal(whole.series[key], job.series[key])
+    for key in ("S", "accept", "plaquette"):
+        assert torch.equal(whole.series[key][1:], seen.series[key])
+
+
+def test_a_markov_prior_draws_from_the_same_chain():
+    hmc, prior_rng = fk.HMC(ACTION, steps=4), 1
+    prior = fk.MarkovPrior(hmc, pool=12, chains=4, every=3, thermalise=10, seed=prior_rng)
+    prior.sample(1, torch.Generator().manual_seed(2))
+    start = hmc.start(4, torch.Generator().manual_seed(prior_rng))
+    rng = torch.Generator().manual_seed(prior_rng)
+    rng_start = hmc.start(4, rng)
+    assert torch.equal(start, rng_start)
+    x = fk.run(copy.copy(hmc), 3, thermalise=10, every=3, rng=rng, start=start).x
+    assert torch.equal(prior.configurations, x.flatten(0, 1))
+    assert hmc.steps == 4  # the prior tunes a copy
+
+
+def test_tuning_happens_in_the_thermalisation_alone():
+    hmc, rng = fk.HMC(ACTION, length=2.0, steps=60), torch.Generator().manual_seed(1)
+    steps = []
+    for point in itertools.islice(states(hmc, hmc.begin(8, rng), rng, thermalise=30), 40):
+        steps.append((point.warm, hmc.steps))
+    assert [warm for warm, _ in steps] == [True] * 30 + [False] * 10
+    assert len({n for warm, n in steps if warm}) > 3
+    assert {n for warm, n in steps if not warm} == {steps[29][1]}  # set with the last step of the thermalisation
+    assert steps[29][1] < 60
+
+
+def test_a_chain_that_is_not_pulled_stands_still():
+    calls = []
+
+    class Counted(fk.Heatbath):
+        def step(self, state, rng):
+            calls.append(1)
+            return super().step(state, rng)
+
+    sampler, rng = Counted(ACTION), torch.Generator().manual_seed(1)
+    chain = states(sampler, sampler.begin(2, rng), rng, thermalise=3, every=2)
+    assert calls == []
+    seen = [next(chain).stored for _ in range(7)]
+    assert len(calls) == 7
+    assert seen == [False, False, False, False, True, False, True]
+
+
+def test_rates_and_bad_updates_are_of_the_steps_between():
+    class Odd:
+        """Accepts every second step; chain 0 has no finite action at every fifth."""
+
+        space, count = SPACE, 0
+
+        def init(self, x):
+            return State(x, torch.zeros(len(x)))
+
+        def step(self, state, rng):
+            self.count += 1
+            S = torch.full((2,), float(self.count))
+            S[0] = torch.nan if self.count % 5 == 0 else S[0]
+            return State(state.x, S), {"accept": torch.full((2,), self.count % 2 == 0)}
+
+        def describe(self):
+            return {}
+
+    odd, rng = Odd(), torch.Generator()
+    chain = states(odd, odd.init(SPACE.cold(2, like=torch.empty(0))), rng, every=5)
+    stored = list(itertools.islice((point for point in chain if point.stored), 2))
+    assert [point.info["accept"].tolist() for point in stored] == [[0.4, 0.4], [0.6, 0.6]]
+    assert [int(point.bad) for point in stored] == [1, 1]
+    assert stored[0].state.S.tolist() == [0.0, 5.0]  # the chain without an action is where it was
+
+
+def test_thermalised_is_where_a_run_begins():
+    hmc = fk.HMC(ACTION, steps=4)
+    other, rng, again = copy.copy(hmc), torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
+    state = thermalised(hmc, hmc.begin(2, rng), rng, 15)
+    after, _ = hmc.step(state, rng)
+    assert torch.equal(fk.run(other, 1, chains=2, thermalise=15, rng=again).x[0], after.x)
+
+
+def test_random_lengths_make_a_free_field_right():
+    """A mode whose half period is the length of a trajectory never changes its square, where that length is fixed; with
+    m2 = pi^2 / 2 it is the zero mode.
+    """
+    action = fk.Phi4(fk.sites((2, 2)), m2=torch.pi**2 / 2, lam=0.0)
+    exact = action.exact("susceptibility")
+
+    def measured(**settings):
+        hmc = fk.HMC(action, length=1.0, steps=20, **settings)
+        return fk.run(hmc, 500, chains=64, rng=1, observe=[fk.susceptibility], keep=False).mean(fk.susceptibility)
+
+    fixed, usual = measured(randomise=0.0), measured()
+    assert abs(usual.pull(exact)) < 3
+    assert usual.error < 0.02 * exact
+    assert abs(fixed.value - exact) > 0.2 * exact  # stuck near the start, however small its error looks
+
+
+def test_an_interrupt_ends_a_run_at_once():
+    class Stops(fk.Heatbath):
+        def step(self, state, rng):
+            if self.overrelaxation:
+                raise KeyboardInterrupt
+            return super().step(state, rng)
+
+    with pytest.raises(KeyboardInterrupt):
+        fk.run(Stops(ACTION), 10, chains=2, rng=1)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Raises where an operation brings a number from the device to the host, or has a shape that depends on numbers."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        assert name not in ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero"), f"a step waits in {name}"
+        return func(*args, **(kwargs or {}))
+
+
+def waiting_samplers():
+    scalar = fk.Phi4(fk.sites((4, 4)), m2=1.0, lam=0.5)
+    links = fk.Wilson(fk.links((2, 2), fk.SUN(3)), 1.0)
+    yield fk.HMC(links, steps=2)
+    yield fk.HMC(ACTION, steps=2)
+    yield fk.HMC(scalar.pullback(fk.Affine(scalar.space)), steps=2)
+    yield fk.IndependenceMetropolis(fk.Haar(SPACE), ACTION, chunk=2)
+    yield fk.HMC(ACTION.pullback(example_coupling()), steps=2)
+
+
+@pytest.mark.parametrize("sampler", list(waiting_samplers()), ids=repr)
+def test_a_step_never_waits_for_the_device(sampler):
+    """Neither the sampler's nor the generator's; tuning, and storing on the CPU, do."""
+    rng = torch.Generator().manual_seed(1)
+    state = sampler.begin(2, rng)
+    sampler.step(state, rng)  # what is made once, such as tables
+    with NoWaiting():
+        points = list(itertools.islice(states(sampler, state, rng, every=2), 4))
+    assert points[-1].stored
+    with pytest.raises(AssertionError, match="a step waits in _local_scalar_dense"), NoWaiting():
+        float(points[-1].bad)
