@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.actions import Action, Wilson
-from flowkit.ensemble.ensemble import Ensemble, 
+from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.job import Job
 from flowkit.groups import Group
