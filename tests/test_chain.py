@@ -176,3 +176,28 @@ def test_a_step_never_waits_for_the_device(sampler):
     assert points[-1].stored
     with pytest.raises(AssertionError, match="a step waits in _local_scalar_dense"), NoWaiting():
         float(points[-1].bad)
+
+
+def test_a_sampler_of_another_action_has_the_same_settings():
+    other = fk.Wilson(fk.links((2, 6), fk.U1()), 3.0)
+    for sampler in (
+        fk.HMC(ACTION, 2.0, steps=7, integrator="omelyan", target=0.7, randomise=0.1),
+        fk.Heatbath(ACTION, overrelaxation=3),
+        fk.IndependenceMetropolis(fk.Haar(SPACE), ACTION, chunk=5),
+    ):
+        moved = sampler.of_action(other)
+        assert moved.action is other
+        assert {**moved.describe(), "action": 0} == {**sampler.describe(), "action": 0}
+        assert len(fk.run(moved, 2, chains=2, rng=1)) == 2
+
+
+def test_a_markov_chain_is_the_prior_of_a_gauge_theory():
+    """Where a flow starts may be a theory, which is another one on another lattice."""
+    prior = fk.MarkovPrior(fk.Heatbath(ACTION, overrelaxation=2), pool=8, chains=4, every=1, thermalise=2)
+    flow = fk.Flow(prior, example_coupling())
+    assert not flow.normalised
+    x, logq = flow.draw(3, torch.Generator().manual_seed(1))
+    assert torch.allclose(logq, flow.log_prob(x), atol=1e-4)
+    finer = prior.on(fk.links((6, 4), fk.U1()))
+    assert finer.sampler.overrelaxation == 2
+    assert finer.sample(2, torch.Generator().manual_seed(1)).shape == (2, 2, 6, 4)

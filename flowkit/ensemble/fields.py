@@ -168,7 +168,8 @@ class Entry(NamedTuple):
 def walk(flow: Flow, n: int, rng: torch.Generator) -> Iterator[Entry]:
     """n draws of the prior and what each layer makes of them.
 
-    The last entry is what `flow.draw` gives for that rng. A prior that is a flow itself is gone through as well.
+    The last entry is what `flow.draw` gives for that rng. A prior that is a flow itself is gone
+    through as well.
     """
     if isinstance(flow.prior, Flow):
         for entry in walk(flow.prior, n, rng):

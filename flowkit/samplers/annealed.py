@@ -78,7 +78,7 @@ class MarkovKernel(Transform):
 
     def _refuse(self) -> ValueError:
         return ValueError(
-            "A MarkovKernel has no Jacobian and no inverse: it moves fields at random. Use apply(x, rng), or draw from "
+            "A MarkovKernel has no Jacobian and no inverse: it moves fields at random. Use apply(x, rng), or sample "
             "the flow that contains it."
         )
 
