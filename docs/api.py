@@ -4,6 +4,7 @@ import inspect
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import get_origin
 
 import flowkit
 
@@ -39,7 +40,8 @@ def public(module: ModuleType) -> list[str]:
 
 def ours(thing: object) -> bool:
     """Whether flowkit defines it: neither a module nor a type of another package under a name of its own."""
-    foreign = inspect.isclass(thing) and not thing.__module__.startswith("flowkit")
+    kind = get_origin(thing) or thing
+    foreign = inspect.isclass(kind) and not kind.__module__.startswith("flowkit")
     return not inspect.ismodule(thing) and not foreign
 
 

@@ -115,3 +115,22 @@ def test_formulas_are_balanced():
         text = path.read_text(encoding="utf-8")
         assert text.count("$$") % 2 == 0
         assert text.replace("$$", "").count("$") % 2 == 0, path.name
+
+
+def test_a_record_says_on_which_code_it_ran(monkeypatch):
+    from flowkit.studies.figures import _commit
+
+    monkeypatch.syspath_prepend(str(DOCS))
+    sys.modules.pop("figures", None)
+    page = import_module("figures")
+    commit = _commit()
+    assert commit is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", commit)
+    record = page.read(DOCS / "records" / "u1-8x8.json")
+    there = page.git("rev-parse", "HEAD")
+    if commit is None or there is None:
+        pytest.skip("this is no checkout")
+    assert page.age(record.model_copy(update={"commit": there, "date": "2026-01-02"})) == (
+        f" Recorded on 2026-01-02 at commit {there[:10]}."
+    )
+    first = page.git("rev-list", "--max-parents=0", "HEAD").split()[0]
+    assert "the package has changed in" in page.age(record.model_copy(update={"commit": first}))
