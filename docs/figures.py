@@ -39,7 +39,7 @@ def git(*arguments: str) -> str | None:
     """What git answers in this checkout, or None without git or without the commit that was asked for."""
     command = ["git", "-C", str(DOCS), *arguments]
     try:
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -142,7 +142,7 @@ def _commit() -> str | None:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+        return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()  # noqa: S603
 
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)  # an environment may stand inside another checkout
