@@ -21,7 +21,7 @@ CASES = [(U1(), beta, side, SMALL) for beta, side in ((1.0, 4), (4.0, 8), (8.0, 
 CASES += [(SUN(2), 2.2, 4, HEAVY), (SUN(3), 6.0, 4, HEAVY)]
 
 
-def all_reached(rows):
+def check_reached(rows):
     for row in rows:
         Row.model_validate(row)
     missed = [
@@ -37,8 +37,8 @@ def test_two_dimensions_agree_with_exact_values(name):
     for seed, (group, beta, side, settings) in enumerate(CASES):
         comparisons += study.two_dimensions(name, group, beta, side, **settings, seed=seed)
     limit = study.threshold(len(comparisons))
-    all_reached([c.row(limit) for c in comparisons])
-    all_reached(study.verdicts(comparisons))
+    check_reached([c.row(limit) for c in comparisons])
+    check_reached(study.verdicts(comparisons))
     assert all(c.estimate.error < 0.03 for c in comparisons if "charge" not in c.label)
     assert {"plaquette", "wilson_loop_2x2", "charge_squared", "plaquette where |Q| = 1"} <= {
         c.label.split(": ")[1] for c in comparisons
@@ -54,7 +54,7 @@ def test_four_dimensions_agree_with_monte_carlo():
 @pytest.mark.parametrize("name", ["HMC", "independence Metropolis"])
 def test_errors_cover(name):
     row = study.coverage(name, seeds=1000, steps=400, seed=4)
-    all_reached([row])
+    check_reached([row])
     assert row["error"] == pytest.approx(0.0147, abs=1e-4)
 
 
@@ -106,9 +106,9 @@ def test_effort_has_to_be_positive():
 
 @pytest.mark.slow
 def test_the_quick_figure_is_reached():
-    all_reached(study.baselines(quick=True))
+    check_reached(study.baselines(quick=True))
 
 
 @pytest.mark.slow
 def test_the_figure_is_reached():
-    all_reached(study.baselines())
+    check_reached(study.baselines())

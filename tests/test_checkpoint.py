@@ -128,7 +128,7 @@ def test_content_that_would_not_come_back_is_refused_and_nothing_is_changed(tmp_
 # -- damage and hostile input ----------------------------------------------------------------------------------
 
 
-def refused(path, needle, commit=None):
+def refuses(path, needle, commit=None):
     start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckpointError, match=needle) as caught:
         checkpoint.load(path, commit)
@@ -147,20 +147,20 @@ def test_flipped_bits_and_truncation_name_the_file_and_the_whole_commit(tmp_path
         broken = bytearray(whole)
         broken[at // 8] ^= 1 << at % 8
         path.write_bytes(broken)
-        refused(tmp_path, f"{file} is damaged.*commit-000001 is whole and can be opened by its name")
+        refuses(tmp_path, f"{file} is damaged.*commit-000001 is whole and can be opened by its name")
     for length in (0, 7, 8, len(whole) - 1):
         path.write_bytes(whole[:length])
-        refused(tmp_path, f"{file} is damaged.*commit-000001 is whole")
+        refuses(tmp_path, f"{file} is damaged.*commit-000001 is whole")
     assert checkpoint.load(tmp_path, "commit-000001")[1] == {"step": 1}
 
 
 def test_no_checkpoint_and_no_folder_are_said(tmp_path):
-    refused(tmp_path, "holds no commit")
-    refused(tmp_path / "nothing", "nothing does not exist")
+    refuses(tmp_path, "holds no commit")
+    refuses(tmp_path / "nothing", "nothing does not exist")
     (tmp_path / "file").write_text("x")
-    refused(tmp_path / "file", "holds no commit")
+    refuses(tmp_path / "file", "holds no commit")
     Store(tmp_path / "other").commit({"a": b""})
-    refused(tmp_path / "other", "holds a; got 'checkpoint.json'")
+    refuses(tmp_path / "other", "holds a; got 'checkpoint.json'")
 
 
 HEAD = {"format": "flowkit checkpoint 1", "complex": {}, "meta": {}}
@@ -201,4 +201,4 @@ def header(data, payload=b""):
 )
 def test_hostile_content_with_right_hashes_is_refused(tmp_path, tensors, head):
     Store(tmp_path).commit({"tensors.safetensors": tensors, "checkpoint.json": json.dumps(head).encode()})
-    refused(tmp_path, "holds no readable checkpoint")
+    refuses(tmp_path, "holds no readable checkpoint")

@@ -317,7 +317,7 @@ def test_ensembles_that_do_not_fit_are_refused(x, series, message):
 # -- saving ----------------------------------------------------------------------------------------------------
 
 
-def same(a, b):
+def check_same(a, b):
     assert a.space == b.space
     assert a.weighted == b.weighted
     assert a.provenance == b.provenance
@@ -339,21 +339,21 @@ def fields_of(space, dtype=torch.float64):
 def test_gauge_fields_come_back_bit_for_bit(tmp_path, group, dtype):
     e = fields_of(links((4, 2), group), dtype)
     e.save(tmp_path / "e.zarr")
-    same(e, Ensemble.load(tmp_path / "e.zarr"))
+    check_same(e, Ensemble.load(tmp_path / "e.zarr"))
 
 
 def test_runs_come_back_with_their_exact_values(tmp_path, toy):
     assert toy.save(tmp_path / "e.zarr") == "commit-000001"
     back = Ensemble.load(tmp_path / "e.zarr", action=Gauss(SPACE))
-    same(toy, back)
+    check_same(toy, back)
     assert back.mean(fk.phi_squared) == toy.mean(fk.phi_squared)
     assert Ensemble.load(tmp_path / "e.zarr").mean(fk.phi_squared).exact is None
     with pytest.raises(EnsembleError, match=r"e.zarr holds an ensemble of Gauss.*; Phi4.* was given"):
         Ensemble.load(tmp_path / "e.zarr", action=Phi4(SPACE, m2=1.0, lam=0.0))
     weighted = draw(Normal(SPACE), Gauss(SPACE), 50, rng=1, keep=False)
     weighted.save(tmp_path / "e.zarr")
-    same(weighted, Ensemble.load(tmp_path / "e.zarr"))
-    same(toy, Ensemble.load(tmp_path / "e.zarr", "commit-000001"))
+    check_same(weighted, Ensemble.load(tmp_path / "e.zarr"))
+    check_same(toy, Ensemble.load(tmp_path / "e.zarr", "commit-000001"))
 
 
 def test_many_chunks_and_zeros_are_written_and_other_tools_read_them(tmp_path, monkeypatch):
@@ -361,7 +361,7 @@ def test_many_chunks_and_zeros_are_written_and_other_tools_read_them(tmp_path, m
     x = torch.zeros(7, 2, *SPACE.shape)  # zarr would leave out chunks of zeros if it were not told
     e = Ensemble(SPACE, x, {"S": torch.zeros(7, 2, dtype=torch.float64), "q": torch.arange(14.0).double().view(7, 2)})
     commit = e.save(tmp_path / "e.zarr")
-    same(e, Ensemble.load(tmp_path / "e.zarr"))
+    check_same(e, Ensemble.load(tmp_path / "e.zarr"))
     assert len(list((tmp_path / "e.zarr" / commit / "x" / "c").iterdir())) == 7
     group = zarr.open_group(tmp_path / "e.zarr" / commit, mode="r")
     np.testing.assert_array_equal(group["series"][1], np.arange(14.0).reshape(7, 2))
@@ -398,15 +398,15 @@ def test_a_full_disk_keeps_the_ensemble_before(tmp_path, monkeypatch):
             text = str(error)
         assert "No space left on device" in text
         assert "commit-000001 is its last commit" in text
-        same(first, Ensemble.load(tmp_path / "e"))
+        check_same(first, Ensemble.load(tmp_path / "e"))
     assert failures >= 5
-    same(second, Ensemble.load(tmp_path / "e"))
+    check_same(second, Ensemble.load(tmp_path / "e"))
 
 
 # -- damage and hostile input ----------------------------------------------------------------------------------
 
 
-def refused(path, needle):
+def refuses(path, needle):
     start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(EnsembleError, match=needle) as caught:
         Ensemble.load(path)
@@ -432,14 +432,14 @@ def test_every_damaged_file_is_named_and_so_is_the_whole_commit(saved):
             broken = bytearray(whole)
             broken[at // 8] ^= 1 << at % 8
             file.write_bytes(broken)
-            refused(saved, f"{file.name} is damaged.*commit-000001 is whole and can be opened by its name")
+            refuses(saved, f"{file.name} is damaged.*commit-000001 is whole and can be opened by its name")
         for broken in (b"", whole[:-1]):
             file.write_bytes(broken)
-            refused(saved, f"{file.name} is damaged.*commit-000001 is whole")
+            refuses(saved, f"{file.name} is damaged.*commit-000001 is whole")
         file.unlink()
-        refused(saved, "commit-000001 is whole")
+        refuses(saved, "commit-000001 is whole")
         file.write_bytes(whole)
-    same(Ensemble.load(saved), Ensemble.load(saved, "commit-000001"))
+    check_same(Ensemble.load(saved), Ensemble.load(saved, "commit-000001"))
 
 
 def rewritten(saved, change):
@@ -511,7 +511,7 @@ HOSTILE = {
 @pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_content_with_right_hashes_is_refused(saved, change):
     rewritten(saved, change)
-    refused(saved, "holds no readable ensemble")
+    refuses(saved, "holds no readable ensemble")
 
 
 def test_nan_in_a_file_is_refused(saved):
@@ -523,13 +523,13 @@ def test_nan_in_a_file_is_refused(saved):
         files["x/c/0/0/0/0/0"] = bytes(data) + google_crc32c.value(bytes(data)).to_bytes(4, "little")
 
     rewritten(saved, change)
-    refused(saved, "x has 1 NaN or infinite of 96")
+    refuses(saved, "x has 1 NaN or infinite of 96")
 
 
 def test_no_ensemble_at_all_is_said(tmp_path):
-    refused(tmp_path, "holds no commit")
-    refused(tmp_path / "none", "none does not exist")
+    refuses(tmp_path, "holds no commit")
+    refuses(tmp_path / "none", "none does not exist")
     Path(tmp_path / "file").write_text("x")
-    refused(tmp_path / "file", "holds no commit")
+    refuses(tmp_path / "file", "holds no commit")
     with pytest.raises(EnsembleError, match="called commit-000001"):
         Ensemble.load(tmp_path, "../../etc")

@@ -67,8 +67,7 @@ def test_the_residual_of_the_inverse():
     check_residual()
 
 
-@pytest.mark.parametrize("n", POWERS)
-def test_residuals_on_a_dense_grid(n):
+def check_dense_grid(n):
     u, kappa = grid()
     assert (heat_cdf(heat_angle(u, kappa, n), kappa, n) - u).abs().max() < 1e-12
     single, kappa32 = grid(F32)
@@ -79,10 +78,15 @@ def test_residuals_on_a_dense_grid(n):
     assert (heat_cdf(a, kappa32, n) - single).abs().max() < 2e-6
 
 
+@pytest.mark.parametrize("n", POWERS)
+def test_residuals_on_a_dense_grid(n):
+    check_dense_grid(n)
+
+
 @pytest.mark.usefixtures("in_torch")
 @pytest.mark.parametrize("n", [0, 2, 6])
 def test_residuals_without_a_compiler(n):
-    test_residuals_on_a_dense_grid(n)
+    check_dense_grid(n)
 
 
 def test_the_check_of_residuals_finds_a_newton_step_too_few():

@@ -331,4 +331,4 @@ def test_correlated_configurations_are_thinned():
 
 def test_importing_stats_is_light():
     code = "import sys, flowkit.stats; assert not {'pyerrors', 'matplotlib', 'scipy', 'torch'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -358,7 +358,7 @@ def two(tmp_path):
     return store
 
 
-def refused(act, *needles, seconds=5.0):
+def refuses(act, *needles, seconds=5.0):
     start = time.monotonic()
     with pytest.raises(StoreError) as caught:
         act()
@@ -378,7 +378,7 @@ def test_any_flipped_bit_is_found_the_file_is_named_and_the_whole_commit_too(two
         broken = bytearray(whole)
         broken[at // 8] ^= 1 << at % 8
         path.write_bytes(broken)
-        refused(lambda: content(two), str(path), "commit-000001 is whole and can be opened by its name")
+        refuses(lambda: content(two), str(path), "commit-000001 is whole and can be opened by its name")
     path.write_bytes(whole)
     assert content(two) == SECOND | FIRST
 
@@ -389,9 +389,9 @@ def test_truncated_longer_and_missing_files_are_found(two, file):
     whole = path.read_bytes()
     for broken in (b"", whole[:-1], whole[: len(whole) // 2], whole + b"x"):
         path.write_bytes(broken)
-        refused(lambda: content(two), str(path), "commit-000001 is whole")
+        refuses(lambda: content(two), str(path), "commit-000001 is whole")
     path.unlink()
-    refused(lambda: content(two), str(path), "commit-000001 is whole")
+    refuses(lambda: content(two), str(path), "commit-000001 is whole")
     assert content(two, "commit-000001") == FIRST
 
 
@@ -406,15 +406,15 @@ def test_a_damaged_pointer_names_the_commits_that_are_whole(two):
         pointer.read_bytes().replace(b"02", b"07"),
     ):
         pointer.write_bytes(broken)
-        refused(two.open, str(pointer), "commit-000002 is whole")
-        refused(lambda: two.commit(THIRD), str(pointer), "commit-000002 is whole")
+        refuses(two.open, str(pointer), "commit-000002 is whole")
+        refuses(lambda: two.commit(THIRD), str(pointer), "commit-000002 is whole")
     assert content(two, "commit-000002") == SECOND | FIRST
 
 
 def test_advice_names_only_what_was_checked(two):
     (two.path / "commit-000002" / "a.txt").write_bytes(b"?")
     (two.path / "commit-000001" / "a.txt").write_bytes(b"?")
-    refused(lambda: content(two), "No other commit is whole")
+    refuses(lambda: content(two), "No other commit is whole")
 
 
 def sealed(data):
@@ -445,9 +445,9 @@ def sealed(data):
     ],
 )
 def test_names_that_leave_the_folder_are_refused_on_both_ways(two, name):
-    refused(lambda: two.commit({name: b"x"}), "relative name")
+    refuses(lambda: two.commit({name: b"x"}), "relative name")
     (two.path / "commit-000002" / "manifest.json").write_bytes(sealed({"files": {name: [1, "00"]}}))
-    refused(two.open, "manifest.json is damaged", "commit-000001 is whole")
+    refuses(two.open, "manifest.json is damaged", "commit-000001 is whole")
 
 
 @pytest.mark.parametrize(
@@ -466,24 +466,24 @@ def test_names_that_leave_the_folder_are_refused_on_both_ways(two, name):
 )
 def test_manifests_of_another_shape_are_refused(two, manifest):
     (two.path / "commit-000002" / "manifest.json").write_bytes(sealed(manifest))
-    refused(two.open, "manifest.json is damaged", "commit-000001 is whole")
+    refuses(two.open, "manifest.json is damaged", "commit-000001 is whole")
 
 
 def test_giant_deep_and_endless_headers_are_refused_quickly(two, tmp_path):
     manifest = two.path / "commit-000002" / "manifest.json"
     with manifest.open("wb") as file:
         file.truncate(2**40)  # a sparse terabyte
-    refused(two.open, "under 1 MiB")
+    refuses(two.open, "under 1 MiB")
     manifest.write_bytes(b"[" * (HEADER_LIMIT - 10))
-    refused(two.open, "cannot be read as JSON")
+    refuses(two.open, "cannot be read as JSON")
     manifest.write_bytes(b"{" + b'"a":' * 100_000)
-    refused(two.open, "cannot be read as JSON")
+    refuses(two.open, "cannot be read as JSON")
     manifest.unlink()
     os.mkfifo(manifest)
-    refused(two.open, "no plain file")
+    refuses(two.open, "no plain file")
     manifest.unlink()
     manifest.symlink_to("/dev/zero")
-    refused(two.open, "outside its folder")
+    refuses(two.open, "outside its folder")
 
 
 def test_a_link_out_of_the_folder_is_not_followed(two, tmp_path):
@@ -491,19 +491,19 @@ def test_a_link_out_of_the_folder_is_not_followed(two, tmp_path):
     path = two.path / "commit-000002" / "a.txt"
     path.unlink()
     path.symlink_to(tmp_path / "secret")
-    refused(lambda: content(two), "outside its folder", "commit-000001 is whole")
+    refuses(lambda: content(two), "outside its folder", "commit-000001 is whole")
 
 
 def test_names_that_are_not_there_are_refused(two):
-    refused(lambda: two.open("commit-000009"), "commit-000009", "commit-000002 is whole")
-    refused(lambda: two.open("../s"), "called commit-000001")
-    refused(lambda: two.open().read("zzz"), "a.txt", "'zzz'")
+    refuses(lambda: two.open("commit-000009"), "commit-000009", "commit-000002 is whole")
+    refuses(lambda: two.open("../s"), "called commit-000001")
+    refuses(lambda: two.open().read("zzz"), "a.txt", "'zzz'")
 
 
 def test_more_files_than_a_manifest_holds_are_refused(tmp_path):
     store = Store(tmp_path)
     store.commit(FIRST)
-    refused(
+    refuses(
         lambda: Store(tmp_path, disk=Careless()).commit({"f" * 180 + str(k): b"" for k in range(5000)}),
         "under 1 MiB",
         seconds=20,

@@ -20,7 +20,7 @@ def start(notebook):
     notebook.click("start")
 
 
-def wait_until_complete(notebook):
+def check_complete(notebook):
     """Every step that the kernel has recorded is on this page; the run must have ended."""
     rows = notebook.kernel("len(trainer.history)")
     notebook.wait_for(f"+d.n === {rows} && +d.rows === {rows} && +d.step === {rows}")
@@ -51,7 +51,7 @@ def test_start_pause_resume_stop(open_notebook, screenshots):
 
     notebook.click("stop")
     notebook.wait_for("d.state === 'stopped'")
-    wait_until_complete(notebook)
+    check_complete(notebook)
     assert notebook.page.locator("button.fk-start:not([disabled])").count() == 1
 
 
@@ -68,7 +68,7 @@ def test_a_reload_and_a_second_tab_lose_nothing(open_notebook):
     for page in (second, notebook):
         page.page.bring_to_front()
         page.wait_for("d.state === 'stopped'")
-        wait_until_complete(page)
+        check_complete(page)
 
 
 def test_a_second_view_in_the_same_page_is_complete(open_notebook):
@@ -76,9 +76,10 @@ def test_a_second_view_in_the_same_page_is_complete(open_notebook):
     notebook.run_all()
     notebook.wait_ran()
     notebook.page.wait_for_function(
-        "() => { const all = [...document.querySelectorAll('.fk-live')];"
-        " return all.length === 2 && all.every((el) => el.dataset.n === '400' && el.dataset.state === 'finished'); }"
+        "() => [...document.querySelectorAll('.fk-live')].every((el) => el.dataset.state === 'finished')"
     )
+    points = "() => [...document.querySelectorAll('.fk-live')].map((el) => el.dataset.n)"
+    assert notebook.page.evaluate(points) == ["400", "400"]
 
 
 def test_stop_works_while_a_cell_waits_for_the_run(open_notebook):
@@ -88,7 +89,7 @@ def test_stop_works_while_a_cell_waits_for_the_run(open_notebook):
     notebook.click("stop")
     notebook.wait_ran(20)
     notebook.wait_for("d.state === 'stopped'")
-    wait_until_complete(notebook)
+    check_complete(notebook)
 
 
 def test_a_failed_run_says_why_and_its_text_is_no_markup(open_notebook, screenshots):
@@ -98,7 +99,7 @@ def test_a_failed_run_says_why_and_its_text_is_no_markup(open_notebook, screensh
     error = notebook.page.locator(".fk-error")
     assert error.inner_text() == "Step 200: the loss is NaN in <b>'transform.0'</b> & later."
     assert error.locator("b").count() == 0
-    wait_until_complete(notebook)
+    check_complete(notebook)
     notebook.page.screenshot(path=screenshots / "failed.png")
 
 
@@ -122,6 +123,7 @@ def test_a_killed_kernel_is_said(open_notebook):
         "{ code: 'import os; os._exit(1)' }).done.catch(() => null); }"
     )
     notebook.wait_for("d.kernel === 'gone'")
+    assert "kernel is gone" in notebook.page.locator(".fk-note").inner_text()
 
 
 def test_a_reopened_notebook_shows_the_saved_curves(open_notebook, lab):
@@ -132,7 +134,8 @@ def test_a_reopened_notebook_shows_the_saved_curves(open_notebook, lab):
     notebook.page.close()
     lab.end_sessions()
     again = open_notebook("saved.ipynb")
-    again.wait_for("d.kernel === 'gone' && +d.n === 500 && d.state === 'finished'")
+    again.wait_for("d.kernel === 'gone'")
+    assert (again.data("n"), again.data("state")) == ("500", "finished")
 
 
 def test_toggles_and_curves_are_reached_by_keyboard(open_notebook):
@@ -162,9 +165,12 @@ def test_toggles_and_curves_are_reached_by_keyboard(open_notebook):
 def test_the_panel_follows_the_theme_while_it_runs(open_notebook, screenshots):
     notebook = open_notebook("theme.ipynb", panel_cell())
     start(notebook)
+    colours = []
     for theme in ("light", "dark"):
         notebook.theme(theme)
+        colours.append(notebook.page.evaluate("() => getComputedStyle(document.querySelector('.fk-live')).color"))
         notebook.page.screenshot(path=screenshots / f"running_{theme}.png")
+    assert colours[0] != colours[1]
     notebook.click("stop")
     notebook.wait_for("d.state === 'stopped'")
     for theme in ("light", "dark"):
