@@ -66,17 +66,16 @@ class Recorder:
         """Start the clock of samples_per_s."""
         self._clock = time.perf_counter()
 
-    def add(self, step: int, lr: float, action: Action, at_target: bool, report: Report) -> None:
-        """Keep the row of one step towards an action; `at_target` says whether its ln Z is that of the target."""
+    def add(self, step: int, lr: float, action: Action, at_target: bool, report: Report) -> bool:
+        """Keep the row of one step towards an action; whether as many are kept as are moved at once.
+
+        `at_target` says whether the action's ln Z is that of the target.
+        """
         row = {"step": step, "lr": lr, "level": report.level}
         if self.coupling is not None:
             row[self.coupling] = float(action.parameters[self.coupling])
         numbers = torch.stack([report.loss, torch.linalg.vector_norm(report.norms), *_quality(report)])
         self._pending.append((row, at_target, numbers, report.norms))
-
-    @property
-    def full(self) -> bool:
-        """Whether as many rows are kept as are moved at once."""
         return len(self._pending) >= self.size
 
     def flush(self) -> bool:

@@ -190,9 +190,9 @@ class Trainer(Background):
         factor = self.schedule.factor(self.step, self.total, float(last[0]) if len(last) else math.nan)
         report = self.method.step(self.flow, action, self.batch, factor, self.rng)
         at_target = self.anneal is None or self.step >= self.anneal.steps
-        self._recorder.add(self.step, self.method.learning_rate(factor), action, at_target, report)
+        full = self._recorder.add(self.step, self.method.learning_rate(factor), action, at_target, report)
         self.step += 1
-        if self._recorder.full:
+        if full:
             self._flush()
 
     def _flush(self) -> None:
