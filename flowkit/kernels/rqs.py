@@ -16,7 +16,7 @@ from torch import Tensor
 
 from flowkit.kernels import rqs_torch
 from flowkit.kernels.compilation import compiled
-from flowkit.kernels.native import call, once, plain, takes
+from flowkit.kernels.native import call, differentiated, plain, takes
 from flowkit.kernels.rqs_torch import MIN_BIN, MIN_SLOPE, UNIT
 
 __all__ = ["rqs_forward", "rqs_inverse"]
@@ -69,14 +69,17 @@ class _Spline(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, params: Tensor, bins: int, circular: bool, inverse: bool) -> tuple[Tensor, Tensor]:
         out, logderiv = _map(z, params, bins, circular, inverse)
-        ctx.save_for_backward(out if inverse else z, params)
+        ctx.save_for_backward(z, params, out)
         ctx.options = bins, circular, inverse
         return out, logderiv
 
     @staticmethod
-    @once
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        g_z, g_params = _vjp(*ctx.saved_tensors, *grads, *ctx.options)
+        z, params, out = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again
+            twin = differentiated(lambda z, params: rqs_torch.apply(z, params, *ctx.options), (z, params), grads)
+            return *twin, None, None, None
+        g_z, g_params = _vjp(out if ctx.options[2] else z, params, *grads, *ctx.options)
         return g_z, g_params, None, None, None
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flowkit.kernels.convolution import site_convolution, site_weight_gradient
-from flowkit.kernels.native import once
+from flowkit.kernels.convolution import by_gather, site_convolution, site_weight_gradient
+from flowkit.kernels.native import differentiated
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
@@ -50,10 +50,12 @@ class _Gather(torch.autograd.Function):
         return site_convolution(x, weight, bias, index)
 
     @staticmethod
-    @once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = gradients
         x, weight, index, inverse = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again
+            to_x, to_w = differentiated(lambda x, w: by_gather(x, w, None, index), (x, weight), (grad,))
+            return to_x, to_w, grad.sum((1, 2)) if ctx.needs_input_grad[2] else None, None, None
         grad_x = grad_w = grad_b = None
         if ctx.needs_input_grad[0]:
             grad_x = site_convolution(grad, weight.transpose(0, 1), None, inverse)
