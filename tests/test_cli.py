@@ -109,7 +109,7 @@ def test_a_kernel_is_refused_in_a_sentence(tmp_path):
     pytest.importorskip("ipykernel")
     place = ("kernel", "install", "--prefix", str(tmp_path))
     for words, message in (
-        (("--name", "a b"), "A kernel's name is of a-z, 0-9, '-', '.' and '_'; got 'a b'."),
+        (("--name", "a b"), "A kernel's name is of a-z, 0-9, '-', '_' and, not in front, '.'; got 'a b'."),
         (("--threads", "0"), "A kernel needs at least one thread; got 0."),
         (("--user",), f"A kernel goes to the user's folder or to a prefix; got --user and --prefix {tmp_path}."),
     ):

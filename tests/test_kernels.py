@@ -13,9 +13,12 @@ import torch
 import torch.nn.functional as F
 
 from flowkit import kernels, testing
-from flowkit.kernels import rqs
+from flowkit.kernels import rqs, sun
 from flowkit.kernels.convolution import site_convolution, site_weight_gradient
+from flowkit.kernels.heat import heat_angle, heat_cdf
+from flowkit.kernels.paths import path_products
 from flowkit.kernels.rqs import rqs_forward, rqs_inverse
+from flowkit.kernels.scalar_action import scalar_action
 from flowkit.kernels.tangent import mixture, tangent_forward
 from flowkit.nets import ConvNet, SiteConv
 
@@ -501,3 +504,69 @@ def test_an_unknown_level_in_the_environment():
         env={**os.environ, "FLOWKIT_COMPILE": "7"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.stderr.strip().endswith("ValueError: FLOWKIT_COMPILE is 0, c or 1; got '7'.")
+
+
+# ---------------------------------------------------------------- second derivatives, and rounding
+
+
+@pytest.mark.parametrize("level", ["c", "0"])
+def test_second_derivatives(level):
+    """Where autograd asks for a graph of a gradient, the eager twin gives it."""
+    before = kernels.set_compile(level)
+    try:
+        x = (torch.rand(5, generator=testing.seeded(), dtype=F64) * 0.9 + 0.05).requires_grad_()
+        params = spline(4, False, (5,))[1].requires_grad_()
+        for function in (rqs_forward, rqs_inverse):
+            assert torch.autograd.gradgradcheck(lambda x, p, f=function: f(x, p, 4, False), (x, params))
+            # parameters that depend on the argument
+            assert torch.autograd.gradgradcheck(lambda x, f=function: f(x, params.detach() * x, 4, False), (x,))
+        net = ConvNet((4, 4), [(1, torch.arange(16))], torch.arange(16), 2, (3,), (3, 1)).to(F64)
+        field = torch.randn(1, 16, 2, generator=testing.seeded(), dtype=F64, requires_grad=True)
+        assert torch.autograd.gradgradcheck(lambda x, *p: net([x]), (field, *net.parameters()))
+    finally:
+        kernels.set_compile(before)
+
+
+@pytest.mark.parametrize("level", ["c", "0"])
+def test_steep_splines_in_single_precision(level):
+    """Rounding puts a number a little behind its bin, where a steep bin that ends flat has a negative slope."""
+    before = kernels.set_compile(level)
+    try:
+        rng = testing.seeded()
+        x, params = torch.rand(200_000, generator=rng), 5 * torch.randn(24, 200_000, generator=rng)
+        y, slopes = rqs_forward(x, params, 8, True)
+        assert slopes.isfinite().all()
+        assert rqs_inverse(y, params, 8, True)[1].isfinite().all()
+    finally:
+        kernels.set_compile(before)
+
+
+META = {
+    "exp": lambda m, w: sun.exp(w),
+    "log": lambda m, w: sun.log(m),
+    "project": lambda m, w: sun.project(m),
+    "spectrum": lambda m, w: sun.recompose(m, *sun.spectrum(m), 2 * sun.spectrum(m)[0]),
+    "paths": lambda m, w: path_products(m[None], torch.zeros(2, 3, dtype=torch.long, device="meta"), (1, -1)),
+    "splines": lambda m, w: rqs_forward(w, w.new_zeros(7, *w.shape) + w, 2, False)[0],
+    "splines back": lambda m, w: rqs_inverse(w, w.new_zeros(7, *w.shape) + w, 2, False)[1],
+    "heat": lambda m, w: heat_angle(w, w.square(), 2) + heat_cdf(w, w.square(), 2),
+    "tangents": lambda m, w: tangent_forward(w, torch.stack([w, w, w]))[1],
+    "scalars": lambda m, w: scalar_action(w[:, None], 0.5, 1.0, 1.0),
+    "convolution": lambda m, w: site_convolution(
+        w[None], w[:3, None, :1].expand(3, 1, 1), None, torch.zeros(1, 4, dtype=torch.long, device="meta")
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", META)
+def test_torch_never_waits_for_the_device(name):
+    """Forward and backward on a device that holds no numbers: whatever asked for one would raise."""
+    before = kernels.set_compile("0")
+    try:
+        m = torch.empty(5, 3, 3, dtype=torch.complex64, device="meta", requires_grad=True)
+        w = torch.empty(5, 8, device="meta", requires_grad=True)
+        out = META[name](m, w)
+        torch.autograd.grad((out.real if out.is_complex() else out).sum(), [m, w], allow_unused=True)
+        assert out.is_meta
+    finally:
+        kernels.set_compile(before)

@@ -37,9 +37,32 @@ _off: set[str] = set()
 
 
 def set_compile(level: str) -> str:
-    """How much is compiled: "1", "c" or "0", as FLOWKIT_COMPILE says; returns the previous choice.
+    """Choose how much of the arithmetic is compiled, as the environment variable FLOWKIT_COMPILE does.
 
-    Raises    ValueError for anything else
+    Parameters
+    ----------
+    level : str
+        "1" for everything (the default), "c" for the C sources alone, "0" for nothing: then all runs through torch,
+        with the same results to rounding.
+
+    Returns
+    -------
+    str
+        The choice before.
+
+    Raises
+    ------
+    ValueError
+        For another level.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> before = fk.kernels.set_compile("0")
+    >>> fk.kernels.compiling()
+    '0'
+    >>> fk.kernels.set_compile(before)
+    '0'
     """
     if level not in LEVELS:
         raise ValueError(f"Compilation is '0', 'c' or '1'; got {level!r}.")
@@ -70,11 +93,12 @@ def without(*names: str) -> Iterator[None]:
     --------
     >>> import flowkit as fk
     >>> import torch
-    >>> action = fk.Phi4(fk.sites((4, 4)), m2=1.0, lam=0.5)
-    >>> x = torch.ones(1, 1, 4, 4)
-    >>> with fk.kernels.without("scalar_action"):
-    ...     print(action(x))
-    tensor([24.])
+    >>> group = fk.SUN(3)
+    >>> with fk.kernels.without("su3"):
+    ...     print(group.exp(torch.zeros(8)).real)
+    tensor([[1., 0., 0.],
+            [0., 1., 0.],
+            [0., 0., 1.]])
     """
     known = sorted(path.stem for path in (Path(__file__).parent / "c").glob("*.c"))
     if unknown := set(names) - set(known):

@@ -9,7 +9,7 @@ one matrix product.
 import torch
 from torch import Tensor
 
-from flowkit.kernels.native import call, takes
+from flowkit.kernels.native import call, plain, takes
 
 
 def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor) -> Tensor:
@@ -25,17 +25,21 @@ def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tens
     outputs, channels, taps = weight.shape
     wanted, batch = index.shape[1], x.shape[2]
     if not takes("site_convolution", x):
-        columns = _columns(x, index)
-        flat = weight.reshape(outputs, -1)
-        product = flat @ columns if bias is None else torch.addmm(bias[:, None], flat, columns)
-        return product.view(outputs, wanted, batch)
-    x, index = x.contiguous(), index.contiguous()
+        return by_gather(x, weight, bias, index)
+    x, index = plain(x), plain(index)
     if weight.stride(2) != 1:
         weight = weight.contiguous()
     out = x.new_empty(outputs, wanted, batch)
     sizes = channels, taps, outputs, *weight.stride()[:2], x.shape[1], wanted, batch
     call("site_convolution", "forward", x.dtype, x, weight, bias, index, out, *sizes)
     return out
+
+
+def by_gather(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor) -> Tensor:
+    """`site_convolution` as a gather and one matrix product, in torch."""
+    columns, flat = _columns(x, index), weight.flatten(1)
+    product = flat @ columns if bias is None else torch.addmm(bias[:, None], flat, columns)
+    return product.view(len(weight), index.shape[1], x.shape[2])
 
 
 def site_weight_gradient(x: Tensor, grad: Tensor, index: Tensor) -> Tensor:
@@ -45,7 +49,7 @@ def site_weight_gradient(x: Tensor, grad: Tensor, index: Tensor) -> Tensor:
     outputs, channels, batch = len(grad), len(x), x.shape[2]
     if not takes("site_convolution", x):
         return (grad.flatten(1) @ _columns(x, index).T).view(outputs, channels, taps)
-    x, grad, index = x.contiguous(), grad.contiguous(), index.contiguous()
+    x, grad, index = plain(x), plain(grad), plain(index)
     out = x.new_empty(outputs, channels, taps)
     call("site_convolution", "weight", x.dtype, x, grad, index, out, channels, taps, outputs, x.shape[1], wanted, batch)
     return out

@@ -6,7 +6,7 @@ Where there is no compiler, or FLOWKIT_COMPILE=0, callers fall back to torch wit
 import ctypes
 import functools
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from flowkit.kernels.build import REALS, load
 from flowkit.kernels.compilation import compiling, switched_off
 
-__all__ = ["REALS", "call", "kept_on_cpu", "library", "on_large_pages", "once", "plain", "takes"]
+__all__ = ["REALS", "call", "differentiated", "kept_on_cpu", "library", "on_large_pages", "once", "plain", "takes"]
 LARGE_PAGE, ADVISE_LARGE = 2**21, 14  # bytes; MADV_HUGEPAGE
 
 # ---------------------------------------------------------------- calls
@@ -98,6 +98,19 @@ def once(backward: Callable[..., Any]) -> Callable[..., Any]:
         return refused if isinstance(out, tuple) else refused[0]
 
     return run
+
+
+def differentiated(
+    function: Callable[..., Any], inputs: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:
+    """The gradients of function(*inputs) for gradients of its outputs, so that they can be differentiated again: what a
+    backward pass gives where autograd asks for a graph of it, by the eager twin of a kernel.
+    """
+    own = [t.view_as(t) for t in inputs]  # one input may depend on another
+    out = function(*own)
+    wanted = [t for t in own if t.requires_grad]
+    found = iter(torch.autograd.grad(out, wanted, gradients, create_graph=True, allow_unused=True))
+    return tuple(next(found) if t.requires_grad else None for t in own)
 
 
 class _Twice(torch.autograd.Function):

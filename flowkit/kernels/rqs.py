@@ -16,7 +16,7 @@ from torch import Tensor
 
 from flowkit.kernels import rqs_torch
 from flowkit.kernels.compilation import compiled
-from flowkit.kernels.native import call, once, plain, takes
+from flowkit.kernels.native import call, differentiated, plain, takes
 from flowkit.kernels.rqs_torch import MIN_BIN, MIN_SLOPE, UNIT
 
 __all__ = ["rqs_forward", "rqs_inverse"]
@@ -69,23 +69,55 @@ class _Spline(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, params: Tensor, bins: int, circular: bool, inverse: bool) -> tuple[Tensor, Tensor]:
         out, logderiv = _map(z, params, bins, circular, inverse)
-        ctx.save_for_backward(out if inverse else z, params)
+        ctx.save_for_backward(z, params, out)
         ctx.options = bins, circular, inverse
         return out, logderiv
 
     @staticmethod
-    @once
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        g_z, g_params = _vjp(*ctx.saved_tensors, *grads, *ctx.options)
+        z, params, out = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again
+            twin = differentiated(lambda z, params: rqs_torch.apply(z, params, *ctx.options), (z, params), grads)
+            return *twin, None, None, None
+        gy, gl = grads
+        g_z, g_params = _vjp(out if ctx.options[2] else z, params, gy, gl, *ctx.options)
         return g_z, g_params, None, None, None
 
 
 def rqs_forward(x: Tensor, params: Tensor, bins: int, circular: bool) -> tuple[Tensor, Tensor]:
-    """y(x) and log dy/dx.
+    """The spline y(x) of each number and log dy/dx, both of the shape of x.
 
-    x         in [0, 1], any shape
-    params    unconstrained [3 bins + 1, *x.shape], or [3 bins, *x.shape] if circular (equal slopes at 0 and 1);
-              all zero is the identity; without the further axes, one spline that all numbers share
+    Parameters
+    ----------
+    x : Tensor
+        Numbers in [0, 1], any shape.
+    params : Tensor
+        Unconstrained, ``[3 bins + 1, *x.shape]``, or ``[3 bins, *x.shape]`` where the spline is circular: logits of the
+        widths and of the heights, and slopes at the knots. All zero is the identity. Without the further axes one
+        spline serves all numbers.
+    bins : int
+        Number of bins.
+    circular : bool
+        Whether the slopes at 0 and 1 are equal.
+
+    Returns
+    -------
+    tuple of Tensor
+        (y, log dy/dx), with derivatives of every order.
+
+    References
+    ----------
+    C. Durkan, A. Bekasov, I. Murray and G. Papamakarios, 1906.04032.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit.kernels.rqs import rqs_forward, rqs_inverse
+    >>> x = torch.tensor([0.2, 0.7])
+    >>> params = torch.tensor([1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0])[:, None].expand(7, 2)
+    >>> y, log_slope = rqs_forward(x, params, bins=2, circular=False)
+    >>> rqs_inverse(y, params, 2, False)[0]
+    tensor([0.2000, 0.7000])
     """
     if params.dim() == 1:
         return rqs_torch.evaluate(x, rqs_torch.table(x, params, bins, circular, False))
@@ -94,7 +126,7 @@ def rqs_forward(x: Tensor, params: Tensor, bins: int, circular: bool) -> tuple[T
 
 
 def rqs_inverse(y: Tensor, params: Tensor, bins: int, circular: bool) -> tuple[Tensor, Tensor]:
-    """x(y) and log dx/dy, the inverse of `rqs_forward`."""
+    """x(y) and log dx/dy, the inverse of `rqs_forward`, with the same parameters."""
     if params.dim() == 1:
         return rqs_torch.solve(y, rqs_torch.table(y, params, bins, circular, True))
     x, logderiv = _Spline.apply(y, params, bins, circular, True)  # type: ignore[no-untyped-call]

@@ -74,9 +74,14 @@ def table(z: Tensor, params: Tensor, bins: int, circular: bool, inverse: bool) -
     return Bin(x0, y0, width, height, raw0, raw1, d0, d1)
 
 
+def _within(t: Tensor, z: Tensor) -> Tensor:
+    """t of the bin that holds z, in [0, 1] in spite of rounding: behind it the slope may be negative."""
+    return torch.where((z < 0) | (z > 1), t, t.clamp(0, 1))
+
+
 def evaluate(x: Tensor, b: Bin) -> tuple[Tensor, Tensor]:
     """y(x) and log dy/dx in the bin that holds x."""
-    s, t = b.h / b.w, (x - b.x0) / b.w
+    s, t = b.h / b.w, _within((x - b.x0) / b.w, x)
     m = t * (1 - t)
     denominator = s + (b.d0 + b.d1 - 2 * s) * m
     y = b.y0 + b.h * (s * t * t + b.d0 * m) / denominator
@@ -90,7 +95,7 @@ def solve(y: Tensor, b: Bin) -> tuple[Tensor, Tensor]:
     bend = b.d0 + b.d1 - 2 * s
     linear = b.d0 - r * bend
     root = torch.sqrt(torch.clamp(linear * linear + 4 * (s - b.d0 + r * bend) * s * r, min=0))
-    t = 2 * s * r / (linear + root)
+    t = _within(2 * s * r / (linear + root), y)
     m = t * (1 - t)
     denominator = s + bend * m
     slope = b.d1 * t * t + 2 * s * m + b.d0 * (1 - t) * (1 - t)
@@ -112,7 +117,7 @@ def vjp(
     """
     b = find(x, params, bins, circular, False)
     w, h, d0, d1 = b.w, b.h, b.d0, b.d1
-    s, t = h / w, (x - b.x0) / w
+    s, t = h / w, _within((x - b.x0) / w, x)
     m, u = t * (1 - t), 1 - t
     bend = d0 + d1 - 2 * s
     numerator, denominator = s * t * t + d0 * m, s + bend * m

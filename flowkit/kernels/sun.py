@@ -3,18 +3,18 @@
 Fields are complex [..., N, N], algebra coordinates w^a real [..., N^2 - 1] in the basis `generators`. On a CPU the
 kernels of N = 2 and 3 are C that works on one matrix for each lane of a vector register; elsewhere they are torch, with
 the same results. Gradients are of first order (products: of any), written by hand, and finite at equal eigenvalues.
+
+Longer than 250 lines for its docstrings: every function states its branch cuts and what its gradient reaches.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from flowkit.kernels import sun_native, sun_torch
 from flowkit.kernels.algebra import algebra, coordinates, generators
-from flowkit.kernels.native import REALS, once
+from flowkit.kernels.native import REALS
+from flowkit.kernels.sun_gradients import Kernel, Recompose, product, trace
 
 __all__ = [
     "algebra",
@@ -33,10 +33,33 @@ SEPARATION = {torch.complex64: 4e-6, torch.complex128: 1e-11}  # of angles that 
 
 
 def multiply(a: Tensor, b: Tensor, adjoint_a: bool = False, adjoint_b: bool = False) -> Tensor:
-    """op(a) op(b), op the adjoint where asked for.
+    """The product op(a) op(b) of matrices, op the adjoint where it is asked for.
 
-    a, b      complex [..., N, N]; leading axes broadcast as in matmul
-    Raises    ValueError for other shapes, or different dtypes or devices
+    Parameters
+    ----------
+    a, b : Tensor
+        Complex ``[..., N, N]``; leading axes broadcast as in matmul.
+    adjoint_a, adjoint_b : bool
+        Whether op is the adjoint.
+
+    Returns
+    -------
+    Tensor
+        ``[..., N, N]``, with derivatives of every order.
+
+    Raises
+    ------
+    ValueError
+        For other shapes, or different dtypes or devices.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit.kernels.sun import multiply
+    >>> a = torch.tensor([[0, 1j], [1j, 0]])
+    >>> multiply(a, a, adjoint_b=True).real
+    tensor([[1., 0.],
+            [0., 1.]])
     """
     _check("multiply", a, b)
     # An adjoint that torch has not carried out yet, as a.mH is, becomes a flag.
@@ -44,93 +67,198 @@ def multiply(a: Tensor, b: Tensor, adjoint_a: bool = False, adjoint_b: bool = Fa
         a, adjoint_a = a.mH, not adjoint_a
     if b.is_conj():
         b, adjoint_b = b.mH, not adjoint_b
-    if not _recording(a, b):
-        return _product(a, b, adjoint_a, adjoint_b)
-    out: Tensor = _Multiply.apply(a, b, adjoint_a, adjoint_b)  # type: ignore[no-untyped-call]
-    return out
+    return product(a, b, adjoint_a, adjoint_b)
 
 
 def trace_product(a: Tensor, b: Tensor) -> Tensor:
-    """Tr(a b^dagger), complex [...].
+    """The trace Tr(a b^dagger) of complex [..., N, N], complex [...].
 
-    Raises    ValueError for anything but complex [..., N, N] of one dtype on one device
+    Raises
+    ------
+    ValueError
+        For anything but complex matrices of one dtype on one device.
     """
     _check("trace_product", a, b)
-    if not _recording(a, b):
-        return _trace(a, b)
-    out: Tensor = _TraceProduct.apply(a, b)  # type: ignore[no-untyped-call]
-    return out
+    return trace(a, b)
 
 
 def exp(w: Tensor) -> Tensor:
-    """exp(i w^a T_a), real [..., N^2 - 1] -> complex [..., N, N].
+    r"""The group element of algebra coordinates.
 
-    Raises    ValueError for a last axis that is no N^2 - 1, or other numbers than float32 and float64
+    Parameters
+    ----------
+    w : Tensor
+        Coordinates, real ``[..., N^2 - 1]``, in the basis `generators`.
+
+    Returns
+    -------
+    Tensor
+        :math:`e^{i w^a T_a}`, complex ``[..., N, N]``, with a gradient of first order.
+
+    Raises
+    ------
+    ValueError
+        For a last axis that is no N^2 - 1, or other numbers than float32 and float64.
+
+    Examples
+    --------
+    A turn by 2 pi about an axis is minus the identity of SU(2):
+
+    >>> import math
+    >>> import torch
+    >>> from flowkit.kernels.sun import exp
+    >>> exp(torch.tensor([0.0, 0.0, 2 * math.pi])).diagonal().real
+    tensor([-1., -1.])
     """
     n = math.isqrt(w.shape[-1] + 1) if w.dim() else 0
     if w.dtype not in REALS or n < 2 or n * n - 1 != w.shape[-1]:
         raise ValueError(f"exp takes real coordinates [..., N^2 - 1]; got {w.dtype} of shape {list(w.shape)}.")
-    out: Tensor = _Kernel.apply("exp", (), w)  # type: ignore[no-untyped-call]
+    out: Tensor = Kernel.apply("exp", (), w)  # type: ignore[no-untyped-call]
     return out
 
 
 def log(u: Tensor) -> Tensor:
-    """w with exp(w) = u on the principal branch: eigenvalues e^{i angle} with angles as in `spectrum`.
+    """Algebra coordinates w with exp(w) = u, on the branch where the eigenangles are those of `spectrum`.
 
-    u         elements of SU(N), [..., N, N]
-    Returns   real [..., N^2 - 1]; the gradient, infinite where two eigenvalues meet at the cut, is finite there
+    Parameters
+    ----------
+    u : Tensor
+        Elements of SU(N), complex ``[..., N, N]``.
+
+    Returns
+    -------
+    Tensor
+        Real ``[..., N^2 - 1]``. The gradient grows without bound where two eigenvalues come together at the cut; at the
+        cut itself it is finite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit.kernels.sun import exp, log
+    >>> log(exp(torch.tensor([0.1, 0.2, 0.3])))
+    tensor([0.1000, 0.2000, 0.3000])
     """
     _check("log", u)
-    out: Tensor = _Kernel.apply("log", (), u)  # type: ignore[no-untyped-call]
+    out: Tensor = Kernel.apply("log", (), u)  # type: ignore[no-untyped-call]
     return out
 
 
 def project(m: Tensor) -> Tensor:
-    """m (m^dagger m)^{-1/2}, the phase of its determinant removed in equal parts from all eigenvalues.
+    r"""The projection of complex matrices to SU(N): the polar factor, divided by the N-th root of its determinant.
 
-    The phase is taken in (-pi/2, 3 pi/2]: that of a sum of two group elements is 0 or pi, far from the cut, where the
-    result jumps. A singular m, whose polar factor is not unique, gives one of the nearest elements; m = 0 gives the
-    identity.
+    Parameters
+    ----------
+    m : Tensor
+        Complex ``[..., N, N]``. Where m is singular its polar factor is not unique, and one of the nearest group
+        elements is given; m = 0 gives the identity.
+
+    Returns
+    -------
+    Tensor
+        Elements of SU(N), ``[..., N, N]``, with a gradient of first order.
+
+    Notes
+    -----
+    .. math:: P[m] = e^{-i \varphi / N}\, m\, (m^\dagger m)^{-1/2}, \qquad \varphi = \arg\det m \in (-\pi/2,\, 3\pi/2]
+
+    P jumps at the cut of :math:`\varphi`. A sum of two group elements is far from it: its :math:`\varphi` is 0 or
+    :math:`\pi`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit.kernels.sun import project
+    >>> project(torch.tensor([[3.0, 0.0], [0.0, 0.5]], dtype=torch.complex64)).diagonal().real
+    tensor([1., 1.])
     """
     _check("project", m)
-    out: Tensor = _Kernel.apply("project", (), m)  # type: ignore[no-untyped-call]
+    out: Tensor = Kernel.apply("project", (), m)  # type: ignore[no-untyped-call]
     return out
 
 
 def eigh(h: Tensor) -> tuple[Tensor, Tensor]:
-    """Ascending eigenvalues [..., N] and eigenvectors, the columns of [..., N, N], of Hermitian matrices.
+    """Eigenvalues and eigenvectors of Hermitian matrices.
 
-    In the gradient through the vectors, 1 / (l_k - l_j) of equal eigenvalues counts as 0.
+    Parameters
+    ----------
+    h : Tensor
+        Complex ``[..., N, N]``.
+
+    Returns
+    -------
+    values : Tensor
+        Ascending, ``[..., N]``.
+    vectors : Tensor
+        In the columns of ``[..., N, N]``. In their gradient 1 / (l_k - l_j) of equal eigenvalues counts as 0.
     """
     _check("eigh", h)
-    values, vectors = _Kernel.apply("eigh", (), h)  # type: ignore[no-untyped-call]
+    values, vectors = Kernel.apply("eigh", (), h)  # type: ignore[no-untyped-call]
     return values, vectors
 
 
 def spectrum(u: Tensor) -> tuple[Tensor, Tensor]:
-    """Angles and eigenvectors, u = V diag(e^{i angle}) V^dagger, the angles in the Weyl alcove:
+    r"""Eigenangles in the Weyl alcove, and eigenvectors.
 
-    angle_1 <= ... <= angle_N <= angle_1 + 2 pi, with the sum 0.
+    Parameters
+    ----------
+    u : Tensor
+        Elements of SU(N), complex ``[..., N, N]``.
 
-    u         elements of SU(N), [..., N, N]
-    Returns   angles [..., N], radians, whose gradient reaches u; vectors [..., N, N], detached. Angles closer than
-              SEPARATION (modulo 2 pi) are set that far apart: differences of maps of them stay meaningful where
-              eigenvalues are equal
+    Returns
+    -------
+    angles : Tensor
+        Radians, ``[..., N]``; their gradient reaches u. Angles closer than SEPARATION (modulo 2 pi) are set that far
+        apart, so that differences of maps of them stay meaningful where eigenvalues are equal.
+    vectors : Tensor
+        In the columns of ``[..., N, N]``, detached.
+
+    Notes
+    -----
+    .. math:: u = V \mathrm{diag}(e^{i\theta}) V^\dagger, \quad
+        \theta_1 \le \ldots \le \theta_N \le \theta_1 + 2\pi, \quad \sum_k \theta_k = 0
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit.kernels.sun import exp, spectrum
+    >>> spectrum(exp(torch.tensor([0.0, 1.0, 0.0])))[0]
+    tensor([-0.5000,  0.5000])
     """
     _check("spectrum", u)
-    angles, vectors = _Kernel.apply("spectrum", (SEPARATION[u.dtype],), u)  # type: ignore[no-untyped-call]
+    angles, vectors = Kernel.apply("spectrum", (SEPARATION[u.dtype],), u)  # type: ignore[no-untyped-call]
     return angles, vectors
 
 
 def recompose(u: Tensor, angles: Tensor, vectors: Tensor, new: Tensor) -> Tensor:
-    """V diag(e^{i new}) V^dagger for the angles and vectors of `spectrum(u)`.
+    r"""The matrix with the eigenvectors of u and new eigenangles, V diag(e^{i new}) V^dagger.
 
-    The gradient reaches `new`, and u through the rotation of its eigenvectors, which a change of u turns by
-    (e^{i new_j} - e^{i new_k}) / (e^{i angle_j} - e^{i angle_k}) in the plane of j and k. The ratio has a limit at
-    equal angles where `new` is a Weyl-equivariant function of them; for angles that are equal nonetheless it is 1.
-    The gradient does not reach `angles`.
+    Parameters
+    ----------
+    u : Tensor
+        Elements of SU(N), complex ``[..., N, N]``.
+    angles, vectors : Tensor
+        Of `spectrum(u)`.
+    new : Tensor
+        Radians, ``[..., N]``.
 
-    Raises    ValueError for shapes, dtypes or devices that do not belong together
+    Returns
+    -------
+    Tensor
+        ``[..., N, N]``. The gradient reaches `new`, and u through the rotation of its eigenvectors; not `angles`.
+
+    Raises
+    ------
+    ValueError
+        For shapes, dtypes or devices that do not belong together.
+
+    Notes
+    -----
+    A change of u turns the eigenvectors j and k by the ratio
+
+    .. math:: \frac{e^{i\theta'_j} - e^{i\theta'_k}}{e^{i\theta_j} - e^{i\theta_k}},
+
+    which has a limit at equal angles where the new ones are a Weyl-equivariant function of the old ones. For angles
+    that are equal nonetheless it counts as 1.
     """
     _check("recompose", u, vectors)
     if u.shape != vectors.shape or angles.shape != u.shape[:-1] or new.shape != angles.shape:
@@ -142,11 +270,8 @@ def recompose(u: Tensor, angles: Tensor, vectors: Tensor, new: Tensor) -> Tensor
             f"recompose takes angles {real} on {u.device} for matrices {u.dtype}; got {angles.dtype} on "
             f"{angles.device} and {new.dtype} on {new.device}."
         )
-    out: Tensor = _Recompose.apply(u, angles, vectors, new)  # type: ignore[no-untyped-call]
+    out: Tensor = Recompose.apply(u, angles, vectors, new)  # type: ignore[no-untyped-call]
     return out
-
-
-# ---------------------------------------------------------------- checks and choices
 
 
 def _check(who: str, first: Tensor, second: Tensor | None = None) -> None:
@@ -162,121 +287,3 @@ def _check(who: str, first: Tensor, second: Tensor | None = None) -> None:
         )
     if second.device != first.device:
         raise ValueError(f"{who} takes matrices on one device; got {first.device} and {second.device}.")
-
-
-def _recording(a: Tensor, b: Tensor) -> bool:
-    return (a.requires_grad or b.requires_grad) and torch.is_grad_enabled()
-
-
-def _together(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """a and b with the leading axes of both."""
-    if a.shape == b.shape:
-        return a, b
-    shape = torch.broadcast_shapes(a.shape, b.shape)  # type: ignore[no-untyped-call]
-    return a.expand(shape), b.expand(shape)
-
-
-def _product(a: Tensor, b: Tensor, adjoint_a: bool, adjoint_b: bool) -> Tensor:
-    out: Tensor = _run("product", *_together(a, b), numbers=(adjoint_a, adjoint_b))
-    return out
-
-
-def _trace(a: Tensor, b: Tensor) -> Tensor:
-    out: Tensor = _run("trace_product", *_together(a, b))
-    return out
-
-
-def _reduced(g: Tensor, like: Tensor) -> Tensor:
-    """The gradient of a broadcast tensor: summed over the axes along which it was repeated."""
-    return g if g.shape == like.shape else g.sum_to_size(like.shape)
-
-
-def _run(name: str, *tensors: Tensor, numbers: tuple[Any, ...] = ()) -> Any:
-    """The function `name` of sun_torch, in C where there is C for these matrices."""
-    first = tensors[0]
-    n = math.isqrt(first.shape[-1] + 1) if name in ("exp", "exp_gradient") else first.shape[-1]
-    if sun_native.serves(n, first):
-        return sun_native.run(name, n, tensors, numbers)
-    return getattr(sun_torch, name)(*tensors, *numbers)
-
-
-# ---------------------------------------------------------------- gradients
-
-
-class _Multiply(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, adjoint_a: bool, adjoint_b: bool) -> Any:
-        ctx.save_for_backward(a, b)
-        ctx.flags = adjoint_a, adjoint_b
-        return _product(a, b, adjoint_a, adjoint_b)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (g,) = gradients
-        a, b = ctx.saved_tensors
-        adjoint_a, adjoint_b = ctx.flags
-        to_a = to_b = None
-        if ctx.needs_input_grad[0]:  # G op(b)^dagger, or its adjoint
-            to_a = multiply(b, g, adjoint_b, True) if adjoint_a else multiply(g, b, False, not adjoint_b)
-            to_a = _reduced(to_a, a)
-        if ctx.needs_input_grad[1]:
-            to_b = multiply(g, a, True, adjoint_a) if adjoint_b else multiply(a, g, not adjoint_a, False)
-            to_b = _reduced(to_b, b)
-        return to_a, to_b, None, None
-
-
-class _TraceProduct(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Any:
-        ctx.save_for_backward(a, b)
-        return _trace(a, b)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        g = gradients[0][..., None, None]
-        a, b = ctx.saved_tensors
-        to_a = _reduced(g * b, a) if ctx.needs_input_grad[0] else None
-        to_b = _reduced(g.conj() * a, b) if ctx.needs_input_grad[1] else None
-        return to_a, to_b
-
-
-_KEPT: dict[str, Callable[..., tuple[Tensor, ...]]] = {
-    "exp": lambda w, u: (w,),
-    "log": lambda u, w, angles, vectors: (angles, vectors),
-    "project": lambda m, x: (m, x),
-    "eigh": lambda h, values, vectors: (values, vectors),
-    "spectrum": lambda u, angles, vectors: (angles, vectors),
-}
-"""What the gradient of a function reads, of its inputs and outputs."""
-
-
-class _Kernel(torch.autograd.Function):
-    """The function `name` of sun_torch and its gradient, which takes what _KEPT says and the gradients that come in."""
-
-    @staticmethod
-    def forward(ctx: Any, name: str, numbers: tuple[float, ...], *inputs: Tensor) -> Any:
-        out = _run(name, *inputs, numbers=numbers)
-        ctx.save_for_backward(*inputs, *_KEPT[name](*inputs, *(out if isinstance(out, tuple) else (out,))))
-        ctx.name, ctx.inputs = name, len(inputs)
-        if name == "spectrum":
-            ctx.mark_non_differentiable(out[1])
-        return out[0] if name == "log" else out
-
-    @staticmethod
-    @once
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        gradients = gradients[:1] if ctx.name == "spectrum" else gradients
-        return None, None, _run(f"{ctx.name}_gradient", *ctx.saved_tensors[ctx.inputs :], *gradients)
-
-
-class _Recompose(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, u: Tensor, angles: Tensor, vectors: Tensor, new: Tensor) -> Any:
-        ctx.save_for_backward(angles, vectors, new)
-        return _run("recompose", vectors, new)
-
-    @staticmethod
-    @once
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        to_u, to_new = _run("recompose_gradient", *ctx.saved_tensors, *gradients)
-        return to_u, None, None, to_new

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flowkit.kernels.convolution import site_convolution, site_weight_gradient
-from flowkit.kernels.native import once
+from flowkit.kernels.convolution import by_gather, site_convolution, site_weight_gradient
+from flowkit.kernels.native import differentiated
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
@@ -50,10 +50,12 @@ class _Gather(torch.autograd.Function):
         return site_convolution(x, weight, bias, index)
 
     @staticmethod
-    @once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = gradients
         x, weight, index, inverse = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again
+            to_x, to_w = differentiated(lambda x, w: by_gather(x, w, None, index), (x, weight), (grad,))
+            return to_x, to_w, grad.sum((1, 2)) if ctx.needs_input_grad[2] else None, None, None
         grad_x = grad_w = grad_b = None
         if ctx.needs_input_grad[0]:
             grad_x = site_convolution(grad, weight.transpose(0, 1), None, inverse)
@@ -65,10 +67,44 @@ class _Gather(torch.autograd.Function):
 
 
 class SiteConv(nn.Module):
-    """A periodic convolution that reads the sites `inputs` (zero elsewhere) and writes the sites `outputs`.
+    r"""A periodic convolution from listed sites of a lattice to listed sites.
 
-    Field     [channels, len(inputs), batch] -> [channels, len(outputs), batch]
-    Raises    ValueError for an even kernel
+    Sites that are not among the inputs count as zero, and nothing is computed at sites that are not among the outputs.
+    Called with ``[channels, len(inputs), batch]`` it returns ``[channels, len(outputs), batch]``.
+
+    Parameters
+    ----------
+    lattice : sequence of int
+        Sides, in any dimension.
+    channels : tuple of int
+        In and out.
+    kernel : int
+        Side of the cubic kernel, odd.
+    inputs, outputs : Tensor
+        Flat indices of the sites that are read and written.
+    bias : bool
+        Whether a number is added to each channel.
+
+    Raises
+    ------
+    ValueError
+        For an even kernel.
+
+    Notes
+    -----
+    .. math:: y_o(x) = b_o + \sum_{c,\,t} w_{oct}\, u_c(x + t), \qquad t_\mu = -\tfrac{k-1}{2} \ldots \tfrac{k-1}{2}
+
+    Examples
+    --------
+    Sums of three neighbours on a ring of five sites, at two of them:
+
+    >>> import torch
+    >>> from flowkit.nets import SiteConv
+    >>> conv = SiteConv((5,), (1, 1), 3, torch.arange(5), torch.tensor([0, 2]), bias=False)
+    >>> _ = torch.nn.init.ones_(conv.weight)
+    >>> x = torch.arange(5.0).view(1, 5, 1)
+    >>> conv(x).detach().flatten()          # 4 + 0 + 1 and 1 + 2 + 3
+    tensor([5., 6.])
     """
 
     index: Tensor
@@ -100,6 +136,9 @@ class SiteConv(nn.Module):
         self.bias = nn.Parameter(torch.empty(channels[1]).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.is_autocast_enabled(x.device.type):  # or log q of a draw would not be that of its field
+            with torch.autocast(x.device.type, enabled=False):
+                return self(x)  # type: ignore[no-any-return]
         if self.pointwise:  # nothing to gather: one product
             flat, weight = x.flatten(1), self.weight[:, :, 0]
             product = weight @ flat if self.bias is None else torch.addmm(self.bias[:, None], weight, flat)
@@ -109,15 +148,47 @@ class SiteConv(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """Convolutions with activations between them, each on the sites that the next one reads.
+    """A convolutional network of a coupling: it reads the frozen sites and writes parameters at the active ones.
 
-    sources   for each input tensor its number of channels and its sites; their first convolutions are summed
-    outputs   the sites that are wanted
-    hidden    channels of the hidden layers; () makes one linear convolution
-    kernel    side of every kernel, or one for each layer: (5, 1, 1) looks once and then thinks at each site
-    odd       no biases and an odd activation, so that net(-x) = -net(x)
-    Field     a list of [channels, len(sites), batch] -> [out_channels, len(outputs), batch]
-    Raises    ValueError for an unknown activation, or an even one where `odd` is asked
+    Each layer computes only those sites that the next one reads. Called with a list of tensors
+    ``[channels, len(sites), batch]`` it returns ``[out_channels, len(outputs), batch]``.
+
+    Parameters
+    ----------
+    lattice : sequence of int
+        Sides, in any dimension.
+    sources : sequence of (int, Tensor)
+        For each input its number of channels and the flat indices of its sites; their first convolutions are summed.
+    outputs : Tensor
+        Flat indices of the sites that are wanted.
+    out_channels : int
+        Numbers at each of them.
+    hidden : sequence of int
+        Channels of the hidden layers; () makes one linear convolution.
+    kernel : int or sequence of int
+        Side of every kernel, or one for each layer. (5, 1, 1) reads sites at distances up to 2 in the first layer, and
+        the later layers act on each site alone.
+    activation : str
+        "silu", "tanh", "leaky_relu" or "gelu".
+    odd : bool
+        Without biases and with tanh, so that net(-x) = -net(x).
+
+    Raises
+    ------
+    ValueError
+        For an unknown activation, one that is not odd where `odd` is asked, or kernels that do not fit the layers.
+
+    Examples
+    --------
+    Parameters at the odd sites of a 4x4 lattice from the fields at the even ones, for two fields:
+
+    >>> import torch
+    >>> from flowkit.geometry.lattice import parity
+    >>> from flowkit.nets import ConvNet
+    >>> even, odd = (torch.where(parity((4, 4)) == p)[0] for p in (0, 1))
+    >>> net = ConvNet((4, 4), [(1, even)], odd, out_channels=3, hidden=(8,), kernel=(3, 1))
+    >>> net([torch.zeros(1, 8, 2)]).shape
+    torch.Size([3, 8, 2])
     """
 
     def __init__(

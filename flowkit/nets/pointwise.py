@@ -10,12 +10,33 @@ from flowkit.nets.convolution import ACTIVATIONS
 
 
 class PointwiseNet(nn.Module):
-    """x -> W_k s(... s(W_1 x + b_1) ...) + b_k at each site; the last layer is zero at start.
+    r"""A network that acts on every site alike and on each one alone; its last layer is zero at the start.
 
-    sizes       channels of the input, of the hidden layers, of the output
-    activation  s between the layers
-    Field       [sizes[0], *shape] -> [sizes[-1], *shape]
-    Raises      ValueError for fewer than two sizes, sizes below 1 (the input may have none), or an unknown activation
+    Called with ``[sizes[0], *shape]`` it returns ``[sizes[-1], *shape]``.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Channels of the input, which may have none, of the hidden layers and of the output.
+    activation : str
+        Between the layers: "silu", "tanh", "leaky_relu" or "gelu".
+
+    Raises
+    ------
+    ValueError
+        For fewer than two sizes, sizes below 1, or an unknown activation.
+
+    Notes
+    -----
+    .. math:: x \mapsto W_k\, s(\ldots s(W_1 x + b_1) \ldots) + b_k
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit.nets import PointwiseNet
+    >>> net = PointwiseNet((2, 8, 1))
+    >>> net(torch.ones(2, 5)).detach()
+    tensor([[0., 0., 0., 0., 0.]])
     """
 
     def __init__(self, sizes: Sequence[int], activation: str = "tanh"):

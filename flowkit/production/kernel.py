@@ -42,8 +42,8 @@ def install(
     from ipykernel.kernelspec import install as write
     from jupyter_client.kernelspec import KernelSpecManager
 
-    if not re.fullmatch(r"[a-z0-9._-]+", name):
-        raise ValueError(f"A kernel's name is of a-z, 0-9, '-', '.' and '_'; got {name!r}.")
+    if not re.fullmatch(r"[a-z0-9_-][a-z0-9._-]*", name):  # not "..", which names another folder
+        raise ValueError(f"A kernel's name is of a-z, 0-9, '-', '_' and, not in front, '.'; got {name!r}.")
     kind = pick_device(device).type
     count = min(describe().cores, MOST_THREADS) if threads is None else threads
     if count < 1:

@@ -63,6 +63,11 @@ INLINE Bin find(Vector z, const REAL *params, const Spline *spline, int inverse,
     return b;
 }
 
+/* t of the bin that holds z, in [0, 1] in spite of rounding: behind it the slope may be negative. */
+INLINE Vector within(Vector t, Vector z) {
+    return select((z < 0) | (z > 1), t, select(t < 0, all(0), select(t > 1, all(1), t)));
+}
+
 SHARED void evaluate(const REAL *z, const REAL *params, REAL *out, REAL *logs, const Spline *spline, int inverse) {
     Vector exponentials[2 * spline->bins], factor[2], t;
     const Vector from = get(z);
@@ -75,6 +80,7 @@ SHARED void evaluate(const REAL *z, const REAL *params, REAL *out, REAL *logs, c
     } else {
         t = (from - b.x0) / b.w;
     }
+    t = within(t, from);
     const Vector u = 1 - t, m = t * u, denominator = s + bend * m;
     const Vector slope = b.d1 * t * t + 2 * s * m + b.d0 * u * u;
     const Vector l = 2 * logarithm(s / denominator) + logarithm(slope);
@@ -101,7 +107,7 @@ SHARED void gradient_block(const REAL *at, const REAL *params, const REAL *gy_at
     const Vector x = get(at);
     const Bin b = find(x, params, spline, 0, exponentials, factor);
     const Vector w = b.w, h = b.h, d0 = b.d0, d1 = b.d1;
-    const Vector s = h / w, t = (x - b.x0) / w, u = 1 - t, m = t * u, odd = 1 - 2 * t;
+    const Vector s = h / w, t = within((x - b.x0) / w, x), u = 1 - t, m = t * u, odd = 1 - 2 * t;
     const Vector bend = d0 + d1 - 2 * s, numerator = s * t * t + d0 * m, over = 1 / (s + bend * m);
     const Vector slope = d1 * t * t + 2 * s * m + d0 * u * u, one_w = 1 / w, one_slope = 1 / slope;
     Vector gy = get(gy_at), gl = get(gl_at);

@@ -106,11 +106,12 @@ class SiteConditional(Transform):
         where, own, J = self._split(y)
         z = self.site.normal(own, J)
         bad = own.isfinite() & J.isfinite() & ~(z.abs() <= FARTHEST)  # a NaN that came in goes out as one
-        if bad.any():
+        if y.is_cpu and bad.any():  # elsewhere nothing waits for the device, and they become NaN
             raise ValueError(
                 f"SiteConditional.inverse needs fields that the theory can draw, |z| <= {FARTHEST:g}; got a site with "
                 f"phi = {float(own[bad][0]):.3g} at J = {float(J[bad][0]):.3g}."
             )
+        z = torch.where(bad, math.nan, z)
         return self._join(y, where, z), -self._log_slope(z, own, J)
 
     def extra_repr(self) -> str:
