@@ -66,8 +66,11 @@ class Observable:
     def __call__(self, space: Space, x: Tensor) -> Tensor:
         """The value on each field, [batch].
 
-        Raises    ValueError for fields of another shape, or of a kind it is not defined on, and where the function
-                  returns anything but [batch]
+        Raises
+        ------
+        ValueError
+            For fields of another shape, or of a kind it is not defined on, and where the function returns anything but
+            ``[batch]``.
         """
         if self.kind not in (None, space.kind):
             raise ValueError(f"The observable {self.name} is measured on {self.kind}; got {space}.")
@@ -86,7 +89,10 @@ class Observable:
 def name_of(observable: Observable | str) -> str:
     """The name of an observable, or the name itself.
 
-    Raises    TypeError for anything else, a bare function too
+    Raises
+    ------
+    TypeError
+        For anything else, a bare function too.
     """
     if isinstance(observable, str):
         return observable
@@ -100,7 +106,10 @@ def name_of(observable: Observable | str) -> str:
 def listed(observe: Iterable[Observable]) -> tuple[Observable, ...]:
     """The observables of a list.
 
-    Raises    TypeError for one alone, for names, and for whatever else is no list of observables
+    Raises
+    ------
+    TypeError
+        For one alone, for names, and for whatever else is no list of observables.
     """
     found = tuple(observe) if isinstance(observe, Iterable) else ()
     for function in (one for one in found if callable(one) and not isinstance(one, Observable)):

@@ -79,7 +79,12 @@ class Space:
     def check(self, x: Tensor) -> Tensor:
         """Return x if it is a batch of fields of this space.
 
-        Raises    TypeError if x is no tensor; ValueError for a wrong shape or dtype
+        Raises
+        ------
+        TypeError
+            If x is no tensor.
+        ValueError
+            For a wrong shape or dtype.
         """
         if not isinstance(x, Tensor):
             raise TypeError(f"{self} expects a torch tensor; got {type(x).__name__}.")
@@ -94,7 +99,10 @@ class Space:
     def require(self, x: Tensor) -> Tensor:
         """Return x if it is a batch of fields of this space with finite values; for input at the edges.
 
-        Raises    as `check`, and ValueError for NaN or infinity
+        Raises
+        ------
+        ValueError
+            For NaN or infinity, and as `check`.
         """
         bad = int((~torch.isfinite(self.check(x))).sum())
         if bad:
@@ -112,7 +120,10 @@ class Space:
     def on(self, lattice: Sequence[int]) -> "Space":
         """The same kind of field on another lattice of as many directions.
 
-        Raises    ValueError for another number of directions
+        Raises
+        ------
+        ValueError
+            For another number of directions.
         """
         if len(lattice) != self.ndim:
             raise ValueError(f"{self} has {self.ndim} directions; got the lattice {tuple(lattice)}.")
@@ -131,7 +142,10 @@ class Space:
     def from_description(data: dict[str, Any]) -> "Space":
         """The space that `describe` described.
 
-        Raises    ValueError where the data does not describe a space
+        Raises
+        ------
+        ValueError
+            Where the data does not describe a space.
         """
         try:
             kind, lattice, group = data["kind"], data["lattice"], data["group"]
