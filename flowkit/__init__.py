@@ -9,7 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowkit import bijections as bijections, exact as exact, panels as panels, stats as stats, testing as testing
+    from flowkit import (
+        bijections as bijections,
+        exact as exact,
+        geometry as geometry,
+        panels as panels,
+        priors as priors,
+        samplers as samplers,
+        stats as stats,
+        testing as testing,
+        transforms as transforms,
+    )
     from flowkit.actions import (
         Action as Action,
         MatrixModel as MatrixModel,
@@ -89,6 +99,9 @@ if TYPE_CHECKING:
         multiscale_flow as multiscale_flow,
         scalar_multiscale_flow as scalar_multiscale_flow,
     )
+    from flowkit.nets import (
+        ConvNet as ConvNet,
+    )
     from flowkit.observables import (
         Observable as Observable,
         charge_squared as charge_squared,
@@ -158,6 +171,7 @@ from flowkit._version import __version__
 
 _CONTENTS = {
     "geometry": ["Checkered", "Loop", "Space", "Stripes", "links", "sites"],
+    "nets": ["ConvNet"],
     "groups": ["Group", "Real", "SUN", "U1"],
     "actions": ["Action", "MatrixModel", "Phi4", "Phi4Hopping", "Phi4Kappa", "Wilson", "as_double_well"],
     "observables": [
@@ -248,11 +262,15 @@ _CONTENTS = {
 _MODULES = {
     "bijections": "bijections",
     "exact": "exact",
+    "geometry": "geometry",
     "losses": "train.losses",
     "panels": "panels",
+    "priors": "priors",
+    "samplers": "samplers",
     "schedules": "train.schedules",
     "stats": "stats",
     "testing": "testing",
+    "transforms": "transforms",
 }
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from flowkit.geometry import loops
+from flowkit.geometry import charge, loops
 from flowkit.geometry.space import Space
 
 _WHAT = "An observable is f(space, x) -> [batch], real numbers"
@@ -14,9 +14,34 @@ _WHAT = "An observable is f(space, x) -> [batch], real numbers"
 
 @dataclass(frozen=True)
 class Observable:
-    """A named function (space, x) -> [batch]. `action.exact(name)` knows its exact mean where a formula exists.
+    """A named real number that is measured on every field of a batch.
 
-    Raises    TypeError for what is no function of two arguments, or a name that is no text
+    `action.exact(name)` knows the exact mean of an observable where a formula exists.
+
+    Parameters
+    ----------
+    name : str
+        Of the column in an ensemble.
+    label : str
+        What figures print.
+    function : callable
+        (space, x) -> ``[batch]``, real.
+    unit : str
+        What figures print behind the label.
+    kind : str, optional
+        "sites" or "links" where it is defined on such fields alone.
+
+    Raises
+    ------
+    TypeError
+        For what is no function of two arguments, or a name that is no text.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> cubed = fk.Observable("phi_cubed", "φ³", lambda space, x: (x**3).flatten(1).mean(1), kind="sites")
+    >>> cubed(fk.sites((2, 2)), torch.full((1, 1, 2, 2), 2.0))
+    tensor([8.])
     """
 
     name: str
@@ -24,7 +49,6 @@ class Observable:
     function: Callable[[Space, Tensor], Tensor]
     unit: str = "dimensionless"
     kind: str | None = None
-    """"sites" or "links" where it is defined on such fields alone."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not callable(self.function):
@@ -42,8 +66,11 @@ class Observable:
     def __call__(self, space: Space, x: Tensor) -> Tensor:
         """The value on each field, [batch].
 
-        Raises    ValueError for fields of another shape, or of a kind it is not defined on, and where the function
-                  returns anything but [batch]
+        Raises
+        ------
+        ValueError
+            For fields of another shape, or of a kind it is not defined on, and where the function returns anything but
+            ``[batch]``.
         """
         if self.kind not in (None, space.kind):
             raise ValueError(f"The observable {self.name} is measured on {self.kind}; got {space}.")
@@ -62,7 +89,10 @@ class Observable:
 def name_of(observable: Observable | str) -> str:
     """The name of an observable, or the name itself.
 
-    Raises    TypeError for anything else, a bare function too
+    Raises
+    ------
+    TypeError
+        For anything else, a bare function too.
     """
     if isinstance(observable, str):
         return observable
@@ -76,7 +106,10 @@ def name_of(observable: Observable | str) -> str:
 def listed(observe: Iterable[Observable]) -> tuple[Observable, ...]:
     """The observables of a list.
 
-    Raises    TypeError for one alone, for names, and for whatever else is no list of observables
+    Raises
+    ------
+    TypeError
+        For one alone, for names, and for whatever else is no list of observables.
     """
     found = tuple(observe) if isinstance(observe, Iterable) else ()
     for function in (one for one in found if callable(one) and not isinstance(one, Observable)):
@@ -95,8 +128,8 @@ def _mean(x: Tensor) -> Tensor:
 
 def _charge(space: Space, x: Tensor) -> Tensor:
     if space.ndim == 2 and space.group.winding:
-        return loops.charge_density_2d(space, x).flatten(1).sum(1).round()
-    return loops.charge_density_4d(space, x).flatten(1).sum(1)
+        return charge.charge_density_2d(space, x).flatten(1).sum(1).round()
+    return charge.charge_density_4d(space, x).flatten(1).sum(1)
 
 
 plaquette = Observable(
@@ -114,7 +147,15 @@ susceptibility = Observable("susceptibility", "(Σφ)² / V", lambda space, x: s
 
 
 def wilson_loop(r: int, t: int) -> Observable:
-    """The mean r x t Wilson loop, Re Tr W / N, over all sites and planes (r along mu, t along nu, mu < nu)."""
+    """The mean r x t Wilson loop, Re Tr W / N, over all sites and planes (r along mu, t along nu, mu < nu).
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> space = fk.links((4, 4), fk.U1())
+    >>> fk.wilson_loop(2, 2)(space, space.cold(1, like=torch.zeros(1)))
+    tensor([1.])
+    """
 
     def measure(space: Space, x: Tensor) -> Tensor:
         values = [_mean(space.group.trace(loops.rectangle(space, x, mu, nu, r, t))) for mu, nu in space.planes]
@@ -124,7 +165,15 @@ def wilson_loop(r: int, t: int) -> Observable:
 
 
 def polyakov(mu: int) -> Observable:
-    """The mean Polyakov loop in direction mu, Re Tr L / N."""
+    """The mean Polyakov loop in direction mu, Re Tr L / N, the product of links around the lattice.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> space = fk.links((4, 4), fk.SUN(2))
+    >>> fk.polyakov(0)(space, space.cold(1, like=torch.zeros(1)))
+    tensor([1.])
+    """
     return Observable(
         f"polyakov_{mu}",
         f"Polyakov loop, direction {mu}",

@@ -7,7 +7,7 @@ import torch
 
 import flowkit as fk
 from flowkit import testing
-from flowkit.geometry import lattice, loops
+from flowkit.geometry import charge, lattice, loops
 from flowkit.geometry.patterns import Checkered, Loop, Stripes, frozen_plaquettes, link_index, require_single
 
 F64 = torch.float64
@@ -105,10 +105,10 @@ def test_charge_of_a_constant_field():
 def check_charge_is_whole():
     space = fk.links((6, 5), fk.U1())
     U = rough(space, 50)
-    total = loops.charge_density_2d(space, U).flatten(1).sum(1)
+    total = charge.charge_density_2d(space, U).flatten(1).sum(1)
     assert (total - total.round()).abs().max() < 1e-12
     assert len(total.round().unique()) > 2
-    assert (loops.charge_density_2d(space, U).abs() <= 0.5).all()
+    assert (charge.charge_density_2d(space, U).abs() <= 0.5).all()
 
 
 def test_charge_of_rough_fields_is_a_whole_number():
@@ -137,13 +137,13 @@ def test_clover_charge_of_a_constant_abelian_field(numbers):
     """F_01 = sigma_3 sin a and F_23 = sigma_3 sin b exactly, so q = (8 / 32 pi^2) 2 sin a sin b at every site."""
     space = fk.links((6, 2, 5, 3), fk.SUN(2))
     U, a, b = abelian_4d(space, numbers)
-    q = loops.charge_density_4d(space, U)
+    q = charge.charge_density_4d(space, U)
     assert q.shape == (1, 1, *space.lattice)
     expected = math.sin(a) * math.sin(b) / (2 * math.pi**2)
     assert (q - expected).abs().max() < 1e-13
-    F = loops.clover(space, U, 0, 1)
+    F = charge.clover(space, U, 0, 1)
     assert (F - torch.diag(torch.tensor([1j, -1j], dtype=F.dtype)) * math.sin(a)).abs().max() < 1e-13
-    assert (loops.clover(space, U, 1, 0) + F).abs().max() < 1e-13
+    assert (charge.clover(space, U, 1, 0) + F).abs().max() < 1e-13
     assert fk.topological_charge(space, U) == pytest.approx(expected * space.volume)
 
 
@@ -154,14 +154,14 @@ def test_clover_charge_counts_every_pair_of_planes_with_the_sign_of_epsilon(plan
     w = torch.zeros(1, *space.algebra_shape, dtype=F64)
     a = 2 * math.pi / 4
     w[:, plane[1], ..., 2], w[:, dual[1], ..., 2] = 2 * a * x[plane[0]], 2 * a * x[dual[0]]
-    q = loops.charge_density_4d(space, space.group.exp(w))
+    q = charge.charge_density_4d(space, space.group.exp(w))
     assert (q - math.sin(a) ** 2 / (2 * math.pi**2)).abs().max() < 1e-13
 
 
 def test_clover_charge_is_gauge_invariant():
     space = fk.links((2, 3, 2, 3), fk.SUN(3))
     U, act = rough(space), testing.symmetry(space, "gauge", testing.seeded(5))
-    assert (loops.charge_density_4d(space, act(U)) - loops.charge_density_4d(space, U)).abs().max() < 1e-13
+    assert (charge.charge_density_4d(space, act(U)) - charge.charge_density_4d(space, U)).abs().max() < 1e-13
 
 
 def test_polyakov_loop():

@@ -14,7 +14,7 @@ from flowkit import stats
 from flowkit.actions import Action
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.flow import Flow
-from flowkit.geometry import loops
+from flowkit.geometry import charge, loops
 from flowkit.geometry.lattice import format_lattice
 from flowkit.geometry.space import Space
 from flowkit.stats import Estimate
@@ -295,7 +295,7 @@ def _measure(space: Space, x: Tensor, quantity: str) -> Tensor:
     if quantity == "link":
         return space.group.trace(x)
     if quantity == "charge":
-        return loops.charge_density_2d(space, x) if space.ndim == 2 else loops.charge_density_4d(space, x)
+        return charge.charge_density_2d(space, x) if space.ndim == 2 else charge.charge_density_4d(space, x)
     P = loops.plaquettes(space, x)
     return space.group.angle(P) if quantity == "angle" else space.group.trace(P)
 

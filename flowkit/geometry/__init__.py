@@ -1,5 +1,6 @@
 """Lattices, spaces of fields, loops of links, and patterns of active links."""
 
+from flowkit.geometry.charge import charge_density_2d, charge_density_4d, clover
 from flowkit.geometry.lattice import (
     coordinates,
     format_lattice,
@@ -11,9 +12,6 @@ from flowkit.geometry.lattice import (
     split_sublattices,
 )
 from flowkit.geometry.loops import (
-    charge_density_2d,
-    charge_density_4d,
-    clover,
     gauge_transform,
     line,
     link,

@@ -11,22 +11,42 @@ from torch import Tensor
 
 
 def shift(x: Tensor, mu: int, n: int = 1) -> Tensor:
-    """x(site) -> x(site + n mu), periodic.
+    """x(site) -> x(site + n mu), periodic; x is [batch, component, *lattice, ...].
 
-    x         [batch, component, *lattice, ...]
-    Returns   the same shape
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit.geometry import shift
+    >>> shift(torch.arange(4.0).view(1, 1, 4), mu=0)
+    tensor([[[1., 2., 3., 0.]]])
     """
     return torch.roll(x, -n, 2 + mu)
 
 
 def coordinates(lattice: tuple[int, ...]) -> Tensor:
-    """Integer coordinates of every site, [ndim, volume], the last axis running fastest."""
+    """Integer coordinates of every site, [ndim, volume], the last axis running fastest.
+
+    Examples
+    --------
+    >>> from flowkit.geometry import coordinates
+    >>> coordinates((2, 2))
+    tensor([[0, 0, 1, 1],
+            [0, 1, 0, 1]])
+    """
     grids = torch.meshgrid(*[torch.arange(size) for size in lattice], indexing="ij")
     return torch.stack([grid.flatten() for grid in grids])
 
 
 def site_index(coordinate: Tensor, lattice: tuple[int, ...]) -> Tensor:
-    """Flat index of the sites with the given integer coordinates, [ndim, ...] -> [...]; periodic."""
+    """Flat index of the sites with the given integer coordinates, [ndim, ...] -> [...]; periodic.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit.geometry import site_index
+    >>> site_index(torch.tensor([3, -1]), (4, 6))             # row 3, column 5
+    tensor(23)
+    """
     index = torch.zeros_like(coordinate[0])
     for axis, size in enumerate(lattice):
         index = index * size + coordinate[axis] % size
@@ -36,7 +56,16 @@ def site_index(coordinate: Tensor, lattice: tuple[int, ...]) -> Tensor:
 def parity(lattice: tuple[int, ...]) -> Tensor:
     """(x_0 + x_1 + ...) mod 2 of every site, [volume]. Needs even sides, so that neighbours differ.
 
-    Raises    ValueError for an odd side
+    Raises
+    ------
+    ValueError
+        For an odd side.
+
+    Examples
+    --------
+    >>> from flowkit.geometry import parity
+    >>> parity((2, 4))
+    tensor([0, 1, 0, 1, 1, 0, 1, 0])
     """
     odd = [size for size in lattice if size % 2]
     if odd:
@@ -47,6 +76,15 @@ def parity(lattice: tuple[int, ...]) -> Tensor:
 def split_sublattices(x: Tensor) -> Tensor:
     """The fields on the 2^ndim sublattices of spacing 2, [batch, component, *lattice] ->
     [batch, 2^ndim, component, *lattice / 2]; the sublattice of even coordinates comes first. Needs even sides.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit.geometry import split_sublattices
+    >>> split_sublattices(torch.arange(4.0).view(1, 1, 4))
+    tensor([[[[0., 2.]],
+    <BLANKLINE>
+             [[1., 3.]]]])
     """
     ndim = x.dim() - 2
     cells = x.reshape(*x.shape[:2], *(size for side in x.shape[2:] for size in (side // 2, 2)))
@@ -55,7 +93,16 @@ def split_sublattices(x: Tensor) -> Tensor:
 
 
 def join_sublattices(parts: Tensor) -> Tensor:
-    """The inverse of `split_sublattices`."""
+    """The inverse of `split_sublattices`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit.geometry import join_sublattices, split_sublattices
+    >>> x = torch.arange(16.0).view(1, 1, 4, 4)
+    >>> torch.equal(join_sublattices(split_sublattices(x)), x)
+    True
+    """
     ndim = parts.dim() - 3
     cells = parts.view(len(parts), *[2] * ndim, *parts.shape[2:])
     order = [axis for mu in range(ndim) for axis in (2 + ndim + mu, 1 + mu)]
@@ -66,6 +113,13 @@ def momentum_squared(lattice: tuple[int, ...], like: Tensor) -> Tensor:
     """Lattice momenta p^2 = sum_mu 4 sin^2(p_mu / 2) with p_mu = 2 pi k / L_mu, [*lattice], dimensionless.
 
     In the dtype and on the device of `like`, rounded once from double precision; not to be changed in place.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit.geometry import momentum_squared
+    >>> momentum_squared((4,), like=torch.zeros(1))
+    tensor([0., 2., 4., 2.])
     """
     return _momentum_squared(lattice, like.dtype, like.device)
 
@@ -82,5 +136,12 @@ def _momentum_squared(lattice: tuple[int, ...], dtype: torch.dtype, device: torc
 
 
 def format_lattice(lattice: tuple[int, ...]) -> str:
-    """(4, 6) -> "4x6"."""
+    """The sides of a lattice as text.
+
+    Examples
+    --------
+    >>> from flowkit.geometry import format_lattice
+    >>> format_lattice((4, 6))
+    '4x6'
+    """
     return "x".join(map(str, lattice))

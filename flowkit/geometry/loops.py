@@ -4,8 +4,6 @@ A path is a product of links in the order of travel. `U` is a gauge field [batch
 direction of it is [batch, 1, *lattice, *matrix]. Loops are group elements, read with `space.group.trace`.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -14,12 +12,30 @@ from flowkit.geometry.space import Space
 
 
 def link(U: Tensor, mu: int) -> Tensor:
-    """The links of direction mu, [batch, 1, *lattice, *matrix]."""
+    """The links of direction mu, [batch, 1, *lattice, *matrix].
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> from flowkit.geometry import link
+    >>> U = fk.links((4, 6), fk.SUN(2)).haar(3, torch.Generator().manual_seed(1))
+    >>> link(U, 1).shape
+    torch.Size([3, 1, 4, 6, 2, 2])
+    """
     return U.narrow(1, mu, 1)
 
 
 def line(space: Space, U: Tensor, mu: int, length: int) -> Tensor:
-    """The straight product U_mu(x) U_mu(x + mu) ... of `length` links, [batch, 1, *lattice, *matrix]."""
+    """The straight product U_mu(x) U_mu(x + mu) ... of `length` links, [batch, 1, *lattice, *matrix].
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> from flowkit.geometry import line
+    >>> space = fk.links((4, 4), fk.U1())
+    >>> line(space, torch.full((1, *space.shape), 0.5), mu=0, length=3).unique()
+    tensor([1.5000])
+    """
     one = link(U, mu)
     product = one
     for step in range(1, length):
@@ -28,10 +44,39 @@ def line(space: Space, U: Tensor, mu: int, length: int) -> Tensor:
 
 
 def rectangle(space: Space, U: Tensor, mu: int, nu: int, r: int = 1, t: int = 1, wrap: bool = True) -> Tensor:
-    """The r x t Wilson loop in the plane (mu, nu) that starts at x:
-    L_mu(x, r) L_nu(x + r mu, t) L_mu(x + t nu, r)^-1 L_nu(x, t)^-1, [batch, 1, *lattice, *matrix].
+    r"""The r x t Wilson loop in the plane (mu, nu) that starts at each site x.
 
-    Raises    ValueError if mu = nu or a side is below 1
+    .. math:: L_\mu(x, r)\, L_\nu(x + r \hat\mu, t)\, L_\mu(x + t \hat\nu, r)^{-1} L_\nu(x, t)^{-1}
+
+    Parameters
+    ----------
+    space : Space
+    U : Tensor
+        ``[batch, mu, *lattice, *matrix]``.
+    mu, nu : int
+        The plane.
+    r, t : int
+        Sides along mu and nu, in links.
+    wrap : bool
+        As in `Group.product`.
+
+    Returns
+    -------
+    Tensor
+        Group elements, ``[batch, 1, *lattice, *matrix]``.
+
+    Raises
+    ------
+    ValueError
+        If mu = nu or a side is below 1.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> from flowkit.geometry import rectangle
+    >>> space = fk.links((4, 4), fk.U1())
+    >>> rectangle(space, space.cold(1, like=torch.zeros(1)), 0, 1, r=2, t=3).abs().max()
+    tensor(0.)
     """
     if mu == nu or r < 1 or t < 1:
         raise ValueError(f"A loop needs two directions and sides >= 1; got plane ({mu}, {nu}) and sides {r}x{t}.")
@@ -47,7 +92,18 @@ def plaquette(space: Space, U: Tensor, mu: int, nu: int, wrap: bool = True) -> T
 def plaquettes(space: Space, U: Tensor) -> Tensor:
     """All plaquettes, [batch, planes, *lattice, *matrix], planes in the order of `space.planes`.
 
-    Raises    ValueError in one dimension, which has none
+    Raises
+    ------
+    ValueError
+        In one dimension, which has none.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> from flowkit.geometry import plaquettes
+    >>> space = fk.links((2, 3, 4), fk.U1())
+    >>> plaquettes(space, space.haar(5, torch.Generator().manual_seed(1))).shape
+    torch.Size([5, 3, 2, 3, 4])
     """
     if not space.planes:
         raise ValueError(f"{space} has no plane and so no plaquette.")
@@ -55,12 +111,28 @@ def plaquettes(space: Space, U: Tensor) -> Tensor:
 
 
 def staples(space: Space, U: Tensor, mu: int, nu: int) -> tuple[Tensor, Tensor]:
-    """The two staples of U_mu in the plane (mu, nu), parallel to the link V = U_mu(x), each
-    [batch, 1, *lattice, *matrix]: V upper^-1 is the plaquette on the +nu side of the link, V lower^-1 the one on
-    the -nu side.
+    r"""The two staples of U_mu in the plane (mu, nu), parallel to the link V = U_mu(x).
 
-    upper = U_nu(x) U_mu(x + nu) U_nu(x + mu)^-1
-    lower = U_nu(x - nu)^-1 U_mu(x - nu) U_nu(x - nu + mu)
+    .. math::
+        S_\mathrm{up} &= U_\nu(x)\, U_\mu(x + \hat\nu)\, U_\nu(x + \hat\mu)^{-1} \\
+        S_\mathrm{low} &= U_\nu(x - \hat\nu)^{-1} U_\mu(x - \hat\nu)\, U_\nu(x - \hat\nu + \hat\mu)
+
+    V S^-1 is the plaquette on the +nu side of the link for the first one, on the -nu side for the second.
+
+    Returns
+    -------
+    tuple of Tensor
+        Upper and lower staples, each ``[batch, 1, *lattice, *matrix]``.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> from flowkit.geometry import link, plaquettes, staples
+    >>> space = fk.links((4, 4), fk.SUN(2))
+    >>> U = space.haar(1, torch.Generator().manual_seed(1))
+    >>> upper, _ = staples(space, U, 0, 1)
+    >>> torch.allclose(link(U, 0) @ upper.mH, plaquettes(space, U), atol=1e-6)
+    True
     """
     G = space.group
     a, b = link(U, mu), link(U, nu)
@@ -70,15 +142,31 @@ def staples(space: Space, U: Tensor, mu: int, nu: int) -> tuple[Tensor, Tensor]:
 
 
 def staple_list(space: Space, U: Tensor, mu: int) -> list[Tensor]:
-    """All 2 (ndim - 1) staples of U_mu, each [batch, 1, *lattice, *matrix]."""
+    """All 2 (ndim - 1) staples of U_mu, each [batch, 1, *lattice, *matrix].
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> from flowkit.geometry import staple_list
+    >>> space = fk.links((2, 3, 4), fk.U1())
+    >>> len(staple_list(space, space.haar(1, torch.Generator().manual_seed(1)), 0))
+    4
+    """
     return [s for nu in range(space.ndim) if nu != mu for s in staples(space, U, mu, nu)]
 
 
 def polyakov(space: Space, U: Tensor, mu: int) -> Tensor:
-    """The product of links around the lattice in direction mu, one for each transverse site,
-    [batch, 1, *lattice, *matrix] with side 1 in direction mu.
+    """The product of links around the lattice in direction mu, one for each transverse site.
 
-    Raises    ValueError for a direction that the lattice does not have
+    Returns
+    -------
+    Tensor
+        ``[batch, 1, *lattice, *matrix]`` with side 1 in direction mu.
+
+    Raises
+    ------
+    ValueError
+        For a direction that the lattice does not have.
     """
     if not 0 <= mu < space.ndim:
         raise ValueError(f"{space} has the directions 0 to {space.ndim - 1}; got a Polyakov loop in {mu}.")
@@ -86,9 +174,27 @@ def polyakov(space: Space, U: Tensor, mu: int) -> Tensor:
 
 
 def gauge_transform(space: Space, U: Tensor, g: Tensor) -> Tensor:
-    """U_mu(x) -> g(x) U_mu(x) g(x + mu)^-1 with g [batch, 1, *lattice, *matrix].
+    r"""A gauge transformation, :math:`U_\mu(x) \to g(x)\, U_\mu(x)\, g(x + \hat\mu)^{-1}`.
 
-    Raises    ValueError where the shapes do not fit the space
+    Parameters
+    ----------
+    g : Tensor
+        ``[batch, 1, *lattice, *matrix]``.
+
+    Raises
+    ------
+    ValueError
+        Where the shapes do not fit the space.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> from flowkit.geometry import gauge_transform
+    >>> space, rng = fk.links((4, 4), fk.SUN(2)), torch.Generator().manual_seed(1)
+    >>> U, g = space.haar(1, rng), space.group.haar((1, 1, 4, 4), rng)
+    >>> S = fk.Wilson(space, beta=2.0)
+    >>> torch.allclose(S(gauge_transform(space, U, g)), S(U), atol=1e-4)
+    True
     """
     space.check(U)
     wanted = (len(U), 1, *space.shape[1:])
@@ -97,50 +203,3 @@ def gauge_transform(space: Space, U: Tensor, g: Tensor) -> Tensor:
     G = space.group
     moved = [G.compose(G.compose(g, link(U, mu)), G.inverse(shift(g, mu))) for mu in range(space.ndim)]
     return torch.cat(moved, 1)
-
-
-def charge_density_2d(space: Space, U: Tensor) -> Tensor:
-    """theta_P(x) / 2 pi of 2D U(1), theta_P in [-pi, pi), [batch, 1, *lattice]; its sum is an integer."""
-    return space.group.angle(plaquette(space, U, 0, 1)) / (2 * math.pi)
-
-
-def clover(space: Space, U: Tensor, mu: int, nu: int) -> Tensor:
-    """The field strength i F_{mu nu}(x) from the four plaquettes around x, antihermitian and traceless part of
-    their mean, [batch, 1, *lattice, N, N].
-    """
-    G = space.group
-    # The four leaves: the plaquette at x in the planes (mu, nu), (nu, -mu), (-mu, -nu), (-nu, mu).
-    a, b = link(U, mu), link(U, nu)
-    a_back, b_back = G.inverse(shift(a, mu, -1)), G.inverse(shift(b, nu, -1))
-    steps = [(a, mu, 1), (b, nu, 1), (a_back, mu, -1), (b_back, nu, -1)]
-    total = torch.zeros_like(a)
-    for k in range(4):
-        leaf, axis, sign = steps[k]
-        place = [(axis, sign)]
-        for offset in range(1, 4):
-            step, axis, sign = steps[(k + offset) % 4]
-            for moved_axis, moved_sign in place:
-                step = shift(step, moved_axis, moved_sign)
-            leaf = G.compose(leaf, step)
-            place.append((axis, sign))
-        total = total + leaf
-    anti = (total - total.mH) / 8
-    return anti - torch.diag_embed(anti.diagonal(dim1=-2, dim2=-1).mean(-1, keepdim=True).expand(*anti.shape[:-1]))
-
-
-def charge_density_4d(space: Space, U: Tensor) -> Tensor:
-    """q(x) = (1/32 pi^2) eps_{mu nu rho sigma} Tr F_{mu nu} F_{rho sigma} with clover F, [batch, 1, *lattice].
-
-    Real-valued on rough fields; close to an integer in sum only after smoothing. For SU(N) in four dimensions.
-    See Di Vecchia et al., Nucl. Phys. B 192 (1981) 392.
-
-    Raises    ValueError for another space
-    """
-    if space.ndim != 4 or not space.group.complex:
-        raise ValueError(f"The clover charge is defined for SU(N) links in four dimensions; got {space}.")
-    total = torch.zeros((), device=U.device)
-    for (mu, nu), (rho, sigma), sign in [((0, 1), (2, 3), 1), ((0, 2), (1, 3), -1), ((0, 3), (1, 2), 1)]:
-        product = clover(space, U, mu, nu) @ clover(space, U, rho, sigma)
-        # clover = i F, so Tr F F = -Tr clover clover; each pair of planes appears 8 times in the eps sum.
-        total = total - 8 * sign * product.diagonal(dim1=-2, dim2=-1).real.sum(-1)
-    return total / (32 * math.pi**2)

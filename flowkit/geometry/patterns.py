@@ -19,17 +19,28 @@ Step = tuple[int, tuple[int, ...], int]  # direction, offset from the base site,
 
 @dataclass(frozen=True)
 class Stripes:
-    """Links of direction mu at the sites with x_nu mod periods[nu] = offsets[nu] for every nu."""
+    """The pattern of links of direction mu at the sites with x_nu mod periods[nu] = offsets[nu] for every nu.
+
+    Parameters
+    ----------
+    mu : int
+        Direction of the links that move.
+    periods, offsets : tuple of int
+        One number for each direction of the lattice.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> fk.Stripes(0, (1, 2), (0, 1)).sites((2, 4))           # the links of direction 0 in columns 1 and 3
+    tensor([1, 3, 5, 7])
+    """
 
     mu: int
     periods: tuple[int, ...]
     offsets: tuple[int, ...]
 
     def sites(self, lattice: Sequence[int]) -> Tensor:
-        """Flat indices of the sites whose mu-link moves.
-
-        Raises    ValueError where a period does not divide its side
-        """
+        """Flat indices of the sites whose mu-link moves; ValueError where a period does not divide its side."""
         sides = tuple(lattice)
         bad = len(self.periods) != len(sides) or len(self.offsets) != len(sides) or not 0 <= self.mu < len(sides)
         if bad or any(side % period for side, period in zip(sides, self.periods, strict=True)):
@@ -45,18 +56,27 @@ class Stripes:
 
 @dataclass(frozen=True)
 class Checkered:
-    """Links of direction mu at the sites where the sum of the other coordinates has this parity, 0 or 1: half of all
-    links of a direction, no two in one plaquette.
+    """The pattern of half of the links of a direction, no two of them in one plaquette.
+
+    Parameters
+    ----------
+    mu : int
+        Direction of the links that move.
+    parity : int
+        0 or 1, of the sum of the coordinates across mu.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> fk.Checkered(0, 1).sites((2, 4))
+    tensor([1, 3, 5, 7])
     """
 
     mu: int
     parity: int
 
     def sites(self, lattice: Sequence[int]) -> Tensor:
-        """Flat indices of the sites whose mu-link moves.
-
-        Raises    ValueError where a side across mu is odd
-        """
+        """Flat indices of the sites whose mu-link moves; ValueError where a side across mu is odd."""
         sides = tuple(lattice)
         across = [axis for axis in range(len(sides)) if axis != self.mu]
         if not 0 <= self.mu < len(sides) or self.parity not in (0, 1) or any(sides[axis] % 2 for axis in across):
@@ -69,8 +89,26 @@ Pattern = Stripes | Checkered
 
 @dataclass(frozen=True)
 class Loop:
-    """The r x t rectangle that starts with the link U_mu(x): r links along mu, t along nu, on the +nu side of the
-    link, or on its -nu side if `below`. It holds U_mu(x) with positive sign either way.
+    """A rectangle of links that starts with the active link U_mu(x) and holds it with positive sign.
+
+    Parameters
+    ----------
+    nu : int
+        The other direction of its plane.
+    r, t : int
+        Its sides, in links along mu and along nu.
+    below : bool
+        Whether it lies on the -nu side of the link, else on the +nu side.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> for direction, offset, sign in fk.Loop(1).steps(mu=0, ndim=2):    # the plaquette
+    ...     print(direction, offset, sign)
+    0 (0, 0) 1
+    1 (1, 0) 1
+    0 (0, 1) -1
+    1 (0, 0) -1
     """
 
     nu: int
@@ -99,7 +137,16 @@ class Loop:
 
 
 def link_index(space: Space, sites: Tensor, steps: Sequence[Step]) -> Tensor:
-    """Flat indices, into [component * volume], of the links of a loop based at each site, [len(steps), len(sites)]."""
+    """Flat indices, into [component * volume], of the links of a loop based at each site, [len(steps), len(sites)].
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> from flowkit.geometry import link_index
+    >>> space = fk.links((2, 2), fk.U1())
+    >>> link_index(space, torch.tensor([0]), fk.Loop(1).steps(0, 2)).T    # U_0(0), U_1(2), U_0(1), U_1(0)
+    tensor([[0, 6, 1, 4]])
+    """
     x = coordinates(space.lattice)[:, sites]
     rows = []
     for direction, offset, _ in steps:
@@ -109,7 +156,15 @@ def link_index(space: Space, sites: Tensor, steps: Sequence[Step]) -> Tensor:
 
 
 def frozen_plaquettes(space: Space, pattern: Pattern) -> dict[tuple[int, int], Tensor]:
-    """For each plane the flat base sites of the plaquettes that hold no active link."""
+    """For each plane the flat base sites of the plaquettes that hold no active link.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit.geometry import frozen_plaquettes
+    >>> frozen_plaquettes(fk.links((1, 4), fk.U1()), fk.Stripes(0, (1, 4), (0, 0)))    # 3 and 0 move
+    {(0, 1): tensor([1, 2])}
+    """
     active = pattern.mu * space.volume + pattern.sites(space.lattice)
     everywhere = torch.arange(space.volume)
     frozen = {}
@@ -122,7 +177,17 @@ def frozen_plaquettes(space: Space, pattern: Pattern) -> dict[tuple[int, int], T
 def require_single(space: Space, pattern: Pattern, loop: Loop) -> None:
     """Check that each active loop holds its own active link once and no other.
 
-    Raises    ValueError otherwise
+    Raises
+    ------
+    ValueError
+        Otherwise.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit.geometry import require_single
+    >>> space, stripes = fk.links((4, 4), fk.U1()), fk.Stripes(0, (1, 2), (0, 0))
+    >>> require_single(space, stripes, fk.Loop(1))            # the plaquette holds one link of the stripes
     """
     sites = pattern.sites(space.lattice)
     active = pattern.mu * space.volume + sites

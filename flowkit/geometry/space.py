@@ -14,9 +14,31 @@ from flowkit.groups import Group, Real, named
 
 @dataclass(frozen=True)
 class Space:
-    """The space of fields on a lattice: tensors [batch, component, *lattice, *matrix].
+    """What a field is: its lattice, its group, and whether it lives on sites or links. It holds no values.
 
-    Make one with `sites` or `links`.
+    Fields are tensors ``[batch, component, *lattice, *matrix]``, always with a component axis: the directions of links,
+    1 or more components of a scalar. `sites` and `links` make spaces, and every shape is checked here.
+
+    Attributes
+    ----------
+    lattice : tuple of int
+        Its sides; all lattices are periodic.
+    group : Group
+        Where the field takes its values: Real for sites.
+    kind : str
+        "sites" or "links".
+    components : int
+        Of a scalar field, or the number of directions.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> space = fk.links((4, 6), fk.SUN(2))
+    >>> space.shape, space.dof                                # 2 * 24 links of 3 coordinates each
+    ((2, 4, 6, 2, 2), 144)
+    >>> space.check(torch.zeros(3, 2, 4, 5))
+    Traceback (most recent call last):
+    ValueError: Links SU2 on 4x6 holds fields [batch, 2, 4, 6, 2, 2]; got [3, 2, 4, 5].
     """
 
     lattice: tuple[int, ...]
@@ -57,7 +79,12 @@ class Space:
     def check(self, x: Tensor) -> Tensor:
         """Return x if it is a batch of fields of this space.
 
-        Raises    TypeError if x is no tensor; ValueError for a wrong shape or dtype
+        Raises
+        ------
+        TypeError
+            If x is no tensor.
+        ValueError
+            For a wrong shape or dtype.
         """
         if not isinstance(x, Tensor):
             raise TypeError(f"{self} expects a torch tensor; got {type(x).__name__}.")
@@ -72,7 +99,10 @@ class Space:
     def require(self, x: Tensor) -> Tensor:
         """Return x if it is a batch of fields of this space with finite values; for input at the edges.
 
-        Raises    as `check`, and ValueError for NaN or infinity
+        Raises
+        ------
+        ValueError
+            For NaN or infinity, and as `check`.
         """
         bad = int((~torch.isfinite(self.check(x))).sum())
         if bad:
@@ -90,7 +120,10 @@ class Space:
     def on(self, lattice: Sequence[int]) -> "Space":
         """The same kind of field on another lattice of as many directions.
 
-        Raises    ValueError for another number of directions
+        Raises
+        ------
+        ValueError
+            For another number of directions.
         """
         if len(lattice) != self.ndim:
             raise ValueError(f"{self} has {self.ndim} directions; got the lattice {tuple(lattice)}.")
@@ -109,7 +142,10 @@ class Space:
     def from_description(data: dict[str, Any]) -> "Space":
         """The space that `describe` described.
 
-        Raises    ValueError where the data does not describe a space
+        Raises
+        ------
+        ValueError
+            Where the data does not describe a space.
         """
         try:
             kind, lattice, group = data["kind"], data["lattice"], data["group"]
@@ -137,9 +173,24 @@ def _lattice(lattice: Sequence[int]) -> tuple[int, ...]:
 
 
 def sites(lattice: Sequence[int], components: int = 1) -> Space:
-    """Real scalar fields on the sites of `lattice`, [batch, components, *lattice].
+    """Real scalar fields on the sites of a periodic lattice, [batch, components, *lattice].
 
-    Raises    ValueError for sides or components below 1
+    Parameters
+    ----------
+    lattice : sequence of int
+        Its sides.
+    components : int
+
+    Raises
+    ------
+    ValueError
+        For sides or components below 1.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> print(fk.sites((8, 8)))
+    Sites 1 component(s) on 8x8
     """
     if not isinstance(components, int) or components < 1:
         raise ValueError(f"A site field needs components >= 1; got {components!r}.")
@@ -147,9 +198,27 @@ def sites(lattice: Sequence[int], components: int = 1) -> Space:
 
 
 def links(lattice: Sequence[int], group: Group) -> Space:
-    """Gauge fields of `group` on the links of `lattice`, [batch, mu, *lattice, *matrix].
+    """Gauge fields of a group on the links of a periodic lattice, [batch, mu, *lattice, *matrix].
 
-    Raises    TypeError if `group` is no Group; ValueError for Real, which has no gauge fields here
+    Parameters
+    ----------
+    lattice : sequence of int
+        Its sides.
+    group : Group
+        A compact one, such as ``U1()`` or ``SUN(3)``.
+
+    Raises
+    ------
+    TypeError
+        If `group` is no Group.
+    ValueError
+        For a group that is not compact, or sides below 1.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> print(fk.links((8, 8, 8), fk.SUN(3)))
+    Links SU3 on 8x8x8
     """
     if not isinstance(group, Group):
         raise TypeError(f"links needs a group such as U1() or SUN(3); got {group!r}.")

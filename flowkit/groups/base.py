@@ -1,4 +1,7 @@
-"""What flowkit asks of a group: its elements, its algebra, and what gauge theories need to know of it."""
+"""What flowkit asks of a group: its elements, its algebra, and loops of its links.
+
+One file, although long, because an interface is read, and written anew for a group, in one piece.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -7,10 +7,9 @@ from torch import Tensor
 
 from flowkit import exact
 from flowkit.groups import subgroups
-from flowkit.groups.base import Group, Path
+from flowkit.groups.base import Group
 from flowkit.groups.characters import Characters, complete, schur, sun_characters
 from flowkit.kernels import sun as kernels
-from flowkit.kernels.paths import products
 from flowkit.kernels.sun import algebra, coordinates, generators
 
 
@@ -124,11 +123,6 @@ class SUN(Group):
     def trace_slope(self, x: Tensor) -> Tensor:
         # Re Tr(i T_a x) = -Im Tr(T_a x)
         return coordinates(1j * x) / (2 * self.n)
-
-    def path_products(self, x: Tensor, index: Tensor, paths: Sequence[Path]) -> tuple[Tensor, ...]:
-        parts = torch.split(index, [count * len(signs) for count, signs in paths])
-        tables = [(part.view(len(signs), -1), signs) for part, (_, signs) in zip(parts, paths, strict=True)]
-        return products(x, tables)
 
     def invariants(
         self, loops: Sequence[Tensor | tuple[Tensor, Tensor]], harmonics: int = 1, odd: bool = True

@@ -29,7 +29,17 @@ def sublattices(space: Space) -> list[Sublattice]:
     Links of direction mu share a plaquette where their sites are neighbours in a transverse direction, so a proper
     colouring of transverse neighbours separates them. A cycle of odd length needs a third colour.
 
-    Raises    ValueError for a side of 1, where a plaquette holds one link twice
+    Raises
+    ------
+    ValueError
+        For a side of 1, where a plaquette holds one link twice.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit.samplers.heatbath import sublattices
+    >>> [len(part.active) for part in sublattices(fk.links((4, 4), fk.U1()))]
+    [8, 8, 8, 8]
     """
     if min(space.lattice) < 2:
         raise ValueError(f"Heatbath needs lattice sides >= 2; got {format_lattice(space.lattice)}.")

@@ -20,6 +20,9 @@ from flowkit.transforms.links.potential import (
     zeros,
 )
 
+Add = Callable[[int, Tensor], None]
+Pair = tuple[Tensor, Tensor]
+
 
 class MatrixLoops(LoopPotential):
     """Loops of SU(N): Re t, |t|^2 and, for N > 2, Re t^2, for N > 3 Re Tr W^2; of a pair A, C and, for N > 2, B, D."""
@@ -158,12 +161,7 @@ class MatrixLoops(LoopPotential):
         return (value["W^2"][..., None, None] / 2 * w if "W^2" in value else None), scalar
 
     def _of_pairs(
-        self,
-        value: dict[str, Tensor],
-        loops: dict[str, Tensor],
-        kind: str,
-        own: tuple[Tensor, Tensor],
-        mates: tuple[Tensor, Tensor],
+        self, value: dict[str, Tensor], loops: dict[str, Tensor], kind: str, own: Pair, mates: Pair
     ) -> tuple[Tensor, Tensor]:
         """dS~/dW of the pairs that W makes with the sum of its mates, a matrix and a multiple of 1; and half of their
         loops, for each pair comes from both of its plaquettes.
@@ -227,12 +225,7 @@ class MatrixLoops(LoopPotential):
         }
 
     def _spread_slope(
-        self,
-        add: Callable[[int, Tensor], None],
-        links: Sequence[Tensor],
-        place: tuple[int, int, bool],
-        w: Tensor,
-        rest: Tensor,
+        self, add: Add, links: Sequence[Tensor], place: tuple[int, int, bool], w: Tensor, rest: Tensor
     ) -> None:
         """The four links of w in Re Tr w Z, Z = `rest` held fixed, each seen from its start: Y = w Z at the first one,
         Z w at the end of the walk.

@@ -31,10 +31,24 @@ Coefficients = Sequence[Tensor]  # of the loops in the order of `names`, each []
 
 
 class LoopPotential(ABC):
-    """S~(U) = sum_k c_k O_k(U) on the links of `space`.
+    r"""A potential :math:`\tilde S(U) = \sum_k c_k O_k(U)` of Wilson loops, with its gradient and Laplacian.
 
-    names     of the loops
-    orders    of the series, 1 to 3, in which each first appears
+    Attributes
+    ----------
+    space : Space
+        Links.
+    names : tuple of str
+        Of the loops O_k.
+    orders : tuple of int
+        The order of the series of the trivializing flow, 1 to 3, in which each loop first appears.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit.transforms.links.loop_potential import loop_potential
+    >>> potential = loop_potential(fk.links((4, 4), fk.U1()), order=1)
+    >>> potential.series(beta=2.0)                            # -beta / 4, and nothing of second order
+    tensor([[-0.5000,  0.0000]], dtype=torch.float64)
     """
 
     # Not part of a potential, but of the Laplacian of one.
@@ -81,15 +95,21 @@ class LoopPotential(ABC):
         return total
 
     def series(self, beta: float) -> Tensor:
-        """The trivializing flow of the Wilson action as a series in t, S~ = sum_n t^n S~_n, [loops, 2], float64:
+        r"""The trivializing flow of the Wilson action as a series in t, :math:`\tilde S = \sum_n t^n \tilde S_n`.
 
-            Laplacian S~_0 = -S,    Laplacian S~_1 = sum d^a S d^a S~_0,    both up to constants.
+        .. math:: \Delta \tilde S_0 = -S, \qquad \Delta \tilde S_1 = \sum d^a S\, d^a \tilde S_0,
 
-        S~_0 = -beta / (2 (N^2 - 1)) sum Re t for SU(N), -beta / 4 sum cos theta for U(1).
+        both up to constants. S~_0 is -beta / (2 (N^2 - 1)) sum Re t for SU(N), -beta / 4 sum cos theta for U(1). Where
+        the loops are those of the plaquette alone, S~_1 is left out.
 
-        Where the loops are those of the plaquette alone, S~_1 is left out.
+        Returns
+        -------
+        Tensor
+            The coefficients of the loops in both terms, ``[loops, 2]``, float64.
 
-        See       0907.5491
+        References
+        ----------
+        Luescher, 0907.5491.
         """
         per_trace = beta / self.space.group.dimension
         out = torch.zeros(len(self.names), 2, dtype=torch.float64)

@@ -168,8 +168,7 @@ class TrivializingFlow(Transform):
     def _undo(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """x and logdet with y the image of x, step by step: the step back starts from an y that is moved by what its
         image misses, which shrinks by O(h^5) each time.
-
-        Raises    RuntimeError where it does not shrink
+        A RuntimeError says where it does not shrink.
         """
         group, h, size = self.space.group, 1 / self.steps, 0.0
         total = y.real.new_zeros(len(y))

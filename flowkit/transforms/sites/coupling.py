@@ -16,21 +16,53 @@ from flowkit.transforms.base import Transform
 
 
 class CheckerboardCoupling(Transform):
-    """y_active = f(x_active; net(x_frozen)), y_frozen = x_frozen: the sites of one parity move, conditioned on the
-    others by a periodic convolutional network. Everything is computed on the active sites alone.
+    r"""The sites of one parity move, each by a map whose parameters a network computes from the other sites.
 
-    Field     sites, [batch, components, *lattice], even sides
-    moves     parity of the sites that move, 0 or 1
-    map       the map of one number, AffineMap() by default, or RealSpline(bins)
-    final     "linear", or "tanh" to bound the parameters by 1, as 2101.08176 does
-    z2        f(-x; -frozen) = -f(x; frozen), for AffineMap: an odd network for the shift, and the log-scale from the
-              squares of its last features, or of the frozen sites where there is no hidden layer
-    start     factor on the last layer's initial weights: 0 starts at the identity
+    .. math:: y_\mathrm{active} = f(x_\mathrm{active};\, \mathrm{net}(x_\mathrm{frozen})), \qquad
+              y_\mathrm{frozen} = x_\mathrm{frozen}
+
+    The network is a periodic convolution. Everything is computed on the active sites alone.
+
+    Parameters
+    ----------
+    space : Space
+        Sites with even sides, fields ``[batch, components, *lattice]``.
+    moves : int
+        Parity of the sites that move, 0 or 1.
+    map : Bijection, optional
+        Of one number: `AffineMap` by default, or `RealSpline`.
+    hidden, kernel, activation
+        Of the network; see `flowkit.nets.ConvNet`.
+    final : str
+        "linear", or "tanh" to bound the parameters by 1.
+    z2 : bool
+        Makes the map odd, f(-x; -frozen) = -f(x; frozen), for AffineMap: an odd network for the shift, and the
+        log-scale from the squares of its last features, or of the frozen sites where there is no hidden layer.
+    start : float
+        Factor on the last layer's initial weights; 0 starts at the identity.
+
+    Raises
+    ------
+    ValueError
+        For links, odd sides, an unknown parity or final, or z2 with another map.
+
+    Notes
+    -----
     Without hidden layers an affine coupling of one component is the map of 2302.08408, `kernel` its footprint; on a CPU
     a C kernel of its own computes it and its gradients.
 
-    Raises    ValueError for links, odd sides, an unknown parity or final, or z2 with another map
-    See       RealNVP, 1605.08803; 1904.12072
+    References
+    ----------
+    Dinh et al., 1605.08803; Albergo et al., 1904.12072 and 2101.08176.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> coupling = fk.CheckerboardCoupling(fk.sites((4, 4)), moves=0)
+    >>> x = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    >>> y, logdet = coupling(x)
+    >>> (y != x)[0, 0, 0].tolist()                            # every other site of a row
+    [True, False, True, False]
     """
 
     active: Tensor

@@ -14,11 +14,34 @@ TAIL = 60.0  # beyond it a converter's slope is 1 to e^-60, and sigmoid comes ne
 
 
 class Spline(Transform):
-    """y = f(x) at every site or link with one learned rational-quadratic spline.
+    """One learned rational-quadratic spline y = f(x) for every site or link.
 
-    domain    "real" (straight lines outside [-reach, reach]), "interval" (fields in [0, 1]) or "circle" (angles)
-    Field     sites, or links of U(1) for "circle", [batch, component, *lattice]
-    Raises    ValueError for another domain or a field it does not fit
+    Parameters
+    ----------
+    space : Space
+        Sites, or links of U(1) for the domain "circle", fields ``[batch, component, *lattice]``.
+    bins : int
+        At least 2.
+    domain : str
+        "real", straight lines outside [-reach, reach]; "interval", fields in [0, 1]; or "circle", angles.
+    reach : float
+        Of the domain "real", in units of the field.
+
+    Raises
+    ------
+    ValueError
+        For another domain, or a field that it does not fit.
+
+    References
+    ----------
+    Durkan et al., 1906.04032; Rezende et al., 2002.02428, for the circle.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> f = fk.Spline(fk.links((2, 2), fk.U1()), bins=4, domain="circle")
+    >>> f.params.shape                                        # 3 bins + 1, whatever the lattice
+    torch.Size([13])
     """
 
     def __init__(self, space: Space, bins: int = 8, domain: str = "real", reach: float = 3.0):
@@ -50,13 +73,37 @@ class Spline(Transform):
 
 
 class DistributionConverter(Transform):
-    """y = logit(g(sigmoid(x))) at every site, g one learned spline from [0, 1] to [0, 1]: turns one distribution of a
-    single variable into another, with tails that stay straight lines of slope 1.
+    r"""A map of single sites that turns one distribution of one variable into another.
 
-    Field     sites, [batch, components, *lattice]
-    symmetric makes the map odd, y(-x) = -y(x)
-    Raises    ValueError for links or bins < 2
-    See       the normflow package (2301.01504)
+    .. math:: y = \mathrm{logit}(g(\mathrm{sigmoid}(x))),
+
+    g one learned spline from [0, 1] to [0, 1]. Its tails are straight lines of slope 1.
+
+    Parameters
+    ----------
+    space : Space
+        Sites, fields ``[batch, components, *lattice]``.
+    bins : int
+        Of the spline, at least 2.
+    symmetric : bool
+        Makes the map odd, y(-x) = -y(x).
+
+    Raises
+    ------
+    ValueError
+        For links or bins < 2.
+
+    References
+    ----------
+    Komijani and Marinkovic, 2301.01504.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> f = fk.DistributionConverter(fk.sites((2, 2)), bins=4, symmetric=True)
+    >>> x = torch.full((1, 1, 2, 2), 100.0)
+    >>> torch.equal(f(-x)[0], -f(x)[0])
+    True
     """
 
     def __init__(self, space: Space, bins: int = 16, symmetric: bool = False):
