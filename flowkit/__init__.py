@@ -47,8 +47,8 @@ if TYPE_CHECKING:
         Job as Job,
         LayerNumbers as LayerNumbers,
         compare as compare,
-        draw as draw,
         field_numbers as field_numbers,
+        importance_sample as importance_sample,
         layer_numbers as layer_numbers,
         run as run,
         start as start,
@@ -115,13 +115,13 @@ if TYPE_CHECKING:
         wilson_loop as wilson_loop,
     )
     from flowkit.priors import (
-        Draw as Draw,
         Embedded as Embedded,
         FreeField as FreeField,
         Haar as Haar,
         Interleaved as Interleaved,
         Normal as Normal,
         Prior as Prior,
+        Sample as Sample,
     )
     from flowkit.samplers import (
         HMC as HMC,
@@ -186,7 +186,7 @@ _CONTENTS = {
         "trace",
         "wilson_loop",
     ],
-    "priors": ["Draw", "Embedded", "FreeField", "Haar", "Interleaved", "Normal", "Prior"],
+    "priors": ["Embedded", "FreeField", "Haar", "Interleaved", "Normal", "Prior", "Sample"],
     "bijections": [
         "AffineMap",
         "AlcoveSpline",
@@ -249,8 +249,8 @@ _CONTENTS = {
         "Job",
         "LayerNumbers",
         "compare",
-        "draw",
         "field_numbers",
+        "importance_sample",
         "layer_numbers",
         "run",
         "start",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from flowkit.actions import Action, Pullback
 from flowkit.geometry.space import Space
-from flowkit.priors import Draw, Prior
+from flowkit.priors import Prior, Sample
 from flowkit.transforms import Transform
 
 
@@ -45,7 +45,7 @@ class Flow(Prior):
     >>> space = fk.sites((4, 4))
     >>> flow = fk.Flow(fk.Normal(space), fk.CheckerboardCoupling(space, 0))
     >>> with torch.no_grad():
-    ...     x, logq = flow.draw(3, torch.Generator().manual_seed(1))
+    ...     x, logq = flow.sample_and_log_prob(3, torch.Generator().manual_seed(1))
     ...     x.shape, torch.allclose(flow.log_prob(x), logq)
     (torch.Size([3, 1, 4, 4]), True)
     """
@@ -75,13 +75,13 @@ class Flow(Prior):
         """Whether a step of it, or of its prior, is a Markov kernel: its density is then that of a path."""
         return self.transform.stochastic or self.prior.stochastic
 
-    def draw(self, n: int, rng: torch.Generator) -> Draw:
+    def sample_and_log_prob(self, n: int, rng: torch.Generator) -> Sample:
         """n independent fields, ``[n, *space.shape]``, and log q, ``[n]``; of paths, where the flow is `stochastic`."""
         return self.transform.sample(self.prior, n, rng)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         """n independent fields, ``[n, *space.shape]``."""
-        return self.draw(n, rng).x
+        return self.sample_and_log_prob(n, rng).x
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log q(x), ``[batch]``.

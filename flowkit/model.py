@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions import Action
-from flowkit.ensemble import Ensemble, draw, run
+from flowkit.ensemble import Ensemble, importance_sample, run
 from flowkit.flow import Flow
 from flowkit.priors import Prior
 from flowkit.samplers import IndependenceMetropolis
@@ -48,7 +48,7 @@ class Posterior:
 
     def weighted(self, n: int, seed: int = 0) -> Ensemble:
         """n draws with their weights exp(-S)/q: means by reweighting, and the effective sample size."""
-        return draw(self.flow, self.action, n, rng=seed)
+        return importance_sample(self.flow, self.action, n, rng=seed)
 
 
 class MCMC:

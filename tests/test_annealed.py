@@ -28,7 +28,7 @@ MAKERS = {
 def test_jarzynski_gives_the_partition_function(name):
     """2D U(1) from Haar measure to beta = 1: <w> = Z, and reweighted means, against exact values."""
     flow = annealed_flow(fk.Haar(U1.space), path(U1, 12), MAKERS[name])
-    draws = fk.draw(flow, U1, 6000, rng=1, observe=(fk.plaquette, fk.charge_squared), keep=False)
+    draws = fk.importance_sample(flow, U1, 6000, rng=1, observe=(fk.plaquette, fk.charge_squared), keep=False)
     log_z = fk.stats.log_z(draws.series["logw"])
     assert abs(log_z.pull(U1.log_z())) < 3.5, f"ln Z = {log_z}; {U1.log_z():.4f} is exact"
     assert log_z.error < 0.05
@@ -39,7 +39,7 @@ def test_jarzynski_gives_the_partition_function(name):
 def test_more_steps_dissipate_less():
     """The ESS rises with the number of theories on the way, from plain importance sampling of Haar fields."""
     ess = [
-        fk.draw(annealed_flow(fk.Haar(U1.space), path(U1, k), fk.Heatbath), U1, 2000, rng=2).ess().value
+        fk.importance_sample(annealed_flow(fk.Haar(U1.space), path(U1, k), fk.Heatbath), U1, 2000, rng=2).ess().value
         for k in (1, 4, 24)
     ]
     assert ess[0] < 0.05 < ess[1] < ess[2]
@@ -58,7 +58,7 @@ def test_scalars_from_a_trained_map():
         assert one.stochastic
         assert one.normalised
         with torch.no_grad():
-            x, logq = one.draw(4000, testing.seeded())
+            x, logq = one.sample_and_log_prob(4000, testing.seeded())
         log_z = fk.stats.log_z(-action(x) - logq)
         assert abs(log_z.pull(action.log_z())) < 3.5
     assert not inner.stochastic
@@ -133,7 +133,7 @@ def test_on_another_lattice():
     kernel = big.transform.steps[1]
     assert kernel.sampler.action.parameters == {"beta": 1.0}
     assert (kernel.sampler.length, kernel.sampler.steps, kernel.space.lattice) == (0.7, 3, (6, 4))
-    assert fk.draw(big, U1.on(big.space), 10, rng=1).x.shape == (10, 1, 2, 6, 4)
+    assert fk.importance_sample(big, U1.on(big.space), 10, rng=1).x.shape == (10, 1, 2, 6, 4)
 
 
 def test_steps_of_a_kernel():
@@ -163,7 +163,7 @@ def test_weights_do_not_depend_on_how_a_draw_is_made():
     """log w is that of Jarzynski, -S(x_n) - log r(x_0) + sum of heats, here by hand."""
     actions = path(U1, 2)
     flow = annealed_flow(fk.Haar(U1.space), actions, fk.Heatbath)
-    x, logq = flow.draw(5, testing.seeded(3))
+    x, logq = flow.sample_and_log_prob(5, testing.seeded(3))
     rng = testing.seeded(3)
     z = U1.space.haar(5, rng)
     heat = torch.zeros(5)

@@ -98,7 +98,7 @@ LOW = fk.LowModes(SITES, most=1)
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: fk.scalar_flow(SITES).sample(4, 1), r"need a generator such as torch.Generator.*; got 1\."),
-    (lambda: fk.gauge_flow(LINKS).draw(4, 1), r"need a generator such as torch.Generator.*; got 1\."),
+    (lambda: fk.gauge_flow(LINKS).sample_and_log_prob(4, 1), r"need a generator such as torch.Generator.*; got 1\."),
     (lambda: fk.multiscale_flow(fk.links((4, 4), fk.U1())).sample(4, 1), "need a generator"),
     (lambda: fk.Normal(SITES).sample(4, None), r"need a generator such as torch.Generator.*; got None\."),
     (lambda: example(fk.MarkovPrior).sample(4, 1), "need a generator"),
@@ -130,7 +130,7 @@ LOW = fk.LowModes(SITES, most=1)
     (lambda: fk.run(fk.HMC(PHI4), 1, rng=-1), "A seed is a whole number >= 0 of at most 64 bits; got -1"),
     (lambda: fk.run(fk.HMC(PHI4), 1, rng=2**64), "A seed is a whole number >= 0 of at most 64 bits; got 18446"),
     (lambda: fk.start(fk.HMC(PHI4), 1, rng=-1), "A seed is a whole number >= 0 .*; got -1"),
-    (lambda: fk.draw(fk.Normal(SITES), PHI4, 1, rng=-1), "A seed is a whole number >= 0 .*; got -1"),
+    (lambda: fk.importance_sample(fk.Normal(SITES), PHI4, 1, rng=-1), "A seed is a whole number >= 0 .*; got -1"),
     (lambda: fk.compare({"a": fk.HMC(PHI4)}, [fk.phi_squared], rng=-1), "A seed is a whole number >= 0 .*; got -1"),
 ])  # fmt: skip
 def test_what_would_fail_later_or_compute_nonsense(make, message):

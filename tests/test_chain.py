@@ -196,7 +196,7 @@ def test_a_markov_chain_is_the_prior_of_a_gauge_theory():
     prior = fk.MarkovPrior(fk.Heatbath(ACTION, overrelaxation=2), pool=8, chains=4, every=1, thermalise=2)
     flow = fk.Flow(prior, example_coupling())
     assert not flow.normalised
-    x, logq = flow.draw(3, torch.Generator().manual_seed(1))
+    x, logq = flow.sample_and_log_prob(3, torch.Generator().manual_seed(1))
     assert torch.allclose(logq, flow.log_prob(x), atol=1e-4)
     finer = prior.on(fk.links((6, 4), fk.U1()))
     assert finer.sampler.overrelaxation == 2

@@ -15,7 +15,7 @@ import zarr
 
 import flowkit as fk
 from flowkit.actions import Action, Phi4
-from flowkit.ensemble import Ensemble, EnsembleError, draw, run
+from flowkit.ensemble import Ensemble, EnsembleError, importance_sample, run
 from flowkit.geometry.space import links, sites
 from flowkit.observables import Observable
 from flowkit.priors import Normal
@@ -173,7 +173,7 @@ def test_memory_is_asked_for_before_the_run():
     with pytest.raises(EnsembleError, match=r"100000000 x 16 configurations need .* GiB.*keep=False"):
         run(Toy(), 10**8, rng=1)
     with pytest.raises(EnsembleError, match="max_bytes"):
-        draw(Normal(SPACE), Gauss(SPACE), 1000, rng=1, max_bytes=1000)
+        importance_sample(Normal(SPACE), Gauss(SPACE), 1000, rng=1, max_bytes=1000)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_infinite_proposals_of_a_sampler_do_not_reach_the_ensemble():
 
 def test_weighted_draws_are_reweighted():
     wide = Normal(SPACE, sigma=1.2)
-    e = draw(wide, Gauss(SPACE), 20_000, rng=4, chunk=3000, observe=(fk.magnetization,))
+    e = importance_sample(wide, Gauss(SPACE), 20_000, rng=4, chunk=3000, observe=(fk.magnetization,))
     assert e.x.shape == (20_000, 1, *SPACE.shape)
     assert e.weighted
     torch.testing.assert_close(e.series["logw"], -e.series["S"] - e.series["logq"])
@@ -257,12 +257,12 @@ def test_draws_without_a_weight_are_left_out_counted_and_bounded():
         def __call__(self, x):
             return torch.where(x[:, 0, 0, 0] > 2.5, math.nan, super().__call__(x))
 
-    e = draw(Normal(SPACE), Broken(SPACE), 5000, rng=5)
+    e = importance_sample(Normal(SPACE), Broken(SPACE), 5000, rng=5)
     assert len(e) == 5000
     assert 10 < e.provenance["invalid"] < 50
     assert (e.x[:, 0, 0, 0, 0] <= 2.5).all()
     with pytest.raises(EnsembleError, match=r"Normal gave \d+ draws without a finite weight, more than 0.01 % of 5000"):
-        draw(Normal(SPACE), Broken(SPACE), 5000, rng=5, max_bad=1e-4)
+        importance_sample(Normal(SPACE), Broken(SPACE), 5000, rng=5, max_bad=1e-4)
 
 
 def test_independence_metropolis_knows_the_ess_of_its_flow_and_the_tail_check_warns():
@@ -272,19 +272,21 @@ def test_independence_metropolis_knows_the_ess_of_its_flow_and_the_tail_check_wa
     assert 0 < exact < e.ess().value < 1  # a narrow flow shows too high an ESS
     torch.testing.assert_close(e.logw_under(flow), e.series["logw"], rtol=1e-5, atol=1e-5)
     truth = run(Toy(0.0), 1000, chains=4, rng=7)
-    check = fk.stats.tail_check(draw(flow, action, 4000, rng=8).series["logw"], truth.logw_under(flow))
+    check = fk.stats.tail_check(importance_sample(flow, action, 4000, rng=8).series["logw"], truth.logw_under(flow))
     assert check.alarm
     wide = Normal(SPACE, sigma=1.1)
-    assert not fk.stats.tail_check(draw(wide, action, 4000, rng=8).series["logw"], truth.logw_under(wide)).alarm
+    assert not fk.stats.tail_check(
+        importance_sample(wide, action, 4000, rng=8).series["logw"], truth.logw_under(wide)
+    ).alarm
 
 
 def test_what_a_flow_needs_is_said():
     with pytest.raises(ValueError, match="lives on"):
-        draw(Normal(sites((2, 2))), Gauss(SPACE), 10)
+        importance_sample(Normal(sites((2, 2))), Gauss(SPACE), 10)
     free = example(fk.FreeField)
     free.normalised = False
     with pytest.raises(ValueError, match="not normalised"):
-        draw(free, Phi4(free.space, m2=1.0, lam=0.0), 10)
+        importance_sample(free, Phi4(free.space, m2=1.0, lam=0.0), 10)
     e = run(Toy(), 20, rng=1, keep=False)
     with pytest.raises(EnsembleError, match="property of a flow's draws"):
         e.ess()
@@ -350,7 +352,7 @@ def test_runs_come_back_with_their_exact_values(tmp_path, toy):
     assert Ensemble.load(tmp_path / "e.zarr").mean(fk.phi_squared).exact is None
     with pytest.raises(EnsembleError, match=r"e.zarr holds an ensemble of Gauss.*; Phi4.* was given"):
         Ensemble.load(tmp_path / "e.zarr", action=Phi4(SPACE, m2=1.0, lam=0.0))
-    weighted = draw(Normal(SPACE), Gauss(SPACE), 50, rng=1, keep=False)
+    weighted = importance_sample(Normal(SPACE), Gauss(SPACE), 50, rng=1, keep=False)
     weighted.save(tmp_path / "e.zarr")
     check_same(weighted, Ensemble.load(tmp_path / "e.zarr"))
     check_same(toy, Ensemble.load(tmp_path / "e.zarr", "commit-000001"))

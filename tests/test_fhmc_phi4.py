@@ -151,7 +151,7 @@ def test_markov_prior_samples_its_theory_and_says_what_it_is():
     with pytest.raises(ValueError, match="not normalised"):
         fk.IndependenceMetropolis(flow, prior.action)
     with pytest.raises(ValueError, match="not normalised"):
-        fk.draw(flow, prior.action, 8)
+        fk.importance_sample(flow, prior.action, 8)
     with pytest.raises(TypeError, match="MarkovPrior needs a sampler such as"):
         fk.MarkovPrior(fk.sites((3, 3)))
     with pytest.raises(ValueError, match="MarkovPrior needs pool >= 1; got 0"):
@@ -189,7 +189,7 @@ def test_maps_from_coarser_theories(which):
     """Densities follow draws, the pullback's force is the gradient of its action, and S_in plays no part in it."""
     flow = testing.randomised(list(flows())[which], seeded(3), 0.1)
     action = fk.Phi4Hopping(flow.space, beta=0.576, lam=0.5)
-    x, logq = flow.draw(4, seeded())
+    x, logq = flow.sample_and_log_prob(4, seeded())
     testing.require_close(flow.log_prob(x), logq, "log q of draws", 1e-9)
     assert not flow.normalised
     z = flow.transform.inverse(x)[0].detach()

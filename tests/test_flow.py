@@ -8,7 +8,7 @@ import torch
 
 import flowkit as fk
 from flowkit import exact, stats, testing
-from flowkit.priors import Draw
+from flowkit.priors import Sample
 from flowkit.testing import example
 from flowkit.train import losses
 
@@ -46,8 +46,8 @@ def check_density(name):
     torch.manual_seed(3)
     flow = FLOWS[name]()
     for f, tolerance in ((flow, 2e-3), (testing.randomised(flow, testing.seeded()), 1e-7)):
-        draw = f.draw(4, testing.seeded())
-        assert isinstance(draw, Draw)
+        draw = f.sample_and_log_prob(4, testing.seeded())
+        assert isinstance(draw, Sample)
         f.space.check(draw.x)
         testing.require_close(f.log_prob(draw.x), draw.logq, name, tolerance)
         assert torch.equal(f.sample(4, testing.seeded()), draw.x)
@@ -94,7 +94,7 @@ def test_gauge_flow_starts_near_haar_measure():
     for n in (2, 3):
         torch.manual_seed(1)
         flow = fk.gauge_flow(fk.links((4, 4), fk.SUN(n)), bins=4, hidden=(8,)).double()
-        logq = flow.draw(200, testing.seeded()).logq.detach()
+        logq = flow.sample_and_log_prob(200, testing.seeded()).logq.detach()
         assert 0 < logq.abs().max() < 4
         assert stats.ess(-logq).value > 0.5
 
@@ -119,7 +119,7 @@ def test_on_a_bigger_volume():
         state = big.state_dict()
         assert all(torch.equal(value, state[key]) for key, value in flow.state_dict().items())
         assert not {p.data_ptr() for p in flow.parameters()} & {p.data_ptr() for p in big.parameters()}
-        draw = big.draw(2, testing.seeded())
+        draw = big.sample_and_log_prob(2, testing.seeded())
         testing.require_close(big.log_prob(draw.x), draw.logq, name, 1e-7)
         assert draw.logq.dtype == draw.x.real.dtype == F64
 
@@ -127,7 +127,7 @@ def test_on_a_bigger_volume():
 def test_dtype_and_device_are_those_of_the_prior():
     space = fk.sites((4, 2))
     flow = fk.Flow(fk.Normal(space).double(), fk.Affine(space).double())
-    assert flow.dtype == flow.draw(2, testing.seeded()).x.dtype == F64
+    assert flow.dtype == flow.sample_and_log_prob(2, testing.seeded()).x.dtype == F64
     assert flow.on(fk.sites((2, 2))).dtype == F64
 
 
@@ -137,7 +137,7 @@ def test_a_flow_is_a_prior():
     a, b = (testing.randomised(fk.CheckerboardCoupling(space, k, start=1.0), testing.seeded(k)) for k in (0, 1))
     nested = fk.Flow(fk.Flow(fk.Normal(space), a), b).double()
     flat = fk.Flow(fk.Normal(space), fk.Chain(a, b)).double()
-    one, other = nested.draw(5, testing.seeded()), flat.draw(5, testing.seeded())
+    one, other = nested.sample_and_log_prob(5, testing.seeded()), flat.sample_and_log_prob(5, testing.seeded())
     assert (one.x - other.x).abs().max() < 1e-12
     assert (one.logq - other.logq).abs().max() < 1e-10
     assert (nested.log_prob(one.x) - one.logq).abs().max() < 1e-8
@@ -160,7 +160,7 @@ def check_weights(name, action, n=20_000):
     """E_q[w] = Z, and a reweighted mean is the exact one: both within 3.5 errors, with weights worth something."""
     flow = flow_for(name, action)
     with torch.no_grad():
-        x, logq = flow.draw(n, testing.seeded(9))
+        x, logq = flow.sample_and_log_prob(n, testing.seeded(9))
         logw = -action(x) - logq
     ess = stats.ess(logw)
     assert 0.1 < ess.value <= 1, f"{name}: ESS {ess}"
@@ -206,7 +206,7 @@ def test_interacting_scalars_against_the_transfer_matrix():
     known = exact.phi4_transfer_matrix((2, 4), -1.0, 0.8)
     flow = trained(fk.scalar_flow(action.space, 2, 4, (6,)), action, 60)
     with torch.no_grad():
-        x, logq = flow.draw(20_000, testing.seeded(9))
+        x, logq = flow.sample_and_log_prob(20_000, testing.seeded(9))
         logw = -action(x) - logq
     assert abs(stats.log_z(logw).pull(known.log_z)) < 3.5
     for obs, value in ((fk.phi_squared, known.phi_squared), (fk.susceptibility, known.susceptibility)):
@@ -221,7 +221,7 @@ def test_weights_in_three_dimensions():
     flow = fk.gauge_flow(space, bins=3, hidden=(4,)).double()
     action = fk.Wilson(space, beta=0.3)
     with torch.no_grad():
-        x, logq = flow.draw(4000, testing.seeded())
+        x, logq = flow.sample_and_log_prob(4000, testing.seeded())
         U = space.haar(40_000, testing.seeded(2), F64)
         z = stats.log_z(-action(x) - logq)
         reference = stats.log_z(-action(U))

@@ -269,7 +269,7 @@ def test_u1_trained_by_natural_gradient():
     flow = fk.Flow(fk.Haar(action.space), fk.TrivializingFlow(action.space, steps=4, beta=1.0))
     trainer = fk.Trainer(flow, action, batch=256, method=NaturalGradientStep(ridge=1e-4), seed=1)
     trainer.fit(6, progress=False)
-    ensemble = fk.draw(flow, action, 4096, rng=2, observe=(fk.plaquette,), keep=False)
+    ensemble = fk.importance_sample(flow, action, 4096, rng=2, observe=(fk.plaquette,), keep=False)
     assert ensemble.ess().value > 0.94
     mean = ensemble.mean(fk.plaquette)
     assert mean.exact == pytest.approx(0.446389966, abs=1e-8)

@@ -28,7 +28,7 @@ def check_plaquette(model, beta, n=200_000):
     """One loop at b = beta is one plaquette: the mean of (1/N) Re Tr V R, exactly known."""
     rest = (model.group.haar((n, 1), testing.seeded(2)),)
     with torch.no_grad():
-        v, logq = model.draw(rest, testing.seeded(1))
+        v, logq = model.sample_and_log_prob(rest, testing.seeded(1))
     trace = model.group.trace(model.group.compose(v, rest[0]))
     expected = exact.u1_plaquette(beta) if model.group == U1 else exact.sun_one_plaquette(2, beta)
     testing.require(abs(float(trace.mean()) - expected) < 4 * float(trace.std()) / math.sqrt(n), "the mean is off")
@@ -70,7 +70,7 @@ def test_strong_staples(group, dtype):
     model = HeatbathConditional(group, strength=1e4).to(dtype)
     one = group.haar((1, 500), testing.seeded(2), dtype)
     with torch.no_grad():
-        v, logq = model.draw((one, one), testing.seeded(1))
+        v, logq = model.sample_and_log_prob((one, one), testing.seeded(1))
         distance = 2e4 * (1 - group.trace(group.compose(v, one)))
     assert v.isfinite().all()
     freedom = 1 if group == U1 else 3  # of a chi squared

@@ -45,7 +45,7 @@ def train(flow, action, method=None, device="cpu"):
 def draw(flow, device="cpu"):
     rng = generator()
     flow.to(device)
-    return torch.no_grad()(lambda: flow.draw(BATCH, rng))
+    return torch.no_grad()(lambda: flow.sample_and_log_prob(BATCH, rng))
 
 
 def walk(sampler, flow=None, device="cpu"):
@@ -165,7 +165,7 @@ def test_a_prior_waits_for_nothing(kind):
     rng, prior = generator(), testing.example(kind)
     prior.sample(1, rng)  # on the CPU: a Markov prior makes its pool
     prior.to("meta")
-    differentiate(*prior.draw(3, rng))
+    differentiate(*prior.sample_and_log_prob(3, rng))
     differentiate(prior.log_prob(without_numbers(prior.space)))
 
 
@@ -181,7 +181,7 @@ def test_an_action_waits_for_nothing(kind):
 def test_a_conditional_waits_for_nothing(kind):
     model = testing.example(kind).to("meta")
     links = torch.empty(3, 5, *model.group.matrix_shape, dtype=model.group.field_dtype(torch.float32), device="meta")
-    differentiate(*model.draw((links, links), generator()))
+    differentiate(*model.sample_and_log_prob((links, links), generator()))
     differentiate(*model.from_base(links, (links, links)))
     differentiate(model.log_prob(links, (links, links)))
     if model.scored:

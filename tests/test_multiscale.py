@@ -208,7 +208,7 @@ def test_the_contract_of_a_prior_and_of_a_transform():
 @pytest.mark.parametrize("lattice", [(1, 2), (2, 2), (4, 2), (2, 3), (6, 4)])
 def test_drawn_density(lattice):
     model = rough(multiscale_flow(fk.links(lattice, U1), 3))
-    x, logq = model.draw(50, testing.seeded())
+    x, logq = model.sample_and_log_prob(50, testing.seeded())
     testing.require_close(model.log_prob(x), logq, "log_prob of a draw", 1e-10)
 
 
@@ -217,8 +217,8 @@ def check_norm(model, n=40_000):
     """E_Haar[q] = 1 and E_q[1/q] = 1, within 4 standard errors; the second knows the sampler, too."""
     ones = {
         "E_Haar[q]": model.log_prob(model.space.haar(n, testing.seeded(3))).exp(),
-        "E_q[1/q]": (-model.draw(n, testing.seeded(4)).logq).exp(),
-        "E_q[1/q] by log_prob": (-model.log_prob(model.draw(n, testing.seeded(4)).x)).exp(),
+        "E_q[1/q]": (-model.sample_and_log_prob(n, testing.seeded(4)).logq).exp(),
+        "E_q[1/q] by log_prob": (-model.log_prob(model.sample_and_log_prob(n, testing.seeded(4)).x)).exp(),
     }
     for name, values in ones.items():
         mean, error = float(values.mean()), float(values.std()) / math.sqrt(n)
@@ -243,7 +243,7 @@ def test_gauge_invariance(lattice):
 
 
 def check_score(model):
-    x = model.draw(4, testing.seeded()).x.detach()
+    x = model.sample_and_log_prob(4, testing.seeded()).x.detach()
     rows = [torch.autograd.grad(one, list(model.parameters()), retain_graph=True) for one in model.log_prob(x)]
     expected = torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
     testing.require_close(model.score(x), expected, "the score", 1e-9)
@@ -255,7 +255,7 @@ def test_the_score_is_the_derivative_of_log_q():
 
 def test_the_score_leaves_out_what_is_frozen():
     model = rough(multiscale_flow(fk.links((4, 4), U1), 3))
-    x = model.draw(4, testing.seeded()).x
+    x = model.sample_and_log_prob(4, testing.seeded()).x
     whole = model.score(x)
     model.conditionals[1].requires_grad_(False)
     assert torch.equal(model.score(x), torch.cat([whole[:, :3], whole[:, 6:]], 1))
@@ -291,7 +291,7 @@ def test_three_dimensions_and_any_group(group, rng):
         space = levels[-1][0].fine
     model = Multiscale(fk.Haar(coarsest), levels)
     assert model.space.lattice == (4, 4, 2)
-    x, logq = model.draw(300, rng)
+    x, logq = model.sample_and_log_prob(300, rng)
     assert torch.equal(logq, torch.zeros(300))
     plaquette = fk.plaquette(space, x)
     assert abs(float(plaquette.mean())) < 4 * float(plaquette.std()) / math.sqrt(300)
@@ -339,7 +339,7 @@ def test_what_does_not_fit():
         model.log_prob(torch.zeros(1, 2, 4, 4, dtype=torch.float32))
     flow = multiscale_flow(fk.links((4, 4), U1), coarsest=fk.gauge_flow(coarse))
     with pytest.raises(ValueError, match=r"The coarsest prior, Flow, has parameters but no score"):
-        flow.score(flow.draw(2, testing.seeded()).x)
+        flow.score(flow.sample_and_log_prob(2, testing.seeded()).x)
 
 
 # ---------------------------------------------------------------- training
@@ -349,7 +349,7 @@ def test_training_reaches_the_exact_answer(beta_two):
     """beta = 2 on 8x8: ESS, plaquette, <Q^2> and ln Z."""
     model, action = beta_two.flow, beta_two.action
     assert beta_two.step < 30
-    ensemble = fk.draw(model, action, 8192, rng=7, observe=(fk.plaquette, fk.charge_squared), keep=False)
+    ensemble = fk.importance_sample(model, action, 8192, rng=7, observe=(fk.plaquette, fk.charge_squared), keep=False)
     assert ensemble.ess().value > 0.9999
     for observable in (fk.plaquette, fk.charge_squared):
         mean = ensemble.mean(observable)
@@ -369,7 +369,7 @@ def test_the_same_weights_on_other_lattices(beta_two, lattice):
     model = beta_two.flow.on(space)
     assert torch.equal(model.conditionals[-1].coefficients, beta_two.flow.conditionals[-1].coefficients)
     assert model.conditionals[-1].coefficients is not beta_two.flow.conditionals[-1].coefficients
-    ensemble = fk.draw(model, fk.Wilson(space, 2.0), 1024, rng=7, observe=(fk.plaquette,), keep=False)
+    ensemble = fk.importance_sample(model, fk.Wilson(space, 2.0), 1024, rng=7, observe=(fk.plaquette,), keep=False)
     assert ensemble.ess().value > 0.999
     mean = ensemble.mean(fk.plaquette)
     assert mean.within(mean.exact, sigmas=3), mean
@@ -474,7 +474,7 @@ def test_gradients_through_the_sampler_equal_those_by_the_score(loss):
         value = loss(model, action, 1000, rng).value
         gradient = torch.cat([g.flatten() for g in torch.autograd.grad(value, list(model.parameters()))])
         with torch.no_grad():
-            x, logq = model.draw(4000, rng)
+            x, logq = model.sample_and_log_prob(4000, rng)
             excess = logq + action(x)
         rows.append(gradient - (excess - excess.mean()) @ model.score(x) / 4000)
     difference = torch.stack(rows)

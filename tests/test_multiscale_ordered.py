@@ -81,7 +81,7 @@ def test_later_stages_see_earlier_links_alone(rng):
 @pytest.mark.parametrize("ordered", [False, True])
 def test_density_in_three_dimensions(group, ordered):
     model = rough(spatial(group, ordered, strength=0.4), 0.1)
-    x, logq = model.draw(50, testing.seeded())
+    x, logq = model.sample_and_log_prob(50, testing.seeded())
     testing.require_close(model.log_prob(x), logq, "log_prob of a draw", 1e-9)
     z, logdet = model.inverse(x)
     testing.require_close(logdet, logq, "log|dz/dx|", 1e-9)
@@ -90,7 +90,7 @@ def test_density_in_three_dimensions(group, ordered):
     y = model.space.haar(5, testing.seeded(2))
     testing.require_close(model.log_prob(act(y)), model.log_prob(y), "log q of g x", 1e-10)
     with torch.no_grad():
-        weights = (-model.draw(20_000, testing.seeded(4)).logq).exp()
+        weights = (-model.sample_and_log_prob(20_000, testing.seeded(4)).logq).exp()
     error = float(weights.std()) / math.sqrt(len(weights))
     assert error < 0.05
     assert abs(float(weights.mean()) - 1) < 4 * error
@@ -105,7 +105,7 @@ def test_an_order_lowers_the_kl():
         trainer = fk.Trainer(model, action, batch=128, loss="reverse_kl", lr=0.1, schedule=fk.schedules.Cosine())
         trainer.fit(40, progress=False)
         with torch.no_grad():
-            x, logq = model.draw(2000, testing.seeded(3))
+            x, logq = model.sample_and_log_prob(2000, testing.seeded(3))
             excess[ordered] = logq + action(x)
     gain = float(excess[False].mean() - excess[True].mean())
     error = math.hypot(*(float(e.std()) / math.sqrt(len(e)) for e in excess.values()))
@@ -129,7 +129,7 @@ def test_scales_may_share_a_model():
         space = levels[-1][0].fine
     model = rough(Multiscale(fk.Haar(fk.links((1, 1), U1)), levels))
     assert len(model.conditionals) == 1
-    x = model.draw(4, testing.seeded()).x.detach()
+    x = model.sample_and_log_prob(4, testing.seeded()).x.detach()
     rows = [torch.autograd.grad(one, list(model.parameters()), retain_graph=True) for one in model.log_prob(x)]
     slopes = torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
     testing.require_close(model.score(x), slopes, "the score of shared weights", 1e-9)
@@ -145,7 +145,7 @@ def test_scales_may_share_a_model():
 def test_su3_density():
     model = rough(multiscale_flow(fk.links((2, 2), SU3), strength=1.0), 0.2)
     assert all(isinstance(one, HeatAngleConditional) for one in model.conditionals)
-    x, logq = model.draw(20, testing.seeded())
+    x, logq = model.sample_and_log_prob(20, testing.seeded())
     testing.require_close(model.log_prob(x), logq, "log_prob of a draw", 1e-8)
     act = testing.symmetry(model.space, "gauge", testing.seeded(5))
     testing.require_close(model.log_prob(act(x)), model.log_prob(x), "log q of g x", 1e-10)
@@ -164,7 +164,7 @@ def test_su3_level_by_level():
     trainer = fk.Trainer(model, action, batch=512, method=LevelStep(160, LevelGradient(kl_fraction=0.0)))
     trainer.fit(160, progress=False)
     with torch.no_grad():
-        ensemble = fk.draw(model, action, 4096, rng=3, observe=(fk.plaquette,), keep=False)
+        ensemble = fk.importance_sample(model, action, 4096, rng=3, observe=(fk.plaquette,), keep=False)
     assert ensemble.ess().value > 0.9
     mean = ensemble.mean(fk.plaquette)
     assert mean.within(mean.exact, sigmas=3), mean
@@ -182,10 +182,10 @@ def test_a_multiscale_model_is_the_prior_of_a_fine_flow(group):
     assert trainer.history["loss"][-10:].mean() < trainer.history["loss"][:5].mean() - 1
     before = multiscale_flow(space, terms=1).conditionals[-1].coefficients
     assert float((model.conditionals[-1].coefficients - before).detach().abs().max()) > 0.1
-    x, logq = flow.draw(20, testing.seeded())
+    x, logq = flow.sample_and_log_prob(20, testing.seeded())
     testing.require_close(flow.log_prob(x), logq, "log_prob of a draw", 1e-7)
     with torch.no_grad():
-        x, logq = flow.draw(2000, testing.seeded(1))
+        x, logq = flow.sample_and_log_prob(2000, testing.seeded(1))
     w = (-action(x) - logq).softmax(0)
     plaquette = fk.plaquette(space, x)
     mean = float((w * plaquette).sum())

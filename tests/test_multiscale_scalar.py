@@ -87,7 +87,7 @@ def test_contracts():
 @pytest.mark.parametrize("lattice", [(4, 8), (2, 6), (12, 4), (2, 3)])
 def test_drawn_density(lattice):
     model = rough(two_levels(lattice))
-    x, logq = model.draw(20, testing.seeded())
+    x, logq = model.sample_and_log_prob(20, testing.seeded())
     testing.require_close(model.log_prob(x), logq, "log_prob of a draw", 1e-8)
 
 
@@ -159,7 +159,7 @@ def test_the_free_field():
     torch.manual_seed(1)
     model = trained(action, fk.scalar_multiscale_flow(action.space), 400)
     with torch.no_grad():
-        ensemble = fk.draw(model, action, 4096, rng=1, keep=False)
+        ensemble = fk.importance_sample(model, action, 4096, rng=1, keep=False)
     estimate = fk.stats.log_z(ensemble.series["logw"].flatten().numpy())
     assert exact.free_log_z((8, 8), 1.0) == pytest.approx(-11.62288526, abs=1e-8)
     assert estimate.within(-11.62288526, sigmas=4)
@@ -174,7 +174,7 @@ def test_phi4_on_4x4():
     model = trained(action, fk.scalar_multiscale_flow(action.space, least=2), 600)
     with torch.no_grad():
         observed = (fk.phi_squared, fk.susceptibility)
-        ensemble = fk.draw(model, action, 8192, rng=1, observe=observed, keep=False)
+        ensemble = fk.importance_sample(model, action, 8192, rng=1, observe=observed, keep=False)
     assert ensemble.ess().value > 0.8
     for observable, value in zip(observed, (0.147746, 0.683968), strict=True):
         assert ensemble.mean(observable).within(value, sigmas=4)
@@ -187,5 +187,5 @@ def test_fine_couplings_on_top_and_path_gradients():
     loss = losses.path_gradient(flow, fk.Phi4(space, m2=-4.0, lam=8.0), 4, testing.seeded())
     testing.require_gradients(flow, loss.value, "the flow")
     bigger = flow.on(fk.sites((16, 8)))
-    x, logq = bigger.draw(3, testing.seeded())
+    x, logq = bigger.sample_and_log_prob(3, testing.seeded())
     testing.require_close(bigger.log_prob(x), logq, "log_prob on another lattice", 1e-8)

@@ -44,7 +44,7 @@ def test_two_plaquettes_where_the_sum_cancels():
 
 def test_the_last_scale_is_the_whole_model():
     model = testing.randomised(multiscale_flow(fk.links((4, 8), fk.U1()), 4), testing.seeded(5), 0.3)
-    x, logq = model.draw(6, testing.seeded())
+    x, logq = model.sample_and_log_prob(6, testing.seeded())
     scales = model.scales(x)
     assert [scale.space.volume for scale in scales] == [1, 2, 4, 8, 16, 32]
     assert torch.equal(scales[-1].x, x)
@@ -59,7 +59,7 @@ def test_a_trained_model_is_right_at_every_scale():
     model, action = multiscale_flow(space), fk.Wilson(space, 2.0)
     fk.Trainer(model, action, batch=1024, method=fk.NaturalGradientStep(), seed=1).fit(12, progress=False)
     with torch.no_grad():
-        weights = log_weights_by_scale(model, action, model.draw(1024, testing.seeded()).x)
+        weights = log_weights_by_scale(model, action, model.sample_and_log_prob(1024, testing.seeded()).x)
     for _, logw in weights:
         assert abs(exact.u1_log_z(2.0, 64) - float(logw.mean())) < 1e-3
         assert float(logw.std()) < 0.03
@@ -70,7 +70,7 @@ def test_the_numbers_of_a_panel(rng):
     model = multiscale_flow(fk.links((4, 4), fk.U1()))
     action = fk.Wilson(model.space, 1.0)
     with torch.no_grad():
-        x = model.draw(4096, rng).x
+        x = model.sample_and_log_prob(4096, rng).x
     numbers = by_scale(model, action, x, fields=3)
     assert (numbers.group, numbers.beta) == ("U(1)", 1.0)
     assert [one.lattice for one in numbers.scales] == [(1, 1), (2, 1), (2, 2), (4, 2), (4, 4)]

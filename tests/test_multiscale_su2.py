@@ -60,7 +60,7 @@ def check_mean(model):
     """Draws of one link have the mean of both plaquettes that numerical integration of exp(f + f) gives."""
     rng, n = testing.seeded(2), 40_000
     rest = tuple(SU2.haar((1, 1), rng).expand(1, n, 2, 2) for _ in range(2))
-    v, _ = model.draw(rest, rng)
+    v, _ = model.sample_and_log_prob(rest, rng)
     haar = SU2.haar((1, n), rng)
     weight = model.log_prob(haar, rest).exp()
     for r in rest:
@@ -129,7 +129,7 @@ def small(lattice=(2, 2), doubling=Doubling, conditional=SU2ClassFunctionConditi
 def check_norm(model, n=20_000):
     for name, values in {
         "E_Haar[q]": model.log_prob(model.space.haar(n, testing.seeded(3))).exp(),
-        "E_q[1/q]": (-model.draw(n, testing.seeded(4)).logq).exp(),
+        "E_q[1/q]": (-model.sample_and_log_prob(n, testing.seeded(4)).logq).exp(),
     }.items():
         mean, error = float(values.mean()), float(values.std()) / math.sqrt(n)
         testing.require(error < 0.05, f"{name} is known to {error} only.")
@@ -146,7 +146,7 @@ def test_the_density_of_fields():
     model = small()
     check_norm(model)
     check_gauge(model)
-    x, logq = model.draw(50, testing.seeded())
+    x, logq = model.sample_and_log_prob(50, testing.seeded())
     testing.require_close(model.log_prob(x), logq, "log_prob of a draw", 1e-10)
     z, _ = model.inverse(x)
     testing.require_same_field(SU2, model.forward(z)[0], x, "forward(inverse(x))", 1e-6)
@@ -168,7 +168,7 @@ def trained():
 
 def test_training_reaches_the_exact_answer(trained):
     assert trained.status == "stopped"
-    ensemble = fk.draw(trained.flow, trained.action, 4096, rng=7, observe=(fk.plaquette,), keep=False)
+    ensemble = fk.importance_sample(trained.flow, trained.action, 4096, rng=7, observe=(fk.plaquette,), keep=False)
     assert ensemble.ess().value > 0.99999
     mean = ensemble.mean(fk.plaquette)
     assert mean.within(mean.exact, sigmas=3), mean
@@ -182,7 +182,9 @@ def test_training_reaches_the_exact_answer(trained):
 
 def test_the_same_weights_on_16x16(trained):
     space = fk.links((16, 16), SU2)
-    ensemble = fk.draw(trained.flow.on(space), fk.Wilson(space, 2.2), 512, rng=7, observe=(fk.plaquette,), keep=False)
+    ensemble = fk.importance_sample(
+        trained.flow.on(space), fk.Wilson(space, 2.2), 512, rng=7, observe=(fk.plaquette,), keep=False
+    )
     assert ensemble.ess().value > 0.9999
     mean = ensemble.mean(fk.plaquette)
     assert mean.within(mean.exact, sigmas=3), mean

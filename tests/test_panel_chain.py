@@ -356,7 +356,7 @@ def test_refusals(ensemble):
         Chain(ensemble, x="forces")
     prior = fk.Haar(ACTION.space)
     with pytest.raises(ValueError, match="weighted draws of a flow have no Monte Carlo time"):
-        Chain(fk.draw(prior, ACTION, 20, rng=1))
+        Chain(fk.importance_sample(prior, ACTION, 20, rng=1))
 
 
 def test_a_name_that_is_bound_anew_lets_go_of_its_run():

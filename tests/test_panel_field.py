@@ -104,7 +104,7 @@ def test_a_walk_ends_where_the_flow_does():
     converter = fk.DistributionConverter(GAUSS.space, bins=5)
     flow = fk.Flow(inner, fk.Chain(fk.Chain(converter), fk.Affine(GAUSS.space))).double()
     with torch.no_grad():
-        entries, draw = list(walk(flow, 7, seeded(3))), flow.draw(7, seeded(3))
+        entries, draw = list(walk(flow, 7, seeded(3))), flow.sample_and_log_prob(7, seeded(3))
     assert [entry.name for entry in entries] == ["prior", "Affine", "Affine", "DistributionConverter", "Affine"]
     torch.testing.assert_close(entries[-1].x, draw.x)
     torch.testing.assert_close(entries[-1].logq, draw.logq)

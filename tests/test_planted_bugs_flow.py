@@ -40,7 +40,7 @@ from flowkit.bijections import AffineMap, CircleSpline, EigenangleSpline, LinkCo
 from flowkit.geometry import loops, patterns
 from flowkit.groups import SUN, U1
 from flowkit.kernels import rqs
-from flowkit.priors import Draw, FreeField
+from flowkit.priors import FreeField, Sample
 from flowkit.testing import example
 from flowkit.train import losses
 from flowkit.train.losses import Loss
@@ -192,14 +192,14 @@ def mean_over_the_batch(self, x):
 
 
 def density_without_logdet(self, n, rng):
-    z, logr = self.prior.draw(n, rng)
-    return Draw(self.transform(z)[0], logr)
+    z, logr = self.prior.sample_and_log_prob(n, rng)
+    return Sample(self.transform(z)[0], logr)
 
 
 def density_with_the_other_sign(self, n, rng):
-    z, logr = self.prior.draw(n, rng)
+    z, logr = self.prior.sample_and_log_prob(n, rng)
     x, logdet = self.transform(z)
-    return Draw(x, logr + logdet)
+    return Sample(x, logr + logdet)
 
 
 def fresh_weights(self, space):
@@ -332,9 +332,10 @@ BUGS = {
     "inverse order of a chain": (check_chain, Chain, "inverse", forward_order),
     "a kernel turned round": (check_convolution_4d, nets.convolution, "neighbours", turned_stencil),
     "an even activation in an odd network": (z2, nets.convolution.ACTIVATIONS, "tanh", nn.SiLU),
-    "draws whose density lacks the logdet": (lambda: check_density("scalar"), fk.Flow, "draw", density_without_logdet),
+    "draws whose density lacks the logdet": (
+        lambda: check_density("scalar"), fk.Flow, "sample_and_log_prob", density_without_logdet),
     "draws whose density has the wrong sign, by E[w] = Z": (
-        lambda: check_weights("free", THEORIES["free"]), fk.Flow, "draw", density_with_the_other_sign),
+        lambda: check_weights("free", THEORIES["free"]), fk.Flow, "sample_and_log_prob", density_with_the_other_sign),
     "the sign of ad in the Jacobian series": (residual_update, residual, "_tables", other_ad),
     "T_a T_b in the other order": (residual_update, residual, "_tables", pairs_in_the_other_order),
     "the Jacobian series cut after its first term": (residual_update, residual, "_terms", lambda dtype: 1),

@@ -52,14 +52,14 @@ def exact_draws(action: Action, n: int, rng: torch.Generator) -> Tensor:
     if space.kind == "links":
         haar = Haar(space)
         bound = action.beta * len(space.planes) * space.volume
-        return rejection(action, lambda m, r: haar.draw(m, r), bound, n, rng)
+        return rejection(action, lambda m, r: haar.sample_and_log_prob(m, r), bound, n, rng)
     plain, scale = action.convert(Phi4)  # S(phi) = S_plain(scale phi) + constant
     free = FreeField(space, m2=0.5)
     if plain.lam == 0:
         return FreeField(space, m2=plain.m2).sample(n, rng) / scale
     # S_plain - S_free = sum lam phi^4 + (m2 - 1/2) phi^2 >= -(m2 - 1/2)^2 V / 4 lam
     bound = (plain.m2 - 0.5) ** 2 * space.dof / (4 * plain.lam) + float(Phi4(space, 0.5, 0.0).log_z())
-    return rejection(plain, lambda m, r: free.draw(m, r), bound, n, rng) / scale
+    return rejection(plain, lambda m, r: free.sample_and_log_prob(m, r), bound, n, rng) / scale
 
 
 def exact_u1(beta: float, n: int, rng: torch.Generator, lattice=(4, 6)) -> Tensor:

@@ -237,7 +237,7 @@ def test_a_short_training_nearly_reaches_the_exact_density(n, beta):
     action = fk.MatrixModel(one_matrix(n), beta=beta)
     trained = fk.Flow(fk.Haar(action.space), fk.SpectralCoupling(action.space))
     fk.Trainer(trained, action, batch=256, lr=0.03, schedule=fk.schedules.Cosine()).fit(150, progress=False)
-    drawn = fk.draw(trained, action, 16_384, rng=2)
+    drawn = fk.importance_sample(trained, action, 16_384, rng=2)
     assert drawn.ess().value > 0.995
     assert drawn.mean(fk.trace).within(sigmas=4)
 
@@ -247,7 +247,7 @@ def test_negative_beta_prefers_the_other_centre_elements():
     action = fk.MatrixModel(one_matrix(3), beta=-6.0)
     trained = fk.Flow(fk.Haar(action.space), fk.SpectralCoupling(action.space))
     fk.Trainer(trained, action, batch=256, lr=0.03, schedule=fk.schedules.Cosine()).fit(150, progress=False)
-    drawn = fk.draw(trained, action, 16_384, rng=2)
+    drawn = fk.importance_sample(trained, action, 16_384, rng=2)
     assert drawn.ess().value > 0.99
     phases = fk.SUN(3).haar((200_000,), testing.seeded(), F64)
     trace = fk.SUN(3).trace(phases)

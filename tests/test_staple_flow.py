@@ -132,7 +132,7 @@ def test_a_field_of_staple_flows(group):
     space = fk.links((2, 4), group)
     model = rough(multiscale_flow(space, links=lambda _: flow(group)), 0.1)
     assert isinstance(model, Multiscale)
-    x, logq = model.draw(4, testing.seeded(2))
+    x, logq = model.sample_and_log_prob(4, testing.seeded(2))
     testing.require_close(model.log_prob(x), logq, "log q", 1e-9)
     act = testing.symmetry(space, "gauge", testing.seeded(5))
     testing.require_close(model.log_prob(act(x)), logq, "log q of g x", 1e-10)
@@ -147,7 +147,7 @@ def test_ordered_doublings_take_flows_of_four_loops():
     models = [rough(flow(U1, stage.loops)) for stage in doubling.stages]
     assert {stage.loops for stage in doubling.stages} == {2, 4}
     model = Multiscale(fk.Haar(doubling.coarse), [(doubling, models)])
-    x, logq = model.draw(3, testing.seeded())
+    x, logq = model.sample_and_log_prob(3, testing.seeded())
     testing.require_close(model.log_prob(x), logq, "log q", 1e-10)
     testing.require_close(model.forward(model.inverse(x)[0])[1], -logq, "logdet", 1e-9)
 
@@ -169,7 +169,7 @@ def trained(group, beta, side, steps, batch):
 def test_the_natural_gradient_reaches_the_exact_conditionals():
     """U(1), 4x4, beta = 3: ESS and plaquette."""
     trainer = trained(U1, 3.0, 4, 100, 2048).fit(100, progress=False)
-    ensemble = fk.draw(trainer.flow, trainer.action, 4096, rng=7, observe=(fk.plaquette,), keep=False)
+    ensemble = fk.importance_sample(trainer.flow, trainer.action, 4096, rng=7, observe=(fk.plaquette,), keep=False)
     assert ensemble.ess().value > 0.995
     mean = ensemble.mean(fk.plaquette)
     assert mean.within(mean.exact, sigmas=3), mean
@@ -178,7 +178,7 @@ def test_the_natural_gradient_reaches_the_exact_conditionals():
 
 def test_su2_reaches_the_exact_conditionals():
     trainer = trained(SU2, 2.2, 4, 60, 1024).fit(60, progress=False)
-    ensemble = fk.draw(trainer.flow, trainer.action, 2048, rng=7, observe=(fk.plaquette,), keep=False)
+    ensemble = fk.importance_sample(trainer.flow, trainer.action, 2048, rng=7, observe=(fk.plaquette,), keep=False)
     assert ensemble.ess().value > 0.995
     mean = ensemble.mean(fk.plaquette)
     assert mean.within(mean.exact, sigmas=3), mean
@@ -197,7 +197,7 @@ def kl_of_a_link(model, beta):
     G, rng = model.group, testing.seeded(3)
     A = G.compose(*(one_plaquette(G, beta, 512, rng, torch.float64) for _ in range(2)))
     A = A.repeat(8, *[1] * (A.dim() - 1))
-    v, logq = model.draw((A, G.identity((len(A),), A)), rng)
+    v, logq = model.sample_and_log_prob((A, G.identity((len(A),), A)), rng)
     logw = beta * (G.trace(v) + G.trace(G.compose(v, A))) - logq
     return float(logw.detach().view(8, -1).var(0).mean() / 2)
 

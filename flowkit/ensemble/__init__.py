@@ -16,7 +16,7 @@ from flowkit.ensemble.fields import (
     walk,
 )
 from flowkit.ensemble.files import EnsembleError
-from flowkit.ensemble.importance import draw
+from flowkit.ensemble.importance import importance_sample
 from flowkit.ensemble.job import Job, start
 from flowkit.ensemble.runs import Recording, run
 from flowkit.ensemble.tuning import LengthTuning, tune_length
@@ -39,8 +39,8 @@ __all__ = [
     "Recording",
     "compare",
     "describe",
-    "draw",
     "field_numbers",
+    "importance_sample",
     "layer_numbers",
     "run",
     "start",

@@ -168,7 +168,7 @@ class Entry(NamedTuple):
 def walk(flow: Flow, n: int, rng: torch.Generator) -> Iterator[Entry]:
     """n draws of the prior and what each layer makes of them.
 
-    The last entry is what `flow.draw` gives for that rng. A prior that is a flow itself is gone
+    The last entry is what `flow.sample_and_log_prob` gives for that rng. A prior that is a flow itself is gone
     through as well.
     """
     if isinstance(flow.prior, Flow):
@@ -176,7 +176,7 @@ def walk(flow: Flow, n: int, rng: torch.Generator) -> Iterator[Entry]:
             yield entry
         x, before, logr = entry.x, entry.logdet, entry.logq
     else:
-        x, logr = flow.prior.draw(n, rng)
+        x, logr = flow.prior.sample_and_log_prob(n, rng)
         before = torch.zeros_like(logr)
         yield Entry("prior", x, before, logr)
     for name, field, logdet in flow.transform.by_layer(x, rng if flow.transform.stochastic else None):

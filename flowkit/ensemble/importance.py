@@ -17,7 +17,7 @@ from flowkit.priors.base import Prior
 
 
 @torch.no_grad()
-def draw(
+def importance_sample(
     flow: Prior,
     action: Action,
     n: int,
@@ -69,7 +69,7 @@ def draw(
     --------
     >>> import flowkit as fk
     >>> action = fk.Wilson(fk.links((2, 2), fk.U1()), beta=0.5)
-    >>> draws = fk.draw(fk.Haar(action.space), action, 5000, rng=1)
+    >>> draws = fk.importance_sample(fk.Haar(action.space), action, 5000, rng=1)
     >>> draws.mean(fk.plaquette).within(), draws.ess().value > 0.5
     (True, True)
     """
@@ -84,7 +84,7 @@ def draw(
     filled = bad = 0
     bar = iter(progress_bar(range(-(-n // chunk)), -(-n // chunk), progress))
     while filled < n:
-        fields, logq = flow.draw(min(chunk, n), generator)
+        fields, logq = flow.sample_and_log_prob(min(chunk, n), generator)
         S = action(fields)
         if keep and x is None:
             x = room_for(n, fields[:1], max_bytes)

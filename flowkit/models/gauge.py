@@ -45,7 +45,7 @@ def gauge_flow(space: Space, bins: int = 8, hidden: Sequence[int] = (16, 16), up
     --------
     >>> import torch, flowkit as fk
     >>> flow = fk.gauge_flow(fk.links((4, 4), fk.U1()))
-    >>> x, logq = flow.draw(3, torch.Generator().manual_seed(1))
+    >>> x, logq = flow.sample_and_log_prob(3, torch.Generator().manual_seed(1))
     >>> x.shape, logq.shape
     (torch.Size([3, 2, 4, 4]), torch.Size([3]))
     """

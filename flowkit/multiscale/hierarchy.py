@@ -15,7 +15,7 @@ from flowkit.multiscale.conditionals.class_functions_su2 import SU2ClassFunction
 from flowkit.multiscale.conditionals.heat_angle import HeatAngleConditional
 from flowkit.multiscale.conditionals.smooth_class_functions import SmoothClassFunctionConditional
 from flowkit.multiscale.doubling import Doubling, Loops, Stage
-from flowkit.priors import Draw, Haar, Prior
+from flowkit.priors import Haar, Prior, Sample
 
 
 class Piece(NamedTuple):
@@ -85,16 +85,18 @@ class Multiscale(Prior):
         models = [tuple(self.conditionals[i] for i in own) for own in self._which]
         return list(zip(self.doublings, models, strict=True))  # type: ignore[arg-type]
 
-    def draw(self, n: int, rng: torch.Generator) -> Draw:
-        x, logq = self.coarsest.draw(n, rng)
+    def sample_and_log_prob(self, n: int, rng: torch.Generator) -> Sample:
+        x, logq = self.coarsest.sample_and_log_prob(n, rng)
         for doubling, models in self.levels:
             first = self.space.group.haar((n, 1, *doubling.coarse.lattice), rng, self.dtype).to(self.device)
-            x, more = self._through(doubling, models, x, first, lambda model, _, rest: model.draw(rest, rng))
+            x, more = self._through(
+                doubling, models, x, first, lambda model, _, rest: model.sample_and_log_prob(rest, rng)
+            )
             logq = logq + more
-        return Draw(x, logq)
+        return Sample(x, logq)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        return self.draw(n, rng).x
+        return self.sample_and_log_prob(n, rng).x
 
     def _through(
         self,

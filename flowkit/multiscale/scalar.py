@@ -14,7 +14,7 @@ from flowkit.geometry.lattice import coordinates, format_lattice
 from flowkit.geometry.space import Space
 from flowkit.models.scalar import scalar_flow
 from flowkit.nets import ConvNet
-from flowkit.priors import Draw, FreeField, Prior
+from flowkit.priors import FreeField, Prior, Sample
 from flowkit.transforms import Chain, CheckerboardCoupling, DistributionConverter, Transform
 
 
@@ -144,16 +144,16 @@ class ScalarMultiscale(Prior):
         log = -(z.square() + math.log(2 * math.pi)) / 2
         return log.flatten(1).sum(1) - self._coarse(log).flatten(1).sum(1)
 
-    def draw(self, n: int, rng: torch.Generator) -> Draw:
-        x, logq = self.coarsest.draw(n, rng)
+    def sample_and_log_prob(self, n: int, rng: torch.Generator) -> Sample:
+        x, logq = self.coarsest.sample_and_log_prob(n, rng)
         for level in self.levels:
             z = torch.randn(n, *level.space.shape, generator=rng, dtype=x.dtype, device=x.device)
             x, logdet = level(self._with(z, x))
             logq = logq + self._log_normal(z) - logdet
-        return Draw(x, logq)
+        return Sample(x, logq)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        return self.draw(n, rng).x
+        return self.sample_and_log_prob(n, rng).x
 
     def log_prob(self, x: Tensor) -> Tensor:
         x, total = self._mine(x), torch.zeros(len(x), dtype=x.dtype, device=x.device)

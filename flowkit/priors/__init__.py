@@ -1,9 +1,9 @@
 """Priors: distributions that are sampled directly and whose density is known."""
 
-from flowkit.priors.base import Draw, Prior
+from flowkit.priors.base import Prior, Sample
 from flowkit.priors.embedded import Embedded, Interleaved
 from flowkit.priors.free_field import FreeField
 from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal
 
-__all__ = ["Draw", "Embedded", "FreeField", "Haar", "Interleaved", "Normal", "Prior"]
+__all__ = ["Embedded", "FreeField", "Haar", "Interleaved", "Normal", "Prior", "Sample"]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from flowkit.geometry.space import Space
 
 
-class Draw(NamedTuple):
+class Sample(NamedTuple):
     """Independent fields with the log-density they were drawn with."""
 
     x: Tensor
@@ -54,7 +54,7 @@ class Prior(nn.Module, ABC):
     ...         return torch.where(((x >= 0) & (x < 1)).flatten(1).all(1), 0.0, -torch.inf)
     ...     def on(self, space):
     ...         return Uniform(space)
-    >>> x, logq = Uniform(fk.sites((2, 2))).draw(3, torch.Generator().manual_seed(1))
+    >>> x, logq = Uniform(fk.sites((2, 2))).sample_and_log_prob(3, torch.Generator().manual_seed(1))
     >>> x.shape, logq
     (torch.Size([3, 1, 2, 2]), tensor([0., 0., 0.]))
     """
@@ -123,7 +123,7 @@ class Prior(nn.Module, ABC):
     def on(self, space: Space) -> "Prior":
         """The same prior on another lattice."""
 
-    def draw(self, n: int, rng: torch.Generator) -> Draw:
+    def sample_and_log_prob(self, n: int, rng: torch.Generator) -> Sample:
         """n independent fields and their log-density, in one pass where that is cheaper than two.
 
         Parameters
@@ -135,11 +135,11 @@ class Prior(nn.Module, ABC):
 
         Returns
         -------
-        Draw
+        Sample
             Fields ``[n, *space.shape]`` and log r, ``[n]``.
         """
         x = self.sample(n, rng)
-        return Draw(x, self.log_prob(x))
+        return Sample(x, self.log_prob(x))
 
     @staticmethod
     def _generator(rng: torch.Generator) -> torch.Generator:

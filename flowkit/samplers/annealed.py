@@ -152,7 +152,7 @@ def annealed_flow(
     >>> action = fk.Wilson(fk.links((4, 4), fk.U1()), beta=1.0)
     >>> path = [action.at(beta=k / 8) for k in range(1, 8)]
     >>> flow = annealed_flow(fk.Haar(action.space), path, fk.Heatbath)
-    >>> draws = fk.draw(flow, action, 400, rng=1)
+    >>> draws = fk.importance_sample(flow, action, 400, rng=1)
     >>> log_z = fk.stats.log_z(draws.series["logw"])
     >>> abs(log_z.pull(action.log_z())) < 2, draws.ess().value > 0.3
     (True, True)

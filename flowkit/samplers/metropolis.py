@@ -73,7 +73,7 @@ class IndependenceMetropolis(Sampler):
         """Draws from the flow, [chains, *space.shape]; cold fields where hot is False."""
         if not hot or not isinstance(chains, int) or chains < 1:
             return super().start(chains, rng, hot=hot, dtype=dtype)
-        x = self.flow.draw(chains, rng).x
+        x = self.flow.sample_and_log_prob(chains, rng).x
         return x if dtype is None else x.to(self.space.group.field_dtype(dtype))
 
     @torch.no_grad()
@@ -93,7 +93,7 @@ class IndependenceMetropolis(Sampler):
         """New chains at draws of the flow, with the log q that they were drawn with."""
         if not isinstance(chains, int) or chains < 1:
             super().start(chains, rng)  # which raises
-        x, logq = self.flow.draw(chains, rng)
+        x, logq = self.flow.sample_and_log_prob(chains, rng)
         return self._checked(super().init(x), logq)
 
     @staticmethod
@@ -104,7 +104,7 @@ class IndependenceMetropolis(Sampler):
 
     def propose(self, chains: int, rng: torch.Generator) -> Proposals:
         """`chunk` independent proposals for each chain, [chains, chunk, ...]."""
-        x, logq = self.flow.draw(chains * self.chunk, rng)
+        x, logq = self.flow.sample_and_log_prob(chains * self.chunk, rng)
         S = self.action(x)
         return Proposals(*(t.reshape(chains, self.chunk, *t.shape[1:]) for t in (x, S, logq)))
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from flowkit.actions import Wilson
-from flowkit.ensemble import draw
+from flowkit.ensemble import importance_sample
 from flowkit.flow import Flow
 from flowkit.geometry.lattice import format_lattice
 from flowkit.geometry.space import links
@@ -84,7 +84,9 @@ def _rows(case: Case, batch: int, integrator: int, goal: float, quick: bool, see
         moved = flow.on(bigger.space)
         draws = case.draws * 64 // side**2
         start = time.perf_counter()
-        ensemble = draw(moved, bigger, draws, chunk=min(256, draws), rng=seed + 1, observe=(plaquette,), keep=False)
+        ensemble = importance_sample(
+            moved, bigger, draws, chunk=min(256, draws), rng=seed + 1, observe=(plaquette,), keep=False
+        )
         seconds = time.perf_counter() - start
         where = f"{who}, {format_lattice(bigger.space.lattice)}"
         aim = goal if (case.n, side) == (3, 8) else None

@@ -6,7 +6,7 @@ import torch
 
 from flowkit import stats
 from flowkit.actions import MatrixModel
-from flowkit.ensemble import draw
+from flowkit.ensemble import importance_sample
 from flowkit.flow import Flow
 from flowkit.geometry.space import links
 from flowkit.groups import SUN
@@ -45,7 +45,7 @@ def matrix_models(
         seconds = time.perf_counter() - start
         who = f"SU({n}) at beta {beta:g}"
         rows.append(seconds_row(f"{who}, training, seconds", seconds, SECONDS))
-        ensemble = draw(flow, action, draws, rng=seed, observe=(trace,), keep=False)
+        ensemble = importance_sample(flow, action, draws, rng=seed, observe=(trace,), keep=False)
         rows.append(ess_row(f"{who}, ESS", ensemble.ess(), goal, published))
         rows.append(exact_row(f"{who}, Re Tr U / N", ensemble.mean(trace), action.exact("trace")))
         log_z = stats.log_z(ensemble.series["logw"].numpy())

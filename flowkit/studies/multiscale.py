@@ -8,7 +8,7 @@ from torch import Tensor
 
 from flowkit import exact
 from flowkit.actions import Wilson
-from flowkit.ensemble import draw, run
+from flowkit.ensemble import importance_sample, run
 from flowkit.geometry.space import links
 from flowkit.groups import U1
 from flowkit.multiscale import multiscale_flow
@@ -84,7 +84,7 @@ def _on(trainer: Trainer, side: int, n: int, beta: float, seed: int) -> list[Row
     chunk = max(8, min(1024, 2**18 // space.volume))  # all that a chunk needs stays within 100 MiB
     start = time.perf_counter()
     with torch.no_grad():
-        ensemble = draw(model, action, n, rng=seed, chunk=chunk, observe=observed, keep=False)
+        ensemble = importance_sample(model, action, n, rng=seed, chunk=chunk, observe=observed, keep=False)
     seconds = time.perf_counter() - start
     published = PUBLISHED.get(beta) if small else None
     rows = [ess_row(f"{who}, ESS of {n} draws", ensemble.ess(), GOALS.get(side), published)]

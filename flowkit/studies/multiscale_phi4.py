@@ -6,7 +6,7 @@ import time
 import torch
 
 from flowkit.actions import Phi4
-from flowkit.ensemble import draw, run
+from flowkit.ensemble import importance_sample, run
 from flowkit.geometry.space import sites
 from flowkit.multiscale import scalar_multiscale_flow
 from flowkit.observables import phi_squared, susceptibility
@@ -69,7 +69,7 @@ def _rows(
 ) -> list[Row]:
     who = "x".join(map(str, action.space.lattice))
     with torch.no_grad():
-        ensemble = draw(model, action, draws, rng=seed, chunk=256, observe=OBSERVED, keep=False)
+        ensemble = importance_sample(model, action, draws, rng=seed, chunk=256, observe=OBSERVED, keep=False)
     sampler = IndependenceMetropolis(model, action, chunk=32)
     accepted = run(sampler, max(20, draws // 64), chains=64, thermalise=10, rng=seed, keep=False).series["accept"]
     rows = [

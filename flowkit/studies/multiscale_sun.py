@@ -6,7 +6,7 @@ import torch
 
 from flowkit import exact
 from flowkit.actions import Wilson
-from flowkit.ensemble import draw
+from flowkit.ensemble import importance_sample
 from flowkit.geometry.space import links
 from flowkit.groups import SUN
 from flowkit.multiscale import Multiscale, multiscale_flow
@@ -114,7 +114,7 @@ def _on(model: Prior, action: Wilson, n: int, seed: int) -> list[Row]:
     who = f"SU({N}), beta {action.beta:g}, {'x'.join(map(str, space.lattice))}"
     observed = (plaquette, wilson_loop(2, 2))
     with torch.no_grad():
-        ensemble = draw(model, action, n, rng=seed, chunk=256, observe=observed, keep=False)
+        ensemble = importance_sample(model, action, n, rng=seed, chunk=256, observe=observed, keep=False)
     goal, published = GOALS[N].get(action.beta, (None, None)) if space.lattice == (16, 16) else (None, None)
     logw = ensemble.series["logw"].flatten().numpy()
     rows = [ess_row(f"{who}, ESS of {n} draws", ensemble.ess(), goal, published)]
@@ -129,7 +129,7 @@ def _speed(model: Prior, seed: int, most: float | None = None) -> Row:
         for _ in range(3):
             start = time.perf_counter()
             for _ in range(2):
-                model.draw(500, rng)
+                model.sample_and_log_prob(500, rng)
             times.append(time.perf_counter() - start)
     lattice = "x".join(map(str, model.space.lattice))
     row: Row = {"label": f"{model.space.group.name} on {lattice}, 1,000 draws, seconds", "value": min(times)}

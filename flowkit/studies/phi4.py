@@ -9,7 +9,7 @@ import torch
 
 from flowkit import stats
 from flowkit.actions import Phi4
-from flowkit.ensemble import draw, run
+from flowkit.ensemble import importance_sample, run
 from flowkit.flow import Flow
 from flowkit.geometry.space import sites
 from flowkit.models.scalar import scalar_flow
@@ -49,7 +49,7 @@ def phi4_tutorial(quick: bool = False, *, seeds: int = 5, steps: int = 2500, dra
         flow = tutorial_flow(seed)
         method = GradientStep("reverse_kl", lr=1e-3, betas=(0.9, 0.999), clip=None)
         Trainer(flow, action, batch=64, method=method, seed=seed).fit(steps, progress=False)
-        logw = draw(flow, action, draws, rng=seed, keep=False).series["logw"].flatten()
+        logw = importance_sample(flow, action, draws, rng=seed, keep=False).series["logw"].flatten()
         rate = stats.acceptance_from_logw(logw.numpy())
         accepted.append(rate.value)
         rows.append({"label": f"acceptance, seed {seed}", "value": rate.value, "error": finite(rate.error)})
@@ -84,7 +84,7 @@ def phi4_8x8(
     rows: list[Row] = [
         {"label": "training, seconds", "value": seconds, "goal": "<= 120", "reached": seconds <= 120},
     ]
-    ess = draw(flow, action, max(8192, draws // 4), rng=seed, keep=False).ess()
+    ess = importance_sample(flow, action, max(8192, draws // 4), rng=seed, keep=False).ess()
     rows.append(
         {
             "label": f"ESS of {ess.n} draws",
@@ -138,7 +138,7 @@ def path_gradient(quick: bool = False, *, seconds: float = 45.0, batch: int = 12
         steps = max(10, int(seconds / rate))
         one = trainer(name, lr=5e-3, schedule=Cosine(warmup=min(50, steps // 10)))
         one.fit(steps, progress=False)
-        ess = draw(one.flow, action, draws, rng=1, keep=False).ess()
+        ess = importance_sample(one.flow, action, draws, rng=1, keep=False).ess()
         reached.append(ess.value)
         rows.append({"label": f"{name}, seconds of a step", "value": rate})
         label = f"{name}, ESS after {steps} steps, worth {seconds:g} s"

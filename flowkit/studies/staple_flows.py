@@ -6,7 +6,7 @@ import torch
 
 from flowkit.actions import Wilson
 from flowkit.bijections import Bijection, EigenangleSpline, LinkContext, OddCircleSpline, Residual
-from flowkit.ensemble import draw
+from flowkit.ensemble import importance_sample
 from flowkit.geometry.lattice import format_lattice
 from flowkit.geometry.space import links
 from flowkit.groups import SUN, U1, Group
@@ -78,7 +78,7 @@ def staple_flow_rows(
         trainer.fit(steps, progress=False)
         seconds = time.perf_counter() - start
         draws = draws // 8 if quick else draws
-        ensemble = draw(flow, action, draws, chunk=512, rng=seed, observe=(plaquette,), keep=False)
+        ensemble = importance_sample(flow, action, draws, chunk=512, rng=seed, observe=(plaquette,), keep=False)
         name = "" if n == 1 else f"SU({n}), "
         who = f"{name}beta {beta:g}, {format_lattice(lattice)}, staple-conditional flow"
         return [

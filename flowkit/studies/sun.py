@@ -10,7 +10,7 @@ import torch
 
 from flowkit.actions import Wilson
 from flowkit.bijections import EigenangleSpline
-from flowkit.ensemble import draw
+from flowkit.ensemble import importance_sample
 from flowkit.flow import Flow
 from flowkit.geometry.patterns import Checkered, Loop
 from flowkit.geometry.space import Space, links
@@ -113,7 +113,7 @@ def _two_dimensions(
             goal, published = GOALS[n].get(beta, {}).get(side, (None, None))
             who = f"SU({n}) {side}x{side}, beta {beta:g}"
             rows.append(seconds_row(f"{who}, training so far, seconds", seconds, 1800))
-            ensemble = draw(flow, action, draws, chunk=512, rng=seed, observe=observed, keep=False)
+            ensemble = importance_sample(flow, action, draws, chunk=512, rng=seed, observe=observed, keep=False)
             rows.append(ess_row(f"{who}, ESS", ensemble.ess(), goal, published))
             rows += [exact_row(f"{who}, {o.name}", ensemble.mean(o)) for o in observed]
             before = flow
@@ -223,7 +223,7 @@ def _measured(
     rows: list[Row], label: str, flow: Prior, action: Wilson, draws: int, seed: int
 ) -> tuple[Estimate, _Mean]:
     """The ESS and the mean log-weight of independent draws, and rows for both."""
-    ensemble = draw(flow, action, draws, chunk=256, rng=seed, keep=False)
+    ensemble = importance_sample(flow, action, draws, chunk=256, rng=seed, keep=False)
     ess, logw = ensemble.ess(), ensemble.series["logw"].double()
     mean = _Mean(float(logw.mean()), float(logw.std()) / math.sqrt(logw.numel()))
     rows.append(ess_row(f"{label}: ESS", ess, None))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from flowkit.actions import Wilson
 from flowkit.bijections import EigenangleSpline, TangentMixture
-from flowkit.ensemble import draw, run
+from flowkit.ensemble import importance_sample, run
 from flowkit.flow import Flow
 from flowkit.geometry.patterns import Loop, Stripes
 from flowkit.geometry.space import Space, links
@@ -47,7 +47,7 @@ def u1_8x8(
     start = time.perf_counter()
     trainer.fit(steps, progress=False)
     seconds = time.perf_counter() - start
-    ess = draw(flow, action, max(8192, draws // 4), rng=seed, keep=False).ess()
+    ess = importance_sample(flow, action, max(8192, draws // 4), rng=seed, keep=False).ess()
     published = "0.10 after 212 CPU s (the tutorial's flow)"
     rows = [
         seconds_row("training, seconds", seconds, 300),

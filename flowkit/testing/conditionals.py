@@ -63,7 +63,7 @@ def check_conditional(model: LinkConditional, loops: int = 2, n: int = 4000) -> 
     with torch.no_grad():
         means = {
             "E_Haar[q]": q.log_prob(group.haar((n, 1), rng, torch.float64), one).exp(),
-            "E_q[1/q]": (-q.draw(one, rng)[1]).exp(),
+            "E_q[1/q]": (-q.sample_and_log_prob(one, rng)[1]).exp(),
         }
     for name, weight in means.items():
         mean, error = float(weight.mean()), float(weight.std()) / math.sqrt(n)

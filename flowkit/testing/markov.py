@@ -44,7 +44,7 @@ def check_markov_kernel(kernel: MarkovKernel, n: int = 20_000, reversible: bool 
     who, space, S = type(kernel).__name__, kernel.space, kernel.sampler.action
     prior = (Haar(space) if space.kind == "links" else Normal(space, 0.6)).double()
     with torch.no_grad():
-        x, logr = prior.draw(n, seeded())
+        x, logr = prior.sample_and_log_prob(n, seeded())
         y, heat = kernel.apply(x, seeded(2))
         require(torch.equal(kernel.apply(x, seeded(2))[0], y), f"{who}: one seed, two passages.")
         require(not torch.equal(kernel.apply(x, seeded(3))[0], y), f"{who}: two seeds, one passage.")
@@ -69,7 +69,7 @@ def check_jarzynski(kernel: MarkovKernel, prior: Prior, n: int) -> None:
     if known is None:
         return
     half = MarkovKernel(kernel.sampler.of_action(0.5 * S) if kernel.sampler.forces else kernel.sampler, kernel.steps)
-    x, logq = Flow(prior, half).draw(n, seeded(5))
+    x, logq = Flow(prior, half).sample_and_log_prob(n, seeded(5))
     weight = (-S(x) - logq - known).exp()
     error = float(weight.std()) / math.sqrt(n)
     require(error < 0.1, f"E[w] / Z is known to {error:.2g} alone; give an example nearer to the prior.")

@@ -33,25 +33,25 @@ def check_prior(prior: Prior, n: int = 20_000) -> None:
     """
     who, space, group = type(prior).__name__, prior.space, prior.space.group
     prior = copy.deepcopy(prior).double()
-    x, logq = prior.draw(5, seeded())
+    x, logq = prior.sample_and_log_prob(5, seeded())
     require_close(prior.log_prob(x), logq, f"{who}: log_prob of a draw", 1e-7)
     require(x.dtype == group.field_dtype(torch.float64), f"{who} in float64 draws {x.dtype}.")
     space.check(x)
     require((group.defect(x) < 1e-12).all(), f"{who}: a draw leaves the group.")
-    require(torch.equal(prior.draw(5, seeded()).x, x), f"{who}: one seed, two draws.")
-    require(not torch.equal(prior.draw(5, seeded(2)).x, x), f"{who}: two seeds, one draw.")
+    require(torch.equal(prior.sample_and_log_prob(5, seeded()).x, x), f"{who}: one seed, two draws.")
+    require(not torch.equal(prior.sample_and_log_prob(5, seeded(2)).x, x), f"{who}: two seeds, one draw.")
     require_independent_batch(prior.log_prob, x, who)
     single = copy.deepcopy(prior).float()
-    drawn = single.draw(5, seeded())
+    drawn = single.sample_and_log_prob(5, seeded())
     require(drawn.x.dtype == group.field_dtype(torch.float32), f"{who} in float32 draws {drawn.x.dtype}.")
     require(drawn.logq.dtype == torch.float32, f"{who} in float32 gives log q in {drawn.logq.dtype}.")
     require_close(single.log_prob(drawn.x), drawn.logq, f"{who}: log_prob of a draw in float32", LOOSE)
     require_gradients(prior, prior.log_prob(fields(space, 5, seeded(3))).sum(), f"{who}.log_prob")
-    loss, noise = prior.draw(5, seeded()), seeded(4)
+    loss, noise = prior.sample_and_log_prob(5, seeded()), seeded(4)
     weight = torch.randn(loss.x.shape, generator=noise, dtype=torch.float64)
-    require_gradients(prior, loss.logq.square().sum() + (loss.x.real * weight).sum(), f"{who}.draw")
+    require_gradients(prior, loss.logq.square().sum() + (loss.x.real * weight).sum(), f"{who}.sample_and_log_prob")
     bigger = prior.on(space.on([2 * side for side in space.lattice]))
-    require_close(bigger.log_prob((drawn := bigger.draw(3, seeded())).x), drawn.logq, f"{who}.on", 1e-7)
+    require_close(bigger.log_prob((drawn := bigger.sample_and_log_prob(3, seeded())).x), drawn.logq, f"{who}.on", 1e-7)
     require(bigger.dtype == prior.dtype, f"{who}.on changed the dtype to {bigger.dtype}.")
     if prior.normalised:
         check_normalised(prior, n)
@@ -88,7 +88,7 @@ def check_normalised(prior: Prior, n: int) -> None:
     if space.kind == "links":
         weight = prior.log_prob(space.haar(n, seeded(), torch.float64)).exp()
     else:
-        fit, (x, logq) = prior.sample(n, seeded(1)).flatten(1), prior.draw(n, seeded(2))
+        fit, (x, logq) = prior.sample(n, seeded(1)).flatten(1), prior.sample_and_log_prob(n, seeded(2))
         mean, root = fit.mean(0), torch.linalg.cholesky(0.8 * fit.T.cov())
         z = torch.linalg.solve_triangular(root, (x.flatten(1) - mean).T, upper=False)
         log_norm = root.diagonal().log().sum() + space.dof * math.log(2 * math.pi) / 2

@@ -178,7 +178,7 @@ class LevelStep(TrainingStep):
             rows = self.characters(A).double() * weight[:, None]
             ridge = 1e-9 * len(y) * torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
             self.coefficients[level + 1] = torch.linalg.solve_ex(rows.T @ rows + ridge, rows.T @ (y * weight)).result
-        x, logq = flow.draw(self.fields, rng)
+        x, logq = flow.sample_and_log_prob(self.fields, rng)
         return -action(x) - logq
 
     def learning_rate(self, lr_factor: float) -> float:

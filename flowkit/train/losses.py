@@ -86,7 +86,7 @@ def reverse_kl(flow: Prior, action: Action, n: int, rng: torch.Generator) -> Los
     >>> print(f"{loss.value:.6f} {-action.log_z():.6f}")
     1.654038 1.654038
     """
-    x, logq = flow.draw(n, rng)
+    x, logq = flow.sample_and_log_prob(n, rng)
     excess = logq + action(x)
     return Loss(excess.mean(), -excess.detach())
 
@@ -129,7 +129,7 @@ def path_gradient(flow: Prior, action: Action, n: int, rng: torch.Generator) -> 
     path_gradient False
     reverse_kl True
     """
-    x = flow.draw(n, rng).x
+    x = flow.sample_and_log_prob(n, rng).x
     with torch.enable_grad():
         fixed = x.detach().requires_grad_()
         excess = flow.log_prob(fixed) + action(fixed)
@@ -170,7 +170,7 @@ def ess_loss(flow: Prior, action: Action, n: int, rng: torch.Generator) -> Loss:
     1.0 1.00
     2.0 1.31
     """
-    x, logq = flow.draw(n, rng)
+    x, logq = flow.sample_and_log_prob(n, rng)
     logw = -action(x) - logq
     return Loss(-log_ess(logw), logw.detach())
 

@@ -172,7 +172,7 @@ class NaturalGradientStep(TrainingStep):
 
     @torch.no_grad()
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
-        x, logq = flow.draw(batch, rng)
+        x, logq = flow.sample_and_log_prob(batch, rng)
         S = action(x)
         # Sums of many terms that cancel: in double precision whatever the flow computes in.
         s = cast(Scored, flow).score(x).double()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.geometry.space import Space
-from flowkit.priors.base import Draw, Prior
+from flowkit.priors.base import Prior, Sample
 
 
 class Layer(NamedTuple):
@@ -100,7 +100,7 @@ class Transform(nn.Module, ABC):
         y, logdet = self(x)
         return y, logdet
 
-    def sample(self, prior: Prior, n: int, rng: torch.Generator) -> Draw:
+    def sample(self, prior: Prior, n: int, rng: torch.Generator) -> Sample:
         """n fields of the flow that this transform makes of a prior, with log q.
 
         Parameters
@@ -114,12 +114,12 @@ class Transform(nn.Module, ABC):
 
         Returns
         -------
-        Draw
+        Sample
             Fields ``[n, *space.shape]`` and log q = log r - logdet, ``[n]``.
         """
-        z, logr = prior.draw(n, rng)
+        z, logr = prior.sample_and_log_prob(n, rng)
         y, logdet = self.apply(z, rng)
-        return Draw(y, logr - logdet)
+        return Sample(y, logr - logdet)
 
     def by_layer(self, x: Tensor, rng: torch.Generator | None = None) -> Iterator[Layer]:
         """The field after each layer, forward; the last one is that of `apply`.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from flowkit.actions.base import Action
 from flowkit.actions.combined import Pullback, closed_form
 from flowkit.geometry.space import Space
-from flowkit.priors.base import Draw, Prior
+from flowkit.priors.base import Prior, Sample
 from flowkit.transforms.base import Layer, Transform
 
 
@@ -71,12 +71,12 @@ class Chain(Transform):
         first, *rest = self
         return self._rest(rest, *first.apply(self.space.check(x), rng), rng)
 
-    def sample(self, prior: Prior, n: int, rng: torch.Generator) -> Draw:
+    def sample(self, prior: Prior, n: int, rng: torch.Generator) -> Sample:
         """n fields and log q; the first step may know a faster way to draw its own variables."""
         first, *rest = self
         x, logq = first.sample(prior, n, rng)
         x, total = self._rest(rest, x, torch.zeros_like(logq), rng)
-        return Draw(x, logq - total)
+        return Sample(x, logq - total)
 
     @staticmethod
     def _rest(steps: list[Transform], x: Tensor, total: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:

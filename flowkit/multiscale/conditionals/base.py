@@ -47,7 +47,7 @@ class LinkConditional(nn.Module, ABC):
     def strengthen(self, ratio: float) -> None:
         """Start over for links that feel `ratio` times the coupling, in place; nothing to do without a strength."""
 
-    def draw(self, rest: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def sample_and_log_prob(self, rest: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """(V, log q) of independent links."""
         like = rest[0]
         shape = tuple(like.shape[: like.dim() - len(self.group.matrix_shape)])

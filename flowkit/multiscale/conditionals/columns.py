@@ -74,7 +74,7 @@ class HaarColumn:
             return phase, 0.0
         return (self.circle.inverse if inverse else self.circle.forward)(phase, gate * params)
 
-    def draw(
+    def sample_and_log_prob(
         self, cube: Cube, frame: Frame, gate: Tensor | None, context: list[Tensor]
     ) -> tuple[Column, list[Tensor], Tensor]:
         """The column, the phases of v_2, ..., and log q of both; `context` grows by what is drawn."""

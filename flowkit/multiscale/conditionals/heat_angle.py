@@ -139,7 +139,7 @@ class HeatAngleConditional(LinkConditional):
         for column, cube in zip(columns, cubes, strict=True):
             if steps:
                 frame = self._next(frame, steps[-1][1], weight, context)
-            one, phases, logq = column.draw(cube, self._weighted(frame, weight), gate, context)
+            one, phases, logq = column.sample_and_log_prob(cube, self._weighted(frame, weight), gate, context)
             E, total = complete(one, frame.phase), total + logq
             steps.append((frame.turned(phases), E))
             gate = 2 * one.parts[0] * one.parts[1] if column.n == 3 else None
@@ -195,7 +195,7 @@ class HeatAngleConditional(LinkConditional):
         frame, mean, features = self._start(rest)
         return self._read(self._heat(), v.flatten(0, -3), frame, mean, features)[1].view(v.shape[:-2])
 
-    def draw(self, rest: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def sample_and_log_prob(self, rest: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         frame, mean, features = self._start(rest)
         links, n = len(frame.left), self.group.n
         flat = torch.rand(n * n - 1, links, generator=rng, device=rng.device, dtype=frame.scales.dtype)

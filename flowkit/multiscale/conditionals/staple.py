@@ -116,8 +116,8 @@ class StapleFlow(LinkConditional):
         u, logq = self.prior.to_base(v, rest)
         return u, logq + logdet
 
-    def draw(self, rest: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        v, logq = self.prior.draw(rest, rng)
+    def sample_and_log_prob(self, rest: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        v, logq = self.prior.sample_and_log_prob(rest, rng)
         v, logdet = self._forward(v, rest, self.net(self._features(rest)))
         return v, logq - logdet
 
