@@ -78,9 +78,10 @@ def training_panel():
 
 
 def multiscale_panel():
-    from flowkit.multiscale import Multiscale, by_scale
+    from flowkit.models import multiscale_flow
+    from flowkit.multiscale import by_scale
 
-    model = example(Multiscale)
+    model = multiscale_flow(flowkit.links((2, 4), flowkit.U1()), terms=2)
     x = model.sample(500, testing.seeded())
     return panels.Multiscale(by_scale(model, flowkit.Wilson(model.space, 1.0), x))
 

@@ -120,20 +120,12 @@ class Entry(NamedTuple):
 
 
 def walk(flow: Flow, n: int, rng: torch.Generator) -> Iterator[Entry]:
-    """n draws of the prior and what each layer makes of them; the last one is what `flow.draw` gives for that rng.
-
-    A prior that is a flow itself is walked through as well.
-    """
-    if isinstance(flow.prior, Flow):
-        for entry in walk(flow.prior, n, rng):
-            yield entry
-        x, before, logr = entry.x, entry.logdet, entry.logq
-    else:
-        x, logr = flow.prior.draw(n, rng)
-        before = torch.zeros_like(logr)
-        yield Entry("prior", x, before, logr)
+    """n draws of the flow's base prior and what each layer makes of them, of nested flows too."""
+    flow = flow.flattened()
+    x, logr = flow.prior.draw(n, rng)
+    yield Entry("prior", x, torch.zeros_like(logr), logr)
     for name, field, logdet in flow.transform.by_layer(x):
-        yield Entry(name, field, before + logdet, logr - logdet)
+        yield Entry(name, field, logdet, logr - logdet)
 
 
 @torch.no_grad()

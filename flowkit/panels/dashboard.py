@@ -16,7 +16,7 @@ from flowkit.actions import Wilson
 from flowkit.ensemble import Ensemble, draw
 from flowkit.ensemble.job import Job
 from flowkit.flow import Flow
-from flowkit.multiscale import Multiscale as MultiscaleModel, by_scale
+from flowkit.multiscale import by_scale, levels
 from flowkit.panels.base import Panel, let_subshell_answer
 from flowkit.panels.chain import Chain
 from flowkit.panels.ess_kl import EssKl
@@ -167,7 +167,7 @@ def _of_trainer(prefix: str, trainer: Trainer) -> Iterator[Place]:
     if isinstance(trainer.flow, Flow):
         words = "Walk through the flow with its present weights"
         yield Place(f"{prefix}Layers", lambda old: _layers(trainer, old), words)
-    if isinstance(trainer.flow, MultiscaleModel) and isinstance(trainer.action, Wilson) and _solved(trainer.action):
+    if levels(trainer.flow) and isinstance(trainer.action, Wilson) and _solved(trainer.action):
         words = "Draw from the model with its present weights"
         yield Place(f"{prefix}Scales", lambda old: _scales(trainer, old), words)
 
@@ -188,7 +188,6 @@ def _layers(trainer: Trainer, old: Panel | None) -> Panel:
 
 def _scales(trainer: Trainer, old: Panel | None) -> Panel:
     model, action = trainer.flow, trainer.action
-    assert isinstance(model, MultiscaleModel)
     assert isinstance(action, Wilson)
     drawn = draw(model, action, DRAWS, rng=1).x
     assert drawn is not None

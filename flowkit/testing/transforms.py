@@ -48,10 +48,9 @@ def check_transform(transform: Transform, x: Tensor | None = None, local: bool =
     require(logdet.shape == (len(x),), f"{who}: logdet has the shape {list(logdet.shape)}; [{len(x)}] was expected.")
     require((y - x).abs().max() > 1e-3, f"{who} with random parameters moves nothing.")
     require((group.defect(y) < 1e-12).all(), f"{who} leaves the group by {float(group.defect(y).max()):.2g}.")
-    if isinstance(f, Transform):  # a multiscale model is a map too, but has scales instead of layers
-        *_, last = f.by_layer(x)
-        require_same_field(group, last.x, y, f"{who}: its last layer against forward", 1e-10)
-        require_close(last.logdet, logdet, f"{who}: logdet of its last layer against forward", 1e-10)
+    *_, last = f.by_layer(x)
+    require_same_field(group, last.x, y, f"{who}: its last layer against forward", 1e-10)
+    require_close(last.logdet, logdet, f"{who}: logdet of its last layer against forward", 1e-10)
     back, minus = f.inverse(y)
     require_same_field(group, back, x, f"{who}: inverse(forward(x))", 1e-8)
     require_close(minus, -logdet, f"{who}: logdet of the inverse", 1e-7)
@@ -70,7 +69,7 @@ def check_transform(transform: Transform, x: Tensor | None = None, local: bool =
     require(logdet32.dtype == torch.float32, f"{who}: logdet of a float32 field is {logdet32.dtype}.")
     require_close(logdet32.double(), logdet, f"{who}: logdet in float32", LOOSE)
     require_same_field(group, single.inverse(y32)[0], x32, f"{who}: round trip in float32", LOOSE)
-    if isinstance(f, Transform) and f.linear:
+    if f.linear:
         z, weight = x.clone().requires_grad_(), torch.randn(y.shape, generator=seeded(4), dtype=torch.float64)
         (expected,) = torch.autograd.grad((f(z)[0] * weight).sum(), z)
         require_close(f.transposed(weight).detach(), expected, f"{who}: its transposed against autograd", 1e-10)

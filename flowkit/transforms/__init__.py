@@ -1,11 +1,12 @@
 """Transforms: invertible maps of fields with their log-Jacobians."""
 
 from flowkit.transforms.base import Chain, Transform
+from flowkit.transforms.inside import Inside
 from flowkit.transforms.links.gauge import GaugeCoupling
 from flowkit.transforms.links.spectral import SpectralCoupling
 from flowkit.transforms.links.trivializing import TrivializingFlow
 from flowkit.transforms.sites.affine import Affine
-from flowkit.transforms.sites.coarser import OnEvenSites, OnSublattices, Prolongation
+from flowkit.transforms.sites.coarser import OnSublattices, Prolongation
 from flowkit.transforms.sites.coupling import CheckerboardCoupling
 from flowkit.transforms.sites.fourier import FourierModes, FourierScale, LowModes
 from flowkit.transforms.sites.site_conditional import SiteConditional, SitesIntegrated
@@ -19,8 +20,8 @@ __all__ = [
     "FourierModes",
     "FourierScale",
     "GaugeCoupling",
+    "Inside",
     "LowModes",
-    "OnEvenSites",
     "OnSublattices",
     "Prolongation",
     "SiteConditional",

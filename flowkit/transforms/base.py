@@ -4,10 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from flowkit.actions.base import Action, Pullback
 from flowkit.geometry.space import Space
+from flowkit.priors.base import Draw, Prior
 
 
 class Layer(NamedTuple):
@@ -39,6 +41,30 @@ class Transform(nn.Module, ABC):
     @abstractmethod
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """x = f^-1(y) and log|det df^-1/dy|, [batch]."""
+
+    def inverse_logdet(self, y: Tensor) -> Tensor:
+        """log|det df^-1/dy|, ``[batch]``; a transform that knows it without its inverse defines it anew."""
+        return self.inverse(y)[1]
+
+    def leaves(self, prior: Prior) -> bool:
+        """Whether the density of a prior is the same before and after the map: r(f(x)) = r(x) for every x."""
+        return False
+
+    def sample(self, prior: Prior, n: int, rng: torch.Generator) -> Draw:
+        """n independent images of draws of a prior, with their log-density: what a flow of the two draws.
+
+        Parameters
+        ----------
+        prior : Prior
+            The density of x.
+        n : int
+            Number of fields.
+        rng : torch.Generator
+            Of the prior.
+        """
+        x, logr = prior.draw(n, rng)
+        y, logdet = self(x)
+        return Draw(y, logr - logdet)
 
     def by_layer(self, x: Tensor) -> Iterator[Layer]:
         """The field after each layer, forward; the last one is `forward(x)`."""
