@@ -7,7 +7,7 @@ import flowkit as fk
 from flowkit import exact, testing
 from flowkit.geometry import loops
 from flowkit.models import multiscale_flow
-from flowkit.multiscale.scales import by_scale, decimated_action, fields_by_scale, log_weights_by_scale
+from flowkit.multiscale import by_scale, decimated_action, fields_by_scale, log_weights_by_scale
 
 pytestmark = pytest.mark.usefixtures("double")
 

@@ -14,11 +14,10 @@ from flowkit.multiscale.scales import (
     ScaleNumbers,
     by_scale,
     decimated_action,
-    fields_by_scale,
     log_weights_by_scale,
 )
 from flowkit.multiscale.site_doubling import SiteDoubling
-from flowkit.multiscale.structure import coarsest, levels, smoothed, strengthened
+from flowkit.multiscale.structure import coarsest, fields_by_scale, levels, smoothed, strengthened
 
 __all__ = [
     "ByScale",

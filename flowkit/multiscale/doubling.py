@@ -7,35 +7,12 @@ import torch
 from torch import Tensor
 
 from flowkit.geometry.doubling import Doubling
-from flowkit.geometry.lattice import coordinates, format_lattice, shift
+from flowkit.geometry.lattice import format_lattice, shift
 from flowkit.geometry.loops import link, staples
 from flowkit.geometry.space import Space
+from flowkit.multiscale.stages import Stage, ordered_stages
 
 Loops = tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """New links that are drawn together, independent of each other given all links known before them.
-
-    Attributes
-    ----------
-    nu : int
-        Their direction.
-    links : Tensor or None
-        Their indices among all new links, flat over ``[nu, *coarse lattice]``; None for all of them.
-    planes : tuple of int
-        The directions rho for which both plaquettes of each link in the plane (nu, rho) are known but for the link.
-    """
-
-    nu: int
-    links: Tensor | None
-    planes: tuple[int, ...] = ()
-
-    @property
-    def loops(self) -> int:
-        """Number of plaquettes through each link whose other links are known, two in the plane of mu among them."""
-        return 2 + 2 * len(self.planes)
 
 
 @dataclass(frozen=True)
@@ -141,20 +118,7 @@ class LinkDoubling(Doubling):
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The order in which the new links are drawn."""
-        if not self.ordered:
-            return (Stage(self.across[0], None),)
-        lattice, volume = self.coarse.lattice, self.coarse.volume
-        place, stages = coordinates(lattice), []
-        for k, nu in enumerate(self.across):
-            # Neighbours differ in colour where a side is even; plaquettes across odd sides are left out.
-            even = [rho for rho in self.across if rho != nu and lattice[rho] % 2 == 0]
-            colour = place[even].sum(0) % 2
-            for which in range(2 if even else 1):
-                sites = (colour == which).nonzero()[:, 0]
-                # A plaquette is complete where the links along rho are drawn and the neighbour has the other colour.
-                planes = tuple(rho for rho in even if which and rho in self.across[:k])
-                stages.append(Stage(nu, k * volume + sites, planes))
-        return tuple(stages)
+        return ordered_stages(self.coarse, self.across) if self.ordered else (Stage(self.across[0], None),)
 
     def split(self, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(U, U^a, V) of a fine field.

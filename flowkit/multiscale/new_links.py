@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from flowkit.geometry.space import Space
 from flowkit.multiscale.conditionals.base import LinkConditional
-from flowkit.multiscale.doubling import LinkDoubling, Loops, Stage
+from flowkit.multiscale.doubling import LinkDoubling, Loops
+from flowkit.multiscale.stages import Stage
 from flowkit.priors import Draw, Embedded, Prior
 from flowkit.transforms import Transform
 

@@ -1,8 +1,13 @@
-"""The parts of a multiscale model: its levels and its coarsest prior, and copies with other models of new links."""
+"""The parts of a multiscale model: levels, coarsest prior, fields by scale; copies with other models of new links."""
 
 import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
 
 from flowkit.flow import Flow
+from flowkit.geometry.space import Space
 from flowkit.multiscale.conditionals.class_functions import ClassFunctionConditional
 from flowkit.multiscale.conditionals.smooth_class_functions import SmoothClassFunctionConditional
 from flowkit.multiscale.new_links import NewLinks
@@ -22,7 +27,7 @@ def levels(flow: Prior) -> list[NewLinks]:
     >>> import flowkit as fk
     >>> flow = fk.multiscale_flow(fk.links((2, 4), fk.U1()))
     >>> [level.space.lattice for level in fk.multiscale.levels(flow)]
-    [(1, 2), (2, 2), (2, 4)]
+    [(2, 1), (2, 2), (2, 4)]
     """
     if isinstance(flow, Flow):
         return [*levels(flow.prior), *(part for part in flow.transform.modules() if isinstance(part, NewLinks))]
@@ -48,6 +53,49 @@ def coarsest(flow: Prior) -> Prior:
     while isinstance(flow.base, Embedded):
         flow = flow.base.coarse
     return flow
+
+
+class Scale(NamedTuple):
+    """A field at one scale, [batch, *space.shape], and log q of the part of the model that ends there, [batch]."""
+
+    space: Space
+    x: Tensor
+    logq: Tensor
+
+
+def fields_by_scale(model: Prior, x: Tensor) -> list[Scale]:
+    """A fine field at every scale of a multiscale model, coarse to fine; the last one is x itself.
+
+    Parameters
+    ----------
+    model : Prior
+        A multiscale model, of links or of sites. Other priors have one scale.
+    x : Tensor
+        Fields of the finest lattice, ``[batch, *model.space.shape]``.
+
+    Returns
+    -------
+    list of Scale
+        Space, field and log q of the part of the model that ends at that scale.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> model = fk.multiscale_flow(fk.links((2, 4), fk.U1()))
+    >>> x = model.sample(3, torch.Generator().manual_seed(1))
+    >>> [(scale.space.lattice, scale.logq.shape) for scale in fk.multiscale.fields_by_scale(model, x)]
+    [((1, 1), torch.Size([3])), ((2, 1), torch.Size([3])), ((2, 2), torch.Size([3])), ((2, 4), torch.Size([3]))]
+    """
+    prior, z, logdet = model, x, torch.zeros(len(x), dtype=x.real.dtype, device=x.device)
+    while isinstance(prior, Flow):
+        z, more = prior.peeled(z)
+        prior, logdet = prior.prior, logdet + more
+    if not isinstance(prior, Embedded):
+        return [Scale(model.space, x, prior.log_prob(z) + logdet)]
+    coarse, *rest = prior.doubling.split(z)
+    found = fields_by_scale(prior.coarse, coarse)
+    return [*found, Scale(model.space, x, found[-1].logq + prior.log_rest(*rest) + logdet)]
 
 
 def smoothed(flow: Flow, cells: int = 256) -> Flow:

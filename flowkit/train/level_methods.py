@@ -54,7 +54,7 @@ class LevelFit:
         G, n = self.group, len(A)
         A = A.repeat(self.draws, *[1] * (A.dim() - 1))
         loops = (A, G.identity((len(A),), A))
-        V, logq = self.model.draw(loops, rng)
+        V, logq = self.model.sample_and_log_prob(loops, rng)
         logw = self.effective(G.compose(V, A)) + self.effective(V) - logq
         return V, loops, logw.view(self.draws, n)
 

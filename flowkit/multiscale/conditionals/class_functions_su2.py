@@ -1,4 +1,7 @@
-"""The exact form of a new link between two loops, in two dimensions: SU(2)."""
+"""The exact form of a new link between two loops, in two dimensions: SU(2).
+
+The file is long because one density needs its coordinates, its tables, its inversion and its score side by side.
+"""
 
 import functools
 import itertools
@@ -141,13 +144,15 @@ class SU2ClassFunctionConditional(LinkConditional):
     def _marginal_cdf(self, table: _Tables, frame: _Frame, s: Tensor) -> tuple[Tensor, Tensor]:
         """The density and the CDF of s."""
         k, part = self._cell(s)
-        density, mass = tables.linear(*(self._at(table.marginal, frame, k + i) for i in (0, 1)), part)
+        p, q = (self._at(table.marginal, frame, k + i) for i in (0, 1))
+        density, mass = tables.linear(p, q, part)
         return density, self._at(table.cdf, frame, k) + (self.nodes[k + 1] - self.nodes[k]) * mass
 
     def _polar_cdf(self, table: _Tables, frame: _Frame, s: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """The density of (s, |c|) and its integral over |c| from 0."""
         (k, part), (j, rest) = self._cell(s), self._polar_cell(c)
-        density, mass = tables.linear(*(self._deep(table.density, frame, k, part, j + i) for i in (0, 1)), rest)
+        p, q = (self._deep(table.density, frame, k, part, j + i) for i in (0, 1))
+        density, mass = tables.linear(p, q, rest)
         return density, self._deep(table.polar, frame, k, part, j) + mass / self.polars
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-def weights(log: Tensor, dims: Sequence[int]) -> Tensor:
+def weights(log: Tensor, dims: tuple[int, ...]) -> Tensor:
     """exp(log), divided by its largest value along `dims`."""
     # The floor concerns weights too small for any sample to meet, and keeps log q finite in single precision.
     return (log - log.detach().amax(dims, keepdim=True)).exp().clamp(min=1e-30)
