@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flowkit.actions import Action, Pullback
 from flowkit.geometry.space import Space
-from flowkit.priors import Prior, Sample
-from flowkit.transforms import Transform
+from flowkit.priors import Embedded, Prior, Sample
+from flowkit.transforms import Chain, Inside, Transform
 
 
 class Flow(Prior):
@@ -16,7 +16,8 @@ class Flow(Prior):
 
     .. math:: \log q(x) = \log r(z) - \log\left|\det \frac{df}{dz}\right|
 
-    A flow is itself a Prior: it may be the prior of another flow.
+    A flow is itself a prior, so that flows nest: another flow, or an `Embedded` one from a coarser lattice, may be the
+    prior of this one.
 
     Parameters
     ----------
@@ -75,6 +76,10 @@ class Flow(Prior):
         """Whether a step of it, or of its prior, is a Markov kernel: its density is then that of a path."""
         return self.transform.stochastic or self.prior.stochastic
 
+    @property
+    def base(self) -> Prior:
+        return self.prior.base
+
     def sample_and_log_prob(self, n: int, rng: torch.Generator) -> Sample:
         """n independent fields, ``[n, *space.shape]``, and log q, ``[n]``; of paths, where the flow is `stochastic`."""
         return self.transform.sample(self.prior, n, rng)
@@ -92,20 +97,53 @@ class Flow(Prior):
             For fields of another shape, dtype or device, and where the flow is `stochastic`.
         """
         self._require_density("log_prob")
-        z, logdet = self.transform.inverse(self._mine(x))
+        z, logdet = self.peeled(self._mine(x))
         return self.prior.log_prob(z) + logdet
 
-    def score(self, x: Tensor) -> Tensor:
-        """d log q(x) / dparams at fixed x, [batch, params], where the transform knows it and the prior is fixed.
+    def peeled(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(z, logdet) with log q(x) = log r(z) + logdet: the inverse image of x, or x where the prior cannot tell."""
+        if self.transform.leaves(self.prior):
+            return x, self.transform.inverse_logdet(x)
+        return self.transform.inverse(x)
 
-        Raises    ValueError otherwise
+    def score(self, x: Tensor) -> Tensor:
+        """The derivatives of log q at fixed fields by the trainable parameters of the prior and of the transform.
+
+        A parameter that both hold, as scales may share a model, has one column, the sum of both.
+
+        Parameters
+        ----------
+        x : Tensor
+            Fields, ``[batch, *space.shape]``.
+
+        Returns
+        -------
+        Tensor
+            ``d log q(x) / d params``, ``[batch, params]``, in the order of those of `parameters()` that require a
+            gradient, each flattened.
+
+        Raises
+        ------
+        ValueError
+            Where the prior or the transform has trainable parameters and no score in closed form.
         """
         self._require_density("score")
-        own = getattr(self.transform, "score", None)
-        if own is None or any(p.requires_grad for p in self.prior.parameters()):
-            kinds = f"{type(self.prior).__name__} and {type(self.transform).__name__}"
-            raise ValueError(f"A score needs a transform that has one and a prior that does not learn; got {kinds}.")
-        score: Tensor = own(self._mine(x), self.prior)
+        columns: dict[int, Tensor] = {}
+        for part in (self.prior, self.transform):
+            mine = [p for p in part.parameters() if p.requires_grad]
+            if mine:
+                scores = self._score_of(part, self._mine(x))
+                for p, own in zip(mine, torch.split(scores, [p.numel() for p in mine], 1), strict=True):
+                    columns[id(p)] = columns[id(p)] + own if id(p) in columns else own
+        return torch.cat([*columns.values()], 1) if columns else super().score(x)
+
+    def _score_of(self, part: Prior | Transform, x: Tensor) -> Tensor:
+        if isinstance(part, Prior):
+            return part.score(x if self.transform.leaves(part) else self.transform.inverse(x)[0])
+        own = getattr(part, "score", None)
+        if own is None:
+            raise ValueError(f"{type(part).__name__} has no score in closed form; train it by a gradient.")
+        score: Tensor = own(x, self.prior)
         return score
 
     def _require_density(self, what: str) -> None:
@@ -117,11 +155,31 @@ class Flow(Prior):
             )
 
     def on(self, space: Space) -> "Flow":
-        """The same flow on another lattice, with a copy of its weights."""
-        return Flow(self.prior.on(space), self.transform.on(space))
+        """The same flow on another lattice, with a copy of its weights; modules that it shares stay shared."""
+        other, kept = Flow(self.prior.on(space), self.transform.on(space)), dict[int, nn.Module]()
+        copies = dict(other.named_modules(remove_duplicate=False))
+        for name, module in self.named_modules(remove_duplicate=False):
+            if name in copies and kept.setdefault(id(module), copies[name]) is not copies[name]:
+                other.set_submodule(name, kept[id(module)])
+        return other
+
+    def flattened(self) -> "Flow":
+        """The same distribution as one flow from its `base`: what nested flows do is one chain on the finest lattice.
+
+        Flows inside an `Embedded` prior become `Inside` transforms. The parameters are shared, not copied.
+
+        Examples
+        --------
+        >>> import flowkit as fk
+        >>> flow = fk.multiscale_flow(fk.links((2, 2), fk.U1())).flattened()
+        >>> [type(step).__name__ for step in flow.transform.steps], type(flow.prior.coarse.coarse).__name__
+        (['Inside', 'NewLinks'], 'Haar')
+        """
+        prior, before = _unfolded(self.prior)
+        return self if before is None else Flow(prior, Chain(before, self.transform))
 
     def pullback(self, action: Action) -> Pullback:
-        r"""The action in the coordinates of the prior, :math:`S(f(z)) - \log|\det df/dz|`.
+        r"""The action in the coordinates of the base prior, :math:`S(f(z)) - \log|\det df/dz|`, f the map of all flows.
 
         Raises
         ------
@@ -129,13 +187,25 @@ class Flow(Prior):
             Where the flow is `stochastic`, or lives on another space.
         """
         self._require_density("pullback")
-        return action.pullback(self.transform)
+        return action.pullback(self.flattened().transform)
 
     def describe(self) -> dict[str, Any]:
         """The flow as plain data, for provenance."""
         return {
             "space": self.space.describe(),
-            "prior": type(self.prior).__name__,
+            "prior": self.prior.describe(),
             "transform": str(self.transform),
             "parameters": sum(p.numel() for p in self.parameters()),
         }
+
+
+def _unfolded(prior: Prior) -> tuple[Prior, Transform | None]:
+    """A prior that is no flow, nor an embedded one, and the transform from it to the given prior."""
+    if isinstance(prior, Flow):
+        flat = prior.flattened()
+        return flat.prior, flat.transform
+    if isinstance(prior, Embedded):
+        coarse, before = _unfolded(prior.coarse)
+        if before is not None:
+            return Embedded(coarse, prior.doubling), Inside(before, prior.doubling)
+    return prior, None

@@ -88,7 +88,7 @@ def test_a_flow_with_kernels_is_shown_layer_by_layer():
     values = [one.value for one in numbers.kl]
     assert values[0] > values[1] > values[2] > values[3] > 0  # a bound on KL, the dissipated work
     entries = list(flow.transform.by_layer(flow.prior.sample(3, testing.seeded()), testing.seeded(2)))
-    y, heat = flow.transform.apply(flow.prior.sample(3, testing.seeded()), testing.seeded(2))
+    y, heat = flow.transform.push(flow.prior.sample(3, testing.seeded()), testing.seeded(2))
     assert torch.equal(entries[-1].x, y)
     testing.require_close(entries[-1].logdet, heat, "heat of all layers")
 
@@ -110,8 +110,8 @@ class Leaky(fk.HMC):
 
 
 class Shrinking(MarkovKernel):
-    def apply(self, x, rng):
-        y, heat = super().apply(x, rng)
+    def push(self, x, rng):
+        y, heat = super().push(x, rng)
         return y, -heat
 
 
@@ -139,10 +139,10 @@ def test_on_another_lattice():
 def test_steps_of_a_kernel():
     kernel = MarkovKernel(fk.Heatbath(U1), steps=3)
     x = U1.space.haar(2, testing.seeded())
-    y, _ = kernel.apply(x, testing.seeded(1))
+    y, _ = kernel.push(x, testing.seeded(1))
     rng, z = testing.seeded(1), x
     for _ in range(3):
-        z, _ = MarkovKernel(fk.Heatbath(U1)).apply(z, rng)
+        z, _ = MarkovKernel(fk.Heatbath(U1)).push(z, rng)
     assert torch.equal(y, z)
 
 

@@ -220,5 +220,5 @@ def test_what_is_no_sampler_no_list_of_observables_and_no_map():
     with pytest.raises(TypeError, match=r"such as flow.transform; got Flow\."):
         action.pullback(flow)
     x = torch.zeros(1, *space.shape)
-    with pytest.raises(TypeError, match="by_scale needs a Multiscale model of links"):
-        fk.by_scale(flow, action, x)
+    with pytest.raises(TypeError, match="by_scale needs a multiscale model of links"):
+        fk.by_scale(action, action, x)

@@ -181,7 +181,7 @@ def flows():
     twice = fk.Interleaved(fk.Interleaved(coarse_theory(3)))
     yield fk.Flow(twice, fk.Chain(fk.OnSublattices(inner), fk.Prolongation(twice.space)))
     twice = fk.Embedded(fk.Embedded(coarse_theory(3)))
-    yield fk.Flow(twice, fk.Chain(fk.OnEvenSites(inner), fk.Prolongation(twice.space)))
+    yield fk.Flow(twice, fk.Chain(fk.Inside(inner), fk.Prolongation(twice.space)))
 
 
 @pytest.mark.parametrize("which", range(5))

@@ -9,7 +9,7 @@ import flowkit as fk
 from flowkit import exact, testing
 from flowkit.kernels import heat_torch
 from flowkit.kernels.heat import heat_angle
-from flowkit.multiscale import Doubling, HeatbathConditional
+from flowkit.multiscale import HeatbathConditional, LinkDoubling
 
 U1, SU2 = fk.U1(), fk.SUN(2)
 GROUPS = [U1, SU2]
@@ -47,12 +47,12 @@ def test_one_plaquette(group, beta):
 def test_the_exact_conditional_of_the_action(group, lattice):
     """With all plaquettes of a link among its loops and b = beta, log q moves with the new link as -S does."""
     beta = 1.7
-    doubling = Doubling(fk.links(lattice, group), 0, ordered=len(lattice) > 2)
+    doubling = LinkDoubling(fk.links(lattice, group), 0, ordered=len(lattice) > 2)
     action, rng = fk.Wilson(doubling.fine, beta), testing.seeded()
     coarse, first, new = doubling.split(doubling.fine.haar(3, rng))
     known = doubling.loops(coarse, first)
     stage = doubling.stages[-1]  # the last links: all their plaquettes are complete
-    rest = doubling.rest(stage, known, new)
+    rest = doubling.given(stage, known, new)
     model = HeatbathConditional(group, stage.loops, beta)
     assert stage.loops == 2 * (len(lattice) - 1)
     before = doubling.take(stage, new)
@@ -82,11 +82,11 @@ def test_two_doublings_as_a_model_of_a_lattice():
     """The finest level of two-dimensional SU(2) at b = beta, trained by the natural gradient of its own score."""
     space = fk.links((2, 2), SU2)
     coarse = fk.links((2, 1), SU2)
-    model = fk.Multiscale(fk.Haar(coarse), [(Doubling(coarse, 1), HeatbathConditional(SU2))])
+    conditional, doubling = HeatbathConditional(SU2), LinkDoubling(coarse, 1)
+    model = fk.Flow(fk.Embedded(fk.Haar(coarse), doubling), fk.NewLinks(doubling, conditional))
     assert model.space == space
     trainer = fk.Trainer(model, fk.Wilson(space, 1.5), batch=512, method=fk.NaturalGradientStep(), seed=3)
     trainer.fit(8, progress=False)
-    conditional = model.conditionals[0]
     assert trainer.history["ess"][-1] > 0.85 > trainer.history["ess"][0]  # Haar on the coarse lattice is the rest
     assert float(conditional.log_strength.detach().exp()) == pytest.approx(1.5, abs=0.2)
     assert (conditional.weights() - 1).abs().max() < 0.1  # left and right are alike
@@ -110,12 +110,12 @@ def test_what_does_not_fit():
 class OneStep(HeatbathConditional):
     """Newton's method stops early in the sampler: log q is right, and that of other draws."""
 
-    def from_base(self, u, rest):
+    def forward(self, u, rest):
         mean = self.mean(rest)
         y, kappa = self._relative(u, mean), self._kappa(mean)
         share = heat_torch.cdf(self._split(y)[0], torch.zeros_like(kappa), self.n)
         angle = heat_torch.angle(share, kappa, self.n, rounds=0)
-        return self.group.compose(self._turned(y, angle), mean.element), self._density(kappa, angle)
+        return self.group.compose(self._turned(y, angle), mean.element), -self._density(kappa, angle)
 
 
 class NoNorm(HeatbathConditional):
@@ -135,11 +135,11 @@ class OtherSide(HeatbathConditional):
 class Flat(HeatbathConditional):
     """The base keeps its Haar angle in place of the angle's share."""
 
-    def from_base(self, u, rest):
+    def forward(self, u, rest):
         mean = self.mean(rest)
         y, kappa = self._relative(u, mean), self._kappa(mean)
         angle = heat_angle(self._split(y)[0] / math.pi, kappa, self.n)
-        return self.group.compose(self._turned(y, angle), mean.element), self._density(kappa, angle)
+        return self.group.compose(self._turned(y, angle), mean.element), -self._density(kappa, angle)
 
 
 class NoAverage(HeatbathConditional):

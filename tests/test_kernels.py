@@ -11,12 +11,12 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from flowkit.kernels.paths import path_products
 
 from flowkit import kernels, testing
 from flowkit.kernels import rqs, sun
 from flowkit.kernels.convolution import site_convolution, site_weight_gradient
 from flowkit.kernels.heat import heat_angle, heat_cdf
-from flowkit.kernels.paths import path_products
 from flowkit.kernels.rqs import rqs_forward, rqs_inverse
 from flowkit.kernels.scalar_action import scalar_action
 from flowkit.kernels.tangent import mixture, tangent_forward

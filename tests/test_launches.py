@@ -182,7 +182,7 @@ def test_a_conditional_waits_for_nothing(kind):
     model = testing.example(kind).to("meta")
     links = torch.empty(3, 5, *model.group.matrix_shape, dtype=model.group.field_dtype(torch.float32), device="meta")
     differentiate(*model.sample_and_log_prob((links, links), generator()))
-    differentiate(*model.from_base(links, (links, links)))
+    differentiate(*model(links, (links, links)))
     differentiate(model.log_prob(links, (links, links)))
     if model.scored:
         assert model.score(links, (links, links)).device.type == "meta"

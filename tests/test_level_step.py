@@ -97,7 +97,7 @@ def test_what_does_not_fit():
     with pytest.raises(ValueError, match=r"LevelGradient needs kl_fraction in \[0, 1\]; got 1.5"):
         LevelGradient(kl_fraction=1.5)
     space = fk.links((4, 4), U1)
-    with pytest.raises(ValueError, match=r"LevelStep trains a Multiscale in two dimensions; got Flow\."):
+    with pytest.raises(ValueError, match=r"LevelStep trains a multiscale model of links in 2D; got Flow\."):
         fk.Trainer(fk.gauge_flow(space), fk.Wilson(space, 1.0), method=LevelStep(10))
     with pytest.raises(ValueError, match="Characters need a whole order >= 1; got 0"):
         U1.characters(0)

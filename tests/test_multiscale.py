@@ -9,7 +9,8 @@ import flowkit as fk
 from flowkit import exact, testing
 from flowkit.geometry import loops
 from flowkit.geometry.lattice import shift
-from flowkit.multiscale import ClassFunctionConditional, Doubling, LinkConditional, Multiscale, multiscale_flow
+from flowkit.models import multiscale_flow
+from flowkit.multiscale import ClassFunctionConditional, LinkConditional, LinkDoubling, coarsest, levels
 from flowkit.storage.checkpoint import CheckpointError
 from flowkit.testing import example
 from flowkit.train import losses
@@ -21,6 +22,13 @@ COARSE = [((2, 3), 0), ((3, 2), 1), ((1, 1), 1), ((2, 1, 3), 0), ((2, 3, 1), 1),
 
 
 pytestmark = pytest.mark.usefixtures("double")
+
+
+def stack(flow, levels):
+    """A multiscale model of (doubling, models), coarse to fine, on a coarsest prior."""
+    for doubling, models in levels:
+        flow = fk.Flow(fk.Embedded(flow, doubling), fk.NewLinks(doubling, models))
+    return flow
 
 
 def rough(model, size=0.3, seed=5):
@@ -53,9 +61,9 @@ def beta_two():
 @pytest.mark.parametrize("group", GROUPS, ids=str)
 @pytest.mark.parametrize(("lattice", "mu"), COARSE)
 def test_split_and_join_are_inverse(group, lattice, mu, rng):
-    doubling = Doubling(fk.links(lattice, group), mu)
+    doubling = LinkDoubling(fk.links(lattice, group), mu)
     assert doubling.fine.lattice[mu] == 2 * lattice[mu]
-    assert Doubling.of(doubling.fine, mu) == doubling
+    assert LinkDoubling.of(doubling.fine, mu) == doubling
     x = doubling.fine.haar(3, rng)
     coarse, first, new = doubling.split(x)
     assert first.shape == (3, 1, *lattice, *group.matrix_shape)
@@ -76,7 +84,7 @@ def loop_traces(doubling, x):
 @pytest.mark.parametrize("group", GROUPS, ids=str)
 @pytest.mark.parametrize(("lattice", "mu"), COARSE)
 def test_the_loops_of_a_new_link_are_its_plaquettes(group, lattice, mu, rng):
-    doubling = Doubling(fk.links(lattice, group), mu)
+    doubling = LinkDoubling(fk.links(lattice, group), mu)
     x = doubling.fine.haar(3, rng)
     planes = [group.trace(loops.plaquette(doubling.fine, x, mu, nu)) for nu in doubling.across]
     even, odd = torch.unflatten(torch.cat(planes, 1), 2 + mu, (-1, 2)).unbind(3 + mu)
@@ -85,7 +93,7 @@ def test_the_loops_of_a_new_link_are_its_plaquettes(group, lattice, mu, rng):
 
 @pytest.mark.parametrize("group", GROUPS, ids=str)
 def test_the_two_loops_close_around_the_coarse_plaquette(group, rng):
-    doubling = Doubling(fk.links((2, 3), group), 1)
+    doubling = LinkDoubling(fk.links((2, 3), group), 1)
     coarse, first, _ = doubling.split(doubling.fine.haar(3, rng))
     left, right = doubling.loops(coarse, first)
     around = group.trace(group.compose(group.inverse(right), left))
@@ -95,7 +103,7 @@ def test_the_two_loops_close_around_the_coarse_plaquette(group, rng):
 @pytest.mark.parametrize("group", GROUPS, ids=str)
 @pytest.mark.parametrize(("lattice", "mu"), COARSE)
 def test_splitting_commutes_with_gauge_transformations(group, lattice, mu, rng):
-    doubling = Doubling(fk.links(lattice, group), mu)
+    doubling = LinkDoubling(fk.links(lattice, group), mu)
     x = doubling.fine.haar(2, rng)
     g = group.haar((2, 1, *doubling.fine.lattice), rng)
     moved = loops.gauge_transform(doubling.fine, x, g)
@@ -108,7 +116,7 @@ def test_splitting_commutes_with_gauge_transformations(group, lattice, mu, rng):
 
 def test_the_jacobian_of_a_doubling_is_one(rng):
     """(U, U^a, V) -> fine field keeps Haar measure: the volume of the map in algebra coordinates is 1 everywhere."""
-    doubling = Doubling(fk.links((1, 2), SU2), 0)
+    doubling = LinkDoubling(fk.links((1, 2), SU2), 0)
     start = doubling.split(doubling.fine.haar(1, rng))
     sizes = [p.numel() // 4 * 3 for p in start]
 
@@ -134,8 +142,9 @@ def case(n=2000, seed=3):
 def check_sampler(model):
     """The CDF at the drawn link is the uniform number it was drawn with."""
     _, u, rest = case()
-    v, logq = model.from_base(u, rest)
-    back, again = model.to_base(v, rest)
+    v, logdet = model(u, rest)
+    logq = -logdet
+    back, again = model.inverse(v, rest)
     testing.require_same_field(U1, back, u, "the residual of the sampler", 1e-10)
     testing.require_close(logq, again, "log q of the draw and of the link", 1e-10)
     testing.require_close(logq, model.log_prob(v, rest), "log q and log_prob", 1e-10)
@@ -145,9 +154,9 @@ def check_density(model):
     """log q is that of the map from the base: log|du/dv| by autograd, and its integral over v is 1."""
     _, u, rest = case()
     u = u.requires_grad_()
-    v, logq = model.from_base(u, rest)
+    v, logdet = model(u, rest)
     (slope,) = torch.autograd.grad(v.sum(), u)
-    testing.require_close(-slope.log(), logq, "log|du/dv|", 1e-9)
+    testing.require_close(slope.log(), logdet, "log|dv/du|", 1e-9)
     grid = (torch.arange(20000) + 0.5) / 20000 * 2 * math.pi - math.pi
     sides = tuple(torch.tensor([0.4, -1.3, 2.9, 3.1]).view(4, 1, 1, 1).roll(k, 0) for k in (0, 1))
     wide = tuple(side.expand(4, 1, 20000, 1) for side in sides)
@@ -186,9 +195,9 @@ def test_no_coefficients_is_haar(rng):
 def test_single_precision():
     model, u, rest = case()
     single, rest32 = rough(ClassFunctionConditional(6)).float(), tuple(r.float() for r in rest)
-    v, logq = single.from_base(u.float(), rest32)
+    v, logq = single(u.float(), rest32)
     assert v.dtype == logq.dtype == torch.float32
-    testing.require_same_field(U1, v.double(), model.from_base(u, rest)[0], "float32", 2e-3)
+    testing.require_same_field(U1, v.double(), model(u, rest)[0], "float32", 2e-3)
 
 
 @pytest.mark.parametrize(("harmonics", "cells"), [(0, 512), (16, 500), (16, 64)])
@@ -200,9 +209,15 @@ def test_tables_that_cannot_be(harmonics, cells):
 # ---------------------------------------------------------------- the hierarchy
 
 
+def example_model():
+    """Two levels on Haar links of 1x2."""
+    prior = example(fk.Embedded)
+    return fk.Flow(prior, fk.NewLinks(prior.doubling, example(ClassFunctionConditional)))
+
+
 def test_the_contract_of_a_prior_and_of_a_transform():
-    testing.check_prior(example(Multiscale))
-    testing.check_transform(example(Multiscale))
+    testing.check_prior(example_model())
+    testing.check_transform(example_model().flattened().transform)
 
 
 @pytest.mark.parametrize("lattice", [(1, 2), (2, 2), (4, 2), (2, 3), (6, 4)])
@@ -257,7 +272,7 @@ def test_the_score_leaves_out_what_is_frozen():
     model = rough(multiscale_flow(fk.links((4, 4), U1), 3))
     x = model.sample_and_log_prob(4, testing.seeded()).x
     whole = model.score(x)
-    model.conditionals[1].requires_grad_(False)
+    levels(model)[1].requires_grad_(False)
     assert torch.equal(model.score(x), torch.cat([whole[:, :3], whole[:, 6:]], 1))
 
 
@@ -268,10 +283,10 @@ class HaarLinks(LinkConditional):
         super().__init__()
         self.group = group
 
-    def from_base(self, u, rest):
+    def forward(self, u, rest):
         return self.group.compose(self.group.inverse(rest[0]), u), self.log_prob(u, rest)
 
-    def to_base(self, v, rest):
+    def inverse(self, v, rest):
         return self.group.compose(rest[0], v), self.log_prob(v, rest)
 
     def log_prob(self, v, rest):
@@ -284,45 +299,53 @@ class HaarLinks(LinkConditional):
 @pytest.mark.parametrize("group", GROUPS, ids=str)
 def test_three_dimensions_and_any_group(group, rng):
     """Haar at every level is Haar: means of plaquettes vanish, and base variables come back."""
-    coarsest = fk.links((1, 2, 1), group)
-    levels, space = [], coarsest
+    space = fk.links((1, 2, 1), group)
+    model = fk.Haar(space)
     for mu in (0, 2, 1, 0):
-        levels.append((Doubling(space, mu), HaarLinks(group)))
-        space = levels[-1][0].fine
-    model = Multiscale(fk.Haar(coarsest), levels)
+        model = stack(model, [(LinkDoubling(model.space, mu), HaarLinks(group))])
+    space = model.space
     assert model.space.lattice == (4, 4, 2)
     x, logq = model.sample_and_log_prob(300, rng)
     assert torch.equal(logq, torch.zeros(300))
     plaquette = fk.plaquette(space, x)
     assert abs(float(plaquette.mean())) < 4 * float(plaquette.std()) / math.sqrt(300)
-    z, _ = model.inverse(x)
-    testing.require_same_field(group, model.forward(z)[0], x, "forward(inverse(x))", 1e-12)
+    f = model.flattened().transform
+    testing.require_same_field(group, f(f.inverse(x)[0])[0], x, "forward(inverse(x))", 1e-12)
 
 
 def test_other_coarsest_lattices():
     space = fk.links((6, 12), U1)
-    for lattice, count in [((3, 3), 3), ((6, 3), 2), ((3, 12), 1), ((6, 12), 0)]:
+    for lattice, count in [((3, 3), 3), ((6, 3), 2), ((3, 12), 1)]:
         model = multiscale_flow(space, coarsest=fk.Haar(fk.links(lattice, U1)))
-        assert (model.coarsest.space.lattice, len(model.levels), model.space) == (lattice, count, space)
-    assert multiscale_flow(space).coarsest.space.lattice == (3, 3)
+        assert (coarsest(model).space.lattice, len(levels(model)), model.space) == (lattice, count, space)
+    assert coarsest(multiscale_flow(space)).space.lattice == (3, 3)
+    with pytest.raises(ValueError, match=r"Doublings of Links U1 on 3x5 do not end at Links U1 on 3x5\."):
+        multiscale_flow(fk.links((3, 5), U1))
     with pytest.raises(ValueError, match=r"Doublings of Links U1 on 2x2 do not end at Links U1 on 6x12\."):
         multiscale_flow(space, coarsest=fk.Haar(fk.links((2, 2), U1)))
 
 
 def test_what_does_not_fit():
     coarse = fk.links((2, 2), U1)
-    one = Doubling(coarse, 0)
+    one = LinkDoubling(coarse, 0)
     with pytest.raises(ValueError, match=r"A doubling needs links in two or more dimensions; got Sites"):
-        Doubling(fk.sites((2, 2)), 0)
+        LinkDoubling(fk.sites((2, 2)), 0)
     with pytest.raises(ValueError, match=r"one of its directions; got 2\."):
-        Doubling(coarse, 2)
+        LinkDoubling(coarse, 2)
     with pytest.raises(ValueError, match=r"A doubling along 1 ends at an even side; got 2x3\."):
-        Doubling.of(fk.links((2, 3), U1), 1)
-    with pytest.raises(ValueError, match=r"begins at Links U1 on 4x2; got one that begins at Links U1 on 2x2\."):
-        Multiscale(fk.Haar(coarse), [(one, ClassFunctionConditional()), (one, ClassFunctionConditional())])
+        LinkDoubling.of(fk.links((2, 3), U1), 1)
+    with pytest.raises(ValueError, match=r"begins at Links U1 on 2x2; got a coarse prior on Links U1 on 4x2\."):
+        stack(fk.Haar(coarse), [(one, ClassFunctionConditional()), (one, ClassFunctionConditional())])
+    with pytest.raises(ValueError, match=r"Embedded needs a LinkDoubling for links; got Links U1 on 2x2 alone\."):
+        fk.Embedded(fk.Haar(coarse))
+    inner = fk.NewLinks(one, ClassFunctionConditional())
+    with pytest.raises(ValueError, match=r"Inside needs a LinkDoubling for links; got Links U1 on 4x2 alone\."):
+        fk.Inside(inner)
+    with pytest.raises(ValueError, match=r"begins at Links U1 on 2x2; got a transform of Links U1 on 4x2\."):
+        fk.Inside(inner, one)
     space = fk.links((2, 2), SU2)
     with pytest.raises(ValueError, match="ClassFunctionConditional models links of U1"):
-        Multiscale(fk.Haar(space), [(Doubling(space, 0), ClassFunctionConditional())])
+        fk.NewLinks(LinkDoubling(space, 0), ClassFunctionConditional())
     for space in (fk.sites((2, 2)), fk.links((2, 2, 2), U1)):
         with pytest.raises(ValueError, match="multiscale_flow builds models for links in two dimensions"):
             multiscale_flow(space)
@@ -338,7 +361,7 @@ def test_what_does_not_fit():
     with pytest.raises(ValueError, match=r"computes in torch.float64 on cpu; got torch.float32 fields on cpu"):
         model.log_prob(torch.zeros(1, 2, 4, 4, dtype=torch.float32))
     flow = multiscale_flow(fk.links((4, 4), U1), coarsest=fk.gauge_flow(coarse))
-    with pytest.raises(ValueError, match=r"The coarsest prior, Flow, has parameters but no score"):
+    with pytest.raises(ValueError, match=r"Chain has no score in closed form; train it by a gradient"):
         flow.score(flow.sample_and_log_prob(2, testing.seeded()).x)
 
 
@@ -367,8 +390,9 @@ def test_the_same_weights_on_other_lattices(beta_two, lattice):
     """The scales carry over; a side of 24 leaves a Haar side of 3, whose plaquettes are too large to matter."""
     space = fk.links(lattice, U1)
     model = beta_two.flow.on(space)
-    assert torch.equal(model.conditionals[-1].coefficients, beta_two.flow.conditionals[-1].coefficients)
-    assert model.conditionals[-1].coefficients is not beta_two.flow.conditionals[-1].coefficients
+    ours, theirs = (levels(one)[-1].models[0].coefficients for one in (model, beta_two.flow))
+    assert torch.equal(ours, theirs)
+    assert ours is not theirs
     ensemble = fk.importance_sample(model, fk.Wilson(space, 2.0), 1024, rng=7, observe=(fk.plaquette,), keep=False)
     assert ensemble.ess().value > 0.999
     mean = ensemble.mean(fk.plaquette)
@@ -396,7 +420,7 @@ def test_hmc_in_base_variables(beta_two):
     space = fk.links((4, 4), U1)
     model = beta_two.flow.on(space).requires_grad_(False)
     action = fk.Wilson(space, 2.0)
-    pulled = action.pullback(model)
+    pulled = model.pullback(action)
     assert float(pulled(space.haar(50, testing.seeded())).std()) < 0.01
     chains = fk.run(fk.HMC(pulled, length=2.0, steps=3), 30, chains=64, rng=1)
     assert float(chains.series["accept"].double().mean()) > 0.8
@@ -524,7 +548,7 @@ class NoMean(ClassFunctionConditional):
         return super().score(v, rest) * 1.01
 
 
-class WrongCorner(Doubling):
+class WrongCorner(LinkDoubling):
     """The staple is taken one site off."""
 
     def loops(self, coarse, first):
@@ -532,23 +556,21 @@ class WrongCorner(Doubling):
         return left, shift(right, self.mu)
 
 
-def planted(conditional=ClassFunctionConditional, doubling=Doubling):
-    space = fk.links((1, 2), U1)
-    levels = []
+def planted(conditional=ClassFunctionConditional, doubling=LinkDoubling):
+    model = fk.Haar(fk.links((1, 2), U1))
     for mu in (0, 1):
-        levels.append((doubling(space, mu), conditional(3)))
-        space = levels[-1][0].fine
-    return rough(Multiscale(fk.Haar(fk.links((1, 2), U1)), levels), 0.5)
+        model = stack(model, [(doubling(model.space, mu), conditional(3))])
+    return rough(model, 0.5)
 
 
 def check_ratio(model):
     """The finest level alone at f = cos: q is exp(sum of cos P) on all plaquettes, up to the coarse plaquettes."""
     with torch.no_grad():
-        for k, conditional in enumerate(model.conditionals):
-            conditional.coefficients.zero_()
-            conditional.coefficients[0] = float(k == 1)
+        for k, level in enumerate(levels(model)):
+            level.models[0].coefficients.zero_()
+            level.models[0].coefficients[0] = float(k == 1)
     x, act = model.space.haar(6, testing.seeded()), fk.Wilson(model.space, 1.0)
-    doubling = model.doublings[-1]
+    doubling = model.prior.doubling
     coarse, first, new = doubling.split(x)
     y = doubling.join(coarse, first, U1.wrap(new + 1))
     testing.require_close(model.log_prob(x) - model.log_prob(y), act(y) - act(x), "the ratio", 1e-3)

@@ -8,7 +8,8 @@ import torch
 import flowkit as fk
 from flowkit import testing
 from flowkit.geometry import loops
-from flowkit.multiscale import Doubling, HeatAngleConditional, HeatbathConditional, Multiscale, multiscale_flow
+from flowkit.models import multiscale_flow
+from flowkit.multiscale import HeatAngleConditional, HeatbathConditional, LinkDoubling, levels
 from flowkit.train.level_methods import LevelGradient
 from flowkit.train.levels import LevelStep
 from flowkit.transforms import Chain
@@ -19,18 +20,25 @@ U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
 pytestmark = pytest.mark.usefixtures("double")
 
 
+def stack(flow, levels):
+    """A multiscale model of (doubling, models), coarse to fine, on a coarsest prior."""
+    for doubling, models in levels:
+        flow = fk.Flow(fk.Embedded(flow, doubling), fk.NewLinks(doubling, models))
+    return flow
+
+
 def rough(model, size=0.3, seed=5):
     return testing.randomised(model, testing.seeded(seed), size)
 
 
 def spatial(group, ordered, lattice=(1, 2, 2), ways=(0,), strength=1.0):
     """A model in three dimensions, with a heatbath-like model for each stage."""
-    space, levels = fk.links(lattice, group), []
+    model = fk.Haar(fk.links(lattice, group))
     for mu in ways:
-        doubling = Doubling(space, mu, ordered)
-        levels.append((doubling, [HeatbathConditional(group, stage.loops, strength) for stage in doubling.stages]))
-        space = doubling.fine
-    return Multiscale(fk.Haar(fk.links(lattice, group)), levels)
+        doubling = LinkDoubling(model.space, mu, ordered)
+        models = [HeatbathConditional(group, stage.loops, strength) for stage in doubling.stages]
+        model = stack(model, [(doubling, models)])
+    return model
 
 
 # ---------------------------------------------------------------- stages
@@ -39,7 +47,7 @@ def spatial(group, ordered, lattice=(1, 2, 2), ways=(0,), strength=1.0):
 @pytest.mark.parametrize("group", [U1, SU2], ids=str)
 @pytest.mark.parametrize(("lattice", "mu"), [((1, 2, 4), 0), ((2, 3, 2), 0), ((2, 4, 2), 1), ((2, 2, 1, 4), 1)])
 def test_stages_cover_all_links_and_their_loops_are_plaquettes(group, lattice, mu, rng):
-    doubling = Doubling(fk.links(lattice, group), mu, ordered=True)
+    doubling = LinkDoubling(fk.links(lattice, group), mu, ordered=True)
     covered = torch.cat([stage.links for stage in doubling.stages]).sort().values
     assert torch.equal(covered, torch.arange((len(lattice) - 1) * doubling.coarse.volume))
     x = doubling.fine.haar(2, rng)
@@ -47,7 +55,7 @@ def test_stages_cover_all_links_and_their_loops_are_plaquettes(group, lattice, m
     known = doubling.loops(coarse, first)
     for stage in doubling.stages:
         links = doubling.take(stage, new)
-        traces = [group.trace(group.compose(links, r)) for r in doubling.rest(stage, known, new)]
+        traces = [group.trace(group.compose(links, r)) for r in doubling.given(stage, known, new)]
         expected = []
         for rho in (mu, *stage.planes):
             # The fine plaquettes in the plane (nu, rho) on both sides of the links at the odd sites.
@@ -64,7 +72,7 @@ def test_stages_cover_all_links_and_their_loops_are_plaquettes(group, lattice, m
 
 def test_later_stages_see_earlier_links_alone(rng):
     """Loops of a stage do not change with its own links, nor with those of later stages."""
-    doubling = Doubling(fk.links((2, 2, 4), SU2), 0, ordered=True)
+    doubling = LinkDoubling(fk.links((2, 2, 4), SU2), 0, ordered=True)
     coarse, first, new = doubling.split(doubling.fine.haar(2, rng))
     known = doubling.loops(coarse, first)
     assert any(stage.planes for stage in doubling.stages)
@@ -73,7 +81,7 @@ def test_later_stages_see_earlier_links_alone(rng):
         for later in doubling.stages[i:]:
             links = doubling.take(later, other)
             other = doubling.put(later, other, SU2.haar(tuple(links.shape[:2]), rng))
-        for a, b in zip(doubling.rest(stage, known, new), doubling.rest(stage, known, other), strict=True):
+        for a, b in zip(doubling.given(stage, known, new), doubling.given(stage, known, other), strict=True):
             testing.require_close(a.real, b.real, "loops of a stage", 1e-12)
 
 
@@ -83,9 +91,9 @@ def test_density_in_three_dimensions(group, ordered):
     model = rough(spatial(group, ordered, strength=0.4), 0.1)
     x, logq = model.sample_and_log_prob(50, testing.seeded())
     testing.require_close(model.log_prob(x), logq, "log_prob of a draw", 1e-9)
-    z, logdet = model.inverse(x)
+    z, logdet = model.transform.inverse(x)
     testing.require_close(logdet, logq, "log|dz/dx|", 1e-9)
-    testing.require_same_field(group, model.forward(z)[0], x, "forward(inverse(x))", 1e-7)
+    testing.require_same_field(group, model.transform(z)[0], x, "forward(inverse(x))", 1e-7)
     act = testing.symmetry(model.space, "gauge", testing.seeded(5))
     y = model.space.haar(5, testing.seeded(2))
     testing.require_close(model.log_prob(act(y)), model.log_prob(y), "log q of g x", 1e-10)
@@ -113,30 +121,31 @@ def test_an_order_lowers_the_kl():
 
 
 def test_stages_need_a_model_each():
-    doubling = Doubling(fk.links((1, 2, 2), U1), 0, ordered=True)
+    doubling = LinkDoubling(fk.links((1, 2, 2), U1), 0, ordered=True)
     with pytest.raises(ValueError, match=r"A doubling in 4 stages needs a model for each; got 1\."):
-        Multiscale(fk.Haar(doubling.coarse), [(doubling, HeatbathConditional(U1))])
+        fk.NewLinks(doubling, HeatbathConditional(U1))
 
 
 # ---------------------------------------------------------------- shared weights
 
 
 def test_scales_may_share_a_model():
-    space = fk.links((1, 1), U1)
-    shared, levels = HeatbathConditional(U1), []
+    shared, model = HeatbathConditional(U1), fk.Haar(fk.links((1, 1), U1))
     for mu in (0, 1, 0):
-        levels.append((Doubling(space, mu), shared))
-        space = levels[-1][0].fine
-    model = rough(Multiscale(fk.Haar(fk.links((1, 1), U1)), levels))
-    assert len(model.conditionals) == 1
+        model = stack(model, [(LinkDoubling(model.space, mu), shared)])
+    model = rough(model)
+    assert len(list(model.parameters())) == 2
     x = model.sample_and_log_prob(4, testing.seeded()).x.detach()
     rows = [torch.autograd.grad(one, list(model.parameters()), retain_graph=True) for one in model.log_prob(x)]
     slopes = torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
     testing.require_close(model.score(x), slopes, "the score of shared weights", 1e-9)
     larger = model.on(fk.links((8, 4), U1))
-    assert len(larger.conditionals) == 1
-    assert len(larger.levels) == 3
-    assert larger.levels[0][1][0] is larger.levels[2][1][0]
+    first, second, third = (level.models[0] for level in levels(larger))
+    assert first is second is third is not levels(model)[0].models[0]
+    testing.require_close(first.log_strength, levels(model)[0].models[0].log_strength, "the strength", 1e-12)
+    model.load_state_dict(larger.state_dict())
+    smaller = model.on(fk.links((2, 1), U1))  # the second doubling has no even side there
+    assert [level.space.lattice for level in levels(smaller)] == [(2, 1)]
 
 
 # ---------------------------------------------------------------- SU(3), and priors of fine flows
@@ -144,7 +153,7 @@ def test_scales_may_share_a_model():
 
 def test_su3_density():
     model = rough(multiscale_flow(fk.links((2, 2), SU3), strength=1.0), 0.2)
-    assert all(isinstance(one, HeatAngleConditional) for one in model.conditionals)
+    assert all(isinstance(level.models[0], HeatAngleConditional) for level in levels(model))
     x, logq = model.sample_and_log_prob(20, testing.seeded())
     testing.require_close(model.log_prob(x), logq, "log_prob of a draw", 1e-8)
     act = testing.symmetry(model.space, "gauge", testing.seeded(5))
@@ -180,8 +189,7 @@ def test_a_multiscale_model_is_the_prior_of_a_fine_flow(group):
     trainer = fk.Trainer(flow, action, batch=64, loss="reverse_kl", lr=0.03)
     trainer.fit(40, progress=False)
     assert trainer.history["loss"][-10:].mean() < trainer.history["loss"][:5].mean() - 1
-    before = multiscale_flow(space, terms=1).conditionals[-1].coefficients
-    assert float((model.conditionals[-1].coefficients - before).detach().abs().max()) > 0.1
+    assert float(levels(flow)[-1].models[0].coefficients.detach().abs().max()) > 0.1  # 0 at the start
     x, logq = flow.sample_and_log_prob(20, testing.seeded())
     testing.require_close(flow.log_prob(x), logq, "log_prob of a draw", 1e-7)
     with torch.no_grad():

@@ -5,7 +5,8 @@ import torch
 
 import flowkit as fk
 from flowkit import exact, testing
-from flowkit.multiscale.scalar import refinement_stages
+from flowkit.multiscale import coarsest
+from flowkit.multiscale.site_doubling import site_stages
 from flowkit.testing import example
 from flowkit.train import losses
 from flowkit.train.schedules import Cosine
@@ -22,6 +23,11 @@ def two_levels(lattice=(4, 8)):
     return fk.scalar_multiscale_flow(space, bins=4, hidden=(6,), least=1)
 
 
+def example_model():
+    coarse = fk.FreeField(fk.sites((1, 2)), 1.0, learned=True)
+    return fk.Flow(fk.Embedded(coarse), fk.SiteDoubling(fk.sites((2, 4)), bins=4, hidden=(6,), kernel=3))
+
+
 def trained(action, model, steps, batch=128):
     fk.Trainer(model, action, batch=batch, lr=5e-3, schedule=Cosine(warmup=30), seed=1).fit(steps, progress=False)
     return model
@@ -32,7 +38,7 @@ def trained(action, model, steps, batch=128):
 
 @pytest.mark.parametrize("lattice", [(4, 8), (2, 6), (2, 4, 6)])
 def test_stages_hold_every_new_site_once(lattice):
-    stages = refinement_stages(lattice)
+    stages = site_stages(lattice)
     new = torch.cat(stages)
     coarse = math.prod(side // 2 for side in lattice)
     assert len(torch.unique(new)) == len(new) == math.prod(lattice) - coarse
@@ -40,7 +46,7 @@ def test_stages_hold_every_new_site_once(lattice):
 
 def test_the_last_two_stages_know_their_four_neighbours():
     lattice = (4, 8)
-    stages = refinement_stages(lattice)
+    stages = site_stages(lattice)
     flat = torch.arange(32).view(1, 1, *lattice)
     known = set(range(32)) - set(torch.cat(stages[-2:]).tolist())
     for mu in (0, 1):
@@ -55,7 +61,7 @@ def test_what_the_stages_leave_out_in_the_free_field(kernel, missing):
     KL of the best such model from the free field in its finest doubling. Kernel 3 hides the centres from one another.
     """
     lattice = (16, 16)
-    level = fk.Refinement(fk.sites(lattice), bins=4, hidden=(6,), kernel=kernel)
+    level = fk.SiteDoubling(fk.sites(lattice), bins=4, hidden=(6,), kernel=kernel)
     momenta = 4 * torch.sin(torch.pi * torch.arange(16) / 16) ** 2
     propagator = torch.fft.ifft2(1 / (2 * (momenta[:, None] + momenta + 1 / 16))).real
     place = torch.stack([torch.arange(256) // 16, torch.arange(256) % 16])
@@ -80,8 +86,8 @@ def test_what_the_stages_leave_out_in_the_free_field(kernel, missing):
 
 
 def test_contracts():
-    testing.check_prior(example(fk.ScalarMultiscale))
-    testing.check_transform(example(fk.Refinement))
+    testing.check_prior(example_model())
+    testing.check_transform(example(fk.SiteDoubling))
 
 
 @pytest.mark.parametrize("lattice", [(4, 8), (2, 6), (12, 4), (2, 3)])
@@ -94,14 +100,13 @@ def test_drawn_density(lattice):
 def test_base_variables():
     """forward and inverse are inverse, and log|det| is that of autograd."""
     model = rough(two_levels())
-    z = model.inverse(model.sample(3, testing.seeded()))[0].detach()
-    x, logdet = model.forward(z)
-    back, again = model.inverse(x)
+    f = model.flattened().transform
+    z = f.inverse(model.sample(3, testing.seeded()))[0].detach()
+    x, logdet = f(z)
+    back, again = f.inverse(x)
     testing.require_close(back, z, "inverse(forward(z))", 1e-8)
     testing.require_close(again, -logdet, "log|det| of the inverse", 1e-8)
-    jacobian = torch.autograd.functional.jacobian(
-        lambda w: model.forward(w.view(1, 1, 4, 8))[0].flatten(), z[0].flatten()
-    )
+    jacobian = torch.autograd.functional.jacobian(lambda w: f(w.view(1, 1, 4, 8))[0].flatten(), z[0].flatten())
     testing.require_close(torch.linalg.slogdet(jacobian)[1], logdet[0], "log|det| against autograd", 1e-8)
 
 
@@ -114,7 +119,7 @@ def check_translation(model, steps):
 def test_translation_by_two_coarsest_spacings():
     """The coarsest lattice is 1x4: four sites along the second direction are one step there, eight keep its colours."""
     model = rough(two_levels((4, 16)))
-    assert model.coarsest.space.lattice == (1, 4)
+    assert coarsest(model).space.lattice == (1, 4)
     check_translation(model, (0, 8))
     with pytest.raises(AssertionError, match="translated field"):
         check_translation(model, (0, 1))
@@ -122,28 +127,28 @@ def test_translation_by_two_coarsest_spacings():
 
 def test_a_forgotten_coarse_site_is_found():
     """A planted mistake: base density counted on the coarse sites as well."""
-    model = rough(example(fk.ScalarMultiscale))
 
-    class Forgetful(fk.ScalarMultiscale):
-        def _log_normal(self, z):
-            return torch.distributions.Normal(0.0, 1.0).log_prob(z).flatten(1).sum(1)
+    class Forgetful(fk.Embedded):
+        def log_prob(self, x):
+            return self.coarse.log_prob(self.doubling.split(x)[0]) + fk.Normal(self.space).log_prob(x)
 
-    wrong = Forgetful(model.coarsest, list(model.levels)).double()
+    testing.check_prior(fk.Embedded(coarse := example_model().prior.coarse))
+    wrong = Forgetful(coarse)
     with pytest.raises(AssertionError, match=r"log_prob of a draw|integrates"):
         testing.check_prior(wrong)
 
 
 def test_what_does_not_fit():
     space = fk.sites((4, 4))
-    with pytest.raises(ValueError, match=r"The next refinement ends at Sites .* on 8x8; got one that ends at .* 4x4"):
-        fk.ScalarMultiscale(fk.FreeField(space), [fk.Refinement(space)])
-    with pytest.raises(ValueError, match="Refinement ends at sites with even sides"):
-        fk.Refinement(fk.sites((3, 4)))
+    with pytest.raises(ValueError, match=r"prior and transform of one space; got Sites .* on 8x8 and .* 4x4"):
+        fk.Flow(fk.Embedded(fk.FreeField(space)), fk.SiteDoubling(space))
+    with pytest.raises(ValueError, match="SiteDoubling ends at sites with even sides"):
+        fk.SiteDoubling(fk.sites((3, 4)))
     with pytest.raises(ValueError, match=r"one of them at least 4; got Sites .* on 2x2"):
-        fk.Refinement(fk.sites((2, 2)))
-    with pytest.raises(ValueError, match="goes to another lattice of its kind"):
+        fk.SiteDoubling(fk.sites((2, 2)))
+    with pytest.raises(ValueError, match="do not fit Sites"):
         two_levels().on(fk.sites((4, 8), components=2))
-    with pytest.raises(ValueError, match=r"2 doublings needs sides it can halve so often"):
+    with pytest.raises(ValueError, match=r"on sites with even sides makes a coarser one; got Sites .* 3x4"):
         two_levels().on(fk.sites((6, 8)))
     with pytest.raises(ValueError, match="scalar_multiscale_flow needs sites and least >= 1"):
         fk.scalar_multiscale_flow(fk.links((4, 4), fk.U1()))
@@ -183,7 +188,8 @@ def test_phi4_on_4x4():
 def test_fine_couplings_on_top_and_path_gradients():
     space = fk.sites((8, 8))
     flow = rough(fk.scalar_multiscale_flow(space, couplings=2, bins=4, hidden=(6,)))
-    assert isinstance(flow.prior, fk.ScalarMultiscale)
+    assert isinstance(flow.prior, fk.Flow)
+    assert isinstance(flow.prior.transform, fk.SiteDoubling)
     loss = losses.path_gradient(flow, fk.Phi4(space, m2=-4.0, lam=8.0), 4, testing.seeded())
     testing.require_gradients(flow, loss.value, "the flow")
     bigger = flow.on(fk.sites((16, 8)))

@@ -6,8 +6,8 @@ import torch
 import flowkit as fk
 from flowkit import exact, testing
 from flowkit.geometry import loops
-from flowkit.multiscale import Multiscale, multiscale_flow
-from flowkit.multiscale.scales import by_scale, decimated_action, log_weights_by_scale
+from flowkit.models import multiscale_flow
+from flowkit.multiscale import by_scale, decimated_action, fields_by_scale, log_weights_by_scale
 
 pytestmark = pytest.mark.usefixtures("double")
 
@@ -45,7 +45,7 @@ def test_two_plaquettes_where_the_sum_cancels():
 def test_the_last_scale_is_the_whole_model():
     model = testing.randomised(multiscale_flow(fk.links((4, 8), fk.U1()), 4), testing.seeded(5), 0.3)
     x, logq = model.sample_and_log_prob(6, testing.seeded())
-    scales = model.scales(x)
+    scales = fields_by_scale(model, x)
     assert [scale.space.volume for scale in scales] == [1, 2, 4, 8, 16, 32]
     assert torch.equal(scales[-1].x, x)
     testing.require_close(scales[-1].logq, logq, "log q", 1e-9)
@@ -86,7 +86,7 @@ def test_the_numbers_of_a_panel(rng):
 @pytest.mark.parametrize("n", [2, 3])
 def test_the_numbers_of_one_scale_of_matrices(n, rng):
     space = fk.links((2, 3), fk.SUN(n))
-    model = Multiscale(fk.Haar(space), [])
+    model = fk.Haar(space)
     x = space.haar(2000, rng)
     (one,) = by_scale(model, fk.Wilson(space, 1.0), x, fields=2).scales
     testing.require_close(

@@ -9,7 +9,7 @@ import torch
 import flowkit as fk
 from flowkit import testing
 from flowkit.actions import Action, Pullback
-from flowkit.multiscale import multiscale_flow
+from flowkit.models import multiscale_flow
 
 pytestmark = pytest.mark.usefixtures("double")
 
@@ -26,7 +26,7 @@ def scalar(lattice=(4, 2)):
 
 def multiscale(group):
     space = fk.links((2, 4), group)
-    return fk.Wilson(space, 1.3), multiscale_flow(space)
+    return fk.Wilson(space, 1.3), multiscale_flow(space).flattened().transform
 
 
 PAIRS = {

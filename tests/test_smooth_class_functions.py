@@ -8,7 +8,8 @@ import torch
 import flowkit as fk
 from flowkit import exact, testing
 from flowkit.kernels import set_compile
-from flowkit.multiscale import ClassFunctionConditional, Multiscale, SmoothClassFunctionConditional, multiscale_flow
+from flowkit.models import multiscale_flow
+from flowkit.multiscale import ClassFunctionConditional, SmoothClassFunctionConditional, levels, smoothed
 from flowkit.studies import fthmc
 from flowkit.train.natural_gradient import NaturalGradientStep
 
@@ -98,7 +99,8 @@ def test_the_kernel_does_what_torch_does(dtype):
         before = set_compile(level)
         try:
             inputs = [t.to(dtype).requires_grad_() for t in (u, *rest)]
-            v, logq = model.from_base(inputs[0], tuple(inputs[1:]))
+            v, logdet = model(inputs[0], tuple(inputs[1:]))
+            logq = -logdet
             weight = torch.randn(500, generator=testing.seeded(5)).to(dtype)
             found[level] = (v, logq, *torch.autograd.grad((weight * (v + logq)).sum(), inputs))
         finally:
@@ -126,7 +128,7 @@ def test_the_kernel_reads_no_further_than_its_input():
         for level in ("c", "0"):
             before = set_compile(level)
             try:
-                found.append(model.from_base(one, rest))
+                found.append(model(one, rest))
             finally:
                 set_compile(before)
         (v, logq), (plain, plain_logq) = found
@@ -138,25 +140,25 @@ def test_the_kernel_reads_no_further_than_its_input():
 def test_a_changed_weight_makes_a_new_table():
     model = peaked().requires_grad_(False)
     u, rest = loops(50)
-    before = model.from_base(u, rest)[1]
+    before = model(u, rest)[1]
     with torch.no_grad():
         model.coefficients[0] = 1.0
-    after, again = model.from_base(u, rest)[1], model.from_base(u, rest)[1]
+    after, again = model(u, rest)[1], model(u, rest)[1]
     assert (after - before).abs().max() > 0.1
     assert torch.equal(after, again)
-    single = model.float().from_base(u.float(), tuple(r.float() for r in rest))[1]
+    single = model.float()(u.float(), tuple(r.float() for r in rest))[1]
     testing.require_close(single.double(), after, "float32", 1e-4)
 
 
 def test_smooth_keeps_model_and_weights(beta_six):
-    smooth = beta_six.smooth()
-    assert isinstance(smooth, Multiscale)
-    assert {type(one) for one in smooth.conditionals} == {SmoothClassFunctionConditional}
-    assert {type(one) for one in beta_six.conditionals} == {ClassFunctionConditional}
+    smooth = smoothed(beta_six)
+    assert {type(one.models[0]) for one in levels(smooth)} == {SmoothClassFunctionConditional}
+    assert {type(one.models[0]) for one in levels(beta_six)} == {ClassFunctionConditional}
     x = beta_six.sample(50, testing.seeded(1))
     assert float((smooth.log_prob(x) - beta_six.log_prob(x)).std()) < 0.01
     bigger = smooth.on(fk.links((16, 16), U1))
-    assert bigger.conditionals[-1].coefficients.data_ptr() != smooth.conditionals[-1].coefficients.data_ptr()
+    ours, theirs = (levels(one)[-1].models[0].coefficients for one in (bigger, smooth))
+    assert ours.data_ptr() != theirs.data_ptr()
     with pytest.raises(ValueError, match="SmoothClassFunctionConditional has no score in closed form"):
         peaked().score(*loops(3))
 
@@ -169,8 +171,8 @@ def test_hmc_tunnels_at_every_trajectory(beta_six):
     action = fk.Wilson(beta_six.space, 6.0)
     observe = (fk.topological_charge, fk.charge_squared, fk.plaquette)
     rates = {}
-    for name, model in (("smooth", beta_six.smooth()), ("linear", beta_six)):
-        hmc = fk.HMC(action.pullback(model), length=1.0, steps=1)
+    for name, model in (("smooth", smoothed(beta_six)), ("linear", beta_six)):
+        hmc = fk.HMC(model.pullback(action), length=1.0, steps=1)
         chains = fk.run(hmc, 40 if name == "smooth" else 6, chains=48, rng=3, observe=observe, keep=False)
         rates[name] = float(chains.history("accept").mean())
         if name == "smooth":

@@ -6,12 +6,13 @@ import torch
 import flowkit as fk
 from flowkit import testing
 from flowkit.bijections import EigenangleSpline, LinkContext, OddCircleSpline, Residual
+from flowkit.models import multiscale_flow
 from flowkit.multiscale import (
     HeatAngleConditional,
     HeatbathConditional,
-    Multiscale,
-    StapleFlow,
-    multiscale_flow,
+    StapleConditional,
+    levels,
+    strengthened,
 )
 from flowkit.nets import PointwiseNet
 from flowkit.samplers.heatbath import one_plaquette
@@ -34,7 +35,7 @@ def heat(group, loops=2, strength=0.4):
     return HeatbathConditional(group, loops=loops, strength=strength)
 
 
-def flow(group, loops=2, kind=StapleFlow):
+def flow(group, loops=2, kind=StapleConditional):
     if group == U1:
         return kind(heat(U1, loops), (odd(3), odd(3, 0)), loops, harmonics=2)
     return kind(heat(group, loops), (Residual(group.n), EigenangleSpline(group, bins=3)), loops, harmonics=1)
@@ -61,13 +62,15 @@ def test_contract(group, loops):
 
 
 def test_contract_of_any_circular_spline_with_a_network():
-    testing.check_conditional(StapleFlow(heat(U1), (EigenangleSpline(U1, bins=3),), harmonics=2, hidden=(4,)), 2, 1000)
+    testing.check_conditional(
+        StapleConditional(heat(U1), (EigenangleSpline(U1, bins=3),), harmonics=2, hidden=(4,)), 2, 1000
+    )
 
 
 @pytest.mark.parametrize("group", [U1, SU2, SU3], ids=str)
 def test_contract_with_longer_loops(group):
     updates = (odd(3), odd(3, 3)) if group == U1 else (Residual(group.n), EigenangleSpline(group, 2, bins=3))
-    testing.check_conditional(StapleFlow(heat(group), updates, harmonics=1, windings=1), 2, 1000)
+    testing.check_conditional(StapleConditional(heat(group), updates, harmonics=1, windings=1), 2, 1000)
 
 
 @pytest.mark.parametrize("group", [U1, SU2, SU3], ids=str)
@@ -75,8 +78,8 @@ def test_it_starts_at_its_prior(group):
     model = flow(group)
     v, rest = links_of(model)
     testing.require_close(model.log_prob(v, rest), model.prior.log_prob(v, rest), "log q", 1e-12)
-    drawn, _ = model.from_base(v, rest)
-    testing.require_same_field(group, drawn, model.prior.from_base(v, rest)[0], "links", 1e-10)
+    drawn, _ = model(v, rest)
+    testing.require_same_field(group, drawn, model.prior(v, rest)[0], "links", 1e-10)
 
 
 @pytest.mark.parametrize("loops", [2, 3])
@@ -85,7 +88,7 @@ def test_even_splines_respect_charge_conjugation(loops):
     v, rest = links_of(model)
     turned = model.log_prob(U1.inverse(v), tuple(U1.inverse(r) for r in rest))
     testing.require_close(turned, model.log_prob(v, rest), "log q of the conjugate", 1e-10)
-    other = rough(StapleFlow(heat(U1, loops), (EigenangleSpline(U1),), loops))
+    other = rough(StapleConditional(heat(U1, loops), (EigenangleSpline(U1),), loops))
     difference = other.log_prob(U1.inverse(v), tuple(U1.inverse(r) for r in rest)) - other.log_prob(v, rest)
     assert difference.abs().max() > 1e-3
 
@@ -107,8 +110,8 @@ def check_score(model):
 
 
 def test_the_score_leaves_out_a_frozen_prior():
-    check_score(frozen(StapleFlow))
-    model = rough(StapleFlow(heat(U1), hidden=(3,)))
+    check_score(frozen(StapleConditional))
+    model = rough(StapleConditional(heat(U1), hidden=(3,)))
     model.net.biases[0].requires_grad_(False)
     check_score(model)
     model.net.requires_grad_(False)
@@ -131,7 +134,6 @@ def test_a_field_of_staple_flows(group):
     """Normalised, gauge-invariant, and its score sums those of all scales."""
     space = fk.links((2, 4), group)
     model = rough(multiscale_flow(space, links=lambda _: flow(group)), 0.1)
-    assert isinstance(model, Multiscale)
     x, logq = model.sample_and_log_prob(4, testing.seeded(2))
     testing.require_close(model.log_prob(x), logq, "log q", 1e-9)
     act = testing.symmetry(space, "gauge", testing.seeded(5))
@@ -143,13 +145,13 @@ def test_a_field_of_staple_flows(group):
 
 def test_ordered_doublings_take_flows_of_four_loops():
     """In 3D later stages see four loops through each link."""
-    doubling = fk.Doubling(fk.links((2, 1, 2), U1), 1, ordered=True)
+    doubling = fk.LinkDoubling(fk.links((2, 1, 2), U1), 1, ordered=True)
     models = [rough(flow(U1, stage.loops)) for stage in doubling.stages]
     assert {stage.loops for stage in doubling.stages} == {2, 4}
-    model = Multiscale(fk.Haar(doubling.coarse), [(doubling, models)])
+    model = fk.Flow(fk.Embedded(fk.Haar(doubling.coarse), doubling), fk.NewLinks(doubling, models))
     x, logq = model.sample_and_log_prob(3, testing.seeded())
     testing.require_close(model.log_prob(x), logq, "log q", 1e-10)
-    testing.require_close(model.forward(model.inverse(x)[0])[1], -logq, "logdet", 1e-9)
+    testing.require_close(model.transform(model.transform.inverse(x)[0])[1], -logq, "logdet", 1e-9)
 
 
 # ---------------------------------------------------------------- training
@@ -160,7 +162,7 @@ def trained(group, beta, side, steps, batch):
     updates = (odd(),) if group == U1 else (Residual(group.n), EigenangleSpline(group, bins=4))
 
     def links(level):
-        return StapleFlow(HeatbathConditional(group, strength=beta / 2**level), updates, harmonics=3)
+        return StapleConditional(HeatbathConditional(group, strength=beta / 2**level), updates, harmonics=3)
 
     method = LevelStep(steps, LevelNaturalGradient(), pool=4096)
     return fk.Trainer(multiscale_flow(space, links=links), fk.Wilson(space, beta), batch=batch, method=method)
@@ -206,13 +208,14 @@ def kl_of_a_link(model, beta):
 def test_a_start_from_a_nearby_beta(group):
     """Links of beta = 4 made for 5: the finest ones are as good there as they were; all others are moved along."""
     model = multiscale_flow(
-        fk.links((4, 4), group), links=lambda level: StapleFlow(heat(group, strength=4.0 / 2**level))
+        fk.links((4, 4), group), links=lambda level: StapleConditional(heat(group, strength=4.0 / 2**level))
     )
-    nearby = model.strengthened(5.0 / 4.0)
-    old, new = (one.levels[-1][1][0] for one in (model, nearby))
+    nearby = strengthened(model, 5.0 / 4.0)
+    old, new = (levels(one)[-1].models[0] for one in (model, nearby))
     assert kl_of_a_link(new, 5.0) < max(2e-12, 2 * kl_of_a_link(old, 4.0))
     assert kl_of_a_link(new, 5.0) < kl_of_a_link(old, 5.0) / 5
-    for level, (_, (other,)) in enumerate(reversed(nearby.levels)):
+    for level, step in enumerate(reversed(levels(nearby))):
+        (other,) = step.models
         expected = heat(group, strength=5.0 / 2**level).log_prob(*links_of(other))
         testing.require_close(other.log_prob(*links_of(other)), expected, "log q", 1e-12)
 
@@ -221,10 +224,10 @@ def test_a_start_of_class_functions_from_a_nearby_beta():
     for group in (U1, SU2):
         model = multiscale_flow(fk.links((2, 2), group))
         rough(model, 0.1)
-        for ours, theirs in zip(model.parameters(), model.strengthened(1.5).parameters(), strict=True):
+        for ours, theirs in zip(model.parameters(), strengthened(model, 1.5).parameters(), strict=True):
             testing.require_close(theirs, 1.5 * ours, "coefficients", 1e-12)
     with pytest.raises(ValueError, match=r"A ratio of couplings is positive; got 0\."):
-        model.strengthened(0.0)
+        strengthened(model, 0.0)
 
 
 # ---------------------------------------------------------------- bad input
@@ -234,15 +237,15 @@ def test_what_does_not_fit():
     with pytest.raises(
         ValueError, match="needs updates, two or more loops, harmonics >= 1 and windings >= 0; got 0, 2, 4 and 0"
     ):
-        StapleFlow(heat(U1), ())
+        StapleConditional(heat(U1), ())
     with pytest.raises(ValueError, match="got 1, 1, 4 and 0"):
-        StapleFlow(heat(U1), loops=1)
+        StapleConditional(heat(U1), loops=1)
     with pytest.raises(ValueError, match=r"does not move links of U1\(\)"):
-        StapleFlow(heat(U1), (EigenangleSpline(SU2),))
+        StapleConditional(heat(U1), (EigenangleSpline(SU2),))
     with pytest.raises(ValueError, match=r"does not move links of SUN\(2\)"):
-        StapleFlow(heat(SU2), (odd(),))
+        StapleConditional(heat(SU2), (odd(),))
     with pytest.raises(ValueError, match=r"one of 2, counted from 0; got 2\."):
-        StapleFlow(heat(U1), (odd(loop=2),))
+        StapleConditional(heat(U1), (odd(loop=2),))
     with pytest.raises(ValueError, match=r"A spline needs bins >= 2; got 1\."):
         odd(1)
     model = flow(U1, 3)
@@ -264,7 +267,7 @@ def test_what_does_not_fit():
 # ---------------------------------------------------------------- planted mistakes
 
 
-class ForgottenJacobian(StapleFlow):
+class ForgottenJacobian(StapleConditional):
     """The Jacobian of the last update is left out, on both ways."""
 
     def _forward(self, v, rest, params):
@@ -276,7 +279,7 @@ class ForgottenJacobian(StapleFlow):
         return v, total * 0.9
 
 
-class WrongOrder(StapleFlow):
+class WrongOrder(StapleConditional):
     """The inverse undoes the first update first."""
 
     def _inverse(self, v, rest, params):
@@ -287,7 +290,7 @@ class WrongOrder(StapleFlow):
         return v, total
 
 
-class NotInvariant(StapleFlow):
+class NotInvariant(StapleConditional):
     """The network sees a loop that does not close."""
 
     def _features(self, rest):
@@ -295,7 +298,7 @@ class NotInvariant(StapleFlow):
         return torch.cat([found[:-1], rest[0][None].cos()])
 
 
-class ForgottenPrior(StapleFlow):
+class ForgottenPrior(StapleConditional):
     """The score forgets that the updates move the link at which the prior is taken."""
 
     def score(self, v, rest):

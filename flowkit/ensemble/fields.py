@@ -166,21 +166,15 @@ class Entry(NamedTuple):
 
 
 def walk(flow: Flow, n: int, rng: torch.Generator) -> Iterator[Entry]:
-    """n draws of the prior and what each layer makes of them.
+    """n draws of the flow's base prior and what each layer makes of them, of nested flows too.
 
-    The last entry is what `flow.sample_and_log_prob` gives for that rng. A prior that is a flow itself is gone
-    through as well.
+    The last entry has the law of `flow.sample_and_log_prob`.
     """
-    if isinstance(flow.prior, Flow):
-        for entry in walk(flow.prior, n, rng):
-            yield entry
-        x, before, logr = entry.x, entry.logdet, entry.logq
-    else:
-        x, logr = flow.prior.sample_and_log_prob(n, rng)
-        before = torch.zeros_like(logr)
-        yield Entry("prior", x, before, logr)
+    flow = flow.flattened()
+    x, logr = flow.prior.sample_and_log_prob(n, rng)
+    yield Entry("prior", x, torch.zeros_like(logr), logr)
     for name, field, logdet in flow.transform.by_layer(x, rng if flow.transform.stochastic else None):
-        yield Entry(name, field, before + logdet, logr - logdet)
+        yield Entry(name, field, logdet, logr - logdet)
 
 
 @torch.no_grad()

@@ -6,29 +6,38 @@ from flowkit.multiscale.conditionals.class_functions_su2 import SU2ClassFunction
 from flowkit.multiscale.conditionals.heat_angle import HeatAngleConditional
 from flowkit.multiscale.conditionals.heatbath import HeatbathConditional
 from flowkit.multiscale.conditionals.smooth_class_functions import SmoothClassFunctionConditional
-from flowkit.multiscale.conditionals.staple import StapleFlow
-from flowkit.multiscale.doubling import Doubling
-from flowkit.multiscale.hierarchy import Multiscale, multiscale_flow
-from flowkit.multiscale.scalar import Refinement, ScalarMultiscale, scalar_multiscale_flow
-from flowkit.multiscale.scales import ByScale, ScaleNumbers, by_scale, decimated_action, log_weights_by_scale
+from flowkit.multiscale.conditionals.staple import StapleConditional
+from flowkit.multiscale.doubling import LinkDoubling
+from flowkit.multiscale.new_links import NewLinks
+from flowkit.multiscale.scales import (
+    ByScale,
+    ScaleNumbers,
+    by_scale,
+    decimated_action,
+    log_weights_by_scale,
+)
+from flowkit.multiscale.site_doubling import SiteDoubling
+from flowkit.multiscale.structure import coarsest, fields_by_scale, levels, smoothed, strengthened
 
 __all__ = [
     "ByScale",
     "ClassFunctionConditional",
-    "Doubling",
     "HeatAngleConditional",
     "HeatbathConditional",
     "LinkConditional",
-    "Multiscale",
-    "Refinement",
+    "LinkDoubling",
+    "NewLinks",
     "SU2ClassFunctionConditional",
-    "ScalarMultiscale",
     "ScaleNumbers",
+    "SiteDoubling",
     "SmoothClassFunctionConditional",
-    "StapleFlow",
+    "StapleConditional",
     "by_scale",
+    "coarsest",
     "decimated_action",
+    "fields_by_scale",
+    "levels",
     "log_weights_by_scale",
-    "multiscale_flow",
-    "scalar_multiscale_flow",
+    "smoothed",
+    "strengthened",
 ]

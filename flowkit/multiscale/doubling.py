@@ -1,4 +1,4 @@
-"""The geometry of doubling one side of a lattice: which links a coarse link becomes, and which ones are new."""
+"""The geometry of doubling one side of a lattice of links: what a coarse link becomes, and which links are new."""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -6,51 +6,67 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from flowkit.geometry.lattice import coordinates, format_lattice, shift
+from flowkit.geometry.doubling import Doubling
+from flowkit.geometry.lattice import format_lattice, shift
 from flowkit.geometry.loops import link, staples
 from flowkit.geometry.space import Space
+from flowkit.multiscale.stages import Stage, ordered_stages
 
 Loops = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Stage:
-    """New links that are drawn together, independent of each other given all that is known before them.
+class LinkDoubling(Doubling):
+    r"""Twice as many sites along one direction mu of a lattice of links.
 
-    nu        their direction
-    links     their places among all new links, flat over [nu, *coarse]; None for all of them
-    planes    the directions rho in whose planes (nu, rho) both plaquettes of each link are complete but for it
-    """
+    Coarse site x is fine site 2x (along mu), and 2x + 1 lies halfway to the next one. A coarse link along mu is cut in
+    two halves. The links along nu != mu stay where they are, and new ones lie beside them:
 
-    nu: int
-    links: Tensor | None
-    planes: tuple[int, ...] = ()
+    ===========================  ===========================================
+    ``U_mu(x) = U^a(x) U^b(x)``  the halves, at 2x and 2x + 1
+    ``U_nu(x)``                  at 2x, as it is on the coarse lattice
+    ``V_nu(x)``                  new, at 2x + 1
+    ===========================  ===========================================
 
-    @property
-    def loops(self) -> int:
-        """Number of loops through each link, those known beforehand among them."""
-        return 2 + 2 * len(self.planes)
+    Parameters
+    ----------
+    coarse : Space
+        Links of any group in two or more dimensions.
+    mu : int
+        The direction of the doubled side.
+    ordered : bool
+        Draw the new links in stages. It makes no difference in two dimensions.
 
+    Raises
+    ------
+    ValueError
+        For sites, for one dimension, or for a direction that the lattice does not have.
 
-@dataclass(frozen=True)
-class Doubling:
-    """Twice as many sites along mu: coarse site x is fine site 2x (along mu), and 2x + 1 lies halfway to the next.
+    Notes
+    -----
+    The map (U, U^a, V) -> fine field is one to one, commutes with gauge transformations (on the coarse side those of
+    the sites 2x), and has Jacobian 1 in normalised Haar measure, because U^b = U^a^-1 U is a translation of the group.
 
-    U_mu(x) = U^a(x) U^b(x)    a coarse link in direction mu is cut in two halves, at 2x and 2x + 1
-    U_nu(x), nu != mu          stays where it is, at 2x
-    V_nu(x), nu != mu          is new, at 2x + 1
+    Two plaquettes of a new link lie in the plane (nu, mu). Their other links are known before any new link is drawn.
+    The plaquettes in planes (nu, rho) contain three more new links, so that in more than two dimensions new links
+    depend on each other. Either all are drawn at once, each given its two known plaquettes [1]_, or, ``ordered``, in
+    stages: direction by direction, and within a direction one colour of a checkerboard after the other, given all
+    plaquettes that the earlier stages complete.
 
-    The map (U, U^a, V) <-> fine field is one to one, commutes with gauge transformations (on the coarse side those of
-    the sites 2x), and has Jacobian 1 in normalised Haar measure, since U^b = U^a^-1 U is a translation of the group.
+    References
+    ----------
+    .. [1] Multiscale normalizing flows for gauge theories, arXiv:2404.10819.
 
-    Two plaquettes of a new link lie in the plane (nu, mu) and are known before any new link is. Those in planes
-    (nu, rho) hold three more new links, so that in more than two dimensions new links depend on each other. All are
-    drawn at once, each given its two known plaquettes (2404.10819), or, `ordered`, in stages: direction by direction,
-    and in each one colour of a checkerboard after the other, given all plaquettes that the earlier stages complete.
-
-    coarse    links of any group in two or more dimensions
-    ordered   draw the new links in stages; makes no difference in two dimensions
-    Raises    ValueError for sites, for one dimension, or for a direction that the lattice does not have
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> doubling = fk.LinkDoubling(fk.links((2, 3), fk.U1()), mu=0)
+    >>> doubling.fine.lattice
+    (4, 3)
+    >>> x = doubling.fine.haar(5, torch.Generator().manual_seed(1))
+    >>> [tuple(part.shape) for part in doubling.split(x)]                # U, the first halves U^a, the new links V
+    [(5, 2, 2, 3), (5, 1, 2, 3), (5, 1, 2, 3)]
     """
 
     coarse: Space
@@ -64,15 +80,30 @@ class Doubling:
             raise ValueError(f"A doubling of {self.coarse} goes along one of its directions; got {self.mu!r}.")
 
     @staticmethod
-    def of(fine: Space, mu: int, ordered: bool = False) -> "Doubling":
+    def of(fine: Space, mu: int, ordered: bool = False) -> "LinkDoubling":
         """The doubling along mu that ends at `fine`.
 
-        Raises    ValueError where that side is odd
+        Raises
+        ------
+        ValueError
+            Where that side is odd.
         """
         if fine.lattice[mu] % 2:
             raise ValueError(f"A doubling along {mu} ends at an even side; got {format_lattice(fine.lattice)}.")
         coarse = fine.on([side // (1 + (nu == mu)) for nu, side in enumerate(fine.lattice)])
-        return Doubling(coarse, mu, ordered)
+        return LinkDoubling(coarse, mu, ordered)
+
+    def on(self, fine: Space) -> "LinkDoubling":
+        """The same doubling with another fine space.
+
+        Raises
+        ------
+        ValueError
+            For another group or number of directions, or where the side along mu is odd.
+        """
+        if fine.kind != "links" or fine.group != self.coarse.group or fine.ndim != self.coarse.ndim:
+            raise ValueError(f"A doubling of {self.coarse} goes to another lattice of its kind; got {fine}.")
+        return LinkDoubling.of(fine, self.mu, self.ordered)
 
     @property
     def fine(self) -> Space:
@@ -87,25 +118,15 @@ class Doubling:
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The order in which the new links are drawn."""
-        if not self.ordered:
-            return (Stage(self.across[0], None),)
-        lattice, volume = self.coarse.lattice, self.coarse.volume
-        place, stages = coordinates(lattice), []
-        for k, nu in enumerate(self.across):
-            # Neighbours differ in colour where a side is even; plaquettes across odd sides are left out.
-            even = [rho for rho in self.across if rho != nu and lattice[rho] % 2 == 0]
-            colour = place[even].sum(0) % 2
-            for which in range(2 if even else 1):
-                sites = (colour == which).nonzero()[:, 0]
-                # A plaquette is complete where the links along rho are drawn and the neighbour has the other colour.
-                planes = tuple(rho for rho in even if which and rho in self.across[:k])
-                stages.append(Stage(nu, k * volume + sites, planes))
-        return tuple(stages)
+        return ordered_stages(self.coarse, self.across) if self.ordered else (Stage(self.across[0], None),)
 
     def split(self, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(U, U^a, V) of a fine field: [batch, mu, *coarse, *matrix] with all directions, one, and all but one.
+        """(U, U^a, V) of a fine field.
 
-        Raises    TypeError or ValueError, as `Space.check`, for fields of another space
+        Returns
+        -------
+        tuple of Tensor
+            ``[batch, mu, *coarse lattice, *matrix]`` with all directions, with one, and with all but one.
         """
         axis = 2 + self.mu
         even, odd = torch.unflatten(self.fine.check(fine), axis, (-1, 2)).unbind(axis + 1)
@@ -113,24 +134,33 @@ class Doubling:
         whole = self.coarse.group.compose(first, link(odd, self.mu))
         return self._with(self._without(even), whole), first, self._without(odd)
 
-    def join(self, coarse: Tensor, first: Tensor, new: Tensor) -> Tensor:
-        """The fine field of (U, U^a, V): the inverse of `split`.
-
-        Raises    TypeError or ValueError, as `Space.check`, for a coarse field of another space
-        """
+    def join(self, coarse: Tensor, *rest: Tensor) -> Tensor:
+        """The fine field of (U, U^a, V): the inverse of `split`."""
+        first, new = rest
         even = self._with(self._without(self.coarse.check(coarse)), first)
         odd = self._with(new, self._second(coarse, first))
         axis = 2 + self.mu
         return torch.stack([even, odd], axis + 1).flatten(axis, axis + 1)
 
     def loops(self, coarse: Tensor, first: Tensor) -> Loops:
-        """R_left and R_right of every new link, each [batch, nu, *coarse, *matrix] in the shape of V, such that
-        V R_left and V R_right are its two plaquettes in the plane (nu, mu), both starting with V:
+        """The products of links that close both plaquettes of every new link in the plane (nu, mu).
 
-        R_left  = U^a(x + nu)^-1 U_nu(x)^-1 U^a(x)
-        R_right = U^b(x + nu) U_nu(x + mu)^-1 U^b(x)^-1
+        Parameters
+        ----------
+        coarse, first : Tensor
+            U and U^a.
 
-        The staples of the new link are R^-1. R_right^-1 R_left closes around the coarse plaquette.
+        Returns
+        -------
+        tuple of Tensor
+            R_left and R_right in the shape of V. V R_left and V R_right are the two plaquettes, both starting with V::
+
+                R_left  = U^a(x + nu)^-1 U_nu(x)^-1 U^a(x)
+                R_right = U^b(x + nu) U_nu(x + mu)^-1 U^b(x)^-1
+
+        Notes
+        -----
+        The staples of the new link are R^-1. R_right^-1 R_left is the coarse plaquette.
         """
         G = self.coarse.group
         second, side = self._second(coarse, first), self._without(coarse)
@@ -140,17 +170,30 @@ class Doubling:
         right = G.compose(second_up, G.inverse(G.compose(second, shift(side, self.mu))))
         return left, right
 
-    def rest(self, stage: Stage, known: Loops, new: Tensor) -> Loops:
-        """All R_i of the links of one stage: `known`, what `loops` gave, then those that earlier stages complete, of
-        each plane the one above and the one below. `new` holds the new links, of which those of earlier stages are
-        read.
+    def given(self, stage: Stage, known: Loops, new: Tensor) -> Loops:
+        """All loops through the links of one stage.
+
+        Parameters
+        ----------
+        stage : Stage
+            One of `stages`.
+        known : tuple of Tensor
+            What `loops` gave.
+        new : Tensor
+            The new links; those of earlier stages are read.
+
+        Returns
+        -------
+        tuple of Tensor
+            R_i such that V R_i is a plaquette: first the two in the plane of mu, then for each further plane the one
+            above and the one below, in the shape of the links of the stage.
         """
         if stage.links is None:
             return known
         loops = [self.take(stage, one) for one in known]
         G, k = self.coarse.group, self.across.index(stage.nu)
         for rho in stage.planes:
-            # Staples in the slice 2x + 1, a field of its own whose links along mu play no part.
+            # Staples in the slice 2x + 1, taken as a field of its own; its links along mu do not occur in them.
             odd = self._with(new, link(new, 0))
             for staple in staples(self.coarse, odd, stage.nu, rho):
                 flat = G.inverse(staple).flatten(1, 1 + self.coarse.ndim)
@@ -158,7 +201,7 @@ class Doubling:
         return tuple(loops)
 
     def take(self, stage: Stage, new: Tensor) -> Tensor:
-        """The links of one stage, [batch, links, *matrix]; all of them as they are where there is but one stage."""
+        """The links of one stage, ``[batch, links, *matrix]``; `new` itself where there is one stage only."""
         return new if stage.links is None else new.flatten(1, 1 + self.coarse.ndim)[:, _on(stage.links, new.device)]
 
     def put(self, stage: Stage, new: Tensor, links: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """How far a multiscale model is from the exact theory at each of its scales, in two dimensions."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -8,79 +7,108 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowkit import exact, stats
+from flowkit import stats
 from flowkit.actions import Wilson
 from flowkit.geometry import loops
 from flowkit.geometry.space import Space
-from flowkit.groups import SUN, U1
-from flowkit.groups.characters import complete, schur
-from flowkit.multiscale.hierarchy import Multiscale
+from flowkit.multiscale.structure import fields_by_scale
+from flowkit.priors import Prior
 from flowkit.stats import Estimate
 
 
 def decimated_action(space: Space, beta: float, area: int, x: Tensor) -> Tensor:
-    """S_A(U) = -sum_P ln sum_r d_r u_r^A chi_r(U_P), the exact action of a coarse field of the Wilson theory, [batch],
-    in double precision.
+    r"""The exact action of a coarse field of the Wilson theory in two dimensions.
 
-    Each plaquette of `space` stands for `area` fine ones, whose other links are integrated out: integrating one link
-    between two plaquettes squares u_r = c_r/d_r. Z is that of the fine lattice at every scale; area 1 is the Wilson
-    action. The sum alternates in sign: its relative error is about 1e-16 max(w)/w of a plaquette's weight w, which is
-    largest at area 2. There U(1) has the closed form I_0(2 beta cos(theta/2)), in which nothing cancels.
+    Parameters
+    ----------
+    space : Space
+        Links of U(1), SU(2) or SU(3) in two dimensions, the coarse lattice.
+    beta : float
+        Of the fine theory.
+    area : int
+        Number of fine plaquettes in each coarse one; 1 gives the Wilson action, for any group.
+    x : Tensor
+        Coarse fields, ``[batch, 2, *lattice, *matrix]``.
 
-    Raises    ValueError for another group than U(1), SU(2) and SU(3) at area > 1, or other than two dimensions
+    Returns
+    -------
+    Tensor
+        ``[batch]``, in double precision.
+
+    Raises
+    ------
+    ValueError
+        For other groups at area > 1, or other than two dimensions.
+
+    Notes
+    -----
+    .. math:: S_A(U) = -\sum_P \ln \sum_r d_r\, u_r^A\, \chi_r(U_P)
+
+    with the links inside each coarse plaquette integrated out: integrating one link between two plaquettes squares
+    :math:`u_r = c_r / d_r`. The partition function is that of the fine lattice at every scale.
+
+    The sum alternates in sign. Its relative error is about 1e-16 max(w)/w for a plaquette of weight w, and is largest
+    at area 2. There U(1) has the closed form :math:`I_0(2 \beta \cos(\theta/2))`, in which nothing cancels.
+
+    References
+    ----------
+    Migdal, Sov. Phys. JETP 42 (1975) 413.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> space = fk.links((2, 2), fk.U1())
+    >>> fk.decimated_action(space, 1.0, 2, torch.zeros(1, 2, 2, 2))               # -4 ln I_0(2)
+    tensor([-3.2960], dtype=torch.float64)
     """
     if space.kind != "links" or space.ndim != 2:
         raise ValueError(f"The decimated action is known for links in two dimensions; got {space}.")
-    group = space.group
     x = x.to(torch.promote_types(x.dtype, torch.float64))
     if area == 1:
         return Wilson(space, beta)(x)
-    P = loops.plaquettes(space, x)
-    if isinstance(group, U1) and area == 2:
-        z = 2 * beta * (P / 2).cos().abs()
-        log: Tensor = z + torch.special.i0e(z).log()
-        return -log.flatten(1).sum(1)
-    if isinstance(group, U1):
-        weight = torch.ones_like(P)
-        for n, c in enumerate(exact.u1_decimated(beta, area).tolist()[1:], start=1):
-            weight = weight + 2 * c * (n * P).cos()
-        scale = area * (beta + math.log(torch.special.i0e(torch.tensor(beta, dtype=torch.float64))))
-    elif isinstance(group, SUN) and group.dimension in (2, 3):
-        weight = _sun_weight(group.dimension, beta, area, P)
-        scale = area * exact.sun_one_plaquette_log_z(group.dimension, beta)
-    else:
-        raise ValueError(f"The decimated action is known for U1, SU2 and SU3; got {space}.")
-    return -(weight.clamp(min=torch.finfo(weight.dtype).tiny).log() + scale).flatten(1).sum(1)
+    return -space.group.decimated_log_weight(loops.plaquettes(space, x), beta, area).flatten(1).sum(1)
 
 
-def _sun_weight(n: int, beta: float, area: int, P: Tensor) -> Tensor:
-    """sum_r d_r (u_r/u_0)^A Re chi_r(P), n = 2 or 3."""
-    coefficients = exact.sun_decimated(n, beta, area)
-    t = P.diagonal(dim1=-2, dim2=-1).sum(-1)
-    one = torch.ones_like(t)
-    h = complete([one, t, one] if n == 2 else [one, t, t.conj(), one], max(rep[0] for rep in coefficients) + 1)
-    weight = torch.zeros_like(t.real)
-    for rep, c in coefficients.items():
-        weight = weight + c * schur(rep, h).real
-    return weight
+def log_weights_by_scale(model: Prior, action: Wilson, x: Tensor) -> list[tuple[Space, Tensor]]:
+    r"""The weights of a model against the exact theory at each of its scales.
 
+    Parameters
+    ----------
+    model : Prior
+        A multiscale model of links in two dimensions.
+    action : Wilson
+        The fine theory.
+    x : Tensor
+        Samples of the model, ``[batch, *model.space.shape]``.
 
-def log_weights_by_scale(model: Multiscale, action: Wilson, x: Tensor) -> list[tuple[Space, Tensor]]:
-    """log w_j = -S_A(x_j) - log q_j(x_j) of the coarse field x_j at each scale, coarse to fine, each [batch]
-    in double precision.
+    Returns
+    -------
+    list of (Space, Tensor)
+        Each scale, coarse to fine, with log w_j, ``[batch]`` in double precision.
 
-    S_A is the exact action of that scale (`decimated_action`), so that w_j weighs the model that ends there against
-    the exact marginal law of x_j. Every w_j has the mean Z of the fine lattice, and KL_j = ln Z - <log w_j> and
-    1/ESS_j = <w_j^2>/<w_j>^2 grow from coarse to fine up to those of the whole model: a difference of KL belongs to
-    one doubling.
+    Raises
+    ------
+    ValueError
+        For a model and an action on different spaces, and as `decimated_action`.
 
-    x         draws of the model
-    Raises    ValueError for a model and an action on different spaces, or as `decimated_action`
+    Notes
+    -----
+    .. math:: \log w_j = -S_A(x_j) - \log q_j(x_j)
+
+    with x_j the coarse field, :math:`q_j` the part of the model that ends at scale j and S_A the exact action there
+    (`decimated_action`). Every :math:`w_j` has the mean Z of the fine lattice. The numbers
+
+    .. math::
+        {\rm KL}_j = \ln Z - \langle\log w_j\rangle, \quad
+        1/{\rm ESS}_j = \langle w_j^2\rangle / \langle w_j\rangle^2
+
+    grow from coarse to fine up to those of the whole model, so that a difference of KL belongs to one doubling.
     """
     if model.space != action.space:
         raise ValueError(f"Weights need a model and an action of one space; got {model.space} and {action.space}.")
     found = []
-    for space, field, logq in model.scales(x):
+    for space, field, logq in fields_by_scale(model, x):
         area = model.space.volume // space.volume
         found.append((space, -decimated_action(space, action.beta, area, field) - logq))
     return found
@@ -89,11 +117,18 @@ def log_weights_by_scale(model: Multiscale, action: Wilson, x: Tensor) -> list[t
 class ScaleNumbers(NamedTuple):
     """One scale of a model in plain numbers, all dimensionless.
 
-    lattice     its sides
-    plaquettes  [fields, *lattice], float32: angles in [-pi, pi) for U(1), Re Tr P / N for SU(N)
-    kl          KL_j, the divergence of the model that ends here from the exact law of this scale
-    added       KL_j - KL_{j-1}, what the doubling that ends here adds; KL_0 itself at the coarsest scale
-    ess         ESS_j of the model that ends here
+    Attributes
+    ----------
+    lattice : tuple of int
+        Its sides.
+    plaquettes : array
+        ``[fields, *lattice]``, float32: angles in [-pi, pi) for U(1), Re Tr P / N for SU(N).
+    kl : Estimate
+        KL_j, the divergence of the part of the model that ends here from the exact law of this scale.
+    added : Estimate
+        KL_j - KL_{j-1}, what the doubling that ends here adds; KL_0 itself at the coarsest scale.
+    ess : Estimate
+        ESS_j of the part of the model that ends here.
     """
 
     lattice: tuple[int, ...]
@@ -112,28 +147,60 @@ class ByScale(NamedTuple):
 
 
 @torch.no_grad()
-def by_scale(model: Multiscale, action: Wilson, x: Tensor, fields: int = 8) -> ByScale:
-    """The fields of a model and its distance from the exact theory, scale by scale, as `panels.Multiscale` shows them.
+def by_scale(model: Prior, action: Wilson, x: Tensor, fields: int = 8) -> ByScale:
+    r"""The fields of a multiscale model and its distance from the exact theory, scale by scale.
 
-    KL_j = <r_j - 1 - ln r_j>,  r_j = w_j / Z,  ESS_j = <w_j>^2 / <w_j^2>,  w_j as `log_weights_by_scale`, Z exact
+    These are the numbers that `panels.Multiscale` shows.
 
-    Where the ESS is below 1/2 the draws may lack the largest weights, and r_j - 1, whose mean is zero, is left out.
-    Elsewhere it takes away most of the noise: of a small KL the rounding of log q, for one.
+    Parameters
+    ----------
+    model : Prior
+        A multiscale model of links in two dimensions.
+    action : Wilson
+        The fine theory, of U(1), SU(2) or SU(3).
+    x : Tensor
+        Independent samples of the model; 8,192 or more for a reliable ESS.
+    fields : int
+        Number of them whose plaquettes are kept.
 
-    x         independent draws of the model; 8,192 or more for the ESS
-    fields    how many of them keep their plaquettes
-    Raises    TypeError for another model or action; ValueError for fewer than one field, or as `log_weights_by_scale`
+    Raises
+    ------
+    TypeError
+        For another model or action.
+    ValueError
+        For fewer than one field, and as `log_weights_by_scale`.
+
+    Notes
+    -----
+    With Z exact and :math:`w_j` as in `log_weights_by_scale`
+
+    .. math::
+        {\rm KL}_j = \langle r_j - 1 - \ln r_j\rangle, \quad r_j = w_j / Z, \quad
+        {\rm ESS}_j = \langle w_j\rangle^2 / \langle w_j^2\rangle
+
+    The mean of :math:`r_j - 1` is zero; it cancels most of the noise, and the rounding of log q where the KL is small.
+    Where the ESS is below 1/2 it is left out, because the samples may then lack the largest weights.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> space = fk.links((2, 2), fk.U1())
+    >>> model, rng = fk.multiscale_flow(space), torch.Generator().manual_seed(1)
+    >>> numbers = fk.by_scale(model, fk.Wilson(space, 1.0), model.sample(64, rng), fields=2)
+    >>> numbers.group, [scale.lattice for scale in numbers.scales]
+    ('U(1)', [(1, 1), (2, 1), (2, 2)])
     """
-    if not isinstance(model, Multiscale) or not isinstance(action, Wilson) or action.space.ndim != 2:
+    if not isinstance(model, Prior) or not isinstance(action, Wilson) or action.space.ndim != 2:
         names = f"{type(model).__name__} and {action!r}"
         raise TypeError(
-            f"by_scale needs a Multiscale model of links and Wilson's action in two dimensions; got {names}."
+            f"by_scale needs a multiscale model of links and Wilson's action in two dimensions; got {names}."
         )
     if not 1 <= fields <= len(x):
         raise ValueError(f"by_scale keeps from 1 to {len(x)} of these fields; got {fields}.")
     log_z = action.log_z()
     assert log_z is not None  # known wherever the decimated actions are
-    pictures = [_plaquettes(scale.space, scale.x) for scale in model.scales(x[:fields])]
+    pictures = [_plaquettes(scale.space, scale.x) for scale in fields_by_scale(model, x[:fields])]
     found: list[ScaleNumbers] = []
     before = np.zeros(len(x))
     for picture, (space, logw) in zip(pictures, log_weights_by_scale(model, action, x), strict=True):
@@ -143,16 +210,12 @@ def by_scale(model: Multiscale, action: Wilson, x: Tensor, fields: int = 8) -> B
         kl, added = stats.estimate(now, S=0), stats.estimate(now - before, S=0)
         found.append(ScaleNumbers(space.lattice, picture, kl, added, ess))
         before = now
-    return ByScale(_name(action.space), action.beta, tuple(found))
-
-
-def _name(space: Space) -> str:
-    return f"SU({space.group.dimension})" if isinstance(space.group, SUN) else "U(1)"
+    return ByScale(action.space.group.label, action.beta, tuple(found))
 
 
 def _plaquettes(space: Space, x: Tensor) -> NDArray[np.float32]:
     P = loops.plaquettes(space, x)[:, 0]
-    if isinstance(space.group, SUN):
-        P = P.diagonal(dim1=-2, dim2=-1).real.mean(-1)
-    found: NDArray[np.float32] = P.float().cpu().numpy()
+    found: NDArray[np.float32] = (
+        (space.group.angle(P) if space.group.winding else space.group.trace(P)).float().cpu().numpy()
+    )
     return found

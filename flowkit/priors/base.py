@@ -1,7 +1,7 @@
 """What a prior is: a distribution that can be sampled directly and whose density is known."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -140,6 +140,41 @@ class Prior(nn.Module, ABC):
         """
         x = self.sample(n, rng)
         return Sample(x, self.log_prob(x))
+
+    @property
+    def base(self) -> "Prior":
+        """The prior below all transforms: this one, or that of the innermost flow of a `Flow`."""
+        return self
+
+    def score(self, x: Tensor) -> Tensor:
+        """The derivatives of the log-density at fixed fields by the trainable parameters.
+
+        Parameters
+        ----------
+        x : Tensor
+            Fields, ``[batch, *space.shape]``.
+
+        Returns
+        -------
+        Tensor
+            ``d log r(x) / d params``, ``[batch, params]``, in the order of those of `parameters()` that require a
+            gradient, each flattened; no columns where none does.
+
+        Raises
+        ------
+        ValueError
+            Where the prior has trainable parameters and no closed form for it.
+        """
+        if any(p.requires_grad for p in self.parameters()):
+            raise ValueError(
+                f"{type(self).__name__} has parameters but no score in closed form; "
+                "freeze them with requires_grad_(False), or train by a gradient."
+            )
+        return torch.zeros(len(x), 0, dtype=self.dtype, device=self.device)
+
+    def describe(self) -> dict[str, Any]:
+        """The prior as plain data, for provenance."""
+        return {"kind": type(self).__name__, "space": self.space.describe()}
 
     @staticmethod
     def _generator(rng: torch.Generator) -> torch.Generator:

@@ -1,35 +1,71 @@
-"""Input theories of flows from coarser lattices: what a fine field is made of, laid out on the fine lattice itself."""
+"""Priors made of a coarser theory: its configurations laid out on the fine lattice."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from flowkit.geometry.doubling import Doubling, EvenSites, halved
 from flowkit.geometry.lattice import join_sublattices, split_sublattices
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
+from flowkit.priors.haar import Haar
+from flowkit.priors.normal import Normal
 
 
 class _OfCoarser(Prior):
-    """Fields of a coarser theory on sublattices of the fine lattice."""
+    """A prior whose randomness is in part that of a coarser one, in its dtype and on its device."""
 
-    def __init__(self, coarse: Prior):
-        super().__init__(_finer(coarse.space, type(self).__name__))
+    def __init__(self, coarse: Prior, fine: Space):
+        super().__init__(fine)
         self.coarse = coarse
         self.normalised, self.up_to_constant = coarse.normalised, coarse.up_to_constant
 
-    def on(self, space: Space) -> "_OfCoarser":
-        return type(self)(self.coarse.on(halved(space))).to(self.anchor)
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.coarse.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.coarse.device
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "coarse": self.coarse.describe()}
 
 
 class Interleaved(_OfCoarser):
-    """r(z) = prod_k r_c(z_k), z_k the field on the k-th of the 2^ndim sublattices of spacing 2: so many independent
-    coarse configurations side by side on the fine lattice.
+    r"""Independent coarse configurations on the sublattices of spacing 2.
 
-    coarse    r_c, any prior on sites; it may be another Interleaved
-    Field     sites, [batch, components, *lattice], all sides twice those of the coarse lattice
-    Raises    ValueError for links
+    Parameters
+    ----------
+    coarse : Prior
+        Any prior on sites, another `Interleaved` too.
+
+    Raises
+    ------
+    ValueError
+        For links.
+
+    Notes
+    -----
+    .. math:: r(z) = \prod_{k=1}^{2^d} r_c(z_k)
+
+    with :math:`z_k` the field on the k-th sublattice. All sides are twice those of the coarse lattice.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> prior = fk.Interleaved(fk.Normal(fk.sites((2, 2))))
+    >>> prior.space.lattice, prior.sample(3, torch.Generator().manual_seed(1)).shape
+    ((4, 4), torch.Size([3, 1, 4, 4]))
     """
+
+    def __init__(self, coarse: Prior):
+        if coarse.space.kind != "sites":
+            raise ValueError(f"Interleaved puts fields on sites together; got {coarse.space}.")
+        super().__init__(coarse, coarse.space.on([2 * side for side in coarse.space.lattice]))
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         parts = 2**self.space.ndim
@@ -39,39 +75,90 @@ class Interleaved(_OfCoarser):
         parts = split_sublattices(self.space.check(x))
         return self.coarse.log_prob(parts.flatten(0, 1)).view(parts.shape[:2]).sum(1)
 
+    def on(self, space: Space) -> "Interleaved":
+        return Interleaved(self.coarse.on(halved(space)))
+
 
 class Embedded(_OfCoarser):
-    """r(z) = r_c(z at even coordinates) prod_others N(z; 0, 1): one coarse configuration and, for the degrees of
-    freedom that it lacks, independent standard normal numbers.
+    r"""One coarse configuration inside the fine field; what it lacks is Haar (links) or standard normal (sites).
 
-    coarse    r_c, any prior on sites; it may be another Embedded
-    Field     sites, [batch, components, *lattice], all sides twice those of the coarse lattice
-    Raises    ValueError for links
+    A multiscale model is this prior and a transform of the new degrees of freedom, level by level:
+    ``Flow(Embedded(coarse, doubling), NewLinks(doubling, models))`` for links,
+    ``Flow(Embedded(coarse), SiteDoubling(space))`` for sites.
+
+    Parameters
+    ----------
+    coarse : Prior
+        Any prior on the coarse space: `Haar`, a `FreeField`, a `Flow`, an unnormalised `MarkovPrior`, ...
+    doubling : Doubling, optional
+        How the coarse field lies in the fine one, such as a `LinkDoubling`; by default `EvenSites`, which is for sites.
+
+    Raises
+    ------
+    ValueError
+        For a doubling that begins at another space than that of the coarse prior, or for links without a doubling.
+
+    Notes
+    -----
+    .. math:: r(z) = r_c(z_c)\, n(z_{\rm rest})
+
+    with (z_c, z_rest) = ``doubling.split(z)`` and n the Haar measure (1) or independent normal densities.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> prior = fk.Embedded(fk.FreeField(fk.sites((2, 2)), m2=0.5))
+    >>> prior.space.lattice
+    (4, 4)
+    >>> coarse = fk.Haar(fk.links((2, 2), fk.U1()))
+    >>> prior = fk.Embedded(coarse, fk.LinkDoubling(coarse.space, mu=0))
+    >>> z = prior.sample(3, torch.Generator().manual_seed(1))
+    >>> z.shape, prior.log_prob(z)
+    (torch.Size([3, 2, 4, 2]), tensor([0., 0., 0.]))
     """
+
+    def __init__(self, coarse: Prior, doubling: Doubling | None = None):
+        if doubling is None:
+            if coarse.space.kind != "sites":
+                raise ValueError(f"Embedded needs a LinkDoubling for links; got {coarse.space} alone.")
+            doubling = EvenSites(coarse.space)
+        if doubling.coarse != coarse.space:
+            raise ValueError(f"The doubling begins at {doubling.coarse}; got a coarse prior on {coarse.space}.")
+        super().__init__(coarse, doubling.fine)
+        self.doubling = doubling
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         coarse = self.coarse.sample(n, rng)
-        parts = 2**self.space.ndim - 1
-        z = torch.randn(n, parts, *coarse.shape[1:], generator=rng, dtype=coarse.dtype, device=coarse.device)
-        return join_sublattices(torch.cat([coarse[:, None], z], 1))
+        # Of a whole field of noise the coarse part is not used.
+        noise = Haar(self.space) if self.space.kind == "links" else Normal(self.space)
+        _, *rest = self.doubling.split(noise.to(self.device, self.dtype).sample(n, rng))
+        return self.doubling.join(coarse, *rest)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        parts = split_sublattices(self.space.check(x))
-        log_normal = -(parts[:, 1:].square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
-        return self.coarse.log_prob(parts[:, 0]) + log_normal
+        coarse, *rest = self.doubling.split(x)
+        return self.coarse.log_prob(coarse) + self.log_rest(*rest)
 
+    def log_rest(self, *rest: Tensor) -> Tensor:
+        """log n of the degrees of freedom that the coarse field lacks, ``[batch]``."""
+        if self.space.kind == "links":
+            return rest[0].real.new_zeros(len(rest[0]))
+        return -(rest[0].square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
 
-def halved(space: Space) -> Space:
-    """The space on half of every side.
+    def score(self, x: Tensor) -> Tensor:
+        return self.coarse.score(self.doubling.split(x)[0])
 
-    Raises    ValueError for links or an odd side
-    """
-    if space.kind != "sites" or any(side % 2 for side in space.lattice):
-        raise ValueError(f"Every second site of a field on sites with even sides makes a coarser one; got {space}.")
-    return space.on([side // 2 for side in space.lattice])
+    def on(self, space: Space) -> "Embedded":
+        """The same prior on another lattice.
 
-
-def _finer(space: Space, who: str) -> Space:
-    if space.kind != "sites":
-        raise ValueError(f"{who} puts fields on sites together; got {space}.")
-    return space.on([2 * side for side in space.lattice])
+        For links, where the next coarser doubling of the coarse prior cannot end at the coarse lattice, that prior is
+        replaced by its own coarsest one, on as large a lattice as is left over.
+        """
+        doubling, coarse = self.doubling.on(space), self.coarse
+        if space.kind == "links" and isinstance(coarse.base, Embedded):
+            try:
+                coarse.base.doubling.on(doubling.coarse)
+            except ValueError:
+                while isinstance(coarse.base, Embedded):
+                    coarse = coarse.base.coarse
+        return Embedded(coarse.on(doubling.coarse), doubling)

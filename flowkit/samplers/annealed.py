@@ -17,7 +17,7 @@ from flowkit.transforms.chain import Chain
 class MarkovKernel(Transform):
     r"""Steps of a Markov chain in the place of a map: a stochastic step of a flow.
 
-    `apply` moves the fields by the sampler's own random numbers. In place of a log-Jacobian it returns the change of
+    `push` moves the fields by the sampler's own random numbers. In place of a log-Jacobian it returns the change of
     the sampler's action S_k, the heat, so that the weights of a flow that contains the kernel are those of Jarzynski.
 
     Parameters
@@ -32,7 +32,7 @@ class MarkovKernel(Transform):
     TypeError
         If `sampler` is no Sampler.
     ValueError
-        For steps < 1; `forward` and `inverse`, which a Markov kernel does not have; `apply` of fields that carry
+        For steps < 1; `forward` and `inverse`, which a Markov kernel does not have; `push` of fields that carry
         gradients, since an accepted or rejected step has no derivative.
 
     Notes
@@ -58,7 +58,7 @@ class MarkovKernel(Transform):
     >>> action = fk.Phi4(fk.sites((2, 2)), m2=1.0, lam=0.0)
     >>> kernel = MarkovKernel(fk.HMC(action, steps=3))
     >>> x = torch.ones(5, 1, 2, 2)
-    >>> y, heat = kernel.apply(x, torch.Generator().manual_seed(1))
+    >>> y, heat = kernel.push(x, torch.Generator().manual_seed(1))
     >>> torch.allclose(heat, action(y) - action(x))
     True
     """
@@ -78,7 +78,7 @@ class MarkovKernel(Transform):
 
     def _refuse(self) -> ValueError:
         return ValueError(
-            "A MarkovKernel has no Jacobian and no inverse: it moves fields at random. Use apply(x, rng), or sample "
+            "A MarkovKernel has no Jacobian and no inverse: it moves fields at random. Use push(x, rng), or sample "
             "the flow that contains it."
         )
 
@@ -88,7 +88,7 @@ class MarkovKernel(Transform):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         raise self._refuse()
 
-    def apply(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def push(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         if torch.is_grad_enabled() and x.requires_grad:
             raise ValueError(
                 "A MarkovKernel has no derivative: its steps are accepted or rejected. Train the maps of a flow before "
@@ -104,7 +104,7 @@ class MarkovKernel(Transform):
     def by_layer(self, x: Tensor, rng: torch.Generator | None = None) -> Iterator[Layer]:
         if rng is None:
             raise self._refuse()
-        yield Layer(type(self.sampler).__name__, *self.apply(x, rng))
+        yield Layer(type(self.sampler).__name__, *self.push(x, rng))
 
     def rebuild(self, space: Space) -> "MarkovKernel":
         return MarkovKernel(self.sampler.of_action(self.sampler.action.on(space)), self.steps)

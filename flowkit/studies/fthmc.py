@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from flowkit import exact
 from flowkit.actions import Action, Wilson
@@ -16,7 +15,8 @@ from flowkit.geometry.lattice import format_lattice
 from flowkit.geometry.space import Space, links
 from flowkit.groups import U1
 from flowkit.models.gauge import plaquette_couplings
-from flowkit.multiscale import ClassFunctionConditional, Multiscale, multiscale_flow
+from flowkit.models.multiscale import multiscale_flow
+from flowkit.multiscale import ClassFunctionConditional, smoothed
 from flowkit.observables import charge_squared, plaquette, topological_charge
 from flowkit.samplers import HMC, thermalised
 from flowkit.stats import ratio
@@ -51,7 +51,7 @@ class Tunnelling(NamedTuple):
 
 def train_multiscale(
     space: Space, beta: float, seed: int, batch: int = 2048, cells: int = CELLS, most: int = 30
-) -> Multiscale:
+) -> Flow:
     """The multiscale model of U(1) for Wilson's action, by natural gradient until the steps are small. Its tables are
     finer than by default: they are smoothed later, and what training adapts to their kinks is then an error.
     """
@@ -67,7 +67,7 @@ def train_multiscale(
     return model.requires_grad_(False)
 
 
-def train_couplings(space: Space, base: Multiscale, seed: int, steps: int, batch: int = 256) -> Transform:
+def train_couplings(space: Space, base: Flow, seed: int, steps: int, batch: int = 256) -> Transform:
     """Plaquette couplings from the theory that `base` draws to that of beta = 6, by reverse KL in single precision."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
@@ -200,14 +200,13 @@ def _rows(quick: bool, sides: tuple[int, ...], steps: int, n: int, seed: int) ->
         plain_run, plain = walk(action, 8 * n * 64 // max(64, here.volume // 4), 4 * chains, max(20, n // 4), seed + 1)
         rows += walk_rows(f"{who}, plain HMC", plain_run, plain)
         rows += frozen_rows(who, plain_run, action)
-        maps: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {"multiscale": model.on(here).smooth()}
+        maps = {"multiscale": smoothed(model.on(here)).pullback(action)}
         if side < 32:  # a chain there would take as long as all the rest
-            maps = {"plaquette couplings": couplings.on(here), **maps}
+            maps = {"plaquette couplings": action.pullback(couplings.on(here)), **maps}
         if side > 8 and not quick:
             again = train_multiscale(here, BETA, seed, max(512, batch * 64 // here.volume), cells)
-            maps["multiscale, trained here"] = again.smooth()
-        for name, f in maps.items():
-            pulled = action.pullback(f)
+            maps["multiscale, trained here"] = smoothed(again).pullback(action)
+        for name, pulled in maps.items():
             if name == "plaquette couplings":
                 ensemble, moved = walk(pulled, n, chains, max(20, n // 2), seed + 2)
             else:  # nearly flat: Haar measure is its equilibrium, and one step is accepted

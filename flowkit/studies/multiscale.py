@@ -11,7 +11,7 @@ from flowkit.actions import Wilson
 from flowkit.ensemble import importance_sample, run
 from flowkit.geometry.space import links
 from flowkit.groups import U1
-from flowkit.multiscale import multiscale_flow
+from flowkit.models import multiscale_flow
 from flowkit.observables import charge_squared, plaquette, topological_charge, wilson_loop
 from flowkit.samplers import IndependenceMetropolis
 from flowkit.stats import log_z

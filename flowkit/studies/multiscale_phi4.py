@@ -8,7 +8,7 @@ import torch
 from flowkit.actions import Phi4
 from flowkit.ensemble import importance_sample, run
 from flowkit.geometry.space import sites
-from flowkit.multiscale import scalar_multiscale_flow
+from flowkit.models import scalar_multiscale_flow
 from flowkit.observables import phi_squared, susceptibility
 from flowkit.priors import Prior
 from flowkit.samplers import HMC, IndependenceMetropolis

@@ -9,7 +9,7 @@ from flowkit.actions import Wilson
 from flowkit.ensemble import importance_sample
 from flowkit.geometry.space import links
 from flowkit.groups import SUN
-from flowkit.multiscale import Multiscale, multiscale_flow
+from flowkit.models import multiscale_flow
 from flowkit.observables import plaquette, wilson_loop
 from flowkit.priors import Prior
 from flowkit.stats import log_z
@@ -54,7 +54,6 @@ def multiscale_su2_2d(
             seconds = time.perf_counter() - start
             rows.append(seconds_row(f"SU(2), beta {beta:g}, training, seconds", seconds, 120))
             rows += _on(model, action, draws, seed)
-            assert isinstance(model, Multiscale)
             larger = Wilson(links((2 * side, 2 * side), SUN(2)), beta)
             rows += _on(model.on(larger.space), larger, draws // 4, seed)
             rows.append(_speed(model, seed))

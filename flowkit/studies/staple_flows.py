@@ -10,7 +10,8 @@ from flowkit.ensemble import importance_sample
 from flowkit.geometry.lattice import format_lattice
 from flowkit.geometry.space import links
 from flowkit.groups import SUN, U1, Group
-from flowkit.multiscale import HeatAngleConditional, HeatbathConditional, StapleFlow, multiscale_flow
+from flowkit.models import multiscale_flow
+from flowkit.multiscale import HeatAngleConditional, HeatbathConditional, StapleConditional
 from flowkit.observables import plaquette
 from flowkit.priors import Haar
 from flowkit.studies.rows import Row, ess_row, exact_row, seconds_row
@@ -63,12 +64,12 @@ def staple_flow_rows(
         group: Group = U1() if n == 1 else SUN(n)
         action = Wilson(links(lattice, group), beta)
 
-        def model(level: int) -> StapleFlow:
+        def model(level: int) -> StapleConditional:
             strength = beta / 2**level
             if n < 3:
-                return StapleFlow(HeatbathConditional(group, strength=strength), UPDATES[n])
+                return StapleConditional(HeatbathConditional(group, strength=strength), UPDATES[n])
             prior = HeatAngleConditional(n, strength=strength, splines=False)
-            return StapleFlow(prior, UPDATES[n], harmonics=3, windings=2, hidden=(16,))
+            return StapleConditional(prior, UPDATES[n], harmonics=3, windings=2, hidden=(16,))
 
         steps, batch = (24, 512) if quick else (STEPS[n], BATCH[n])
         method = LevelStep(steps, LevelNaturalGradient() if n < 3 else LevelGradient(kl_fraction=0.0))

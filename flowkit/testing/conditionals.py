@@ -41,24 +41,25 @@ def check_conditional(model: LinkConditional, loops: int = 2, n: int = 4000) -> 
     q = randomised(model, seeded(7))
     rest = tuple(group.haar((3, 5), rng, torch.float64) for _ in range(loops))
     u = group.haar((3, 5), rng, torch.float64)
-    v, logq = q.from_base(u, rest)
+    v, logdet = q(u, rest)
+    logq = -logdet
     require(logq.shape == (3, 5), f"{who}: log q is {list(logq.shape)}; [3, 5] was expected.")
     require((group.defect(v.detach()) < 1e-10).all(), f"{who}: a link leaves the group.")
-    back, again = q.to_base(v, rest)
+    back, again = q.inverse(v, rest)
     require_same_field(group, back, u, f"{who}: base variables and back", 1e-8)
-    for name, value in {"to_base": again, "log_prob": q.log_prob(v, rest)}.items():
+    for name, value in {"inverse": again, "log_prob": q.log_prob(v, rest)}.items():
         require_close(value, logq, f"{who}: log q by {name}", 1e-8)
     w = torch.zeros(group.algebra_shape(u.shape), dtype=torch.float64, requires_grad=True)
-    out = difference(group, q.from_base(group.compose(group.exp(w), u), rest)[0], v.detach()).view(3, 5, -1)
+    out = difference(group, q(group.compose(group.exp(w), u), rest)[0], v.detach()).view(3, 5, -1)
     rows = [torch.autograd.grad(out[..., i].sum(), w, retain_graph=True)[0] for i in range(out.shape[-1])]
     volume = torch.linalg.slogdet(torch.stack(rows, -1).view(3, 5, out.shape[-1], -1))[1]
-    require_close(volume, -logq, f"{who}: log|det dV/du| against -log q", 1e-7)
+    require_close(volume, logdet, f"{who}: log|det dV/du| against -log q", 1e-7)
     g, h = (group.haar((3, 5), rng, torch.float64) for _ in range(2))
     turned = tuple(group.compose(group.compose(h, r), group.inverse(g)) for r in rest)
-    moved, moved_logq = q.from_base(group.compose(group.compose(g, u), group.inverse(h)), turned)
+    moved, moved_logdet = q(group.compose(group.compose(g, u), group.inverse(h)), turned)
     expected = group.compose(group.compose(g, v), group.inverse(h))
     require_same_field(group, moved, expected, f"{who}: g V h^-1 of g u h^-1 and h R g^-1", 1e-9)
-    require_close(moved_logq, logq, f"{who}: log q of g V h^-1", 1e-10)
+    require_close(-moved_logdet, logq, f"{who}: log q of g V h^-1", 1e-10)
     one = tuple(r[:1, :1].expand(n, 1, *group.matrix_shape) for r in rest)
     with torch.no_grad():
         means = {
@@ -70,7 +71,7 @@ def check_conditional(model: LinkConditional, loops: int = 2, n: int = 4000) -> 
         require(error < 0.1, f"{who}: {name} is known to {error:.2g} alone; give an example nearer to Haar.")
         require(abs(mean - 1) < 5 * error + 1e-6, f"{who}: {name} is {mean:.4f} +- {error:.4f}, not 1.")
     weight = torch.randn(v.shape, generator=rng, dtype=torch.float64)
-    require_gradients(q, logq.square().sum() + (v.real * weight).sum(), f"{who}.from_base")
+    require_gradients(q, logq.square().sum() + (v.real * weight).sum(), f"{who}.forward")
     require_gradients(q, q.log_prob(u, rest).square().sum(), f"{who}.log_prob")
     if q.scored:
         sums = q.log_prob(v.detach(), rest).sum(1)
@@ -80,14 +81,14 @@ def check_conditional(model: LinkConditional, loops: int = 2, n: int = 4000) -> 
     opposite = group.compose(rest[0], _centre(group, rest[0]))
     for name, twin in {"equal": rest[0], "opposite": opposite}.items():
         pair = (rest[0], twin, *rest[2:])[:loops]
-        link, density = q.from_base(u, pair)
-        require(link.isfinite().all() and density.isfinite().all(), f"{who}: {name} loops give NaN or infinity.")
-        require_close(q.log_prob(link, pair), density, f"{who}: log q at {name} loops", 1e-7)
+        link, minus = q(u, pair)
+        require(link.isfinite().all() and minus.isfinite().all(), f"{who}: {name} loops give NaN or infinity.")
+        require_close(q.log_prob(link, pair), -minus, f"{who}: log q at {name} loops", 1e-7)
     single, small = copy.deepcopy(q).float(), tuple(r.to(group.field_dtype(torch.float32)) for r in rest)
-    v32, logq32 = single.from_base(u.to(small[0].dtype), small)
-    require(v32.dtype == small[0].dtype and logq32.dtype == torch.float32, f"{who}: float32 gave {v32.dtype}.")
+    v32, minus32 = single(u.to(small[0].dtype), small)
+    require(v32.dtype == small[0].dtype and minus32.dtype == torch.float32, f"{who}: float32 gave {v32.dtype}.")
     require_same_field(group, v32.to(v.dtype), v, f"{who} in float32", LOOSE)
-    require_close(logq32.double(), logq, f"{who}: log q in float32", LOOSE)
+    require_close(-minus32.double(), logq, f"{who}: log q in float32", LOOSE)
 
 
 def _centre(group: Group, like: Tensor) -> Tensor:

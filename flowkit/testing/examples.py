@@ -34,10 +34,10 @@ from flowkit.multiscale.conditionals.class_functions_su2 import SU2ClassFunction
 from flowkit.multiscale.conditionals.heat_angle import HeatAngleConditional
 from flowkit.multiscale.conditionals.heatbath import HeatbathConditional
 from flowkit.multiscale.conditionals.smooth_class_functions import SmoothClassFunctionConditional
-from flowkit.multiscale.conditionals.staple import StapleFlow
-from flowkit.multiscale.doubling import Doubling
-from flowkit.multiscale.hierarchy import Multiscale
-from flowkit.multiscale.scalar import Refinement, ScalarMultiscale
+from flowkit.multiscale.conditionals.staple import StapleConditional
+from flowkit.multiscale.doubling import LinkDoubling
+from flowkit.multiscale.new_links import NewLinks
+from flowkit.multiscale.site_doubling import SiteDoubling
 from flowkit.priors.embedded import Embedded, Interleaved
 from flowkit.priors.free_field import FreeField
 from flowkit.priors.haar import Haar
@@ -49,11 +49,12 @@ from flowkit.samplers.markov_prior import MarkovPrior
 from flowkit.samplers.metropolis import IndependenceMetropolis
 from flowkit.train.schedules import Constant, Cosine, Plateau, Steps
 from flowkit.transforms.chain import Chain
+from flowkit.transforms.inside import Inside
 from flowkit.transforms.links.gauge import GaugeCoupling
 from flowkit.transforms.links.spectral import SpectralCoupling
 from flowkit.transforms.links.trivializing import TrivializingFlow
 from flowkit.transforms.sites.affine import Affine
-from flowkit.transforms.sites.coarser import OnEvenSites, OnSublattices, Prolongation
+from flowkit.transforms.sites.coarser import OnSublattices, Prolongation
 from flowkit.transforms.sites.coupling import CheckerboardCoupling
 from flowkit.transforms.sites.fourier import FourierModes, FourierScale, LowModes
 from flowkit.transforms.sites.site_conditional import SiteConditional, SitesIntegrated
@@ -292,35 +293,39 @@ def _smooth_class_function_conditional(cls: type[Any]) -> Any:
     return one
 
 
-@gives(StapleFlow)
-def _staple_flow(cls: type[Any]) -> Any:
+@gives(StapleConditional)
+def _staple_conditional(cls: type[Any]) -> Any:
     updates = EigenangleSpline(U1(), spline=OddCircleSpline(4)), EigenangleSpline(U1(), loop=1, bins=3)
-    return StapleFlow(example(ClassFunctionConditional), updates)
+    return StapleConditional(example(ClassFunctionConditional), updates)
 
 
-@gives(Multiscale)
-def _multiscale(cls: type[Any]) -> Any:
-    coarse = links((1, 2), U1())
-    first = Doubling(coarse, 0)
-    second = Doubling(first.fine, 1)
-    conditionals = (example(ClassFunctionConditional), example(ClassFunctionConditional))
-    return cls(Haar(coarse), list(zip((first, second), conditionals, strict=True)))
+@gives(NewLinks)
+def _new_links(cls: type[Any]) -> Any:
+    return cls(LinkDoubling(links((1, 2), U1()), 1), example(ClassFunctionConditional))
 
 
-@gives(Refinement)
-def _refinement(cls: type[Any]) -> Any:
-    return Refinement(sites((4, 8)), bins=4, hidden=(6,), kernel=3)
+@gives(Inside)
+def _inside(cls: type[Any]) -> Any:
+    """What the example of NewLinks does to a coarser lattice."""
+    inner = example(NewLinks)
+    return cls(inner, LinkDoubling(inner.space, 0))
 
 
-@gives(ScalarMultiscale)
-def _scalar_multiscale(cls: type[Any]) -> Any:
-    coarse = sites((1, 2))
-    level = Refinement(coarse.on((2, 4)), bins=4, hidden=(6,), kernel=3)
-    return cls(FreeField(coarse, 1.0, learned=True), [level])
+@gives(SiteDoubling)
+def _site_doubling(cls: type[Any]) -> Any:
+    return SiteDoubling(sites((4, 8)), bins=4, hidden=(6,), kernel=3)
 
 
-@gives(Interleaved, Embedded)
-def _of_coarser(cls: type[Any]) -> Any:
+@gives(Embedded)
+def _embedded(cls: type[Any]) -> Any:
+    """One level of a multiscale model of links, its coarse part a model too."""
+    level = example(NewLinks)
+    coarse = Flow(Embedded(Haar(level.doubling.coarse), level.doubling), level)
+    return cls(coarse, LinkDoubling(coarse.space, 0))
+
+
+@gives(Interleaved)
+def _interleaved(cls: type[Any]) -> Any:
     return cls(FreeField(sites((2, 3)), m2=0.5, learned=True))
 
 
@@ -413,8 +418,8 @@ def _affine(cls: type[Any]) -> Any:
     return Affine(sites((4, 6), components=2))
 
 
-@gives(OnSublattices, OnEvenSites)
-def _inside(cls: type[Any]) -> Any:
+@gives(OnSublattices)
+def _on_sublattices(cls: type[Any]) -> Any:
     return cls(CheckerboardCoupling(sites((2, 4)), 1, hidden=(), start=1.0))
 
 

@@ -45,9 +45,9 @@ def check_markov_kernel(kernel: MarkovKernel, n: int = 20_000, reversible: bool 
     prior = (Haar(space) if space.kind == "links" else Normal(space, 0.6)).double()
     with torch.no_grad():
         x, logr = prior.sample_and_log_prob(n, seeded())
-        y, heat = kernel.apply(x, seeded(2))
-        require(torch.equal(kernel.apply(x, seeded(2))[0], y), f"{who}: one seed, two passages.")
-        require(not torch.equal(kernel.apply(x, seeded(3))[0], y), f"{who}: two seeds, one passage.")
+        y, heat = kernel.push(x, seeded(2))
+        require(torch.equal(kernel.push(x, seeded(2))[0], y), f"{who}: one seed, two passages.")
+        require(not torch.equal(kernel.push(x, seeded(3))[0], y), f"{who}: two seeds, one passage.")
         require(y.shape == x.shape and y.dtype == x.dtype, f"{who}: fields became {list(y.shape)} of {y.dtype}.")
         require_close(heat, S(y) - S(x), f"{who}: its heat")
         weight = (-S(x) - logr).softmax(0) * n

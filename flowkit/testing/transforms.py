@@ -94,10 +94,9 @@ def check_transform(transform: Transform, x: Tensor | None = None, local: bool =
     require(logdet.shape == (len(x),), f"{who}: logdet has the shape {list(logdet.shape)}; [{len(x)}] was expected.")
     require((y - x).abs().max() > 1e-3, f"{who} with random parameters moves nothing.")
     require((group.defect(y) < 1e-12).all(), f"{who} leaves the group by {float(group.defect(y).max()):.2g}.")
-    if isinstance(f, Transform):  # a multiscale model is a map too, but has scales instead of layers
-        *_, last = f.by_layer(x)
-        require_same_field(group, last.x, y, f"{who}: its last layer against forward", 1e-10)
-        require_close(last.logdet, logdet, f"{who}: logdet of its last layer against forward", 1e-10)
+    *_, last = f.by_layer(x)
+    require_same_field(group, last.x, y, f"{who}: its last layer against forward", 1e-10)
+    require_close(last.logdet, logdet, f"{who}: logdet of its last layer against forward", 1e-10)
     back, minus = f.inverse(y)
     require_same_field(group, back, x, f"{who}: inverse(forward(x))", 1e-8)
     require_close(minus, -logdet, f"{who}: logdet of the inverse", 1e-7)

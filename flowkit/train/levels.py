@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions import Action, Wilson
-from flowkit.multiscale import LinkConditional, Multiscale
+from flowkit.multiscale import LinkConditional, levels
 from flowkit.priors import Prior
 from flowkit.samplers.heatbath import one_plaquette
 from flowkit.train.level_methods import LevelFit, LevelGradient, LevelMethod
@@ -26,13 +26,15 @@ def _models_of(flow: Prior) -> list[LinkConditional]:
     ValueError
         For a flow whose levels cannot be trained one by one.
     """
-    if not isinstance(flow, Multiscale) or flow.space.ndim != 2:
-        raise ValueError(f"LevelStep trains a Multiscale in two dimensions; got {type(flow).__name__}.")
-    if any(p.requires_grad for p in flow.coarsest.parameters()):
+    models = [level.models[0] for level in reversed(levels(flow))]
+    if not models or flow.space.ndim != 2:
+        raise ValueError(f"LevelStep trains a multiscale model of links in 2D; got {type(flow).__name__}.")
+    new = {p for model in models for p in model.parameters()}
+    if any(p.requires_grad for p in flow.parameters() if p not in new):
         raise ValueError("LevelStep trains new links alone; freeze the coarsest prior with requires_grad_(False).")
-    if len(flow.conditionals) != len(flow.doublings):
-        raise ValueError(f"LevelStep needs a model for each of {len(flow.doublings)} doublings, none shared.")
-    return [models[0] for _, models in reversed(flow.levels)]
+    if len(set(models)) != len(models):
+        raise ValueError(f"LevelStep needs a model for each of {len(models)} doublings, none shared.")
+    return models
 
 
 class LevelStep(TrainingStep):

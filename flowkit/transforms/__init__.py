@@ -2,11 +2,12 @@
 
 from flowkit.transforms.base import Transform
 from flowkit.transforms.chain import Chain
+from flowkit.transforms.inside import Inside
 from flowkit.transforms.links.gauge import GaugeCoupling
 from flowkit.transforms.links.spectral import SpectralCoupling
 from flowkit.transforms.links.trivializing import TrivializingFlow
 from flowkit.transforms.sites.affine import Affine
-from flowkit.transforms.sites.coarser import OnEvenSites, OnSublattices, Prolongation
+from flowkit.transforms.sites.coarser import OnSublattices, Prolongation
 from flowkit.transforms.sites.coupling import CheckerboardCoupling
 from flowkit.transforms.sites.fourier import FourierModes, FourierScale, LowModes
 from flowkit.transforms.sites.site_conditional import SiteConditional, SitesIntegrated
@@ -20,8 +21,8 @@ __all__ = [
     "FourierModes",
     "FourierScale",
     "GaugeCoupling",
+    "Inside",
     "LowModes",
-    "OnEvenSites",
     "OnSublattices",
     "Prolongation",
     "SiteConditional",

@@ -40,7 +40,7 @@ class Transform(nn.Module, ABC):
 
     Notes
     -----
-    A step of a flow may also be a Markov kernel, which is `stochastic`. It takes random numbers in `apply`, and in
+    A step of a flow may also be a Markov kernel, which is `stochastic`. It takes random numbers in `push`, and in
     place of log|det df/dx| it returns the change of the action S_k that it keeps invariant, S_k(y) - S_k(x). With
     log q = log r - (sum of both), log w = -S - log q is the logarithm of the Jarzynski weight.
 
@@ -76,12 +76,20 @@ class Transform(nn.Module, ABC):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """x = f^-1(y), ``[batch, *space.shape]``, and log|det df^-1/dy|, ``[batch]``."""
 
+    def inverse_logdet(self, y: Tensor) -> Tensor:
+        """log|det df^-1/dy|, ``[batch]``; overridden where it costs less than the inverse."""
+        return self.inverse(y)[1]
+
+    def leaves(self, prior: Prior) -> bool:
+        """Whether the density of a prior is the same before and after the map: r(f(x)) = r(x) for every x."""
+        return False
+
     @property
     def stochastic(self) -> bool:
         """Whether it is, or contains, a Markov kernel: it then has neither `forward` nor `inverse`."""
         return False
 
-    def apply(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def push(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """One passage from the prior towards the theory, with random numbers where the step needs them.
 
         Parameters
@@ -118,11 +126,11 @@ class Transform(nn.Module, ABC):
             Fields ``[n, *space.shape]`` and log q = log r - logdet, ``[n]``.
         """
         z, logr = prior.sample_and_log_prob(n, rng)
-        y, logdet = self.apply(z, rng)
+        y, logdet = self.push(z, rng)
         return Sample(y, logr - logdet)
 
     def by_layer(self, x: Tensor, rng: torch.Generator | None = None) -> Iterator[Layer]:
-        """The field after each layer, forward; the last one is that of `apply`.
+        """The field after each layer, forward; the last one is that of `push`.
 
         Parameters
         ----------
@@ -135,7 +143,7 @@ class Transform(nn.Module, ABC):
         ------
         Layer
         """
-        yield Layer(type(self).__name__, *(self(x) if rng is None else self.apply(x, rng)))
+        yield Layer(type(self).__name__, *(self(x) if rng is None else self.push(x, rng)))
 
     @abstractmethod
     def rebuild(self, space: Space) -> "Transform":

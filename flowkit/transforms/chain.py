@@ -67,9 +67,9 @@ class Chain(Transform):
             total = total + logdet
         return x, total
 
-    def apply(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def push(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         first, *rest = self
-        return self._rest(rest, *first.apply(self.space.check(x), rng), rng)
+        return self._rest(rest, *first.push(self.space.check(x), rng), rng)
 
     def sample(self, prior: Prior, n: int, rng: torch.Generator) -> Sample:
         """n fields and log q; the first step may know a faster way to draw its own variables."""
@@ -81,7 +81,7 @@ class Chain(Transform):
     @staticmethod
     def _rest(steps: list[Transform], x: Tensor, total: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         for step in steps:
-            x, logdet = step.apply(x, rng)
+            x, logdet = step.push(x, rng)
             total = total + logdet
         return x, total
 

@@ -1,6 +1,10 @@
-"""The exact form of a new link between two loops, in two dimensions: SU(2)."""
+"""The exact form of a new link between two loops, in two dimensions: SU(2).
+
+The file is long because one density needs its coordinates, its tables, its inversion and its score side by side.
+"""
 
 import functools
+import itertools
 import math
 from typing import NamedTuple
 
@@ -11,13 +15,13 @@ from flowkit.groups import SUN
 from flowkit.groups.characters import complete
 from flowkit.kernels.heat import heat_angle, heat_cdf
 from flowkit.kernels.sun import multiply
+from flowkit.multiscale.conditionals import tables
 from flowkit.multiscale.conditionals.base import LinkConditional
-from flowkit.multiscale.conditionals.class_functions import part_below
 from flowkit.multiscale.doubling import Loops
 
 
 class _Frame(NamedTuple):
-    """M, the direction of S_left + S_right; n, the axis of S_right S_left^dagger; and where h lies in the table."""
+    """The matrix M, the axis n, and the place of h in the table: a row and the part of the way to the next row."""
 
     mean: Tensor
     axis: Tensor
@@ -26,8 +30,8 @@ class _Frame(NamedTuple):
 
 
 class _Tables(NamedTuple):
-    """At the nodes of h, a and |c|, [rows + 1, angles + 1, polars + 1]: the density and its integral over |c| from 0.
-    At those of h and a alone: the integral over all |c|, and the integral of that over a from 0.
+    """At the nodes of h, a and |c|, [rows + 1, angles + 1, polars + 1]: the density, and its integral over |c| from 0.
+    At the nodes of h and a: the density of a, which is its integral over all |c|, and the CDF of a.
     """
 
     density: Tensor
@@ -37,24 +41,51 @@ class _Tables(NamedTuple):
 
 
 class SU2ClassFunctionConditional(LinkConditional):
-    """log q(V | R) = f(P_left) + f(P_right) - ln Z(h), f(x) = sum_n c_n U_n(x) / (n + 1), n = 1 ... characters,
+    r"""A new link of SU(2) whose density is a class function of each of its two plaquettes.
 
-    P = Re Tr V R / 2 and U_n = chi_{n+1} the characters of SU(2). With S = R^dagger the staples, M the direction of
-    S_left + S_right, cos h = |S_left + S_right| / 2 and n the axis of S_right S_left^dagger,
+    In two dimensions this family contains the exact answer, because the effective action of each scale is a class
+    function of its plaquettes. Zero coefficients give Haar measure.
 
-        V = Y M,  Y = cos a + i sigma . [c n + sqrt(1 - c^2) e] sin a,  P = cos a cos h -+ c sin a sin h,
+    Parameters
+    ----------
+    characters : int
+        Number of coefficients c_n, the parameters.
+    angles, polars, rows : int
+        Intervals of the table in a, in :math:`|c|` and in h; angles and polars are powers of two.
 
-    so that the direction e, orthogonal to n, is uniform and q is a density of the angle a and the polar cosine c. In
-    two dimensions this contains the exact answer: the effective action of each scale is a class function of its
-    plaquettes.
+    Raises
+    ------
+    ValueError
+        For no characters, or other numbers of intervals.
 
-    exp(f + f) is tabulated on nodes of h, a and |c| and multilinear between them in h, in the Haar measure of a,
-    s = (a - sin a cos a) / pi, and in c: the density is normalised exactly and is exactly that of the draws. CDFs are
-    quadratic in each cell and inverted by bisection and a square root. c_n = 0 is Haar.
+    Notes
+    -----
+    .. math:: \log q(V | R) = f(P_l) + f(P_r) - \ln Z(h), \quad f(P) = \sum_n c_n \frac{U_n(P)}{n + 1}
 
-    characters    number of c_n
-    angles        cells of a, polars those of |c|, rows those of h in [0, pi/2]; angles and polars are powers of two
-    Raises        ValueError for characters < 1 or other numbers of cells
+    with :math:`P = \frac12 {\rm Re\,Tr}\, V R` and the Chebyshev polynomials :math:`U_n`, the characters of SU(2). Let
+    S_l and S_r be the staples, M the SU(2) matrix along S_l + S_r, :math:`\cos h = |S_l + S_r| / 2` and n the axis of
+    :math:`S_r S_l^\dagger`. Then
+
+    .. math::
+        V &= Y M, \quad Y = \cos a + i \sigma \cdot [c\, n + \sqrt{1 - c^2}\, e] \sin a \\
+        P_{l, r} &= \cos a \cos h \mp c \sin a \sin h
+
+    The direction e, orthogonal to n, is uniform, and q is a density of the angle a and the polar cosine c.
+
+    The weight is tabulated at nodes of h, a and :math:`|c|` and interpolated linearly in h, in the Haar measure
+    :math:`s = (a - \sin a \cos a) / \pi` of a, and in c. The density is therefore normalised exactly and is that of
+    the samples: the CDFs are quadratic in each cell, and are inverted by bisection over the nodes and a square root.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> group, rng = fk.SUN(2), torch.Generator().manual_seed(1)
+    >>> model = fk.SU2ClassFunctionConditional(characters=2)
+    >>> loops = (group.haar((4,), rng), group.haar((4,), rng))
+    >>> v, logq = model.sample_and_log_prob(loops, rng)
+    >>> v.shape, bool(logq.abs().max() < 1e-5)                           # Haar measure at the start
+    (torch.Size([4, 2, 2]), True)
     """
 
     group = SUN(2)
@@ -77,8 +108,7 @@ class SU2ClassFunctionConditional(LinkConditional):
 
     def _tables(self) -> _Tables:
         log = (self.coefficients @ self.basis).view(self.rows + 1, self.angles + 1, self.polars + 1)
-        # The floor stands for weights that no draw will ever see, and keeps log q finite in single precision.
-        p = (log - log.detach().amax((1, 2), keepdim=True)).exp().clamp(min=1e-30)
+        p = tables.weights(log, (1, 2))
         polar = nn.functional.pad(torch.cumsum((p[..., 1:] + p[..., :-1]) / (2 * self.polars), -1), (1, 0))
         marginal = polar[..., -1]
         pieces = (marginal[:, 1:] + marginal[:, :-1]) / 2 * self.nodes.diff()
@@ -111,51 +141,44 @@ class SU2ClassFunctionConditional(LinkConditional):
         j = place.detach().long().clamp(0, self.polars - 1)
         return j, place - j
 
-    def _marginal_cdf(self, tables: _Tables, frame: _Frame, s: Tensor) -> tuple[Tensor, Tensor]:
+    def _marginal_cdf(self, table: _Tables, frame: _Frame, s: Tensor) -> tuple[Tensor, Tensor]:
         """The density and the CDF of s."""
         k, part = self._cell(s)
-        p, q = (self._at(tables.marginal, frame, k + i) for i in (0, 1))
-        below = self._at(tables.cdf, frame, k)
-        width = self.nodes[k + 1] - self.nodes[k]
-        return torch.lerp(p, q, part), below + width * part * (p + part * (q - p) / 2)
+        p, q = (self._at(table.marginal, frame, k + i) for i in (0, 1))
+        density, mass = tables.linear(p, q, part)
+        return density, self._at(table.cdf, frame, k) + (self.nodes[k + 1] - self.nodes[k]) * mass
 
-    def _polar_cdf(self, tables: _Tables, frame: _Frame, s: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    def _polar_cdf(self, table: _Tables, frame: _Frame, s: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """The density of (s, |c|) and its integral over |c| from 0."""
         (k, part), (j, rest) = self._cell(s), self._polar_cell(c)
-        p, q = (self._deep(tables.density, frame, k, part, j + i) for i in (0, 1))
-        below = self._deep(tables.polar, frame, k, part, j)
-        return torch.lerp(p, q, rest), below + rest * (p + rest * (q - p) / 2) / self.polars
+        p, q = (self._deep(table.density, frame, k, part, j + i) for i in (0, 1))
+        density, mass = tables.linear(p, q, rest)
+        return density, self._deep(table.polar, frame, k, part, j) + mass / self.polars
 
     @torch.no_grad()
-    def _invert(self, tables: _Tables, frame: _Frame, u: Tensor, polar: Tensor) -> tuple[Tensor, Tensor]:
+    def _invert(self, table: _Tables, frame: _Frame, u: Tensor, polar: Tensor) -> tuple[Tensor, Tensor]:
         """(s, |c|) whose CDFs are u and `polar`."""
-        k, step = torch.zeros_like(frame.start), self.angles // 2
-        while step:
-            k = torch.where(self._at(tables.cdf, frame, k + step) <= u, k + step, k)
-            step //= 2
+        k = tables.node_below(lambda node: self._at(table.cdf, frame, node), u, self.angles)
         width = self.nodes[k + 1] - self.nodes[k]
-        p, q = (self._at(tables.marginal, frame, k + i) for i in (0, 1))
-        part = part_below(p, q, (u - self._at(tables.cdf, frame, k)) / width)
+        p, q = (self._at(table.marginal, frame, k + i) for i in (0, 1))
+        part = tables.part_below(p, q, (u - self._at(table.cdf, frame, k)) / width)
         s = self.nodes[k] + width * part
         target = polar * torch.lerp(p, q, part)
-        j, step = torch.zeros_like(k), self.polars // 2
-        while step:
-            j = torch.where(self._deep(tables.polar, frame, k, part, j + step) <= target, j + step, j)
-            step //= 2
-        p, q = (self._deep(tables.density, frame, k, part, j + i) for i in (0, 1))
-        rest = part_below(p, q, (target - self._deep(tables.polar, frame, k, part, j)) * self.polars)
+        j = tables.node_below(lambda node: self._deep(table.polar, frame, k, part, node), target, self.polars)
+        p, q = (self._deep(table.density, frame, k, part, j + i) for i in (0, 1))
+        rest = tables.part_below(p, q, (target - self._deep(table.polar, frame, k, part, j)) * self.polars)
         return s, (j + rest) / self.polars
 
     # -- the frame of the staples
 
-    def _frame(self, rest: Loops) -> _Frame:
-        if len(rest) != 2:
-            raise ValueError(f"SU2ClassFunctionConditional needs two loops through each link; got {len(rest)}.")
-        left, right = (r.mH for r in rest)
+    def _frame(self, loops: Loops) -> _Frame:
+        if len(loops) != 2:
+            raise ValueError(f"SU2ClassFunctionConditional needs two loops through each link; got {len(loops)}.")
+        left, right = (r.mH for r in loops)
         total, apart = right + left, right - left
         size, gap = _size(total), _size(apart)
         tiny = 4 * torch.finfo(size.dtype).eps
-        # Opposite staples have no mean and equal ones no axis; then any that is orthogonal to the other does.
+        # Opposite staples define no M and equal ones no axis: any choice orthogonal to the other will do.
         turned = torch.stack([1j * apart[..., 0, :], -1j * apart[..., 1, :]], -2)
         mean = torch.where((size > tiny)[..., None, None], total / size[..., None, None], turned / gap[..., None, None])
         axis = _vector(multiply(apart, mean, adjoint_b=True)) / gap[..., None]
@@ -188,40 +211,40 @@ class SU2ClassFunctionConditional(LinkConditional):
 
     # -- the model
 
-    def from_base(self, u: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
-        frame, tables = self._frame(rest), self._tables()
+    def forward(self, u: Tensor, loops: Loops) -> tuple[Tensor, Tensor]:
+        frame, table = self._frame(loops), self._tables()
         base, c, e = self._coordinates(u, frame)
-        s, polar = self._invert(tables, frame, base.detach(), c.detach().abs())
-        needs = (base, tables.cdf, frame.t)
+        s, polar = self._invert(table, frame, base.detach(), c.detach().abs())
+        needs = (base, table.cdf, frame.t)
         if torch.is_grad_enabled() and any(t.requires_grad for t in needs):
-            # Newton steps from the solution: no change of value, the gradients of the implicit function theorem.
-            density, cdf = self._marginal_cdf(tables, frame, s)
+            # Newton steps from the solution: they change no value and give the gradients of the implicit function.
+            density, cdf = self._marginal_cdf(table, frame, s)
             s = s - (cdf - base) / density.detach()
-            marginal, _ = self._marginal_cdf(tables, frame, s)
-            density, cdf = self._polar_cdf(tables, frame, s, polar)
+            marginal, _ = self._marginal_cdf(table, frame, s)
+            density, cdf = self._polar_cdf(table, frame, s, polar)
             polar = polar - (cdf - c.abs() * marginal) / density.detach()
-        density, _ = self._polar_cdf(tables, frame, s, polar)
-        return self._link(s, torch.where(c < 0, -polar, polar), e, frame), density.log()
+        density, _ = self._polar_cdf(table, frame, s, polar)
+        return self._link(s, torch.where(c < 0, -polar, polar), e, frame), -density.log()
 
-    def to_base(self, v: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
-        frame, tables = self._frame(rest), self._tables()
+    def inverse(self, v: Tensor, loops: Loops) -> tuple[Tensor, Tensor]:
+        frame, table = self._frame(loops), self._tables()
         s, c, e = self._coordinates(v, frame)
-        marginal, base = self._marginal_cdf(tables, frame, s)
-        density, cdf = self._polar_cdf(tables, frame, s, c.abs())
+        marginal, base = self._marginal_cdf(table, frame, s)
+        density, cdf = self._polar_cdf(table, frame, s, c.abs())
         polar = (cdf / marginal).clamp(max=1)
         return self._link(base.clamp(0, 1), torch.where(c < 0, -polar, polar), e, frame), density.log()
 
-    def log_prob(self, v: Tensor, rest: Loops) -> Tensor:
-        frame = self._frame(rest)
+    def log_prob(self, v: Tensor, loops: Loops) -> Tensor:
+        frame = self._frame(loops)
         s, c, _ = self._coordinates(v, frame)
         return self._polar_cdf(self._tables(), frame, s, c.abs())[0].log()
 
     @torch.no_grad()
-    def score(self, v: Tensor, rest: Loops) -> Tensor:
-        frame, density = self._frame(rest), self._tables().density
+    def score(self, v: Tensor, loops: Loops) -> Tensor:
+        frame, density = self._frame(loops), self._tables().density
         s, c, _ = self._coordinates(v, frame)
         (k, part), (j, along) = self._cell(s), self._polar_cell(c.abs())
-        # d log p / dc_n at the nodes: the basis less its mean, by the table's own rule
+        # d log p / dc_n at the nodes: the basis less its mean by the rule of the table
         weight = nn.functional.pad(self.nodes.diff(), (1, 1))
         weight = (weight[1:] + weight[:-1]) / 2
         ends = torch.ones(self.polars + 1, dtype=weight.dtype, device=weight.device)
@@ -229,22 +252,11 @@ class SU2ClassFunctionConditional(LinkConditional):
         measured = density * weight[:, None] * ends / self.polars
         grid = self.basis.view(self.characters, *density.shape)
         slope = grid - torch.einsum("nrkj,rkj->nr", grid, measured)[..., None, None]
-        # p is trilinear in its eight nodes: each contributes its share of p
-        flat, places, shares = density.flatten(), [], []
-        for row in (0, 1):
-            for node in (0, 1):
-                for end in (0, 1):
-                    place = ((frame.start + row) * (self.angles + 1) + k + node) * (self.polars + 1) + j + end
-                    factor = _side(frame.t, row) * _side(part, node) * _side(along, end)
-                    places.append(place)
-                    shares.append(flat[place] * factor)
-        share = torch.stack(shares, 1)
-        return nn.functional.embedding_bag(
-            torch.stack(places, 1).flatten(1),
-            slope.flatten(1).T.contiguous(),
-            per_sample_weights=(share / share.sum(1, keepdim=True)).flatten(1),
-            mode="sum",
-        )
+        places, factors = [], []
+        for row, node, end in itertools.product((0, 1), repeat=3):
+            places.append(((frame.start + row) * (self.angles + 1) + k + node) * (self.polars + 1) + j + end)
+            factors.append(_side(frame.t, row) * _side(part, node) * _side(along, end))
+        return tables.score(density.flatten(), slope.flatten(1).T.contiguous(), places, factors)
 
     @torch.no_grad()
     def strengthen(self, ratio: float) -> None:

@@ -1,4 +1,4 @@
-"""The first column of an SU(n) matrix: coordinates in which Haar measure is flat, and a heat law with splines."""
+"""The first column of an SU(n) matrix: coordinates in which Haar measure is uniform, and a heat law with splines."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,8 +23,10 @@ from flowkit.nets import PointwiseNet
 
 
 class Cube(NamedTuple):
-    """Coordinates of one column in which Haar measure is flat: `units` in [0, 1], of the polar angle, of the second
-    coordinate and of n - 2 ratios of moduli, and the phases of all numbers but the first, in [-pi, pi); all [links].
+    """Coordinates of one column in which Haar measure is uniform, each [links].
+
+    `units` in [0, 1] belong to the polar angle a, to the second coordinate c and to n - 2 ratios of moduli; `phases` in
+    [-pi, pi) to all numbers but the first.
     """
 
     units: list[Tensor]
@@ -32,12 +34,11 @@ class Cube(NamedTuple):
 
 
 class HaarColumn:
-    """The first column of an SU(n) matrix with Haar measure, a point (x + i y, v_2, ..., v_n) of the sphere S^{2n-1}:
+    """The first column of an SU(n) matrix with Haar measure, a uniform point (x + i y, v_2, ..., v_n) on S^{2n-1}.
 
-        x = cos a,   a with the density sin^{2n-2} a;    y = c sin a,   c with the density (1 - c^2)^{n-2}
-
-    and of what is left the fractions |v_2|^2, |v_3|^2, ..., each of what the ones before leave, 1 - s^{1/m} with m the
-    number of those that follow and s flat. Phases of v_2, ..., v_n are flat.
+    x = cos a, where a has the density sin^{2n-2} a; y = c sin a, where c has the density (1 - c^2)^{n-2}. The moduli
+    follow one after another: |v_k|^2 is the fraction 1 - s^{1/m} of what is left of the norm, with s uniform and m the
+    number of moduli that follow. The phases of v_2, ..., v_n are uniform.
     """
 
     def __init__(self, n: int, bins: int = 0):
@@ -46,29 +47,29 @@ class HaarColumn:
             self.interval, self.circle = IntervalSpline(bins), CircleSpline(bins)
 
     def parameters_of(self, k: int, context: list[Tensor]) -> Tensor | None:
-        """Parameters of the spline of unit k, and of that of the phase for k = n, given the numbers known so far."""
+        """Parameters of the spline of unit k (k = n: of the phase), given what is known so far; None for no spline."""
         return None
 
     def kappa(self, frame: Frame, params: Tensor | None) -> Tensor:
-        """kappa in the weight exp(kappa cos a), [links]; params are those of unit 0."""
+        """The coefficient kappa of the weight exp(kappa cos a), [links]; params are those of unit 0."""
         return torch.zeros_like(frame.scales[0])
 
     def side_law(self, x: Tensor, sine: Tensor, frame: Frame) -> tuple[Tensor | None, Tensor] | None:
-        """The factor 1 + linear c + square c^2 of the density of c, given x; None for 1."""
+        """(linear, square) of the factor 1 + linear c + square c^2 in the density of c, given x; None for no factor."""
         return None
 
     def ratio_law(self, x: Tensor, y: Tensor, frame: Frame) -> Tensor | None:
-        """The slope in the factor exp(slope |v_3|^2 / (|v_2|^2 + |v_3|^2)) for n = 3, given x and y; None for 1."""
+        """The slope of a factor exp(slope |v_3|^2 / (|v_2|^2 + |v_3|^2)), n = 3, given x and y; None for no factor."""
         return None
 
     def bend(self, u: Tensor, params: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor | float]:
-        """A spline of a unit and the logarithm of its slope."""
+        """A unit moved by its spline, and the logarithm of the slope."""
         if params is None:
             return u, 0.0
         return (self.interval.inverse if inverse else self.interval.forward)(u, params[: self.interval.count])
 
     def turn(self, phase: Tensor, gate: Tensor, context: list[Tensor], inverse: bool) -> tuple[Tensor, Tensor | float]:
-        """A spline of the phase of v_2, the identity where `gate` is 0, and the logarithm of its slope."""
+        """The phase of v_2 moved by its spline, the identity where `gate` is 0, and the logarithm of the slope."""
         params = self.parameters_of(self.n, context)
         if params is None:
             return phase, 0.0
@@ -77,7 +78,7 @@ class HaarColumn:
     def sample_and_log_prob(
         self, cube: Cube, frame: Frame, gate: Tensor | None, context: list[Tensor]
     ) -> tuple[Column, list[Tensor], Tensor]:
-        """The column, the phases of v_2, ..., and log q of both; `context` grows by what is drawn."""
+        """The column, the phases of v_2, ..., and log q of both; what is drawn is appended to `context`."""
         params = self.parameters_of(0, context)
         kappa = self.kappa(frame, params)
         u, slope = self.bend(cube.units[0], params, False)
@@ -138,27 +139,38 @@ class HaarColumn:
 
 
 class HeatColumn(nn.Module, HaarColumn):
-    """The first column with the weight exp(kappa cos a) and splines of the flat coordinates of HaarColumn.
+    r"""The first column with the weight exp(kappa cos a) and splines of the coordinates of `HaarColumn`.
 
-    For n = 3 the exact weight of the column, z = x + i y, |v_2|^2 = (1 - |z|^2) (1 - t) and |v_3|^2 = (1 - |z|^2) t, is
+    Parameters
+    ----------
+    n : int
+        Of SU(n).
+    bins : int
+        Of the splines; 0 for none.
+    features : int
+        Count of numbers known before this column.
+    hidden : sequence of int
+        Channels of the hidden layers of the networks, from all numbers known to the parameters of each spline and to
+        the logarithm of the strength.
+    turns : bool
+        Whether the phase of v_2 has a spline; it is uniform otherwise.
 
-        exp(D_1 x) Z(k),    Z(k) = I_1(2k) / k  of the SU(2) matrix that is left,
-        4 k^2 = 2 D_2 D_3 Re e^{3 i phi} z + (D_2^2 + D_3^2) (1 + |z|^2) / 2 + (D_2^2 - D_3^2) (1 - |z|^2) (t - 1/2)
+    Notes
+    -----
+    For n = 3 let z = x + i y, :math:`|v_2|^2 = (1 - |z|^2)(1 - t)` and :math:`|v_3|^2 = (1 - |z|^2)\, t`. The exact
+    weight of the column is :math:`e^{D_1 x} Z(k)` with :math:`Z(k) = I_1(2k) / k` of the remaining SU(2) matrix and
 
-    with D the weighted scales. ln Z is taken to first order in k^2 for each number in turn, at the mean of those
-    still to come: kappa, the factor 1 + linear c + square c^2 and the slope of t; |linear| stays below 0.9, square
-    and |slope| at most 8 and 30. For other n
+    .. math::
+        4 k^2 = 2 D_2 D_3 {\rm Re}\, e^{3 i \phi} z + (D_2^2 + D_3^2) \frac{1 + |z|^2}{2}
+        + (D_2^2 - D_3^2) (1 - |z|^2) (t - \tfrac12)
 
-        kappa = D_1 + h s / (n - 1),    s = D_2 + ... + D_n,    h = s / (|s| + n);
+    with D the weighted scales. ln Z is expanded to first order in :math:`k^2` for one number after the other, with the
+    later ones at their means. That gives kappa, the factor 1 + linear c + square c^2 in the density of c, and the
+    slope of t. They are bounded: |linear| < 0.9, square <= 8 and |slope| <= 30.
 
-    h = 1 is the width of the exact law at weak coupling, and h = 0 that at strong coupling, where the other columns
-    average to nothing; for n = 2 h = 1 is exact. kappa is multiplied by a learned strength, 1 at the start.
-
-    n         of SU(n)
-    bins      of the splines; 0 leaves them out
-    features  numbers known before this column
-    hidden    layers of the networks from all that is known to the parameters of each spline and to log strength
-    turns     the phase of v_2 is not flat and has a spline
+    For other n, :math:`\kappa = D_1 + h s / (n - 1)` with :math:`s = D_2 + \dots + D_n` and h = s / (|s| + n).
+    With h = 1 the width is that of the exact law at weak coupling, with h = 0 that at strong coupling, where the other
+    columns average out. For n = 2, h = 1 is exact. A learned strength, 1 at the start, multiplies kappa.
     """
 
     def __init__(self, n: int, bins: int, features: int, hidden: Sequence[int], turns: bool):
@@ -188,16 +200,16 @@ class HeatColumn(nn.Module, HaarColumn):
 
     @staticmethod
     def _slope(square: Tensor) -> Tensor:
-        """d ln Z / d k^2 = I_2(2k) / (k I_1(2k)) within 2.3 %, of k^2."""
+        """d ln Z / d k^2 = I_2(2k) / (k I_1(2k)) as a function of k^2, within 2.3 %."""
         return torch.reciprocal(0.75 + (6.25 + 4 * square).sqrt() / 2)
 
     def _pull(self, frame: Frame, along: Tensor, size: Tensor) -> Tensor:
-        """`_slope` at t = 1/2; along = Re e^{3 i phi} z, size = |z|^2."""
+        """`_slope` at t = 1/2, of along = Re e^{3 i phi} z and size = |z|^2."""
         _, b, c = frame.scales
         return self._slope(b * c * along / 2 + (b * b + c * c) * (1 + size) / 8)
 
     def _mean_law(self, frame: Frame) -> Tensor:
-        """kappa of x alone for n = 3: D_1 and the slope of ln Z at the mean of x, which is that of this kappa."""
+        """kappa for n = 3: D_1 and the slope of ln Z at the mean of x, which depends on kappa; by iteration."""
         a, b, c = frame.scales
         cross, squares = b * c / 2, (b * b + c * c) / 5
         if frame.phase is not None:

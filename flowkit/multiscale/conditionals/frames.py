@@ -1,4 +1,4 @@
-"""Frames of staples: where a sum of staples is diagonal, and an SU(N) matrix with a given first column."""
+"""Frames of staples, in which the weighted sum of staples is diagonal, and SU(N) matrices with a given first column."""
 
 from typing import Any, NamedTuple
 
@@ -10,16 +10,22 @@ from flowkit.multiscale.doubling import Loops
 
 
 class Frame(NamedTuple):
-    """J = left diag(scales) e^{i phi} right^dagger, so that Re Tr V J^dagger = Re Tr Y diag(scales) e^{-i phi} of
-    Y = left^dagger V right in SU(N).
+    """A decomposition J = left diag(scales) e^{i phi} right^dagger of the sum of staples J of each link.
 
-    Vectors are fixed up to phases, left P and right P with one diagonal P, under which Y becomes P^dagger Y P.
+    With Y = left^dagger V right in SU(N), Re Tr V J^dagger = Re Tr Y diag(scales) e^{-i phi}. The columns of left and
+    right are fixed up to common phases: left P and right P with one diagonal P are as good, and turn Y into
+    P^dagger Y P.
 
-    left      [links, n, n], unitary
-    right     [links, n, n], unitary, det right = det left
-    scales    [n, links], real
-    phase     e^{i phi}, [links]; None for 1
-    sines     of two staples, left^dagger (S_1 - S_2) right = -i diag(sines), [n, links]; None for others
+    Attributes
+    ----------
+    left, right : Tensor
+        ``[links, n, n]``, unitary, det right = det left.
+    scales : Tensor
+        ``[n, links]``, real.
+    phase : Tensor or None
+        e^{i phi}, ``[links]``; None for 1.
+    sines : Tensor or None
+        Of two staples, ``[n, links]``: left^dagger (S_1 - S_2) right = -i diag(sines). None for other numbers of them.
     """
 
     left: Tensor
@@ -29,7 +35,7 @@ class Frame(NamedTuple):
     sines: Tensor | None = None
 
     def turned(self, angles: list[Tensor]) -> "Frame":
-        """left P and right P, P the phases 0 and these; in radians, each [links]."""
+        """The frame with left P and right P, P = diag(1, e^{i a_2}, e^{i a_3}, ...) of these angles, each [links]."""
         row = torch.stack([torch.zeros_like(angles[0]), *angles], -1)
         P = _phases(row)
         return self._replace(left=multiply(self.left, P), right=multiply(self.right, P))
@@ -49,13 +55,15 @@ class Frame(NamedTuple):
 
 
 def _phases(angles: Tensor) -> Tensor:
-    """diag(e^{i a}) of [links, n]: a product with it is faster than phases broadcast over columns."""
+    """diag(e^{i a}) of [links, n]. A product with this matrix is faster than phases broadcast over columns."""
     return torch.diag_embed(torch.polar(torch.ones_like(angles), angles))
 
 
 class _Vectors(torch.autograd.Function):
-    """The eigenvectors of unitary u as they are, with a gradient: dV = V X, X_jk = (V^dagger du V)_jk / (l_k - l_j) and
-    X_jj = 0; 0 for eigenvalues that `spectrum` finds equal.
+    """Given eigenvectors of a unitary u, with their gradient.
+
+    dV = V X with X_jk = (V^dagger du V)_jk / (l_k - l_j) and X_jj = 0; X_jk = 0 for eigenvalues that `spectrum` finds
+    equal.
     """
 
     @staticmethod
@@ -77,17 +85,16 @@ class _Vectors(torch.autograd.Function):
 
 
 def _outwards(n: int) -> list[int]:
-    """0 ... n-1 from the middle: 1, 0, 2 for n = 3."""
+    """The numbers 0 ... n-1 ordered by their distance from the middle: 1, 0, 2 for n = 3."""
     return sorted(range(n), key=lambda j: (abs(2 * j - n + 1), j))
 
 
 def between(rest: Loops) -> Frame:
-    """The frame of S_1 + S_2 for two staples S = R^-1: that of A = S_2 S_1^dagger = U diag(e^{i a}) U^dagger, with
+    """The frame of S_1 + S_2 for two staples S = R^-1, by the eigenvectors of A = S_2 S_1^dagger.
 
-    left = U,    right = S_1^dagger U diag(e^{-i a / 2}),    scales = 2 cos(a / 2)
-
-    for angles a of sum 0 in the Weyl alcove, the middle one first, then outwards. A scale may be negative; in return no
-    phase is needed, and the frame is smooth except where eigenvalues of A meet.
+    With A = U diag(e^{i a}) U^dagger it is ``left = U, right = S_1^dagger U diag(e^{-i a/2}), scales = 2 cos(a/2)``.
+    The angles a have sum 0 and lie in the Weyl alcove, the middle one first, then the others outwards. A scale may be
+    negative; no phase is needed then, and the frame is smooth except where eigenvalues of A coincide.
     """
     first, second = rest
     around = multiply(second, first, adjoint_a=True)
@@ -102,13 +109,15 @@ def between(rest: Loops) -> Frame:
 
 
 def singular(J: Tensor, difference: Tensor | None = None) -> Frame:
-    """The frame of any sum of staples, its singular value decomposition: J = W P e^{i phi} with W in SU(N) and P
-    positive, whose eigenvectors are `right`, left = W right, largest scale first. The gradient through the frame is
-    that of W and of eigenvectors, and finite where scales are equal.
+    """The frame of any sum of staples, its singular value decomposition, largest scale first.
 
-    A sum in SU(2) is a multiple of W and has no axis: there the eigenvectors are those of the `difference` of two
-    staples, of its part (W^dagger (S_1 - S_2) - h.c.) / 2i. Without `difference` nothing turns J, and equal scales are
-    told apart by a small diagonal matrix that is added to P, the vectors' first numbers made positive.
+    J = W P e^{i phi} with W in SU(N) and P positive; `right` holds the eigenvectors of P, and left = W right. The
+    gradient through the frame is that of W and of the eigenvectors; it is finite where scales are equal.
+
+    A sum of SU(2) matrices is a multiple of W and defines no eigenvectors. They are then those of the Hermitian matrix
+    (W^dagger (S_1 - S_2) - h.c.) / 2i, `difference` being S_1 - S_2. Without `difference` the frame need not follow
+    gauge transformations: a small diagonal matrix is added to P, which separates equal scales, and the first entry of
+    each vector is made positive.
     """
     n, W = J.shape[-1], project(J)
     P = multiply(W, J, adjoint_a=True)
@@ -136,13 +145,14 @@ def _unit(z: Tensor) -> Tensor:
 
 
 def _quaternion(m: Tensor) -> tuple[Tensor, Tensor]:
-    """a and b of the multiple of an SU(2) matrix, with first column (a, b), that is nearest to a 2x2 matrix."""
+    """The first column (a, b) of the real multiple of an SU(2) matrix that is nearest to a 2x2 matrix."""
     return (m[..., 0, 0] + m[..., 1, 1].conj()) / 2, (m[..., 1, 0] - m[..., 0, 1].conj()) / 2
 
 
 def quaternion(J: Tensor) -> Frame:
-    """The frame of any 2x2 matrix: Re Tr V J^dagger depends on the multiple of an SU(2) matrix, k W with W = left, that
-    is nearest to J; both scales are k and right = 1.
+    """The frame of any 2x2 matrix, for V in SU(2): left = W, right = 1 and both scales k.
+
+    Re Tr V J^dagger depends on J only through the nearest multiple of an SU(2) matrix, k W.
     """
     a, b = _quaternion(J)
     square = a.real.square() + a.imag.square() + b.real.square() + b.imag.square()
@@ -155,23 +165,26 @@ def quaternion(J: Tensor) -> Frame:
     return Frame(left, eye, torch.stack([k, k]), None)
 
 
-def lean(frame: Frame, K: Tensor) -> list[Tensor]:
-    """The four numbers on which Re Tr R i K depends for R in SU(2), in the frame of another form: the quaternion of
-    left^dagger (i K)^dagger, each [links].
+def second_form(frame: Frame, K: Tensor) -> list[Tensor]:
+    """The linear form R -> Re Tr R (i K) on SU(2) in the basis of a frame: four real coefficients, each [links].
+
+    They are the components of the quaternion nearest to left^dagger (i K)^dagger.
     """
     a, b = _quaternion(-1j * multiply(frame.left, K.mH, adjoint_a=True))
     return [a.real, a.imag, b.real, b.imag]
 
 
 def identity(like: Tensor) -> Frame:
-    """The frame of J = 1."""
+    """The frame of J = 1, for links like these."""
     eye = torch.eye(like.shape[-1], dtype=like.dtype, device=like.device).expand_as(like)
     return Frame(eye, eye, like.real.new_ones(like.shape[-1], len(like)), None)
 
 
 class Column(NamedTuple):
-    """A point of the sphere S^{2n-1}: (e^{i phi} (x + i y), root e_2, ..., root e_n), the phases of all but the first
-    set aside. All are [links]; the squares of the parts e_j >= 0 add up to 1.
+    """A first column of SU(n), a point (e^{i phi} (x + i y), root e_2, ..., root e_n) of the sphere S^{2n-1}.
+
+    The phases of the numbers but the first are not included. All are [links]; e_j >= 0 are the `parts`, whose squares
+    add up to 1.
     """
 
     x: Tensor
@@ -192,10 +205,10 @@ def split(y: Tensor, phase: Tensor | None) -> tuple[Column, list[Tensor]]:
 
 
 def complete(column: Column, phase: Tensor | None) -> Tensor:
-    """The matrix E in SU(n), [links, n, n], with this first column; phase is e^{i phi}.
+    """A matrix E in SU(n), [links, n, n], with a given first column; phase is e^{i phi}::
 
-    | v     0    s root  |
-    | root e  B  -s v* e  |    s = (-1)^{n-1}, B the last n - 2 columns of the reflection that maps -e to (1, 0, ...)
+    | v       0   s root  |    v the first number, s = (-1)^{n-1}
+    | root e  B  -s v* e  |    B the last n - 2 columns of the reflection that maps -e to (1, 0, ...)
     """
     x, y, root, parts = column
     if phase is not None:
@@ -210,13 +223,13 @@ def complete(column: Column, phase: Tensor | None) -> Tensor:
             real.append(-parts[k] if j == 0 else float(j == k) - e * parts[k] / (1 + first))
         real.append(-sign * x * e)
         imaginary += [*[zero] * (n - 1), sign * y * e]
-    # Rows first and one transposition: twice as fast as numbers written one by one.
+    # One stack of all numbers and a transposition is twice as fast as writing them one by one.
     pairs = torch.stack([part for entry in zip(real, imaginary, strict=True) for part in entry]).flatten(1)
     return torch.view_as_complex(pairs.T.contiguous().view(*x.shape, n, n, 2))
 
 
 def beside(R: Tensor) -> Tensor:
-    """diag(1, R), [links, n - 1, n - 1] -> [links, n, n]."""
+    """The block matrix diag(1, R), [links, n - 1, n - 1] -> [links, n, n]."""
     n = R.shape[-1] + 1
     whole = R.new_zeros(*R.shape[:-2], n, n)
     whole[..., 0, 0] = 1

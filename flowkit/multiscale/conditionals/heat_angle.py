@@ -1,4 +1,4 @@
-"""A model of SU(N) links for any staples: a heatbath in the frame of their sum, column by column, with splines."""
+"""A model of new SU(N) links: an approximate heatbath in the frame of the staples, column by column, with splines."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -16,8 +16,8 @@ from flowkit.multiscale.conditionals.frames import (
     between,
     complete,
     identity,
-    lean,
     quaternion,
+    second_form,
     singular,
     split,
 )
@@ -25,33 +25,68 @@ from flowkit.multiscale.doubling import Loops
 
 
 class HeatAngleConditional(LinkConditional):
-    """q(V | R) of an SU(N) link, drawn column by column in the frame of its staples J = sum_i c_i S_i, S_i = R_i^-1:
+    r"""A new link of SU(N), drawn column by column in the frame of its staples, with any number of loops.
 
-    J = U_1 D U_2^dagger e^{i phi},    V = U_1 Y U_2^dagger,    Re Tr V J^dagger = Re Tr Y D e^{-i phi}
+    Without splines it is an approximate heatbath law, normalised and sampled directly, for every N and in any
+    dimension. Splines, whose parameters depend on the staples and on all numbers drawn before, correct it.
 
-    The first column of Y is a point of the sphere S^{2N-1}: its first number is e^{i phi} (cos a + i c sin a), with the
-    heat law sin^{2N-2}(a) exp(kappa cos a) of learned kappa(D, phi); for N = 3 its other numbers lean as the exact law
-    has it to first order, see `HeatColumn`. Given this column, Re Tr Y D e^{-i phi} is again
-    the real part of a linear form of the SU(N-1) matrix that is left, and so on down to SU(2), whose heat law is
-    exact. Flat coordinates (the CDFs of Haar measure, that of the heat law for a) are moved by rational-quadratic
-    splines whose parameters are functions of D, phi and all that is drawn before. They begin at the identity, which
-    leaves the heat law, heatbath-like and normalised for SU(N) in any dimension. For N = 2 it is the heatbath;
-    for N >= 4 the phases of later columns are flat, which is an approximation.
+    Parameters
+    ----------
+    n : int
+        Of SU(N).
+    loops : int
+        Number of loops through each link, 2 or more.
+    strength : float
+        beta at the start, positive: the weights of the staples are c_i = strength / N. The parameters are log c_i, one
+        for both of two loops.
+    bins : int
+        Of the splines.
+    hidden : sequence of int
+        Channels of the hidden layers of the networks.
+    splines : bool
+        False for the heat law alone.
 
-    Phases of the first column are flat, so that the choice of phases of U_1 and U_2 does not enter: with two staples
-    this is exact for class functions of the loops. A base link has the same coordinates in the same frame, at D = 1
-    and kappa = 0. Two staples, as in two dimensions, have the frame of S_2 S_1^dagger, see `between`; more have the
-    singular value decomposition of J. The map of the base is smooth in u and in the staples but where eigenvalues (of
-    S_2 S_1^dagger, or D) meet: there the limits of V and of log q depend on the direction.
+    Raises
+    ------
+    ValueError
+        For N, loops, strength or bins out of range, and in use for another number of loops.
 
-    n         of SU(N)
-    loops     number of loops through each link, 2 or more
-    strength  beta at the start, c_i = strength / N, positive; learned as log c_i, one for both of two loops
-    bins      of the splines
-    hidden    layers of the networks
-    splines   False for the heat law alone
-    Raises    ValueError for N, loops, strength or bins out of range, and for another number of loops than these
-    See       2404.10819; the heatbath of SU(2): Creutz, Phys. Rev. D 21 (1980) 2308; splines: 1906.04032
+    Notes
+    -----
+    .. math::
+        J = \sum_i c_i S_i = U_1 D U_2^\dagger e^{i \phi}, \quad V = U_1 Y U_2^\dagger, \quad
+        {\rm Re\,Tr}\, V J^\dagger = {\rm Re\,Tr}\, Y D e^{-i \phi}
+
+    The first column of Y is a point of the sphere :math:`S^{2N-1}`. Its first number is
+    :math:`e^{i \phi} (\cos a + i c \sin a)`, with the heat law :math:`\sin^{2N-2}(a)\, e^{\kappa \cos a}` of a learned
+    :math:`\kappa(D, \phi)`. For N = 3 the other numbers follow the exact law to first order, see `HeatColumn`. Given
+    this column, the exponent is again the real part of a linear form of the remaining SU(N-1) matrix, and so on down to
+    SU(2), whose heat law is exact. For N = 2 the model is the heatbath.
+
+    The splines are rational-quadratic and act on the CDFs of Haar measure, for a on that of the heat law. They are the
+    identity at the start. For N >= 4 the phases of later columns are uniform, which is an approximation.
+
+    The phases of the first column are uniform, so that the choice of phases of U_1 and U_2 does not matter; with two
+    staples this is exact for class functions of the loops. The Haar-distributed u has the same coordinates in the same
+    frame at D = 1 and kappa = 0. Two staples have the frame of S_2 S_1^dagger, see `between`; more have the singular
+    value decomposition of J. The map is smooth in u and in the staples except where eigenvalues (of S_2 S_1^dagger, or
+    D) coincide: there the limits of V and of log q depend on the direction.
+
+    References
+    ----------
+    Multiscale flows: arXiv:2404.10819; the heatbath of SU(2): Creutz, Phys. Rev. D 21 (1980) 2308; splines:
+    arXiv:1906.04032.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> group, rng = fk.SUN(3), torch.Generator().manual_seed(1)
+    >>> model = fk.HeatAngleConditional(3, strength=6.0)
+    >>> loops = (group.haar((5,), rng), group.haar((5,), rng))
+    >>> v, logq = model.sample_and_log_prob(loops, rng)
+    >>> v.shape, bool(torch.allclose(model.log_prob(v, loops), logq, atol=1e-3))
+    (torch.Size([5, 3, 3]), True)
     """
 
     def __init__(
@@ -82,18 +117,18 @@ class HeatAngleConditional(LinkConditional):
 
     # ---------------------------------------------------------------- frames
 
-    def _start(self, rest: Loops) -> tuple[Frame, Tensor, list[Tensor]]:
+    def _start(self, loops: Loops) -> tuple[Frame, Tensor, list[Tensor]]:
         """The frame of the staples with scales for mean weight 1, that weight for each link, and the first features."""
-        if len(rest) != self.loops:
-            raise ValueError(f"{type(self).__name__} of {self.loops} loops got {len(rest)}.")
-        rest = tuple(r.flatten(0, -3) for r in rest)
+        if len(loops) != self.loops:
+            raise ValueError(f"{type(self).__name__} of {self.loops} loops got {len(loops)}.")
+        loops = tuple(r.flatten(0, -3) for r in loops)
         weights = self.log_weights.exp()
         mean = weights.mean()
         if self.loops == 2:
-            frame = between(rest)
+            frame = between(loops)
         else:
-            J = sum(w * r.mH for w, r in zip(weights / mean, rest, strict=True))
-            frame = singular(J, (rest[0] - rest[1]).mH)
+            J = sum(w * r.mH for w, r in zip(weights / mean, loops, strict=True))
+            frame = singular(J, (loops[0] - loops[1]).mH)
         features = list(frame.scales / (self.loops / 2))
         if frame.sines is not None:
             features += list(frame.sines)
@@ -111,9 +146,9 @@ class HeatAngleConditional(LinkConditional):
         if K.shape[-1] == 2:
             inner = quaternion(K.mH)
             if weight is not None:
-                # How R feels the difference of two staples, or else the imaginary part of its form.
+                # What the splines of R depend on: the difference of two staples, or else the imaginary part of K.
                 other = K if frame.sines is None else frame.sines.movedim(0, -1)[:, 1:, None] * minor
-                context += [x / (self.loops / 2) for x in (inner.scales[0], *lean(inner, other))]
+                context += [x / (self.loops / 2) for x in (inner.scales[0], *second_form(inner, other))]
             return inner
         if weight is None:
             return identity(K)
@@ -177,26 +212,26 @@ class HeatAngleConditional(LinkConditional):
 
     # ---------------------------------------------------------------- the model
 
-    def from_base(self, u: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
-        frame, mean, features = self._start(rest)
+    def forward(self, u: Tensor, loops: Loops) -> tuple[Tensor, Tensor]:
+        frame, mean, features = self._start(loops)
         flat = u.flatten(0, -3)
         cubes, _ = self._read(self._haar, frame.inside(flat), identity(flat), None, [])
         V, logq = self._draw(self._heat(), cubes, frame, mean, features)
-        return V.view(u.shape), logq.view(u.shape[:-2])
+        return V.view(u.shape), -logq.view(u.shape[:-2])
 
-    def to_base(self, v: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
-        frame, mean, features = self._start(rest)
+    def inverse(self, v: Tensor, loops: Loops) -> tuple[Tensor, Tensor]:
+        frame, mean, features = self._start(loops)
         u = v.flatten(0, -3)
         cubes, logq = self._read(self._heat(), u, frame, mean, features)
         u, _ = self._draw(self._haar, cubes, identity(u), None, [])
         return frame.outside(u).view(v.shape), logq.view(v.shape[:-2])
 
-    def log_prob(self, v: Tensor, rest: Loops) -> Tensor:
-        frame, mean, features = self._start(rest)
+    def log_prob(self, v: Tensor, loops: Loops) -> Tensor:
+        frame, mean, features = self._start(loops)
         return self._read(self._heat(), v.flatten(0, -3), frame, mean, features)[1].view(v.shape[:-2])
 
-    def sample_and_log_prob(self, rest: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        frame, mean, features = self._start(rest)
+    def sample_and_log_prob(self, loops: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        frame, mean, features = self._start(loops)
         links, n = len(frame.left), self.group.n
         flat = torch.rand(n * n - 1, links, generator=rng, device=rng.device, dtype=frame.scales.dtype)
         rows, cubes = iter(flat.to(frame.scales.device)), []
@@ -204,7 +239,7 @@ class HeatAngleConditional(LinkConditional):
             units = [next(rows) for _ in range(size)]
             cubes.append(Cube(units, [(next(rows) * 2 - 1) * math.pi for _ in range(size - 1)]))
         V, logq = self._draw(self._heat(), cubes, frame, mean, features)
-        return V.view(rest[0].shape), logq.view(rest[0].shape[:-2])
+        return V.view(loops[0].shape), logq.view(loops[0].shape[:-2])
 
     @torch.no_grad()
     def strengthen(self, ratio: float) -> None:

@@ -13,27 +13,55 @@ from flowkit.multiscale.doubling import Loops
 
 
 class Mean(NamedTuple):
-    """sum_i c_i S_i = k M."""
+    """The length k of the weighted sum of staples, k M, and the element M of the group."""
 
     k: Tensor
     element: Tensor
 
 
 class HeatbathConditional(LinkConditional):
-    """q(V | R) ~ exp[(b/N) Re Tr V (sum_i c_i S_i)^dagger], S_i = R_i^-1, for U(1) and SU(2) in any dimension.
+    r"""The heatbath law of a new link of U(1) or SU(2), for any number of loops.
 
-    With sum_i c_i S_i = k M, M in the group, V = X M and a the angle of X (U(1): its modulus; SU(2): Tr X = 2 cos a),
+    Parameters
+    ----------
+    group : Group
+        U(1) or SU(2).
+    loops : int
+        Number of loops through each link. Each has its own weight, in the order in which they come.
+    strength : float
+        The strength b at the start, dimensionless: the beta of the theory where all weights are 1.
 
-        log q = b k cos a - log I_0(b k)                U(1)
-        log q = b k cos a - log[2 I_1(b k) / (b k)]     SU(2)
+    Raises
+    ------
+    ValueError
+        For another group, no loops, or a strength that is not positive.
 
-    The base variable is u = Y M with the Haar angle of Y in place of a: X has the sign (SU(2): the axis) of Y, and its
-    angle the same value of the CDF. Strengths are learned as log b, weights as c = loops softmax(w).
+    Notes
+    -----
+    .. math:: q(V | R) \propto \exp[\tfrac{b}{N} {\rm Re\,Tr}\, V (\sum_i c_i S_i)^\dagger], \quad S_i = R_i^{-1}
 
-    loops     number of loops through each link, in the order in which they come
-    strength  b to begin with, dimensionless: the beta of the theory where the c_i are 1
-    Raises    ValueError for another group, fewer loops than one, or strength <= 0
-    See       2404.10819; Creutz, Phys. Rev. D 21 (1980) 2308
+    With :math:`\sum_i c_i S_i = k M`, M in the group, V = X M and a the angle of X (U(1): its modulus; SU(2):
+    Tr X = 2 cos a),
+
+    .. math::
+        \log q &= b k \cos a - \log I_0(b k) && \text{U(1)} \\
+        \log q &= b k \cos a - \log[2 I_1(b k) / (b k)] && \text{SU(2)}
+
+    The map u = Y M -> V = X M replaces the angle of Y by the one with the same value of the CDF; X has the sign of Y
+    (SU(2): its axis). The parameters are log b, and w with the weights c = loops softmax(w).
+
+    References
+    ----------
+    Creutz, Phys. Rev. D 21 (1980) 2308; as a model of new links: arXiv:2404.10819.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> model = fk.HeatbathConditional(fk.U1(), strength=1.0)
+    >>> v, loops = torch.zeros(1), (torch.zeros(1), torch.zeros(1))
+    >>> model.log_prob(v, loops).detach()                                 # 2 - ln I_0(2)
+    tensor([1.1760])
     """
 
     def __init__(self, group: Group, loops: int = 2, strength: float = 1.0):
@@ -54,12 +82,12 @@ class HeatbathConditional(LinkConditional):
             return torch.ones_like(self.log_strength).view(1)
         return self.loops * self.log_weights.softmax(0)
 
-    def mean(self, rest: Loops) -> Mean:
+    def mean(self, loops: Loops) -> Mean:
         """k, [...], and M, a link of the group, where the density is largest; any element where k = 0."""
-        if len(rest) != self.loops:
-            raise ValueError(f"This model takes {self.loops} loops through each link; got {len(rest)}.")
+        if len(loops) != self.loops:
+            raise ValueError(f"This model takes {self.loops} loops through each link; got {len(loops)}.")
         # An element of SU(2) is [[a, b], [-b*, a*]], and so is a real multiple of a sum of them.
-        staples = torch.stack([self.group.inverse(r) for r in rest], -1)
+        staples = torch.stack([self.group.inverse(r) for r in loops], -1)
         a, b = (staples[..., 0, i, :] for i in (0, 1)) if self.n else (staples.cos(), staples.sin())
         c = self.weights()
         a, b = (a * c).sum(-1), (b * c).sum(-1)
@@ -102,27 +130,27 @@ class HeatbathConditional(LinkConditional):
     def _kappa(self, mean: Mean) -> Tensor:
         return self.log_strength.exp() * mean.k
 
-    def from_base(self, u: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
-        mean = self.mean(rest)
+    def forward(self, u: Tensor, loops: Loops) -> tuple[Tensor, Tensor]:
+        mean = self.mean(loops)
         y, kappa = self._relative(u, mean), self._kappa(mean)
         angle = heat_angle(heat_cdf(self._split(y)[0], 0.0, self.n), kappa, self.n)
         v = self.group.compose(self._turned(y, angle), mean.element)
-        return v, self._density(kappa, angle)
+        return v, -self._density(kappa, angle)
 
-    def to_base(self, v: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
-        mean = self.mean(rest)
+    def inverse(self, v: Tensor, loops: Loops) -> tuple[Tensor, Tensor]:
+        mean = self.mean(loops)
         x, kappa = self._relative(v, mean), self._kappa(mean)
         angle = self._split(x)[0]
         haar = heat_angle(heat_cdf(angle, kappa, self.n), 0.0, self.n)
         return self.group.compose(self._turned(x, haar), mean.element), self._density(kappa, angle)
 
-    def log_prob(self, v: Tensor, rest: Loops) -> Tensor:
-        mean = self.mean(rest)
+    def log_prob(self, v: Tensor, loops: Loops) -> Tensor:
+        mean = self.mean(loops)
         return self._density(self._kappa(mean), self._split(self._relative(v, mean))[0])
 
     @torch.no_grad()
-    def score(self, v: Tensor, rest: Loops) -> Tensor:
-        mean = self.mean(rest)
+    def score(self, v: Tensor, loops: Loops) -> Tensor:
+        mean = self.mean(loops)
         kappa, angle = self._kappa(mean), self._split(self._relative(v, mean))[0]
         average = heat_mean(kappa, self.n)
         scores = [(kappa * (angle.cos() - average)).flatten(1).sum(1)]
@@ -130,7 +158,7 @@ class HeatbathConditional(LinkConditional):
             # d(k cos a)/dc_i = (1/N) Re Tr V R_i and dk/dc_i = (1/N) Re Tr M R_i
             traces = [
                 self.group.trace(self.group.compose(v, r)) - average * self.group.trace(self.group.compose(mean[1], r))
-                for r in rest
+                for r in loops
             ]
             slopes = self.log_strength.exp() * torch.stack([t.flatten(1).sum(1) for t in traces], 1)
             c = self.weights()

@@ -7,14 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.kernels.class_link import class_link, serves
+from flowkit.multiscale.conditionals import tables
 from flowkit.multiscale.conditionals.base import LinkConditional
-from flowkit.multiscale.conditionals.class_functions import ClassFunctionConditional, part_below
+from flowkit.multiscale.conditionals.class_functions import ClassFunctionConditional
 from flowkit.multiscale.doubling import Loops
 
 
 class _Row(NamedTuple):
-    """Where each link reads the table: from the flat index `start`, at the part `t` of the way to the next row, with
-    the weights of values and slopes of this row and of the next one.
+    """The place of each link's |W| in the table, as for linear interpolation, and the weights of the four numbers that
+    a cubic in |W| takes: value and slope on this row, value and slope on the next one.
     """
 
     start: Tensor
@@ -32,20 +33,36 @@ class _Table(NamedTuple):
 
 
 class SmoothClassFunctionConditional(ClassFunctionConditional):
-    """log q(V | R) = f(P_left) + f(P_right) - ln Z(W), as ClassFunctionConditional, its weights and its frame too.
+    """A `ClassFunctionConditional` whose log q has a continuous slope, for HMC in base variables.
 
-    exp(f + f) is interpolated by cubics in phi and in |W| that take its values and its slopes at the nodes. So log q
-    and the map of base variables have continuous slopes, and the force of a pullback is as smooth as the theory: the
-    kinks of linear interpolation cost HMC its acceptance where the density is small. The density is exactly normalised
-    and exactly that of the draws here too: its integral is a quartic in each cell, inverted by bisection over the
-    nodes and Newton's method in the cell.
+    The weight is interpolated by cubics in phi and in ``|W|`` that take its values and its slopes at the nodes. So
+    log q and the map of base variables have continuous slopes, and the force of a pullback is as smooth as the theory.
+    With linear interpolation the jumps of the slope lower the acceptance of HMC where the density is small.
 
-    Its score has no closed form; train a ClassFunctionConditional, and take its weights: `of`, or `Multiscale.smooth`
-    for all of a model.
+    The parameters are those of `ClassFunctionConditional`. The score has no closed form: train a
+    `ClassFunctionConditional` and take its weights, by `of`, or by `smoothed` for all of a model.
 
-    harmonics     number of c_n
-    cells         of the table; 1/cells is its step in units of 2 pi
-    Raises        ValueError, as ClassFunctionConditional
+    Parameters
+    ----------
+    harmonics : int
+        Number of coefficients.
+    cells : int
+        Intervals of the table in phi, a power of two and at least 8 for each harmonic.
+
+    Notes
+    -----
+    The density is normalised exactly and is exactly that of the samples: its CDF is a quartic in each cell, and is
+    inverted by bisection over the nodes and Newton's method in the cell.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> trained = fk.ClassFunctionConditional(harmonics=2, cells=64)
+    >>> _ = trained.coefficients.data.copy_(torch.tensor([1.0, 0.0]))
+    >>> smooth = fk.SmoothClassFunctionConditional.of(trained)
+    >>> smooth.log_prob(torch.zeros(1), (torch.zeros(1), torch.zeros(1))).detach()      # 2 - ln I_0(2) is 1.1760
+    tensor([1.1760])
     """
 
     score = LinkConditional.score
@@ -68,8 +85,7 @@ class SmoothClassFunctionConditional(ClassFunctionConditional):
         even, odd = 2 * self.coefficients * self.cos_w, -2 * self.coefficients * self.sin_w
         log, log_w = even @ self.cos_phi.T, odd @ self.cos_phi.T
         log_phi, log_both = -even @ self.sin_phi.T, -odd @ self.sin_phi.T
-        # The floor stands for weights that no draw will ever see, and keeps log q finite in single precision.
-        p = (log - log.detach().amax(1, keepdim=True)).exp().clamp(min=1e-30)
+        p = tables.weights(log, (1,))
         # The slopes in phi cancel in the sum over a period: the integral of the cubics is the mean of the nodes.
         p = p / p[:, 1:].mean(1, keepdim=True)
         log_w = log_w - (p * log_w)[:, 1:].mean(1, keepdim=True)  # each row stays normalised as W moves
@@ -87,9 +103,7 @@ class SmoothClassFunctionConditional(ClassFunctionConditional):
         return _Row(index * (self.cells + 1), t, ((1 + 2 * t) * u * u, t * u * u, (3 - 2 * t) * t * t, -u * t * t))
 
     def _nodes(self, table: Tensor, row: _Row, cell: Tensor) -> Tensor:
-        """A table [nodes, 2 k] at the nodes `cell` of phi, cubic in W, [k, ...]: its first half are values, its second
-        half slopes in W.
-        """
+        """The k values of a table [nodes, 2 k] of values and their slopes in |W|, at the nodes `cell`, cubic in |W|."""
         place = row.start + cell
         near, far = (table[at].movedim(-1, 0) for at in (place, place + self.cells + 1))
         k = table.shape[1] // 2
@@ -101,42 +115,35 @@ class SmoothClassFunctionConditional(ClassFunctionConditional):
         left, right = (self._nodes(table.nodes, row, cell + k) for k in (0, 1))
         return left[0], left[1], right[0], right[1]
 
-    def _density(self, table: _Table, row: _Row, x: Tensor) -> Tensor:  # type: ignore[override]
+    def _law(self, table: _Table, row: _Row, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         cell, t = self._cell(x)
-        return _cubic(*self._ends(table, row, cell), t)
-
-    def _integral(self, table: _Table, row: _Row, x: Tensor) -> Tensor:  # type: ignore[override]
-        cell, t = self._cell(x)
-        below = self._nodes(table.cdf, row, cell)[0]
-        return below + _quartic(*self._ends(table, row, cell), t) / self.cells
+        ends, below = self._ends(table, row, cell), self._nodes(table.cdf, row, cell)[0]
+        return _cubic(*ends, t), below + _quartic(*ends, t) / self.cells
 
     @torch.no_grad()
     def _invert(self, table: _Table, row: _Row, u: Tensor) -> Tensor:  # type: ignore[override]
-        cell, step = torch.zeros_like(row.start), self.cells // 2
-        while step:
-            cell = torch.where(self._nodes(table.cdf, row, cell + step)[0] <= u, cell + step, cell)
-            step //= 2
+        cell = tables.node_below(lambda node: self._nodes(table.cdf, row, node)[0], u, self.cells)
         ends = self._ends(table, row, cell)
         mass = (u - self._nodes(table.cdf, row, cell)[0]) * self.cells
-        t = part_below(ends[0], ends[2], mass)
+        t = tables.part_below(ends[0], ends[2], mass)
         for _ in range(NEWTON):
             slope = _cubic(*ends, t).clamp(min=torch.finfo(t.dtype).tiny)
             t = (t - (_quartic(*ends, t) - mass) / slope).clamp(0, 1)
         return (cell + t) / self.cells
 
-    def from_base(self, u: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
+    def forward(self, u: Tensor, loops: Loops) -> tuple[Tensor, Tensor]:
         table = self._known_table()
-        left, right = rest
+        left, right = loops
         w = self.group.wrap(left - right)
         frame = w / 2 - left
         place = self._place(u, frame)
         if not serves(place, w, table.nodes):
-            return super().from_base(u, rest)
+            return super().forward(u, loops)
         x, logq = class_link(place, w, *table, self.cells)
-        return self.group.wrap(frame + (2 * x - 1) * math.pi), logq
+        return self.group.wrap(frame + (2 * x - 1) * math.pi), -logq
 
     def _known_table(self) -> _Table:
-        """The table; made once for weights that stay as they are."""
+        """The table, kept while the weights do not change."""
         c = self.coefficients
         if c.requires_grad:
             return self._table()
@@ -147,7 +154,7 @@ class SmoothClassFunctionConditional(ClassFunctionConditional):
 
     @classmethod
     def of(cls, model: ClassFunctionConditional, cells: int = 256) -> "SmoothClassFunctionConditional":
-        """The smooth form of a model, with a copy of its weights, on at least `cells` intervals."""
+        """The smooth form of a model with a copy of its weights, with at least `cells` intervals."""
         one = cls(model.harmonics, max(cells, 1 << (8 * model.harmonics - 1).bit_length())).to(model.coefficients)
         one.load_state_dict(model.state_dict())
         one.coefficients.requires_grad_(model.coefficients.requires_grad)

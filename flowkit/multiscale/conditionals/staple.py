@@ -1,4 +1,4 @@
-"""The staple-conditional flow: a prior for each new link, then updates on learned active loops, for any group."""
+"""A model of a new link: a prior, then updates of the link on learned active loops, for any group."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,36 +14,68 @@ from flowkit.multiscale.doubling import Loops
 from flowkit.nets import PointwiseNet
 
 
-class StapleFlow(LinkConditional):
-    """V_0 ~ prior(V_0 | R), then V_k = W_k' W_k^dagger V_{k-1}, W_k = V_{k-1} P[sum_i c_ki S_i]^dagger, S_i = R_i^-1:
+class StapleConditional(LinkConditional):
+    r"""A prior for each new link, then updates of it on learned active loops, for any group.
 
-        log q(V | R) = log prior(V_0 | R) - sum_k log|det dV_k / dV_{k-1}|
+    A pointwise network gives the parameters of the updates and the weights of their active loops. Its inputs are
+    invariants of the closed loops that remain when V cancels between two loops through it; in two dimensions there is
+    one such pair, and R_1 R_2^-1 is the coarse plaquette. The network is zero at the start: the model then is its
+    prior. It is equivariant where its prior is.
 
-    with a learned map W -> W' that commutes with conjugation: a spline of the eigenangles, or any other map of links. A
-    pointwise network gives the c_ki and the parameters of the maps for each link, from the closed loops that are left
-    when V cancels between two of its loops, as invariants f_n, n = 1 ... harmonics, of all pairs i < j:
+    Parameters
+    ----------
+    prior : LinkConditional
+        Of the link; its group is that of the model.
+    updates : sequence of Bijection, optional
+        In order; by default one spline on the learned loop.
+    loops : int
+        Number of loops through each link; `Stage.loops` tells it, 2 unless a doubling is ordered.
+    harmonics : int
+        Of the invariants.
+    hidden : sequence of int
+        Channels of the network's hidden layers; () makes the parameters linear in the invariants.
+    activation : str
+        Between them.
+    windings : int
+        The updates also see the longer loops :math:`(R_i R_j^{-1})^k R_i`, k = 1 ... windings, of each ordered pair. In
+        two dimensions these wind around the coarse plaquette. With one winding the traces of SU(3) determine the
+        eigenvectors of the coarse plaquette, which matter for a prior in the frame of the staples.
 
-        U(1)    cos n(R_i - R_j), and sin n(R_i - R_j) where an update is not even
-        SU(N)   Re and, for N >= 3, Im of (1/N) Tr (R_i R_j^dagger)^n
+    Raises
+    ------
+    ValueError
+        For no updates, harmonics < 1, windings < 0, updates of another group, or fewer than two loops.
 
-    The updates see the loops R_i and, for each ordered pair of them, the longer ones (R_i R_j^dagger)^k R_i,
-    k = 1 ... windings. In two dimensions these go around the coarse plaquette; with 1 of them the traces of SU(3) tell
-    the eigenvectors of the coarse plaquette apart, to which a prior in the frame of the staples refers.
+    Notes
+    -----
+    .. math::
+        V_k &= W_k' W_k^\dagger V_{k-1}, \quad W_k = V_{k-1}\, P[\sum_i c_{ki} S_i]^\dagger, \quad S_i = R_i^{-1} \\
+        \log q(V | R) &= \log q_{\rm prior}(V_0 | R) - \sum_k \log|\det \partial V_k / \partial V_{k-1}|
 
-    In two dimensions there is one pair, and R_i R_j^dagger is the coarse plaquette. The network is zero at start, and
-    the flow then is its prior. Equivariant as its prior is.
+    where the learned map :math:`W \to W'` commutes with conjugation. The invariants of a pair i < j are, for
+    n = 1 ... harmonics,
 
-    `score` needs one pass backwards through the updates, and the prior's own score unless the prior is frozen.
+    ======  ======================================================================================
+    U(1)    cos n(R_i - R_j), and sin n(R_i - R_j) where an update is not odd
+    SU(N)   the real part and, for N >= 3, the imaginary part of (1/N) Tr (R_i R_j^dagger)^n
+    ======  ======================================================================================
 
-    prior      of the link: its group is the flow's
-    updates    in order; None takes one spline on the learned loop
-    loops      number of loops through each link; `Stage.loops` tells, 2 unless a doubling is ordered
-    harmonics  of the invariants
-    windings   of the longer loops among those that the updates see
-    hidden     channels of the network's hidden layers; () makes the parameters linear in the f_n
-    activation between them
-    Raises     ValueError for no updates, harmonics < 1, windings < 0, updates of another group, or fewer than two loops
-    See        2404.10819; 2502.00263 for learned active loops
+    `score` needs one backward pass through the updates, and the prior's own score unless the prior is frozen.
+
+    References
+    ----------
+    arXiv:2404.10819; learned active loops: arXiv:2502.00263.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> group, rng = fk.U1(), torch.Generator().manual_seed(1)
+    >>> prior = fk.HeatbathConditional(group, strength=2.0)
+    >>> model = fk.StapleConditional(prior, [fk.bijections.EigenangleSpline(group, bins=4)])
+    >>> v, loops = group.haar((5,), rng), (group.haar((5,), rng), group.haar((5,), rng))
+    >>> bool(torch.allclose(model.log_prob(v, loops), prior.log_prob(v, loops), atol=1e-5))
+    True
     """
 
     def __init__(
@@ -62,7 +94,7 @@ class StapleFlow(LinkConditional):
             updates = (EigenangleSpline(self.group, spline=OddCircleSpline() if self.group.angles == 1 else None),)
         if not updates or loops < 2 or harmonics < 1 or windings < 0:
             raise ValueError(
-                "StapleFlow needs updates, two or more loops, harmonics >= 1 and windings >= 0; "
+                "StapleConditional needs updates, two or more loops, harmonics >= 1 and windings >= 0; "
                 f"got {len(updates)}, {loops}, {harmonics} and {windings}."
             )
         for update in updates:
@@ -76,54 +108,54 @@ class StapleFlow(LinkConditional):
         channels = self.group.invariant_count(harmonics, self.odd) * (loops * (loops - 1) // 2)
         self.net = PointwiseNet([channels, *hidden, sum(self.counts)], activation)
 
-    def _features(self, rest: Loops) -> Tensor:
+    def _features(self, loops: Loops) -> Tensor:
         """The invariants f_n of all pairs of loops, [channels, ...]."""
-        if len(rest) != self.loops:
-            raise ValueError(f"This StapleFlow is made for {self.loops} loops through each link; got {len(rest)}.")
-        return self.group.invariants(list(itertools.combinations(rest, 2)), self.harmonics, self.odd)
+        if len(loops) != self.loops:
+            raise ValueError(f"StapleConditional is made for {self.loops} loops through each link; got {len(loops)}.")
+        return self.group.invariants(list(itertools.combinations(loops, 2)), self.harmonics, self.odd)
 
-    def _longer(self, rest: Loops) -> Loops:
+    def _longer(self, loops: Loops) -> Loops:
         """All loops that the updates see."""
-        found, G = list(rest), self.group
-        for one, other in itertools.permutations(rest, 2):
+        found, G = list(loops), self.group
+        for one, other in itertools.permutations(loops, 2):
             around = G.compose(one, G.inverse(other))
             for _ in range(self.windings):
                 one = G.compose(around, one)
                 found.append(one)
         return tuple(found)
 
-    def _forward(self, v: Tensor, rest: Loops, params: Tensor) -> tuple[Tensor, Tensor]:
-        rest, total = self._longer(rest), torch.zeros_like(params[0])
+    def _forward(self, v: Tensor, loops: Loops, params: Tensor) -> tuple[Tensor, Tensor]:
+        loops, total = self._longer(loops), torch.zeros_like(params[0])
         for update, own in zip(self.updates, torch.split(params, self.counts), strict=True):
-            v, logdet = update.forward(v, LinkContext(rest, own))
+            v, logdet = update.forward(v, LinkContext(loops, own))
             total = total + logdet
         return v, total
 
-    def _inverse(self, v: Tensor, rest: Loops, params: Tensor) -> tuple[Tensor, Tensor]:
-        rest, total = self._longer(rest), torch.zeros_like(params[0])
+    def _inverse(self, v: Tensor, loops: Loops, params: Tensor) -> tuple[Tensor, Tensor]:
+        loops, total = self._longer(loops), torch.zeros_like(params[0])
         for update, own in reversed(list(zip(self.updates, torch.split(params, self.counts), strict=True))):
-            v, logdet = update.inverse(v, LinkContext(rest, own))
+            v, logdet = update.inverse(v, LinkContext(loops, own))
             total = total + logdet
         return v, total
 
-    def from_base(self, u: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
-        v, logq = self.prior.from_base(u, rest)
-        v, logdet = self._forward(v, rest, self.net(self._features(rest)))
+    def forward(self, u: Tensor, loops: Loops) -> tuple[Tensor, Tensor]:
+        v, before = self.prior(u, loops)
+        v, logdet = self._forward(v, loops, self.net(self._features(loops)))
+        return v, before + logdet
+
+    def inverse(self, v: Tensor, loops: Loops) -> tuple[Tensor, Tensor]:
+        v, logdet = self._inverse(v, loops, self.net(self._features(loops)))
+        u, before = self.prior.inverse(v, loops)
+        return u, logdet + before
+
+    def sample_and_log_prob(self, loops: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        v, logq = self.prior.sample_and_log_prob(loops, rng)
+        v, logdet = self._forward(v, loops, self.net(self._features(loops)))
         return v, logq - logdet
 
-    def to_base(self, v: Tensor, rest: Loops) -> tuple[Tensor, Tensor]:
-        v, logdet = self._inverse(v, rest, self.net(self._features(rest)))
-        u, logq = self.prior.to_base(v, rest)
-        return u, logq + logdet
-
-    def sample_and_log_prob(self, rest: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        v, logq = self.prior.sample_and_log_prob(rest, rng)
-        v, logdet = self._forward(v, rest, self.net(self._features(rest)))
-        return v, logq - logdet
-
-    def log_prob(self, v: Tensor, rest: Loops) -> Tensor:
-        v, logdet = self._inverse(v, rest, self.net(self._features(rest)))
-        return self.prior.log_prob(v, rest) + logdet
+    def log_prob(self, v: Tensor, loops: Loops) -> Tensor:
+        v, logdet = self._inverse(v, loops, self.net(self._features(loops)))
+        return self.prior.log_prob(v, loops) + logdet
 
     @property
     def scored(self) -> bool:
@@ -134,21 +166,19 @@ class StapleFlow(LinkConditional):
         self.prior.strengthen(ratio)
 
     @torch.no_grad()
-    def score(self, v: Tensor, rest: Loops) -> Tensor:
-        """As LinkConditional.score, for the parameters that require a gradient. Links know nothing of each other: one
-        gradient of the sum of log q gives the slope of each along its own parameters, and the network's chain rule is
-        taken field by field.
-        """
-        features = self._features(rest)
+    def score(self, v: Tensor, loops: Loops) -> Tensor:
+        # Links do not depend on each other: the gradient of the sum of log q by the parameters of all links holds the
+        # slopes of each one, and the chain rule of the network is applied field by field.
+        features = self._features(loops)
         params = self.net(features)
         with torch.enable_grad():
             params = params.detach().requires_grad_()
-            start, logdet = self._inverse(v.detach(), rest, params)
-            total = (self.prior.log_prob(start, rest) + logdet).sum()
+            start, logdet = self._inverse(v.detach(), loops, params)
+            total = (self.prior.log_prob(start, loops) + logdet).sum()
             (slopes,) = torch.autograd.grad(total, params)
         rows = [self.net.rows(features, slopes)]
         if any(p.requires_grad for p in self.prior.parameters()):
-            rows.insert(0, self.prior.score(start.detach(), rest))
+            rows.insert(0, self.prior.score(start.detach(), loops))
         return torch.cat(rows, 1)
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Laws of one number each that a column of an SU(n) matrix is drawn by: densities, CDFs and their inverses."""
+"""One-dimensional densities by which the numbers of a column of an SU(n) matrix are drawn: CDFs and their inverses."""
 
 import math
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def inside(u: Tensor) -> Tensor:
-    """u away from 0 and 1, by less than a draw in its precision can tell."""
+    """u moved away from 0 and 1, by less than the spacing of random numbers in its precision."""
     eps = torch.finfo(u.dtype).eps
     return u.clamp(eps / 8, 1 - eps / 2)
 
 
 def side(u: Tensor, n: int) -> Tensor:
-    """c in [-1, 1] with CDF u for the density (1 - c^2)^{n-2}."""
+    """The number c in [-1, 1] whose CDF is u, for the density (1 - c^2)^{n-2}."""
     t = 2 * u - 1
     if n == 2:
         return t
@@ -26,11 +26,11 @@ def side(u: Tensor, n: int) -> Tensor:
             below = side_cdf(c, n)[0] < u
             low, high = torch.where(below, c, low), torch.where(below, high, c)
         slope = side_cdf(c, n)[1]
-    return c + (u - u.detach()) / slope  # bisection has converged; the gradient of the implicit function theorem
+    return c + (u - u.detach()) / slope  # the value of the bisection, with the gradient of the implicit function
 
 
 def side_cdf(c: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """The CDF of `side` and its density."""
+    """The CDF and the normalised density of `side`, at c."""
     terms = [math.comb(n - 2, k) * (-1) ** k / (2 * k + 1) for k in range(n - 1)]
     norm, square, total = 2 * sum(terms), c.square(), torch.zeros_like(c)
     for term in reversed(terms):
@@ -39,10 +39,10 @@ def side_cdf(c: Tensor, n: int) -> tuple[Tensor, Tensor]:
 
 
 def tilted_side(u: Tensor, linear: Tensor | None, square: Tensor) -> Tensor:
-    """c in [-1, 1] with CDF u for the density (1 - c^2) (1 + linear c + square c^2), positive.
+    """The number c in [-1, 1] whose CDF is u, for the density (1 - c^2) (1 + linear c + square c^2) > 0.
 
-    In t = (3 c - c^3) / 2 the slope of the CDF has no zero. Newton's steps; without a linear term the CDF is convex
-    above 1/2 and they converge by themselves, else halves take their place where they leave the bracket.
+    Newton's method in t = (3 c - c^3) / 2, where the slope of the CDF has no zero. Without a linear term the CDF is
+    convex above 1/2, and the method converges. With one, a step that leaves the bracket is replaced by a bisection.
     """
     steps = 5 if u.dtype == torch.float64 else 3
     with torch.no_grad():
@@ -56,19 +56,19 @@ def tilted_side(u: Tensor, linear: Tensor | None, square: Tensor) -> Tensor:
             low, high = torch.where(cdf < u, t, low), torch.where(cdf < u, high, t)
             t = torch.where((new >= low) & (new <= high), new, (low + high) / 2)
         c = third(t)
-    # Converged: one more step brings the gradients of the implicit function theorem.
+    # One more step after convergence gives the gradients of the implicit function.
     cdf, slope = tilted_side_cdf(c, linear, square)
     end = 1 - torch.finfo(u.dtype).eps
     return third((t - (cdf - u) / slope.detach()).clamp(-end, end))
 
 
 def third(t: Tensor) -> Tensor:
-    """c of t = (3 c - c^3) / 2."""
+    """The solution c in [-1, 1] of (3 c - c^3) / 2 = t."""
     return 2 * (t.asin() / 3).sin()
 
 
 def tilted_side_cdf(c: Tensor, linear: Tensor | None, square: Tensor) -> tuple[Tensor, Tensor]:
-    """The CDF of `tilted_side` and its slope in t."""
+    """The CDF of `tilted_side` at c, and its derivative by t."""
     norm, c2 = 4 / 3 + 4 / 15 * square, c * c
     part, factor = c * (1 - c2 / 3 + square * c2 * (1 / 3 - c2 / 5)), 1 + square * c2
     if linear is not None:
@@ -77,7 +77,7 @@ def tilted_side_cdf(c: Tensor, linear: Tensor | None, square: Tensor) -> tuple[T
 
 
 def side_gain(c: Tensor, law: tuple[Tensor | None, Tensor] | None) -> Tensor | float:
-    """log of the density of `tilted_side` over that of `side`."""
+    """The logarithm of the density of `tilted_side` over that of `side`; 0 where there is no law."""
     if law is None:
         return 0.0
     linear, square = law
@@ -86,10 +86,10 @@ def side_gain(c: Tensor, law: tuple[Tensor | None, Tensor] | None) -> Tensor | f
 
 
 def tilted(u: Tensor, slope: Tensor) -> Tensor:
-    """t in [0, 1] with CDF u for the density exp(slope t)."""
+    """The number t in [0, 1] whose CDF is u, for the density proportional to exp(slope t)."""
     return torch.log1p(u * slope.expm1()) / slope
 
 
 def ratio_gain(t: Tensor, slope: Tensor | None) -> Tensor | float:
-    """log of the density of `tilted`."""
+    """The logarithm of the normalised density of `tilted`; 0 where there is no slope."""
     return 0.0 if slope is None else slope * t - (slope.expm1() / slope).log()

@@ -3,41 +3,19 @@
 With the priors Interleaved and Embedded, whose variables lie on the fine lattice, they chain like all other transforms:
 
     four coarse configurations     Interleaved(r_c):  Chain(OnSublattices(coarse map), couplings)
-    one and normal numbers         Embedded(r_c):     Chain(OnEvenSites(coarse map), Prolongation(space), couplings)
+    one and normal numbers         Embedded(r_c):     Chain(Inside(coarse map), Prolongation(space), couplings)
 """
-
-from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.geometry.doubling import halved
 from flowkit.geometry.lattice import join_sublattices, split_sublattices
 from flowkit.geometry.space import Space
-from flowkit.priors.embedded import halved
 from flowkit.transforms.base import Transform
 
 
-class _Inside(Transform):
-    """A map of coarse fields at work inside a fine one."""
-
-    def __init__(self, coarse: Transform):
-        super().__init__(_doubled(coarse.space, type(self).__name__))
-        self.coarse = coarse
-
-    @abstractmethod
-    def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]: ...
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(x, False)
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(y, True)
-
-    def rebuild(self, space: Space) -> "_Inside":
-        return type(self)(self.coarse.rebuild(halved(space)))
-
-
-class OnSublattices(_Inside):
+class OnSublattices(Transform):
     r"""One coarse transform f on each of the 2^ndim sublattices of spacing 2 of a fine field.
 
     .. math:: y_k = f(x_k), \qquad \log|\det| = \sum_k \log|\det f'(x_k)|
@@ -60,39 +38,26 @@ class OnSublattices(_Inside):
     Sites 1 component(s) on 8x8
     """
 
+    def __init__(self, coarse: Transform):
+        space = coarse.space
+        if space.kind != "sites":
+            raise ValueError(f"OnSublattices works inside fields on sites; got {space}.")
+        super().__init__(space.on([2 * side for side in space.lattice]))
+        self.coarse = coarse
+
     def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         parts = split_sublattices(self.space.check(x))
         y, logdet = (self.coarse.inverse if inverse else self.coarse)(parts.flatten(0, 1))
         return join_sublattices(y.view(parts.shape)), logdet.view(parts.shape[:2]).sum(1)
 
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self._run(x, False)
 
-class OnEvenSites(_Inside):
-    r"""A coarse transform f at the sites whose coordinates are all even; the other sites stay as they are.
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self._run(y, True)
 
-    .. math:: y_\text{even} = f(x_\text{even}), \qquad y_\text{other} = x_\text{other}
-
-    Parameters
-    ----------
-    coarse : Transform
-        f, a transform of sites; it may itself be an `OnEvenSites`.
-
-    Raises
-    ------
-    ValueError
-        For a transform of links.
-
-    Examples
-    --------
-    >>> import flowkit as fk
-    >>> coarse = fk.transforms.Affine(fk.sites((4, 4)))
-    >>> print(fk.transforms.OnEvenSites(coarse).space)
-    Sites 1 component(s) on 8x8
-    """
-
-    def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        parts = split_sublattices(self.space.check(x))
-        y, logdet = (self.coarse.inverse if inverse else self.coarse)(parts[:, 0].contiguous())
-        return join_sublattices(torch.cat([y[:, None], parts[:, 1:]], 1)), logdet
+    def rebuild(self, space: Space) -> "OnSublattices":
+        return OnSublattices(self.coarse.rebuild(halved(space)))
 
 
 class Prolongation(Transform):
@@ -161,9 +126,3 @@ class Prolongation(Transform):
 
     def rebuild(self, space: Space) -> "Prolongation":
         return Prolongation(space, self.kind)
-
-
-def _doubled(space: Space, who: str) -> Space:
-    if space.kind != "sites":
-        raise ValueError(f"{who} works inside fields on sites; got {space}.")
-    return space.on([2 * side for side in space.lattice])

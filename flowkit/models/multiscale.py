@@ -1,0 +1,154 @@
+"""Ready-made multiscale models: of links in two dimensions, and of scalar fields."""
+
+from collections.abc import Callable, Sequence
+
+from flowkit.bijections.splines import RealSpline
+from flowkit.flow import Flow
+from flowkit.geometry.space import Space
+from flowkit.models.scalar import scalar_flow
+from flowkit.multiscale import (
+    ClassFunctionConditional,
+    HeatAngleConditional,
+    LinkConditional,
+    LinkDoubling,
+    NewLinks,
+    SiteDoubling,
+    SU2ClassFunctionConditional,
+)
+from flowkit.priors import Embedded, FreeField, Haar, Prior
+from flowkit.transforms import Chain, CheckerboardCoupling, DistributionConverter
+
+
+def multiscale_flow(
+    space: Space,
+    terms: int | None = None,
+    coarsest: Prior | None = None,
+    strength: float | None = None,
+    links: Callable[[int], LinkConditional] | None = None,
+) -> Flow:
+    """The default multiscale model of U(1) or SU(N) links in two dimensions.
+
+    New links follow class functions for U(1) and SU(2), which start at Haar measure and train by natural gradient, and
+    heat angles with splines for N >= 3. Sides are halved, the longer first, until they are odd, or until the lattice
+    of `coarsest` is reached.
+
+    Parameters
+    ----------
+    space : Space
+        Links in two dimensions, at least one side even.
+    terms : int, optional
+        Of each class function, harmonics or characters; by default 16 for U(1), 12 for SU(2).
+    coarsest : Prior, optional
+        The prior on the lattice to begin with; by default `Haar`.
+    strength : float, optional
+        For N >= 3: beta of the finest heat law at the start, 1 by default; half of it for each coarser doubling.
+    links : callable, optional
+        Makes another model of new links, called as ``links(level)``, level 0 the finest doubling; `terms` and
+        `strength` are then not used.
+
+    Raises
+    ------
+    ValueError
+        For other spaces, terms for N >= 3, strength for N < 3, or where no doublings lead from the coarsest lattice to
+        `space`.
+
+    Notes
+    -----
+    Haar on 1x1 is exact for U(1), because its one plaquette is trivial, and nearly so for SU(N). A larger coarsest
+    lattice, as sides with an odd factor leave it, costs overlap where its own effective coupling is not small: give it
+    a prior that is better there.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> flow = fk.multiscale_flow(fk.links((4, 4), fk.SUN(2)))
+    >>> x, logq = flow.sample_and_log_prob(2, torch.Generator().manual_seed(1))
+    >>> x.shape
+    torch.Size([2, 2, 4, 4, 2, 2])
+    """
+    if space.kind != "links" or space.ndim != 2:
+        raise ValueError(f"multiscale_flow builds models for links in two dimensions; got {space}.")
+    n = space.group.dimension
+    if n <= 2 and strength is not None:
+        raise ValueError(f"Heat laws, and so strength, are for SU(N) from N = 3; got {strength} for {space.group}.")
+    if n > 2 and terms is not None:
+        raise ValueError(f"Class functions, and so terms, are for U1 and SU2; got {terms} for {space.group}.")
+
+    def model(level: int) -> LinkConditional:
+        if links is not None:
+            return links(level)
+        if n == 1:
+            return ClassFunctionConditional(16 if terms is None else terms)
+        if n == 2:
+            return SU2ClassFunctionConditional(12 if terms is None else terms)
+        return HeatAngleConditional(n, strength=(strength or 1.0) / 2**level)
+
+    target = coarsest.space.lattice if coarsest is not None else (1, 1)
+    steps: list[NewLinks] = []
+    now = space
+    while halvable := [mu for mu in (0, 1) if now.lattice[mu] % 2 == 0 and now.lattice[mu] > target[mu]]:
+        mu = max(halvable, key=lambda mu: (now.lattice[mu], mu))
+        steps.insert(0, NewLinks(LinkDoubling.of(now, mu), model(len(steps))))
+        now = steps[0].doubling.coarse
+    if not steps or (coarsest is not None and coarsest.space != now):
+        raise ValueError(f"Doublings of {now if coarsest is None else coarsest.space} do not end at {space}.")
+    flow: Prior = coarsest or Haar(now)
+    for step in steps:
+        flow = Flow(Embedded(flow, step.doubling), step)
+    assert isinstance(flow, Flow)
+    return flow
+
+
+def scalar_multiscale_flow(
+    space: Space, couplings: int = 0, bins: int = 6, hidden: Sequence[int] = (24,), least: int = 4
+) -> Flow:
+    """The default multiscale model of scalar fields, with checkerboard spline couplings on its finest lattice.
+
+    All sides are halved while they are even and do not fall below `least`. The coarsest lattice has `scalar_flow` where
+    its sides are even, and a free field with a symmetric distribution converter where one is odd.
+
+    Parameters
+    ----------
+    space : Space
+        Sites.
+    couplings : int
+        Number of fine couplings.
+    bins : int
+        Of all splines.
+    hidden : sequence of int
+        Channels of the networks' hidden layers.
+    least : int
+        Smallest side of the coarsest lattice.
+
+    Raises
+    ------
+    ValueError
+        For links, or for couplings on odd sides.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> flow = fk.scalar_multiscale_flow(fk.sites((8, 8)), bins=4, hidden=(6,))
+    >>> fk.multiscale.coarsest(flow).space.lattice
+    (4, 4)
+    >>> flow.sample(2, torch.Generator().manual_seed(1)).shape
+    torch.Size([2, 1, 8, 8])
+    """
+    if space.kind != "sites" or least < 1:
+        raise ValueError(f"scalar_multiscale_flow needs sites and least >= 1; got {space} and {least}.")
+    spaces = [space]
+    while max(spaces[0].lattice) >= 4 and all(side % 2 == 0 and side // 2 >= least for side in spaces[0].lattice):
+        spaces.insert(0, space.on([side // 2 for side in spaces[0].lattice]))
+    if all(side % 2 == 0 for side in spaces[0].lattice):
+        flow = scalar_flow(spaces[0], bins=bins, hidden=hidden)
+    else:
+        flow = Flow(FreeField(spaces[0], learned=True), DistributionConverter(spaces[0], 16, symmetric=True))
+    for one in spaces[1:]:
+        flow = Flow(Embedded(flow), SiteDoubling(one, bins, hidden))
+    if not couplings:
+        return flow
+    kernels = (5, *[1] * len(hidden))
+    layers = [CheckerboardCoupling(space, k % 2, RealSpline(bins), hidden, kernels) for k in range(couplings)]
+    return Flow(flow, Chain(*layers))
