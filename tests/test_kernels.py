@@ -11,9 +11,9 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from flowkit.kernels.paths import path_products
 
 from flowkit import kernels, testing
+from flowkit.groups import SUN
 from flowkit.kernels import rqs, sun
 from flowkit.kernels.convolution import site_convolution, site_weight_gradient
 from flowkit.kernels.heat import heat_angle, heat_cdf
@@ -546,7 +546,9 @@ META = {
     "log": lambda m, w: sun.log(m),
     "project": lambda m, w: sun.project(m),
     "spectrum": lambda m, w: sun.recompose(m, *sun.spectrum(m), 2 * sun.spectrum(m)[0]),
-    "paths": lambda m, w: path_products(m[None], torch.zeros(2, 3, dtype=torch.long, device="meta"), (1, -1)),
+    "paths": lambda m, w: SUN(3).path_products(
+        m[None], torch.zeros(6, dtype=torch.long, device="meta"), [(3, (1, -1))]
+    )[0],
     "splines": lambda m, w: rqs_forward(w, w.new_zeros(7, *w.shape) + w, 2, False)[0],
     "splines back": lambda m, w: rqs_inverse(w, w.new_zeros(7, *w.shape) + w, 2, False)[1],
     "heat": lambda m, w: heat_angle(w, w.square(), 2) + heat_cdf(w, w.square(), 2),
