@@ -28,7 +28,7 @@ class Posterior:
     --------
     >>> import flowkit as fk
     >>> space = fk.sites((2, 2))
-    >>> model = fk.Model(fk.Normal(space), fk.Affine(space), fk.Phi4(space, m2=1.0, lam=0.1))
+    >>> model = fk.Model(fk.Normal(space), fk.transforms.Affine(space), fk.Phi4(space, m2=1.0, lam=0.1))
     >>> model.posterior.sample(3, seed=1).shape
     torch.Size([3, 1, 2, 2])
     """
@@ -65,7 +65,7 @@ class MCMC:
     --------
     >>> import flowkit as fk
     >>> space = fk.sites((2, 2))
-    >>> model = fk.Model(fk.Normal(space, 0.5), fk.Affine(space), fk.Phi4(space, m2=1.0, lam=0.1))
+    >>> model = fk.Model(fk.Normal(space, 0.5), fk.transforms.Affine(space), fk.Phi4(space, m2=1.0, lam=0.1))
     >>> len(model.mcmc.sample(20, chains=4, seed=1))
     20
     """

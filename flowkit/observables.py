@@ -171,7 +171,7 @@ def polyakov(mu: int) -> Observable:
     --------
     >>> import torch, flowkit as fk
     >>> space = fk.links((4, 4), fk.SUN(2))
-    >>> fk.polyakov(0)(space, space.cold(1, like=torch.zeros(1)))
+    >>> fk.observables.polyakov(0)(space, space.cold(1, like=torch.zeros(1)))
     tensor([1.])
     """
     return Observable(

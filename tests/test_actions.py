@@ -11,7 +11,7 @@ from flowkit.actions import Action, ScalarAction, as_double_well
 from flowkit.testing import example
 
 F64 = torch.float64
-SCALARS = [fk.Phi4, fk.Phi4Hopping, fk.Phi4Kappa]
+SCALARS = [fk.Phi4, fk.Phi4Hopping, fk.actions.Phi4Kappa]
 
 
 def rough(space, n=3, seed=1):
@@ -52,7 +52,7 @@ def test_known_values():
     hopping = -0.3 * (24 - 4 + 4 * 2) + 11 + 4 + 0.1 * 9
     assert fk.Phi4Hopping(space, beta=0.3, lam=0.1)(x) == pytest.approx(hopping)
     kappa = 0.8 / 2 * 4 + 0.6 / 2 * 15 + 0.1 * 27
-    assert fk.Phi4Kappa(space, kappa=0.8, m_sq=0.6, lam=0.1)(x) == pytest.approx(kappa)
+    assert fk.actions.Phi4Kappa(space, kappa=0.8, m_sq=0.6, lam=0.1)(x) == pytest.approx(kappa)
     # diag(i, -i, 1): Re Tr U = 1 and Re Tr U^2 = -1
     one = fk.links((1,), fk.SUN(3))
     U = torch.diag(torch.tensor([1j, -1j, 1.0], dtype=torch.complex128)).view(1, 1, 1, 3, 3)
@@ -68,7 +68,7 @@ def test_normflows_lattice_formula():
     total = (m_sq / 2 + kappa * 3) * x**2 + lambd * x**4
     for mu in range(3):
         total = total - kappa * x * torch.roll(x, 1, dims=2 + mu)
-    assert (fk.Phi4Kappa(space, kappa, m_sq, lambd)(x) - total.flatten(1).sum(1)).abs().max() < 1e-11
+    assert (fk.actions.Phi4Kappa(space, kappa, m_sq, lambd)(x) - total.flatten(1).sum(1)).abs().max() < 1e-11
 
 
 @pytest.mark.parametrize("one", SCALARS)
@@ -82,7 +82,7 @@ def test_conversions(one, other):
     difference = converted(s * x) - action(x)
     assert difference.std() < 1e-12 * x.numel()
     again, back = converted.convert(one)
-    if one is not fk.Phi4Kappa or other is fk.Phi4Kappa:  # three numbers cannot come back from two
+    if one is not fk.actions.Phi4Kappa or other is fk.actions.Phi4Kappa:  # three numbers cannot come back from two
         assert s * back == pytest.approx(1)
         assert again.parameters == pytest.approx(action.parameters)
 
@@ -106,7 +106,7 @@ def test_conversions_that_cannot_be():
 FREE = [
     fk.Phi4(fk.sites((4, 3)), m2=0.6, lam=0.0),
     fk.Phi4Hopping(fk.sites((4, 3), components=2), beta=0.3, lam=0.0),
-    fk.Phi4Kappa(fk.sites((3, 2, 2)), kappa=0.9, m_sq=0.7, lam=0.0),
+    fk.actions.Phi4Kappa(fk.sites((3, 2, 2)), kappa=0.9, m_sq=0.7, lam=0.0),
 ]
 
 
@@ -151,8 +151,8 @@ def test_massless_and_inverted_free_fields_are_refused():
     for make in (
         lambda: fk.Phi4(space, m2=-4.0, lam=0.0),
         lambda: fk.Phi4(space, m2=0.0, lam=0.0),
-        lambda: fk.Phi4Kappa(space, kappa=0.5, m_sq=-0.1, lam=0.0),
-        lambda: fk.as_double_well(m_sq=-1.0, lam=0.0),
+        lambda: fk.actions.Phi4Kappa(space, kappa=0.5, m_sq=-0.1, lam=0.0),
+        lambda: fk.actions.as_double_well(m_sq=-1.0, lam=0.0),
         lambda: fk.Phi4(space, m2=1.0, lam=0.5).at(m2=-1.0, lam=0.0),
     ):
         with pytest.raises(
@@ -198,7 +198,7 @@ def test_log_z_by_haar_integration(action):
     for came, expected in [(w, action.log_z())]:
         pull = (came.mean() - math.exp(expected)) / (came.std() / 200)
         assert abs(float(pull)) < 4, f"ln Z is {float(came.mean().log()):.4f}, {expected:.4f} was claimed"
-    for obs in (fk.plaquette, fk.trace, fk.wilson_loop(1, 2)):
+    for obs in (fk.plaquette, fk.observables.trace, fk.wilson_loop(1, 2)):
         known = action.exact(obs.name)
         if known is not None:
             excess = w * (obs(action.space, U) - known)
@@ -225,7 +225,7 @@ def test_sums_and_multiples():
 def test_pullback_is_the_same_physics():
     """E[O(x)] under exp(-S) equals E[O(f(z))] under exp(-S'): here of one variable, by quadrature."""
     action = as_double_well(m_sq=-2.0, lam=0.3)
-    converter = testing.randomised(fk.DistributionConverter(action.space, bins=6), testing.seeded(2), 0.5)
+    converter = testing.randomised(fk.transforms.DistributionConverter(action.space, bins=6), testing.seeded(2), 0.5)
     z = torch.linspace(-9, 9, 40_001, dtype=F64).view(-1, 1, 1)
     step = float(z[1] - z[0])
     pulled = action.pullback(converter)

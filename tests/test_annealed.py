@@ -49,7 +49,7 @@ def test_more_steps_dissipate_less():
 def test_scalars_from_a_trained_map():
     """A flow as prior, and kernels behind its map: the free field's ln Z."""
     space = fk.sites((4, 2))
-    action = fk.Phi4Kappa(space, kappa=0.4, m_sq=1.8, lam=0.0)
+    action = fk.actions.Phi4Kappa(space, kappa=0.4, m_sq=1.8, lam=0.0)
     torch.manual_seed(1)
     inner = fk.Flow(fk.Normal(space, 0.6), fk.CheckerboardCoupling(space, 0)).double()
     flow = annealed_flow(inner, [action] * 3, fk.HMC)
@@ -62,7 +62,7 @@ def test_scalars_from_a_trained_map():
         log_z = fk.stats.log_z(-action(x) - logq)
         assert abs(log_z.pull(action.log_z())) < 3.5
     assert not inner.stochastic
-    assert fk.Flow(flow, fk.Affine(space)).stochastic  # through its prior
+    assert fk.Flow(flow, fk.transforms.Affine(space)).stochastic  # through its prior
 
 
 def test_independence_metropolis_proposes_paths():
@@ -83,7 +83,7 @@ def test_independence_metropolis_proposes_paths():
 
 def test_a_flow_with_kernels_is_shown_layer_by_layer():
     flow = annealed_flow(fk.Haar(U1.space), path(U1, 3), fk.Heatbath)
-    numbers = fk.layer_numbers(flow, U1, n=200, fields=2)
+    numbers = fk.ensemble.layer_numbers(flow, U1, n=200, fields=2)
     assert numbers.names == ("prior", "Heatbath", "Heatbath", "Heatbath")
     values = [one.value for one in numbers.kl]
     assert values[0] > values[1] > values[2] > values[3] > 0  # a bound on KL, the dissipated work
@@ -97,7 +97,7 @@ def test_other_kernels_keep_the_contract():
     """A heatbath obeys stationarity alone: its sweeps go through the links in one order."""
     space = fk.links((2, 3), fk.SUN(2))
     testing.check_markov_kernel(MarkovKernel(fk.Heatbath(fk.Wilson(space, 1.0))), reversible=False)
-    scalar = fk.Phi4Kappa(fk.sites((2, 3)), kappa=0.2, m_sq=2.0, lam=0.0)
+    scalar = fk.actions.Phi4Kappa(fk.sites((2, 3)), kappa=0.2, m_sq=2.0, lam=0.0)
     testing.check_markov_kernel(MarkovKernel(fk.HMC(scalar, steps=3)))
 
 

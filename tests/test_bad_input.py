@@ -4,7 +4,9 @@ import pytest
 import torch
 
 import flowkit as fk
+from flowkit import transforms
 from flowkit.kernels.convolution import site_convolution
+from flowkit.observables import polyakov
 from flowkit.storage.checkpoint import CheckpointError
 from flowkit.testing import example
 
@@ -81,58 +83,103 @@ def test_log_weights_of_an_ensemble_in_another_precision():
     assert (single - double).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: fk.plaquette(SITES, torch.zeros(1, 1, 4, 6)), "plaquette is measured on links; got Sites"),
-    (lambda: fk.phi_squared(LINKS, torch.zeros(1, 2, 4, 6)), "phi_squared is measured on sites; got Links U1"),
-    (lambda: fk.polyakov(2)(LINKS, torch.zeros(1, 2, 4, 6)), "has the directions 0 to 1; got a Polyakov loop in 2"),
-    (lambda: fk.Trainer(WILSON, fk.Haar(LINKS)), "needs a flow .any Prior., then an action; got Wilson and Haar"),
-    (lambda: fk.Flow(fk.Affine(SITES), fk.Normal(SITES)), "needs a prior, then a transform; got Affine and Normal"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: fk.plaquette(SITES, torch.zeros(1, 1, 4, 6)), "plaquette is measured on links; got Sites"),
+        (lambda: fk.phi_squared(LINKS, torch.zeros(1, 2, 4, 6)), "phi_squared is measured on sites; got Links U1"),
+        (lambda: polyakov(2)(LINKS, torch.zeros(1, 2, 4, 6)), "has the directions 0 to 1; got a Polyakov loop in 2"),
+        (lambda: fk.Trainer(WILSON, fk.Haar(LINKS)), "needs a flow .any Prior., then an action; got Wilson and Haar"),
+        (
+            lambda: fk.Flow(transforms.Affine(SITES), fk.Normal(SITES)),
+            "needs a prior, then a transform; got Affine and Normal",
+        ),
+    ],
+)
 def test_ingredients_of_the_wrong_kind(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
 
 
-LOW = fk.LowModes(SITES, most=1)
+LOW = transforms.LowModes(SITES, most=1)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: fk.scalar_flow(SITES).sample(4, 1), r"need a generator such as torch.Generator.*; got 1\."),
-    (lambda: fk.gauge_flow(LINKS).sample_and_log_prob(4, 1), r"need a generator such as torch.Generator.*; got 1\."),
-    (lambda: fk.multiscale_flow(fk.links((4, 4), fk.U1())).sample(4, 1), "need a generator"),
-    (lambda: fk.Normal(SITES).sample(4, None), r"need a generator such as torch.Generator.*; got None\."),
-    (lambda: example(fk.MarkovPrior).sample(4, 1), "need a generator"),
-    (lambda: fk.LowModes(PHI4), r"LowModes needs a space, made by sites\(\) or links\(\); got Phi4\."),
-    (lambda: fk.Normal(PHI4), r"Normal needs a space, made by sites\(\) or links\(\); got Phi4\."),
-    (lambda: fk.Chain([LOW, LOW]), r"takes transforms one by one, Chain\(first, second\); got list\."),
-    (lambda: fk.Chain(LOW, PHI4), "takes transforms one by one, .*; got Phi4"),
-    (lambda: PHI4.pullback(PHI4), r"needs a map z -> \(field, logdet\).*; got Phi4"),
-    (lambda: PHI4.pullback(fk.LowModes(fk.sites((8, 8)))), "one space; got Sites .* on 4x6 and Sites .* on 8x8"),
-    (lambda: LOW.fit(torch.full((2, 1, 4, 6), torch.nan)), "expects finite fields; got 48 NaN or infinite"),
-    (lambda: fk.FourierScale(SITES).fit(torch.full((2, 1, 4, 6), torch.inf)), "expects finite fields; got 48 NaN"),
-    (lambda: LOW.fit(torch.zeros(5, 1, 4, 6)), "LowModes.fit needs at least two fields, which vary .*; got 5 that are"),
-    (lambda: LOW.fit(torch.ones(1, 1, 4, 6)), "LowModes.fit needs at least two fields, which vary .*; got 1 of them"),
-    (lambda: LOW.fit(torch.ones(0, 1, 4, 6)), "LowModes.fit needs at least two fields, which vary .*; got 0 of them"),
-    (lambda: LOW.fit(torch.eye(6)[None, None, :4], "a"), "LowModes needs a frequency > 0; got 'a'"),
-    (lambda: fk.FourierModes(SITES).fit(torch.ones(3, 1, 4, 6)), "FourierModes.fit needs .*; got 3 that are all equal"),
-    (lambda: fk.LowModes(SITES, gain="a"), "needs sites and a gain > 0; got .* and 'a'"),
-    (lambda: fk.FourierScale(SITES, m2="a"), "FourierScale needs sites, m2 > 0 and order >= 0; got .*'a' and 3"),
-    (lambda: fk.HMC(PHI4, length="a"), "a trajectory length > 0; got 'a'"),
-    (lambda: fk.HMC(PHI4, step_size="a"), "a step size > 0; got 'a'"),
-    (lambda: fk.HMC(PHI4, target=None), "a target acceptance between 0 and 1; got None"),
-    (lambda: fk.HMC(PHI4, randomise="a"), "randomises the step size by a share in .*; got 'a'"),
-    (lambda: fk.TrivializingFlow(LINKS, beta="a"), "steps >= 1, and beta >= 0; got 1, 8 and 'a'"),
-    (lambda: fk.TrivializingFlow(LINKS, steps=2.5), r"numbers degree >= 0 and steps >= 1.*; got 1, 2\.5 and 0\.0"),
-    (lambda: fk.TrivializingFlow(LINKS, degree=0.5), r"numbers degree >= 0 and steps >= 1.*; got 0\.5, 8 and 0\.0"),
-    (lambda: fk.Trainer(fk.scalar_flow(SITES), PHI4).fit(1.5), r"whole numbers steps >= 1 .*; got 1\.5 and 100\."),
-    (lambda: fk.Trainer(fk.scalar_flow(SITES), PHI4).start(2, every=0.5), r"steps >= 1 and every >= 1; got 2 and 0\.5"),
-    (lambda: fk.Trainer(fk.scalar_flow(SITES), PHI4, seed=-1), "Trainer needs a seed, a whole number >= 0 .*; got -1"),
-    (lambda: fk.run(fk.HMC(PHI4), 1, rng=-1), "A seed is a whole number >= 0 of at most 64 bits; got -1"),
-    (lambda: fk.run(fk.HMC(PHI4), 1, rng=2**64), "A seed is a whole number >= 0 of at most 64 bits; got 18446"),
-    (lambda: fk.start(fk.HMC(PHI4), 1, rng=-1), "A seed is a whole number >= 0 .*; got -1"),
-    (lambda: fk.importance_sample(fk.Normal(SITES), PHI4, 1, rng=-1), "A seed is a whole number >= 0 .*; got -1"),
-    (lambda: fk.compare({"a": fk.HMC(PHI4)}, [fk.phi_squared], rng=-1), "A seed is a whole number >= 0 .*; got -1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: fk.scalar_flow(SITES).sample(4, 1), r"need a generator such as torch.Generator.*; got 1\."),
+        (
+            lambda: fk.gauge_flow(LINKS).sample_and_log_prob(4, 1),
+            r"need a generator such as torch.Generator.*; got 1\.",
+        ),
+        (lambda: fk.multiscale_flow(fk.links((4, 4), fk.U1())).sample(4, 1), "need a generator"),
+        (lambda: fk.Normal(SITES).sample(4, None), r"need a generator such as torch.Generator.*; got None\."),
+        (lambda: example(fk.samplers.MarkovPrior).sample(4, 1), "need a generator"),
+        (lambda: transforms.LowModes(PHI4), r"LowModes needs a space, made by sites\(\) or links\(\); got Phi4\."),
+        (lambda: fk.Normal(PHI4), r"Normal needs a space, made by sites\(\) or links\(\); got Phi4\."),
+        (lambda: fk.Chain([LOW, LOW]), r"takes transforms one by one, Chain\(first, second\); got list\."),
+        (lambda: fk.Chain(LOW, PHI4), "takes transforms one by one, .*; got Phi4"),
+        (lambda: PHI4.pullback(PHI4), r"needs a map z -> \(field, logdet\).*; got Phi4"),
+        (
+            lambda: PHI4.pullback(transforms.LowModes(fk.sites((8, 8)))),
+            "one space; got Sites .* on 4x6 and Sites .* on 8x8",
+        ),
+        (lambda: LOW.fit(torch.full((2, 1, 4, 6), torch.nan)), "expects finite fields; got 48 NaN or infinite"),
+        (
+            lambda: transforms.FourierScale(SITES).fit(torch.full((2, 1, 4, 6), torch.inf)),
+            "expects finite fields; got 48 NaN",
+        ),
+        (
+            lambda: LOW.fit(torch.zeros(5, 1, 4, 6)),
+            "LowModes.fit needs at least two fields, which vary .*; got 5 that are",
+        ),
+        (
+            lambda: LOW.fit(torch.ones(1, 1, 4, 6)),
+            "LowModes.fit needs at least two fields, which vary .*; got 1 of them",
+        ),
+        (
+            lambda: LOW.fit(torch.ones(0, 1, 4, 6)),
+            "LowModes.fit needs at least two fields, which vary .*; got 0 of them",
+        ),
+        (lambda: LOW.fit(torch.eye(6)[None, None, :4], "a"), "LowModes needs a frequency > 0; got 'a'"),
+        (
+            lambda: transforms.FourierModes(SITES).fit(torch.ones(3, 1, 4, 6)),
+            "FourierModes.fit needs .*; got 3 that are all equal",
+        ),
+        (lambda: transforms.LowModes(SITES, gain="a"), "needs sites and a gain > 0; got .* and 'a'"),
+        (
+            lambda: transforms.FourierScale(SITES, m2="a"),
+            "FourierScale needs sites, m2 > 0 and order >= 0; got .*'a' and 3",
+        ),
+        (lambda: fk.HMC(PHI4, length="a"), "a trajectory length > 0; got 'a'"),
+        (lambda: fk.HMC(PHI4, step_size="a"), "a step size > 0; got 'a'"),
+        (lambda: fk.HMC(PHI4, target=None), "a target acceptance between 0 and 1; got None"),
+        (lambda: fk.HMC(PHI4, randomise="a"), "randomises the step size by a share in .*; got 'a'"),
+        (lambda: transforms.TrivializingFlow(LINKS, beta="a"), "steps >= 1, and beta >= 0; got 1, 8 and 'a'"),
+        (
+            lambda: transforms.TrivializingFlow(LINKS, steps=2.5),
+            r"numbers degree >= 0 and steps >= 1.*; got 1, 2\.5 and 0\.0",
+        ),
+        (
+            lambda: transforms.TrivializingFlow(LINKS, degree=0.5),
+            r"numbers degree >= 0 and steps >= 1.*; got 0\.5, 8 and 0\.0",
+        ),
+        (lambda: fk.Trainer(fk.scalar_flow(SITES), PHI4).fit(1.5), r"whole numbers steps >= 1 .*; got 1\.5 and 100\."),
+        (
+            lambda: fk.Trainer(fk.scalar_flow(SITES), PHI4).start(2, every=0.5),
+            r"steps >= 1 and every >= 1; got 2 and 0\.5",
+        ),
+        (
+            lambda: fk.Trainer(fk.scalar_flow(SITES), PHI4, seed=-1),
+            "Trainer needs a seed, a whole number >= 0 .*; got -1",
+        ),
+        (lambda: fk.run(fk.HMC(PHI4), 1, rng=-1), "A seed is a whole number >= 0 of at most 64 bits; got -1"),
+        (lambda: fk.run(fk.HMC(PHI4), 1, rng=2**64), "A seed is a whole number >= 0 of at most 64 bits; got 18446"),
+        (lambda: fk.start(fk.HMC(PHI4), 1, rng=-1), "A seed is a whole number >= 0 .*; got -1"),
+        (lambda: fk.importance_sample(fk.Normal(SITES), PHI4, 1, rng=-1), "A seed is a whole number >= 0 .*; got -1"),
+        (lambda: fk.compare({"a": fk.HMC(PHI4)}, [fk.phi_squared], rng=-1), "A seed is a whole number >= 0 .*; got -1"),
+    ],
+)
 def test_what_would_fail_later_or_compute_nonsense(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
@@ -147,7 +194,7 @@ def test_a_checkpoint_of_another_precision_is_refused(tmp_path):
     """Taken up, it would be rounded in silence, and the rest of the run would not equal the unbroken one."""
 
     def trainer(dtype):
-        return fk.Trainer(fk.Flow(fk.Normal(SITES), fk.Affine(SITES)).to(dtype), PHI4, batch=4)
+        return fk.Trainer(fk.Flow(fk.Normal(SITES), transforms.Affine(SITES)).to(dtype), PHI4, batch=4)
 
     trainer(F64).fit(1, progress=False).save(tmp_path / "run")
     with pytest.raises(CheckpointError, match="names, shapes or dtypes differ"):
@@ -157,14 +204,17 @@ def test_a_checkpoint_of_another_precision_is_refused(tmp_path):
 HOW = r"An observable is f\(space, x\) -> \[batch\], real numbers"
 
 
-@pytest.mark.parametrize(("function", "got"), [
-    (lambda space, x: x.mean(), r"a tensor \[\] of torch\.float32"),
-    (lambda space, x: x.flatten(1), r"a tensor \[2, 24\] of torch\.float32"),
-    (lambda space, x: x.flatten(1).mean(1, keepdim=True), r"a tensor \[2, 1\] of torch\.float32"),
-    (lambda space, x: torch.fft.fft(x.flatten(1))[:, 1], r"a tensor \[2\] of torch\.complex64"),
-    (lambda space, x: float(x.mean()), "float"),
-    (lambda space, x: None, "NoneType"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("function", "got"),
+    [
+        (lambda space, x: x.mean(), r"a tensor \[\] of torch\.float32"),
+        (lambda space, x: x.flatten(1), r"a tensor \[2, 24\] of torch\.float32"),
+        (lambda space, x: x.flatten(1).mean(1, keepdim=True), r"a tensor \[2, 1\] of torch\.float32"),
+        (lambda space, x: torch.fft.fft(x.flatten(1))[:, 1], r"a tensor \[2\] of torch\.complex64"),
+        (lambda space, x: float(x.mean()), "float"),
+        (lambda space, x: None, "NoneType"),
+    ],
+)
 def test_an_observable_that_gives_no_number_of_each_field(function, got):
     odd, hmc = fk.Observable("odd", "odd", function), fk.HMC(PHI4, steps=2)
     ensemble = fk.run(hmc, 2, chains=1, rng=1)
@@ -178,17 +228,23 @@ def test_an_observable_that_gives_no_number_of_each_field(function, got):
             call()
 
 
-@pytest.mark.parametrize(("make", "got"), [
-    (lambda: fk.Observable("odd", "odd", lambda x: x), r"; the function of odd takes \(x\)"),
-    (lambda: fk.Observable("odd", "odd", lambda a, b, c: a), r"; the function of odd takes \(a, b, c\)"),
-    (lambda: fk.Observable("odd", "odd", lambda a, b, *, c: a), r"; the function of odd takes \(a, b, \*, c\)"),
-    (lambda: fk.Observable("odd", "odd", 1.0), r", with a name: .*; got str and float as name and f"),
-    (lambda: fk.Observable(len, "odd", len), r", with a name: .*; got builtin_function.* and builtin_.* as name and f"),
-    (lambda: fk.run(fk.HMC(PHI4), 1, observe=[lambda space, x: x]), ", with a name: .*; got function"),
-    (lambda: fk.compare({"a": fk.HMC(PHI4)}, [lambda space, x: x]), ", with a name: .*; got function"),
-    (lambda: fk.run(fk.HMC(PHI4), 8, chains=1, rng=1).mean(lambda space, x: x), ", with a name: .*; got function"),
-    (lambda: fk.run(fk.HMC(PHI4), 8, chains=1, rng=1).history(3), ", with a name: .*; got int"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "got"),
+    [
+        (lambda: fk.Observable("odd", "odd", lambda x: x), r"; the function of odd takes \(x\)"),
+        (lambda: fk.Observable("odd", "odd", lambda a, b, c: a), r"; the function of odd takes \(a, b, c\)"),
+        (lambda: fk.Observable("odd", "odd", lambda a, b, *, c: a), r"; the function of odd takes \(a, b, \*, c\)"),
+        (lambda: fk.Observable("odd", "odd", 1.0), r", with a name: .*; got str and float as name and f"),
+        (
+            lambda: fk.Observable(len, "odd", len),
+            r", with a name: .*; got builtin_function.* and builtin_.* as name and f",
+        ),
+        (lambda: fk.run(fk.HMC(PHI4), 1, observe=[lambda space, x: x]), ", with a name: .*; got function"),
+        (lambda: fk.compare({"a": fk.HMC(PHI4)}, [lambda space, x: x]), ", with a name: .*; got function"),
+        (lambda: fk.run(fk.HMC(PHI4), 8, chains=1, rng=1).mean(lambda space, x: x), ", with a name: .*; got function"),
+        (lambda: fk.run(fk.HMC(PHI4), 8, chains=1, rng=1).history(3), ", with a name: .*; got int"),
+    ],
+)
 def test_a_function_is_an_observable_once_it_has_a_name_and_two_arguments(make, got):
     with pytest.raises(TypeError, match=rf"^{HOW}{got}\.$"):
         make()
@@ -221,4 +277,4 @@ def test_what_is_no_sampler_no_list_of_observables_and_no_map():
         action.pullback(flow)
     x = torch.zeros(1, *space.shape)
     with pytest.raises(TypeError, match="by_scale needs a multiscale model of links"):
-        fk.by_scale(action, action, x)
+        fk.multiscale.by_scale(action, action, x)

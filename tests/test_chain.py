@@ -46,7 +46,7 @@ def test_run_job_and_compare_give_the_same_bits(name):
 
 def test_a_markov_prior_draws_from_the_same_chain():
     hmc, prior_rng = fk.HMC(ACTION, steps=4), 1
-    prior = fk.MarkovPrior(hmc, pool=12, chains=4, every=3, thermalise=10, seed=prior_rng)
+    prior = fk.samplers.MarkovPrior(hmc, pool=12, chains=4, every=3, thermalise=10, seed=prior_rng)
     prior.sample(1, torch.Generator().manual_seed(2))
     start = hmc.start(4, torch.Generator().manual_seed(prior_rng))
     rng = torch.Generator().manual_seed(prior_rng)
@@ -160,7 +160,7 @@ def waiting_samplers():
     links = fk.Wilson(fk.links((2, 2), fk.SUN(3)), 1.0)
     yield fk.HMC(links, steps=2)
     yield fk.HMC(ACTION, steps=2)
-    yield fk.HMC(scalar.pullback(fk.Affine(scalar.space)), steps=2)
+    yield fk.HMC(scalar.pullback(fk.transforms.Affine(scalar.space)), steps=2)
     yield fk.IndependenceMetropolis(fk.Haar(SPACE), ACTION, chunk=2)
     yield fk.HMC(ACTION.pullback(example_coupling()), steps=2)
 
@@ -193,7 +193,7 @@ def test_a_sampler_of_another_action_has_the_same_settings():
 
 def test_a_markov_chain_is_the_prior_of_a_gauge_theory():
     """Where a flow starts may be a theory, which is another one on another lattice."""
-    prior = fk.MarkovPrior(fk.Heatbath(ACTION, overrelaxation=2), pool=8, chains=4, every=1, thermalise=2)
+    prior = fk.samplers.MarkovPrior(fk.Heatbath(ACTION, overrelaxation=2), pool=8, chains=4, every=1, thermalise=2)
     flow = fk.Flow(prior, example_coupling())
     assert not flow.normalised
     x, logq = flow.sample_and_log_prob(3, torch.Generator().manual_seed(1))

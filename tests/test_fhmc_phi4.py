@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import kernels, testing
+from flowkit import kernels, testing, transforms
 from flowkit.actions import Action
 from flowkit.ensemble.comparison import Comparison
 from flowkit.ensemble.costs import Cost
@@ -104,7 +104,7 @@ def test_affine_coupling_is_z2_equivariant():
         testing.check_transform(coupling)
         testing.check_equivariance(coupling, testing.symmetry(coupling.space, "z2", seeded()))
     with pytest.raises(ValueError, match="needs an AffineMap; got RealSpline"):
-        fk.CheckerboardCoupling(fk.sites((4, 6)), 1, fk.RealSpline(4), z2=True)
+        fk.CheckerboardCoupling(fk.sites((4, 6)), 1, fk.bijections.RealSpline(4), z2=True)
 
 
 def test_sublattices_come_apart_and_together():
@@ -120,7 +120,7 @@ def test_sublattices_come_apart_and_together():
 def test_prolongation_interpolates(kind):
     """A field linear in the coordinates comes out linear where averages see no seam, and repeated where cells copy."""
     space = fk.sites((4, 8))
-    f = fk.Prolongation(space, kind)
+    f = transforms.Prolongation(space, kind)
     z = torch.zeros(1, 1, 4, 8)
     z[:, :, ::2, ::2] = torch.arange(4.0)
     y, logdet = f(z)
@@ -129,45 +129,45 @@ def test_prolongation_interpolates(kind):
     assert logdet == 0
     testing.check_transform(f)
     with pytest.raises(ValueError, match="the 'average' or a 'copy' of coarse sites; got 'cubic'"):
-        fk.Prolongation(space, "cubic")
+        transforms.Prolongation(space, "cubic")
     with pytest.raises(ValueError, match="even sides makes a coarser one; got Sites"):
-        fk.Prolongation(fk.sites((3, 4)))
+        transforms.Prolongation(fk.sites((3, 4)))
 
 
-def coarse_theory(side: int, pool: int = 256) -> fk.MarkovPrior:
-    return fk.MarkovPrior(
+def coarse_theory(side: int, pool: int = 256) -> fk.samplers.MarkovPrior:
+    return fk.samplers.MarkovPrior(
         fk.HMC(fk.Phi4Hopping(fk.sites((side, side)), beta=0.537, lam=0.5)), pool=pool, every=3, thermalise=50
     )
 
 
 def test_markov_prior_samples_its_theory_and_says_what_it_is():
     truth = 0.856336956  # by transfer matrix
-    prior = fk.MarkovPrior(fk.HMC(fk.Phi4Hopping(fk.sites((3, 3)), beta=0.645, lam=0.5)), pool=16384, every=4)
+    prior = fk.samplers.MarkovPrior(fk.HMC(fk.Phi4Hopping(fk.sites((3, 3)), beta=0.645, lam=0.5)), pool=16384, every=4)
     x = prior.sample(16384, seeded())
     phi2 = x.square().flatten(1).mean(1)
     assert abs(float(phi2.mean()) - truth) < 6 * float(phi2.std()) / math.sqrt(16384)  # a few times correlated
     assert torch.equal(prior.log_prob(x), -prior.action(x))
-    flow = fk.Flow(prior, fk.Affine(prior.space))
+    flow = fk.Flow(prior, transforms.Affine(prior.space))
     with pytest.raises(ValueError, match="not normalised"):
         fk.IndependenceMetropolis(flow, prior.action)
     with pytest.raises(ValueError, match="not normalised"):
         fk.importance_sample(flow, prior.action, 8)
     with pytest.raises(TypeError, match="MarkovPrior needs a sampler such as"):
-        fk.MarkovPrior(fk.sites((3, 3)))
+        fk.samplers.MarkovPrior(fk.sites((3, 3)))
     with pytest.raises(ValueError, match="MarkovPrior needs pool >= 1; got 0"):
-        fk.MarkovPrior(prior.sampler, pool=0)
+        fk.samplers.MarkovPrior(prior.sampler, pool=0)
 
 
 def test_interleaved_fields_are_independent():
     free = fk.FreeField(fk.sites((2, 4)), m2=0.2).double()
-    prior = fk.Interleaved(free).double()
+    prior = fk.priors.Interleaved(free).double()
     parts = split_sublattices(prior.sample(20_000, seeded()))
     means = parts.flatten(2).mean(2)
     covariance = means.T.cov() * free.space.volume
     expected = torch.eye(4, dtype=F64) / (2 * 0.2)  # chi of the free field
     assert (covariance - expected).abs().max() < 0.1
     with pytest.raises(ValueError, match="Interleaved puts fields on sites together; got Links"):
-        fk.Interleaved(fk.Haar(fk.links((2, 2), fk.U1())))
+        fk.priors.Interleaved(fk.Haar(fk.links((2, 2), fk.U1())))
 
 
 def flows():
@@ -175,13 +175,13 @@ def flows():
     space = fk.sites((6, 6))
     pair = [fk.CheckerboardCoupling(space, p, hidden=(), z2=True) for p in (0, 1)]
     yield fk.Flow(coarse_theory(6), fk.Chain(*pair))
-    yield fk.Flow(fk.Embedded(coarse_theory(3)), fk.Chain(fk.Prolongation(space), *pair))
-    yield fk.Flow(fk.Interleaved(coarse_theory(3)), fk.Chain(fk.Prolongation(space, "copy"), *pair))
-    inner = fk.Chain(fk.Prolongation(space), *pair)
-    twice = fk.Interleaved(fk.Interleaved(coarse_theory(3)))
-    yield fk.Flow(twice, fk.Chain(fk.OnSublattices(inner), fk.Prolongation(twice.space)))
-    twice = fk.Embedded(fk.Embedded(coarse_theory(3)))
-    yield fk.Flow(twice, fk.Chain(fk.Inside(inner), fk.Prolongation(twice.space)))
+    yield fk.Flow(fk.priors.Embedded(coarse_theory(3)), fk.Chain(transforms.Prolongation(space), *pair))
+    yield fk.Flow(fk.priors.Interleaved(coarse_theory(3)), fk.Chain(transforms.Prolongation(space, "copy"), *pair))
+    inner = fk.Chain(transforms.Prolongation(space), *pair)
+    twice = fk.priors.Interleaved(fk.priors.Interleaved(coarse_theory(3)))
+    yield fk.Flow(twice, fk.Chain(transforms.OnSublattices(inner), transforms.Prolongation(twice.space)))
+    twice = fk.priors.Embedded(fk.priors.Embedded(coarse_theory(3)))
+    yield fk.Flow(twice, fk.Chain(transforms.Inside(inner), transforms.Prolongation(twice.space)))
 
 
 @pytest.mark.parametrize("which", range(5))
@@ -221,11 +221,11 @@ def test_fourier_modes_of_the_free_field_are_independent():
     """Fitted to draws of a free field they recover its propagator, and S in modes is that of unit normals."""
     space = fk.sites((4, 6))
     truth = fk.FreeField(space, m2=0.3)
-    modes = fk.FourierModes(space, m2=1.0).fit(truth.sample(4000, seeded()))
+    modes = transforms.FourierModes(space, m2=1.0).fit(truth.sample(4000, seeded()))
     chi = float((2 * modes._log_gain().detach()[0, 0]).exp())
     assert abs(chi * 2 * 0.3 - 1) < 0.1
     x = torch.randn(3, 1, 4, 6, generator=seeded())
-    exact = fk.FourierScale(space, m2=0.3, order=0)
+    exact = transforms.FourierScale(space, m2=0.3, order=0)
     with torch.no_grad():
         exact.coefficients.fill_(-math.log(2) / 2)
     modes.load_state_dict({**modes.state_dict(), "log_m2": exact.log_m2})
@@ -240,7 +240,7 @@ def test_fourier_modes_of_the_free_field_are_independent():
 def test_zero_mode_of_the_free_field_has_the_frequency_asked_for():
     """S'(c e) = w^2 c^2 / 2 along the normalised zero mode e, and all fields orthogonal to it stay as they are."""
     space = fk.sites((4, 6))
-    zero = fk.LowModes(space).double().fit(fk.FreeField(space, m2=0.02).double().sample(20_000, seeded()), 0.7)
+    zero = transforms.LowModes(space).double().fit(fk.FreeField(space, m2=0.02).double().sample(20_000, seeded()), 0.7)
     e = torch.full((1, 1, 4, 6), 1 / math.sqrt(24), dtype=F64)
     S = fk.Phi4(space, m2=0.02, lam=0.0).pullback(zero)
     curvature = 2 * float((S(e) + zero(e)[1]).detach())
@@ -249,7 +249,7 @@ def test_zero_mode_of_the_free_field_has_the_frequency_asked_for():
     x = x - x.mean((2, 3), keepdim=True)
     testing.require_close(zero(x)[0], x, "fields without a zero mode", 1e-12)
     with pytest.raises(ValueError, match=r"LowModes needs sites and a gain > 0; got .* and 0"):
-        fk.LowModes(space, gain=0)
+        transforms.LowModes(space, gain=0)
     with pytest.raises(ValueError, match="LowModes needs a frequency > 0; got -1"):
         zero.fit(x, -1)
 
@@ -258,7 +258,11 @@ def test_zero_mode_of_the_free_field_has_the_frequency_asked_for():
 def test_force_through_a_linear_map(kind):
     """It is the gradient of the pulled-back action; one step that is not linear brings the graph back."""
     space = fk.sites((4, 6))
-    scale, modes, zero = fk.FourierScale(space, m2=0.7), fk.FourierModes(space, m2=0.4), fk.LowModes(space, gain=3.0)
+    scale, modes, zero = (
+        transforms.FourierScale(space, m2=0.7),
+        transforms.FourierModes(space, m2=0.4),
+        transforms.LowModes(space, gain=3.0),
+    )
     coupling = fk.CheckerboardCoupling(space, 1, hidden=(), z2=True, start=1.0)
     f = {"scale": scale, "modes": modes, "zero": zero, "chain": fk.Chain(modes, scale, zero)}.get(kind)
     f = (fk.Chain(zero, coupling) if f is None else f).double()

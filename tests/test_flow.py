@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import exact, stats, testing
+from flowkit import exact, stats, testing, transforms
 from flowkit.priors import Sample
 from flowkit.testing import example
 from flowkit.train import losses
@@ -126,7 +126,7 @@ def test_on_a_bigger_volume():
 
 def test_dtype_and_device_are_those_of_the_prior():
     space = fk.sites((4, 2))
-    flow = fk.Flow(fk.Normal(space).double(), fk.Affine(space).double())
+    flow = fk.Flow(fk.Normal(space).double(), transforms.Affine(space).double())
     assert flow.dtype == flow.sample_and_log_prob(2, testing.seeded()).x.dtype == F64
     assert flow.on(fk.sites((2, 2))).dtype == F64
 
@@ -147,10 +147,12 @@ def test_a_flow_is_a_prior():
 def test_pullback_of_the_trained_theory_is_the_prior():
     """Where q = p, the pulled-back action is that of the prior: S(f(z)) - logdet + log r(z) = -ln Z."""
     space = fk.sites((4, 2))
-    flow = fk.Flow(fk.FreeField(space, m2=0.8), testing.randomised(fk.Affine(space, shift=False), testing.seeded()))
+    flow = fk.Flow(
+        fk.FreeField(space, m2=0.8), testing.randomised(transforms.Affine(space, shift=False), testing.seeded())
+    )
     flow = flow.double()
     s = float(flow.transform.log_scale.detach().exp())
-    target = fk.Phi4Kappa(space, kappa=2 / s**2, m_sq=2 * 0.8 / s**2, lam=0.0)  # the free field, rescaled by s
+    target = fk.actions.Phi4Kappa(space, kappa=2 / s**2, m_sq=2 * 0.8 / s**2, lam=0.0)  # the free field, rescaled by s
     z = testing.fields(space, 5, testing.seeded())
     excess = flow.pullback(target)(z) + flow.prior.log_prob(z)
     assert (excess + target.log_z()).abs().max() < 1e-5
@@ -243,21 +245,33 @@ def test_description_is_plain_data():
         assert data["parameters"] == sum(p.numel() for p in flow.parameters())
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: fk.Flow(fk.Normal(fk.sites((4, 2))), fk.Affine(fk.sites((2, 4)))), "prior and transform of one space"),
-    (lambda: fk.gauge_flow(fk.sites((4, 4))), "gauge_flow builds flows for links of U1"),
-    (lambda: fk.gauge_flow(fk.links((4,), fk.SUN(2))), "flows for links of U1 or SUN in two or more dimensions"),
-    (lambda: fk.gauge_flow(fk.links((4, 1), fk.SUN(2))), "gauge_flow needs sides of at least 2"),
-    (lambda: fk.gauge_flow(fk.links((4, 3, 4), fk.SUN(3))), "even ones beyond two dimensions"),
-    (lambda: fk.gauge_flow(fk.links((4, 4), fk.SUN(3)), updates=0), "updates >= 1, for SU\\(N\\) alone; got 0 for SUN"),
-    (lambda: fk.gauge_flow(fk.links((4, 4), fk.U1()), updates=2), "updates >= 1, for SU\\(N\\) alone; got 2 for U1"),
-    (lambda: fk.gauge_flow(fk.links((4, 4), fk.SUN(3)), bins=1), "A spline needs bins >= 2; got 1"),
-    (lambda: fk.gauge_flow(fk.links((4,), fk.U1())), "flows for links of U1 or SUN in two or more dimensions"),
-    (lambda: fk.gauge_flow(fk.links((1, 4), fk.U1())), "gauge_flow needs sides of at least 2"),
-    (lambda: fk.gauge_flow(fk.links((4, 4, 3), fk.U1())), "even ones beyond two dimensions"),
-    (lambda: fk.scalar_flow(fk.sites((4, 3))), "A checkerboard needs even lattice sides"),
-    (lambda: fk.scalar_flow(fk.links((4, 4), fk.U1())), "needs sites"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: fk.Flow(fk.Normal(fk.sites((4, 2))), transforms.Affine(fk.sites((2, 4)))),
+            "prior and transform of one space",
+        ),
+        (lambda: fk.gauge_flow(fk.sites((4, 4))), "gauge_flow builds flows for links of U1"),
+        (lambda: fk.gauge_flow(fk.links((4,), fk.SUN(2))), "flows for links of U1 or SUN in two or more dimensions"),
+        (lambda: fk.gauge_flow(fk.links((4, 1), fk.SUN(2))), "gauge_flow needs sides of at least 2"),
+        (lambda: fk.gauge_flow(fk.links((4, 3, 4), fk.SUN(3))), "even ones beyond two dimensions"),
+        (
+            lambda: fk.gauge_flow(fk.links((4, 4), fk.SUN(3)), updates=0),
+            "updates >= 1, for SU\\(N\\) alone; got 0 for SUN",
+        ),
+        (
+            lambda: fk.gauge_flow(fk.links((4, 4), fk.U1()), updates=2),
+            "updates >= 1, for SU\\(N\\) alone; got 2 for U1",
+        ),
+        (lambda: fk.gauge_flow(fk.links((4, 4), fk.SUN(3)), bins=1), "A spline needs bins >= 2; got 1"),
+        (lambda: fk.gauge_flow(fk.links((4,), fk.U1())), "flows for links of U1 or SUN in two or more dimensions"),
+        (lambda: fk.gauge_flow(fk.links((1, 4), fk.U1())), "gauge_flow needs sides of at least 2"),
+        (lambda: fk.gauge_flow(fk.links((4, 4, 3), fk.U1())), "even ones beyond two dimensions"),
+        (lambda: fk.scalar_flow(fk.sites((4, 3))), "A checkerboard needs even lattice sides"),
+        (lambda: fk.scalar_flow(fk.links((4, 4), fk.U1())), "needs sites"),
+    ],
+)
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import testing
+from flowkit import testing, transforms
 from flowkit.geometry.loops import rectangle
 from flowkit.testing import example
 from flowkit.train.natural_gradient import NaturalGradientStep
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("double")
 
 def make(group, lattice=(4, 4), size=0.05, seed=7, **options):
     """A flow with random coefficients."""
-    f = fk.TrivializingFlow(fk.links(lattice, group), **options)
+    f = transforms.TrivializingFlow(fk.links(lattice, group), **options)
     with torch.no_grad():
         f.coefficients.copy_(size * torch.randn(f.coefficients.shape, generator=testing.seeded(seed)))
     return f
@@ -145,7 +145,7 @@ def test_the_inverse_undoes_the_steps_to_rounding(group):
 
 
 def test_steps_that_cannot_be_undone_are_refused():
-    f = fk.TrivializingFlow(fk.links((4, 4), fk.U1()), order=1, steps=2, beta=6.0)
+    f = transforms.TrivializingFlow(fk.links((4, 4), fk.U1()), order=1, steps=2, beta=6.0)
     with torch.no_grad():
         y = f(f.space.haar(8, testing.seeded()))[0]
         with pytest.raises(RuntimeError, match=r"cannot undo its steps: .* 2 steps are too few"):
@@ -206,7 +206,7 @@ def test_on_a_bigger_lattice(group):
 
 def test_the_first_term_of_the_series():
     for group, expected in ((fk.U1(), -6 / 4), (fk.SUN(2), -6 / 6), (fk.SUN(3), -6 / 16)):
-        f = fk.TrivializingFlow(fk.links((2, 3), group), order=1, beta=6.0)
+        f = transforms.TrivializingFlow(fk.links((2, 3), group), order=1, beta=6.0)
         assert f.loops in (("t",), ("cos",))
         assert f.coefficients.tolist() == pytest.approx([expected])
 
@@ -219,7 +219,7 @@ def test_log_w_varies_at_the_order_that_the_series_leaves(group):
     for order in (1, 2):
         spread = []
         for beta in (0.2, 0.4):
-            f = fk.TrivializingFlow(space, order=order, beta=beta, steps=4)
+            f = transforms.TrivializingFlow(space, order=order, beta=beta, steps=4)
             with torch.no_grad():
                 x, logdet = f(z)
                 spread.append(float((logdet - fk.Wilson(space, beta)(x)).std()))
@@ -266,7 +266,7 @@ def test_every_coefficient_learns(loss, name):
 
 def test_u1_trained_by_natural_gradient():
     action = fk.Wilson(fk.links((8, 8), fk.U1()), 1.0)
-    flow = fk.Flow(fk.Haar(action.space), fk.TrivializingFlow(action.space, steps=4, beta=1.0))
+    flow = fk.Flow(fk.Haar(action.space), transforms.TrivializingFlow(action.space, steps=4, beta=1.0))
     trainer = fk.Trainer(flow, action, batch=256, method=NaturalGradientStep(ridge=1e-4), seed=1)
     trainer.fit(6, progress=False)
     ensemble = fk.importance_sample(flow, action, 4096, rng=2, observe=(fk.plaquette,), keep=False)
@@ -292,17 +292,38 @@ def test_force_of_the_pullback():
 # ---------------------------------------------------------------- bad input
 
 
-@pytest.mark.parametrize(("build", "message"), [
-    (lambda: fk.TrivializingFlow(fk.sites((4, 4))), "Loops need links of U1 or SUN in .* dimensions; got Sites"),
-    (lambda: fk.TrivializingFlow(fk.links((4,), fk.U1())), "Loops need links of U1 or SUN in two or more dimensions"),
-    (lambda: fk.TrivializingFlow(fk.links((4, 4), fk.U1()), order=4), "Loops are of order 1, 2 or 3; got 4"),
-    (lambda: fk.TrivializingFlow(fk.links((3, 4), fk.U1())), "order 3 need sides of at least 4; got 3x4"),
-    (lambda: fk.TrivializingFlow(fk.links((4, 4), fk.U1()), degree=-1), "steps >= 1, and beta >= 0; got -1, 8"),
-    (lambda: fk.TrivializingFlow(fk.links((4, 4), fk.U1()), steps=0), "steps >= 1, and beta >= 0; got 1, 0"),
-    (lambda: fk.TrivializingFlow(fk.links((4, 4), fk.U1()), beta=-1.0), "beta >= 0; got 1, 8 and -1"),
-    (lambda: fk.TrivializingFlow(fk.links((4, 4), fk.U1()))(torch.zeros(2, 2, 4, 5)), "holds fields"),
-    (lambda: fk.TrivializingFlow(fk.links((4, 4), fk.U1())).on(fk.links((4, 4), fk.SUN(3))), "do not fit Links SU3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: transforms.TrivializingFlow(fk.sites((4, 4))),
+            "Loops need links of U1 or SUN in .* dimensions; got Sites",
+        ),
+        (
+            lambda: transforms.TrivializingFlow(fk.links((4,), fk.U1())),
+            "Loops need links of U1 or SUN in two or more dimensions",
+        ),
+        (
+            lambda: transforms.TrivializingFlow(fk.links((4, 4), fk.U1()), order=4),
+            "Loops are of order 1, 2 or 3; got 4",
+        ),
+        (lambda: transforms.TrivializingFlow(fk.links((3, 4), fk.U1())), "order 3 need sides of at least 4; got 3x4"),
+        (
+            lambda: transforms.TrivializingFlow(fk.links((4, 4), fk.U1()), degree=-1),
+            "steps >= 1, and beta >= 0; got -1, 8",
+        ),
+        (
+            lambda: transforms.TrivializingFlow(fk.links((4, 4), fk.U1()), steps=0),
+            "steps >= 1, and beta >= 0; got 1, 0",
+        ),
+        (lambda: transforms.TrivializingFlow(fk.links((4, 4), fk.U1()), beta=-1.0), "beta >= 0; got 1, 8 and -1"),
+        (lambda: transforms.TrivializingFlow(fk.links((4, 4), fk.U1()))(torch.zeros(2, 2, 4, 5)), "holds fields"),
+        (
+            lambda: transforms.TrivializingFlow(fk.links((4, 4), fk.U1())).on(fk.links((4, 4), fk.SUN(3))),
+            "do not fit Links SU3",
+        ),
+    ],
+)
 def test_bad_input(build, message):
     with pytest.raises(ValueError, match=message):
         build()

@@ -214,11 +214,11 @@ def test_two_dimensions_and_three(rng):
     flat = fk.Haar(fk.links((1, 1), fk.SUN(3)))
     for mu in (0, 1):
         doubling = LinkDoubling(flat.space, mu)
-        flat = fk.Flow(fk.Embedded(flat, doubling), fk.NewLinks(doubling, small(3)))
+        flat = fk.Flow(fk.priors.Embedded(flat, doubling), fk.multiscale.NewLinks(doubling, small(3)))
     coarse = fk.links((2, 1, 2), fk.SUN(2))
     doubling = LinkDoubling(coarse, 1, ordered=True)
-    last = fk.NewLinks(doubling, [small(2, stage.loops) for stage in doubling.stages])
-    deep = fk.Flow(fk.Embedded(fk.Haar(coarse), doubling), last)
+    last = fk.multiscale.NewLinks(doubling, [small(2, stage.loops) for stage in doubling.stages])
+    deep = fk.Flow(fk.priors.Embedded(fk.Haar(coarse), doubling), last)
     for model in (flat, deep):
         model = testing.randomised(model, testing.seeded(7))
         x, logq = model.sample_and_log_prob(20, rng)

@@ -83,7 +83,7 @@ def test_two_doublings_as_a_model_of_a_lattice():
     space = fk.links((2, 2), SU2)
     coarse = fk.links((2, 1), SU2)
     conditional, doubling = HeatbathConditional(SU2), LinkDoubling(coarse, 1)
-    model = fk.Flow(fk.Embedded(fk.Haar(coarse), doubling), fk.NewLinks(doubling, conditional))
+    model = fk.Flow(fk.priors.Embedded(fk.Haar(coarse), doubling), fk.multiscale.NewLinks(doubling, conditional))
     assert model.space == space
     trainer = fk.Trainer(model, fk.Wilson(space, 1.5), batch=512, method=fk.NaturalGradientStep(), seed=3)
     trainer.fit(8, progress=False)

@@ -161,7 +161,7 @@ def test_a_pause_before_anything_is_stored_is_not_counted(clock):
 
 
 def test_stop_ends_a_long_thermalisation_and_start_runs_anew():
-    job = fk.Job(SAMPLERS["hmc"](), 4, chains=2, thermalise=10**9, rng=1)
+    job = fk.ensemble.Job(SAMPLERS["hmc"](), 4, chains=2, thermalise=10**9, rng=1)
     assert job.status == "idle"
     job.start()
     while job.warm < 3:
@@ -202,7 +202,7 @@ def test_refusals():
     for name in ("progress", "each", "thermalize"):
         with pytest.raises(TypeError, match=f"settings of run, without progress and each; got '{name}'"):
             fk.start(SAMPLERS["hmc"](), 5, **{name: 1})
-    job = fk.Job(SAMPLERS["hmc"](), 5)
+    job = fk.ensemble.Job(SAMPLERS["hmc"](), 5)
     assert repr(job) == f"Job({SAMPLERS['hmc']()!r}, n=5)"
     with pytest.raises(EnsembleError, match="has the series none yet; got 'Q'"):
         job.values("Q")

@@ -67,7 +67,7 @@ def pulled_back(flow, action, device="cpu"):
 
 
 def trivializing(action):
-    return fk.Flow(fk.Haar(action.space), fk.TrivializingFlow(action.space, beta=action.beta, steps=2))
+    return fk.Flow(fk.Haar(action.space), fk.transforms.TrivializingFlow(action.space, beta=action.beta, steps=2))
 
 
 REVERSE_KL = lambda: GradientStep("reverse_kl")  # noqa: E731

@@ -170,14 +170,14 @@ def test_polyakov_loop():
     U[:, 0], U[:, 1] = 0.1, 0.2
     assert loops.polyakov(space, U, 0).shape == (1, 1, 1, 6)
     assert loops.polyakov(space, U, 1).shape == (1, 1, 4, 1)
-    assert fk.polyakov(0)(space, U) == pytest.approx(math.cos(0.4))
-    assert fk.polyakov(1)(space, U) == pytest.approx(math.cos(1.2))
+    assert fk.observables.polyakov(0)(space, U) == pytest.approx(math.cos(0.4))
+    assert fk.observables.polyakov(1)(space, U) == pytest.approx(math.cos(1.2))
 
 
 def test_observables_of_a_cold_field():
     for space in SPACES:
         cold = space.cold(2, like=torch.empty(0, dtype=F64))
-        for obs in (fk.plaquette, fk.trace, fk.wilson_loop(2, 1), fk.polyakov(0)):
+        for obs in (fk.plaquette, fk.observables.trace, fk.wilson_loop(2, 1), fk.observables.polyakov(0)):
             assert obs(space, cold).tolist() == [1, 1], obs
     assert repr(fk.plaquette) == "Observable(plaquette: plaquette Re Tr P / N)"
     assert repr(fk.susceptibility) == "Observable(susceptibility: (Σφ)² / V)"

@@ -54,7 +54,7 @@ def test_path_gradient_on_links():
 
 def exact_flow():
     """q = p exactly: the free field of the action itself, all of its parameters learned."""
-    return fk.Flow(fk.FreeField(SPACE, m2=0.8, learned=True), fk.Affine(SPACE)).double(), fk.Phi4(
+    return fk.Flow(fk.FreeField(SPACE, m2=0.8, learned=True), fk.transforms.Affine(SPACE)).double(), fk.Phi4(
         SPACE, m2=0.8, lam=0.0
     )
 

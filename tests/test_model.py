@@ -44,7 +44,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="A model needs ingredients of one space"):
         model(fk.Phi4(fk.sites((2, 4)), 1.0, 1.0))
     with pytest.raises(ValueError, match="prior and transform of one space"):
-        fk.Model(fk.Normal(fk.sites((2, 4))), fk.Affine(SPACE), fk.Phi4(SPACE, 1.0, 1.0))
+        fk.Model(fk.Normal(fk.sites((2, 4))), fk.transforms.Affine(SPACE), fk.Phi4(SPACE, 1.0, 1.0))
     with pytest.raises(ValueError, match="holds fields"):
         model().posterior.log_prob(torch.zeros(2, 1, 2, 3))
     with pytest.raises(ValueError, match="expects finite fields"):

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("double")
 def stack(flow, levels):
     """A multiscale model of (doubling, models), coarse to fine, on a coarsest prior."""
     for doubling, models in levels:
-        flow = fk.Flow(fk.Embedded(flow, doubling), fk.NewLinks(doubling, models))
+        flow = fk.Flow(fk.priors.Embedded(flow, doubling), fk.multiscale.NewLinks(doubling, models))
     return flow
 
 
@@ -211,8 +211,8 @@ def test_tables_that_cannot_be(harmonics, cells):
 
 def example_model():
     """Two levels on Haar links of 1x2."""
-    prior = example(fk.Embedded)
-    return fk.Flow(prior, fk.NewLinks(prior.doubling, example(ClassFunctionConditional)))
+    prior = example(fk.priors.Embedded)
+    return fk.Flow(prior, fk.multiscale.NewLinks(prior.doubling, example(ClassFunctionConditional)))
 
 
 def test_the_contract_of_a_prior_and_of_a_transform():
@@ -337,15 +337,15 @@ def test_what_does_not_fit():
     with pytest.raises(ValueError, match=r"begins at Links U1 on 2x2; got a coarse prior on Links U1 on 4x2\."):
         stack(fk.Haar(coarse), [(one, ClassFunctionConditional()), (one, ClassFunctionConditional())])
     with pytest.raises(ValueError, match=r"Embedded needs a LinkDoubling for links; got Links U1 on 2x2 alone\."):
-        fk.Embedded(fk.Haar(coarse))
-    inner = fk.NewLinks(one, ClassFunctionConditional())
+        fk.priors.Embedded(fk.Haar(coarse))
+    inner = fk.multiscale.NewLinks(one, ClassFunctionConditional())
     with pytest.raises(ValueError, match=r"Inside needs a LinkDoubling for links; got Links U1 on 4x2 alone\."):
-        fk.Inside(inner)
+        fk.transforms.Inside(inner)
     with pytest.raises(ValueError, match=r"begins at Links U1 on 2x2; got a transform of Links U1 on 4x2\."):
-        fk.Inside(inner, one)
+        fk.transforms.Inside(inner, one)
     space = fk.links((2, 2), SU2)
     with pytest.raises(ValueError, match="ClassFunctionConditional models links of U1"):
-        fk.NewLinks(LinkDoubling(space, 0), ClassFunctionConditional())
+        fk.multiscale.NewLinks(LinkDoubling(space, 0), ClassFunctionConditional())
     for space in (fk.sites((2, 2)), fk.links((2, 2, 2), U1)):
         with pytest.raises(ValueError, match="multiscale_flow builds models for links in two dimensions"):
             multiscale_flow(space)

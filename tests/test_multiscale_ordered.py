@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("double")
 def stack(flow, levels):
     """A multiscale model of (doubling, models), coarse to fine, on a coarsest prior."""
     for doubling, models in levels:
-        flow = fk.Flow(fk.Embedded(flow, doubling), fk.NewLinks(doubling, models))
+        flow = fk.Flow(fk.priors.Embedded(flow, doubling), fk.multiscale.NewLinks(doubling, models))
     return flow
 
 
@@ -123,7 +123,7 @@ def test_an_order_lowers_the_kl():
 def test_stages_need_a_model_each():
     doubling = LinkDoubling(fk.links((1, 2, 2), U1), 0, ordered=True)
     with pytest.raises(ValueError, match=r"A doubling in 4 stages needs a model for each; got 1\."):
-        fk.NewLinks(doubling, HeatbathConditional(U1))
+        fk.multiscale.NewLinks(doubling, HeatbathConditional(U1))
 
 
 # ---------------------------------------------------------------- shared weights

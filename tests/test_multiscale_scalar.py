@@ -25,7 +25,9 @@ def two_levels(lattice=(4, 8)):
 
 def example_model():
     coarse = fk.FreeField(fk.sites((1, 2)), 1.0, learned=True)
-    return fk.Flow(fk.Embedded(coarse), fk.SiteDoubling(fk.sites((2, 4)), bins=4, hidden=(6,), kernel=3))
+    return fk.Flow(
+        fk.priors.Embedded(coarse), fk.multiscale.SiteDoubling(fk.sites((2, 4)), bins=4, hidden=(6,), kernel=3)
+    )
 
 
 def trained(action, model, steps, batch=128):
@@ -61,7 +63,7 @@ def test_what_the_stages_leave_out_in_the_free_field(kernel, missing):
     KL of the best such model from the free field in its finest doubling. Kernel 3 hides the centres from one another.
     """
     lattice = (16, 16)
-    level = fk.SiteDoubling(fk.sites(lattice), bins=4, hidden=(6,), kernel=kernel)
+    level = fk.multiscale.SiteDoubling(fk.sites(lattice), bins=4, hidden=(6,), kernel=kernel)
     momenta = 4 * torch.sin(torch.pi * torch.arange(16) / 16) ** 2
     propagator = torch.fft.ifft2(1 / (2 * (momenta[:, None] + momenta + 1 / 16))).real
     place = torch.stack([torch.arange(256) // 16, torch.arange(256) % 16])
@@ -87,7 +89,7 @@ def test_what_the_stages_leave_out_in_the_free_field(kernel, missing):
 
 def test_contracts():
     testing.check_prior(example_model())
-    testing.check_transform(example(fk.SiteDoubling))
+    testing.check_transform(example(fk.multiscale.SiteDoubling))
 
 
 @pytest.mark.parametrize("lattice", [(4, 8), (2, 6), (12, 4), (2, 3)])
@@ -128,11 +130,11 @@ def test_translation_by_two_coarsest_spacings():
 def test_a_forgotten_coarse_site_is_found():
     """A planted mistake: base density counted on the coarse sites as well."""
 
-    class Forgetful(fk.Embedded):
+    class Forgetful(fk.priors.Embedded):
         def log_prob(self, x):
             return self.coarse.log_prob(self.doubling.split(x)[0]) + fk.Normal(self.space).log_prob(x)
 
-    testing.check_prior(fk.Embedded(coarse := example_model().prior.coarse))
+    testing.check_prior(fk.priors.Embedded(coarse := example_model().prior.coarse))
     wrong = Forgetful(coarse)
     with pytest.raises(AssertionError, match=r"log_prob of a draw|integrates"):
         testing.check_prior(wrong)
@@ -141,11 +143,11 @@ def test_a_forgotten_coarse_site_is_found():
 def test_what_does_not_fit():
     space = fk.sites((4, 4))
     with pytest.raises(ValueError, match=r"prior and transform of one space; got Sites .* on 8x8 and .* 4x4"):
-        fk.Flow(fk.Embedded(fk.FreeField(space)), fk.SiteDoubling(space))
+        fk.Flow(fk.priors.Embedded(fk.FreeField(space)), fk.multiscale.SiteDoubling(space))
     with pytest.raises(ValueError, match="SiteDoubling ends at sites with even sides"):
-        fk.SiteDoubling(fk.sites((3, 4)))
+        fk.multiscale.SiteDoubling(fk.sites((3, 4)))
     with pytest.raises(ValueError, match=r"one of them at least 4; got Sites .* on 2x2"):
-        fk.SiteDoubling(fk.sites((2, 2)))
+        fk.multiscale.SiteDoubling(fk.sites((2, 2)))
     with pytest.raises(ValueError, match="do not fit Sites"):
         two_levels().on(fk.sites((4, 8), components=2))
     with pytest.raises(ValueError, match=r"on sites with even sides makes a coarser one; got Sites .* 3x4"):
@@ -189,7 +191,7 @@ def test_fine_couplings_on_top_and_path_gradients():
     space = fk.sites((8, 8))
     flow = rough(fk.scalar_multiscale_flow(space, couplings=2, bins=4, hidden=(6,)))
     assert isinstance(flow.prior, fk.Flow)
-    assert isinstance(flow.prior.transform, fk.SiteDoubling)
+    assert isinstance(flow.prior.transform, fk.multiscale.SiteDoubling)
     loss = losses.path_gradient(flow, fk.Phi4(space, m2=-4.0, lam=8.0), 4, testing.seeded())
     testing.require_gradients(flow, loss.value, "the flow")
     bigger = flow.on(fk.sites((16, 8)))

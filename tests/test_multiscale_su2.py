@@ -121,7 +121,7 @@ def small(lattice=(2, 2), doubling=LinkDoubling, conditional=SU2ClassFunctionCon
     for mu, side in enumerate(lattice):
         if side == 2:
             one = doubling(model.space, mu)
-            model = fk.Flow(fk.Embedded(model, one), fk.NewLinks(one, conditional(3, angles=64)))
+            model = fk.Flow(fk.priors.Embedded(model, one), fk.multiscale.NewLinks(one, conditional(3, angles=64)))
     return rough(model, 0.8)
 
 

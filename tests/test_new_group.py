@@ -231,7 +231,7 @@ def test_coupling(updates, context):
 def test_flows():
     flow = fk.gauge_flow(SPACE)
     testing.check_transform(flow.transform)
-    testing.check_transform(fk.SpectralCoupling(SPACE, bins=4))
+    testing.check_transform(fk.transforms.SpectralCoupling(SPACE, bins=4))
     with pytest.raises(ValueError, match=r"needs a group that gives them; got U2\(\)"):
         fk.gauge_flow(fk.links((4, 4), U2()))
 

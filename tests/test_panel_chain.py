@@ -216,7 +216,7 @@ def test_a_run_that_begins_again_has_an_empty_series_for_a_moment(monkeypatch):
     ("sampler", "axes"), [(fk.Heatbath, ["step", "seconds"]), (fk.HMC, ["step", "forces", "seconds"])]
 )
 def test_an_idle_job_has_its_axes_and_an_empty_picture(sampler, axes):
-    panel = Chain(fk.Job(sampler(ACTION), 10, **SETTINGS))
+    panel = Chain(fk.ensemble.Job(sampler(ACTION), 10, **SETTINGS))
     assert [axis.column for axis in panel._axes] == axes
     assert panel.snapshot().data[:4] == b"\x89PNG"
     assert len(panel.figure().data) > 0
@@ -230,7 +230,7 @@ def test_a_job_is_shown_while_it_runs_and_controlled_by_its_buttons():
             at.release()
             assert go.acquire(timeout=30)
 
-    job = fk.Job(fk.HMC(ACTION, steps=3), 10**6, keep=False, callbacks=[gate], **SETTINGS)
+    job = fk.ensemble.Job(fk.HMC(ACTION, steps=3), 10**6, keep=False, callbacks=[gate], **SETTINGS)
     panel = Chain(job, per_second=1)
     (start, pause, stop), choice, view = panel.widget.children[0].children, *panel.widget.children[1:]
     assert (choice.min, choice.max) == (0, 7)
@@ -363,7 +363,7 @@ def test_a_name_that_is_bound_anew_lets_go_of_its_run():
     begun, runs = [], []
     for _ in range(3):
         before = set(threading.enumerate())
-        panel = Chain({name: fk.Job(fk.HMC(ACTION), 30, **SETTINGS) for name in ("one", "two")})
+        panel = Chain({name: fk.ensemble.Job(fk.HMC(ACTION), 30, **SETTINGS) for name in ("one", "two")})
         panel._repr_mimebundle_()
         begun.append(set(threading.enumerate()) - before)
         runs.append([weakref.ref(one.numbers.job) for one in panel._runs])

@@ -40,7 +40,7 @@ def ensemble():
 
 
 def test_the_numbers_of_an_ensemble_are_its_observables(ensemble):
-    angles, charges = fk.field_numbers(ensemble), fk.field_numbers(ensemble, quantity="charge")
+    angles, charges = fk.ensemble.field_numbers(ensemble), fk.ensemble.field_numbers(ensemble, quantity="charge")
     assert angles.values.shape == charges.values.shape == (3, 12, 1, 4, 6)
     np.testing.assert_allclose(angles.totals, ensemble.history(fk.plaquette).T, atol=1e-6)
     np.testing.assert_allclose(charges.totals, ensemble.history(fk.topological_charge).T, atol=1e-5)
@@ -49,7 +49,7 @@ def test_the_numbers_of_an_ensemble_are_its_observables(ensemble):
 
 def test_plaquettes_of_su_n_stand_in_the_order_of_planes():
     x = haar(SU2_3D)
-    numbers = fk.field_numbers(x, SU2_3D)
+    numbers = fk.ensemble.field_numbers(x, SU2_3D)
     assert (numbers.quantity, numbers.group, numbers.lattice) == ("plaquette", "SU(2)", (2, 3, 4))
     for i, (mu, nu) in enumerate(SU2_3D.planes):
         expected = SU2_3D.group.trace(loops.plaquette(SU2_3D, x, mu, nu))
@@ -59,21 +59,21 @@ def test_plaquettes_of_su_n_stand_in_the_order_of_planes():
 
 def test_the_clover_density_sums_up_to_its_charge():
     x = haar(SU3_4D)
-    numbers = fk.field_numbers(x, SU3_4D, quantity="charge")
+    numbers = fk.ensemble.field_numbers(x, SU3_4D, quantity="charge")
     np.testing.assert_allclose(numbers.totals[0], fk.topological_charge(SU3_4D, x), atol=1e-6)
 
 
 def test_few_steps_are_kept_evenly_and_within_the_bytes(ensemble):
-    numbers = fk.field_numbers(ensemble, steps=4, chains=2)
+    numbers = fk.ensemble.field_numbers(ensemble, steps=4, chains=2)
     assert numbers.steps == (0, 4, 7, 11)
     np.testing.assert_allclose(numbers.totals, ensemble.history(fk.plaquette)[[0, 4, 7, 11], :2].T, atol=1e-6)
-    assert fk.field_numbers(ensemble, max_bytes=4 * 24 * 3 * 5).values.shape[1] == 5
-    assert fk.field_numbers(ensemble, max_bytes=1).values.shape[1] == 1
+    assert fk.ensemble.field_numbers(ensemble, max_bytes=4 * 24 * 3 * 5).values.shape[1] == 5
+    assert fk.ensemble.field_numbers(ensemble, max_bytes=1).values.shape[1] == 1
 
 
 def scaled(space, *factors):
     """phi -> factor phi, one layer after the other, from a normal prior."""
-    steps = [fk.Affine(space, shift=False) for _ in factors]
+    steps = [fk.transforms.Affine(space, shift=False) for _ in factors]
     with torch.no_grad():
         for step, factor in zip(steps, factors, strict=True):
             step.log_scale.fill_(math.log(factor))
@@ -101,8 +101,8 @@ GAUSS = Gauss(fk.sites((2, 3)), 2.0)
 
 def test_a_walk_ends_where_the_flow_does():
     inner = scaled(GAUSS.space, 2.0, 0.3)
-    converter = fk.DistributionConverter(GAUSS.space, bins=5)
-    flow = fk.Flow(inner, fk.Chain(fk.Chain(converter), fk.Affine(GAUSS.space))).double()
+    converter = fk.transforms.DistributionConverter(GAUSS.space, bins=5)
+    flow = fk.Flow(inner, fk.Chain(fk.Chain(converter), fk.transforms.Affine(GAUSS.space))).double()
     with torch.no_grad():
         entries, draw = list(walk(flow, 7, seeded(3))), flow.sample_and_log_prob(7, seeded(3))
     assert [entry.name for entry in entries] == ["prior", "Affine", "Affine", "DistributionConverter", "Affine"]
@@ -113,7 +113,7 @@ def test_a_walk_ends_where_the_flow_does():
 
 def test_the_divergence_after_every_layer_has_its_exact_value():
     """Normal fields of width 1, then 2, then 1/2, towards one of width 1/2: each KL of Gaussians is known."""
-    numbers, widths, dof = fk.layer_numbers(scaled(GAUSS.space, 2.0, 0.25), GAUSS, n=4000), (1.0, 2.0, 0.5), 6
+    numbers, widths, dof = fk.ensemble.layer_numbers(scaled(GAUSS.space, 2.0, 0.25), GAUSS, n=4000), (1.0, 2.0, 0.5), 6
     assert numbers.absolute
     np.testing.assert_allclose(numbers.logdet[0], [dof * math.log(width) for width in widths], atol=1e-6)
     for one, width in zip(numbers.kl, widths, strict=True):
@@ -269,13 +269,13 @@ def test_refusals(ensemble):
     flow = scaled(GAUSS.space, 2.0)
     for options in ({"n": 1}, {"n": 4, "fields": 5}):
         with pytest.raises(ValueError, match="n >= 2 draws and keeps 1 to n"):
-            fk.layer_numbers(flow, GAUSS, **options)
+            fk.ensemble.layer_numbers(flow, GAUSS, **options)
     with pytest.raises(ValueError, match="an action of its space"):
-        fk.layer_numbers(flow, Gauss(fk.sites((2, 2)), 1.0))
+        fk.ensemble.layer_numbers(flow, Gauss(fk.sites((2, 2)), 1.0))
     with pytest.raises(RuntimeError, match="shows given numbers"):
-        FlowLayers(fk.layer_numbers(flow, GAUSS, n=8)).refresh()
+        FlowLayers(fk.ensemble.layer_numbers(flow, GAUSS, n=8)).refresh()
 
 
 def test_a_layer_that_gives_nan_is_named():
     with pytest.raises(ValueError, match="Entry 2 of this flow, Affine, gives NaN"):
-        fk.layer_numbers(scaled(GAUSS.space, 2.0, math.inf, 1.0), GAUSS, n=8)
+        fk.ensemble.layer_numbers(scaled(GAUSS.space, 2.0, math.inf, 1.0), GAUSS, n=8)

@@ -73,7 +73,7 @@ def loops_are_invariant():
 
 
 def converter():
-    testing.check_transform(fk.DistributionConverter(SITES, bins=5))
+    testing.check_transform(fk.transforms.DistributionConverter(SITES, bins=5))
 
 
 def z2():

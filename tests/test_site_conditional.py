@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import kernels, testing
+from flowkit import kernels, testing, transforms
 from flowkit.actions import Action, Pullback
 from flowkit.kernels import site_conditional
 from flowkit.kernels.site import site
@@ -59,7 +59,7 @@ def test_a_site_given_its_neighbours(name):
 def test_active_sites_are_integrated_out():
     """exp(-S'(x, z)) over the normal density of z is the integral of exp(-S(x, y)) over y: two sites, by quadrature."""
     action = theory((2,))
-    S = action.pullback(fk.SiteConditional(action, 1))
+    S = action.pullback(transforms.SiteConditional(action, 1))
     y, x = torch.linspace(-5, 5, 2001, dtype=F64), torch.linspace(-1.5, 1.5, 7, dtype=F64)
     fields = torch.stack([x[:, None].expand(7, 2001), y.expand(7, 2001)], -1).reshape(-1, 1, 2)
     whole = (-action(fields)).exp().view(7, 2001).sum(1) * (y[1] - y[0])
@@ -73,7 +73,7 @@ def test_active_sites_are_integrated_out():
 def test_the_closed_form_is_the_pullback(lattice, moves, compiled):
     """S' = S(f(z)) - log|det df/dz|, force and fields of the theory, in both precisions."""
     action = theory(lattice, components=2)
-    f = fk.SiteConditional(action, moves)
+    f = transforms.SiteConditional(action, moves)
     S = action.pullback(f)
     assert type(S).__name__ == "SitesIntegrated"
     z = torch.randn(3, 2, *lattice, generator=seeded(), dtype=F64)
@@ -85,10 +85,10 @@ def test_the_closed_form_is_the_pullback(lattice, moves, compiled):
     testing.require_close(action(y) - change, S(z.float()), "S of them", 1e-3)
     other = action.at(beta=0.5).pullback(f)
     assert type(other) is Pullback
-    low = fk.LowModes(action.space, parity=1 - moves, gain=1.3).double()  # J stays in the tables
+    low = transforms.LowModes(action.space, parity=1 - moves, gain=1.3).double()  # J stays in the tables
     chain = action.pullback(fk.Chain(low, f))
     testing.require_close(chain(z), Pullback(action, fk.Chain(low, f))(z), "S' of a chain", 1e-9)
-    longer = fk.Chain(fk.FourierScale(action.space, 0.7).double(), low, f)  # of maps that do not commute
+    longer = fk.Chain(transforms.FourierScale(action.space, 0.7).double(), low, f)  # of maps that do not commute
     testing.require_close(action.pullback(longer)(z), Pullback(action, longer)(z), "S' of a longer chain", 1e-9)
     assert type(chain.action).__name__ == "SitesIntegrated"
     assert type(linear_map(chain.transform).inverse_mass) is type(low.scaled(2))  # which the kernel knows
@@ -98,7 +98,7 @@ def test_the_closed_form_is_the_pullback(lattice, moves, compiled):
 def test_the_map_stays_one_behind_its_tables(scale, compiled):
     """Frozen fields of any size: inverse and log-Jacobian are those of the map, in both precisions."""
     action = fk.Phi4(fk.sites((4, 2)), m2=-4.0, lam=8.0)
-    f = fk.SiteConditional(action)
+    f = transforms.SiteConditional(action)
     z = torch.randn(20, 1, 4, 2, generator=seeded(), dtype=F64)
     where = site_conditional.sublattice((4, 2), 1, z.device)
     z.flatten(2)[..., where.frozen] *= scale
@@ -115,7 +115,7 @@ def test_the_map_stays_one_behind_its_tables(scale, compiled):
 
 
 def test_no_field_becomes_nan_in_silence(compiled):
-    f = fk.SiteConditional(fk.Phi4(fk.sites((4, 2)), m2=-4.0, lam=8.0))
+    f = transforms.SiteConditional(fk.Phi4(fk.sites((4, 2)), m2=-4.0, lam=8.0))
     for dtype in (F64, torch.float32):
         y = torch.full((1, 1, 4, 2), 2.5, dtype=dtype)
         y.flatten(2)[..., f._split(y)[0].frozen] = 0.0
@@ -134,12 +134,12 @@ def test_a_trajectory_in_one_call_is_that_of_its_steps(lattice, dtype, compiled)
     """
     action = theory(lattice, components=2)
     most = 1 if min(lattice) > 2 else 0
-    low = fk.LowModes(action.space, most, gain=1.7).to(dtype)
-    theories = [action, action.pullback(low), action.pullback(fk.FourierModes(action.space, 0.7).to(dtype))]
+    low = transforms.LowModes(action.space, most, gain=1.7).to(dtype)
+    theories = [action, action.pullback(low), action.pullback(transforms.FourierModes(action.space, 0.7).to(dtype))]
     if all(side % 2 == 0 for side in lattice):
-        whole = action.pullback(fk.SiteConditional(action, 1).to(dtype))
-        half = fk.LowModes(action.space, 1 if most and lattice[-1] > 4 else 0, parity=0, gain=1.7).to(dtype)
-        mismatch = whole.pullback(fk.LowModes(action.space, 0, parity=1, gain=1.7).to(dtype))
+        whole = action.pullback(transforms.SiteConditional(action, 1).to(dtype))
+        half = transforms.LowModes(action.space, 1 if most and lattice[-1] > 4 else 0, parity=0, gain=1.7).to(dtype)
+        mismatch = whole.pullback(transforms.LowModes(action.space, 0, parity=1, gain=1.7).to(dtype))
         theories += [whole, whole.pullback(half), mismatch]
     rng = seeded()
     z, p = (torch.randn(3, 2, *lattice, generator=rng).to(dtype) for _ in range(2))
@@ -163,13 +163,13 @@ class Tilted(fk.Phi4Hopping):
 
 def test_a_subclass_with_terms_of_its_own_keeps_them():
     action = Tilted(fk.sites((4, 6)), beta=0.5, lam=0.5)
-    f = fk.SiteConditional(action)
+    f = transforms.SiteConditional(action)
     S = action.pullback(f)
     z, p = (torch.randn(2, 1, 4, 6, generator=seeded(i), dtype=F64) for i in (1, 2))
     y, logdet = f(z)
     testing.require_close(S(z), action(y) - logdet, "S'", 1e-9)
     plan = INTEGRATORS["leapfrog"].plan(5, 0.1)
-    for S in (action, action.pullback(fk.LowModes(action.space).double())):
+    for S in (action, action.pullback(transforms.LowModes(action.space).double())):
         for found, expected in zip(trajectory(S, z, p, plan), step_by_step(S, z, p, plan), strict=True):
             testing.require_close(found, expected, repr(S), 1e-9)
 
@@ -178,9 +178,12 @@ def test_a_subclass_with_terms_of_its_own_keeps_them():
 def test_a_mass_matrix_that_does_not_fit_never_meets_the_kernel(parity):
     """Of another precision or lattice: torch refuses it, the kernel would read behind its end."""
     action = theory((4, 8))
-    S = action if parity is None else action.pullback(fk.SiteConditional(action))
+    S = action if parity is None else action.pullback(transforms.SiteConditional(action))
     x, p = (torch.randn(2, 1, 4, 8, generator=seeded(i), dtype=F64) for i in (1, 2))
-    for other in (fk.LowModes(action.space, 1, parity), fk.LowModes(fk.sites((4, 6)), 0, parity).double()):
+    for other in (
+        transforms.LowModes(action.space, 1, parity),
+        transforms.LowModes(fk.sites((4, 6)), 0, parity).double(),
+    ):
         with pytest.raises(RuntimeError):
             trajectory(S, x, p, INTEGRATORS["leapfrog"].plan(3, 0.1)._replace(mass=other.scaled(2)))
 
@@ -197,8 +200,8 @@ def test_a_trajectory_keeps_its_gradient():
 @pytest.mark.parametrize("kind", ["plain", "site", "both"])
 def test_hmc_is_reversible(kind):
     action = theory((6, 10))
-    S = {"plain": action}.get(kind) or action.pullback(fk.SiteConditional(action))
-    S = S.pullback(fk.LowModes(action.space, 0, parity=0, gain=4.0).double()) if kind == "both" else S
+    S = {"plain": action}.get(kind) or action.pullback(transforms.SiteConditional(action))
+    S = S.pullback(transforms.LowModes(action.space, 0, parity=0, gain=4.0).double()) if kind == "both" else S
     hmc = fk.HMC(S, 2.0, steps=20, randomise=0.3)
     x, p = (torch.randn(4, 1, 6, 10, generator=seeded(i), dtype=F64) for i in (1, 2))
     h = hmc.step_sizes(p, seeded(3))
@@ -216,8 +219,8 @@ def test_hmc_of_half_of_the_sites_gives_the_theory():
     """Exact values of a small lattice by its transfer matrix."""
     action = fk.Phi4(fk.sites((2, 4)), m2=-4.0, lam=4.0)
     exact = fk.exact.phi4_transfer_matrix((2, 4), -4.0, 4.0)
-    S = action.pullback(fk.SiteConditional(action))
-    S = S.pullback(fk.LowModes(action.space, parity=0, gain=1.5))
+    S = action.pullback(transforms.SiteConditional(action))
+    S = S.pullback(transforms.LowModes(action.space, parity=0, gain=1.5))
     observed = [fk.phi_squared, fk.susceptibility]
     chain = fk.run(fk.HMC(S, randomise=0.3), 400, chains=128, thermalise=100, rng=5, observe=observed, keep=False)
     for o in observed:
@@ -230,7 +233,7 @@ def test_low_modes_are_those_of_the_fourier_transform():
     """Gains of a free field's modes follow its propagator; the others stay as they are."""
     space = fk.sites((6, 8))
     x = fk.FreeField(space, m2=0.05).double().sample(20_000, seeded())
-    low = fk.LowModes(space, 1).double().fit(x, 0.9)
+    low = transforms.LowModes(space, 1).double().fit(x, 0.9)
     k = torch.arange(2)
     p2 = 4 * torch.sin(math.pi * k / 6)[:, None] ** 2 + 4 * torch.sin(math.pi * k / 8) ** 2
     gains = (0.9 / (2 * (p2 + 0.05)).sqrt()).clamp(min=1)  # S = sum_p (p^2 + m2) |phi_p|^2
@@ -242,17 +245,26 @@ def test_low_modes_are_those_of_the_fourier_transform():
     testing.require_close(ratio.real, own.expand_as(ratio), "gain of each mode", 1e-9)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: fk.SiteConditional(example(fk.Wilson)), "SiteConditional needs an action of scalar fields"),
-    (lambda: fk.SiteConditional(theory((4, 4)), 2), "SiteConditional moves the sites of parity 0 or 1; got 2"),
-    (lambda: fk.SiteConditional(theory((4, 5))), "A checkerboard needs even lattice sides"),
-    (lambda: site(0.6, -9.0, 5.0, 2), "do not hold for h=0.6, a=-9.0 and g=5.0: its two wells"),
-    (lambda: site(2.0, 4.01, 0.0, 2), "do not hold for h=2.0, a=4.01 and g=0.0: .* nearly massless"),
-    (lambda: site(1.0, 1.0, 0.0, 2), "A site given its neighbours needs g > 0 or a > 2"),
-    (lambda: fk.LowModes(fk.sites((4, 4)), 2), "LowModes on 4x4 places needs 0 <= 2 most < sides; got 2"),
-    (lambda: fk.LowModes(fk.sites((4, 4)), 1, parity=0), "LowModes on 4x2 places needs"),
-    (lambda: fk.LowModes(fk.sites((4, 5)), 0, parity=0), "LowModes acts on all sites or, of even sides, on parity"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: transforms.SiteConditional(example(fk.Wilson)), "SiteConditional needs an action of scalar fields"),
+        (
+            lambda: transforms.SiteConditional(theory((4, 4)), 2),
+            "SiteConditional moves the sites of parity 0 or 1; got 2",
+        ),
+        (lambda: transforms.SiteConditional(theory((4, 5))), "A checkerboard needs even lattice sides"),
+        (lambda: site(0.6, -9.0, 5.0, 2), "do not hold for h=0.6, a=-9.0 and g=5.0: its two wells"),
+        (lambda: site(2.0, 4.01, 0.0, 2), "do not hold for h=2.0, a=4.01 and g=0.0: .* nearly massless"),
+        (lambda: site(1.0, 1.0, 0.0, 2), "A site given its neighbours needs g > 0 or a > 2"),
+        (lambda: transforms.LowModes(fk.sites((4, 4)), 2), "LowModes on 4x4 places needs 0 <= 2 most < sides; got 2"),
+        (lambda: transforms.LowModes(fk.sites((4, 4)), 1, parity=0), "LowModes on 4x2 places needs"),
+        (
+            lambda: transforms.LowModes(fk.sites((4, 5)), 0, parity=0),
+            "LowModes acts on all sites or, of even sides, on parity",
+        ),
+    ],
+)
 def test_bad_input_gets_a_sentence(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make()
@@ -267,8 +279,8 @@ def test_the_sites_of_a_parity():
 
 def test_maps_show_what_they_do():
     action = fk.Phi4Hopping(fk.sites((8, 8)), beta=0.6, lam=0.5)
-    assert repr(fk.SiteConditional(action)) == f"SiteConditional({action!r}, moves=1)"
-    low = fk.LowModes(action.space, most=1, parity=0, gain=2.0)
+    assert repr(transforms.SiteConditional(action)) == f"SiteConditional({action!r}, moves=1)"
+    low = transforms.LowModes(action.space, most=1, parity=0, gain=2.0)
     assert repr(low) == "LowModes(most=1, parity=0, all gains 2)"
     with torch.no_grad():
         low.log_gain[0, 0] = math.log(4.5)

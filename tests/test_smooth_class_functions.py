@@ -211,13 +211,13 @@ def test_plaquette_couplings_on_a_larger_lattice():
     """Gauge-equivariant, every link moves, and the same map on every lattice of sides 4, 8, ..."""
     space = fk.links((4, 8), U1)
     torch.manual_seed(1)
-    couplings = testing.randomised(fk.plaquette_couplings(space, bins=4, hidden=(4,)), testing.seeded(2), 0.2)
+    couplings = testing.randomised(fk.models.plaquette_couplings(space, bins=4, hidden=(4,)), testing.seeded(2), 0.2)
     testing.check_transform(couplings, x=space.haar(2, testing.seeded(1)))
     testing.check_equivariance(couplings, testing.symmetry(space, "gauge", testing.seeded(5)))
     x = space.haar(2, testing.seeded(1))
     assert (couplings(x)[0] != x).all()
     for bad, sweeps in ((fk.links((4, 4, 4), U1), 1), (fk.sites((4, 4)), 1), (space, 0)):
         with pytest.raises(ValueError, match="plaquette_couplings needs links of U1 in two dimensions and sweeps >= 1"):
-            fk.plaquette_couplings(bad, sweeps)
+            fk.models.plaquette_couplings(bad, sweeps)
     with pytest.raises(ValueError, match="sides they divide"):
-        fk.plaquette_couplings(fk.links((6, 6), U1))
+        fk.models.plaquette_couplings(fk.links((6, 6), U1))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import testing
+from flowkit import testing, transforms
 from flowkit.kernels.sun import spectrum
 
 F64 = torch.float64
@@ -21,7 +21,7 @@ def one_matrix(n):
 
 def flow(n, dtype=F64):
     """A spectral flow with random parameters."""
-    return testing.randomised(fk.SpectralCoupling(one_matrix(n), bins=5, order=3), testing.seeded(3)).to(dtype)
+    return testing.randomised(transforms.SpectralCoupling(one_matrix(n), bins=5, order=3), testing.seeded(3)).to(dtype)
 
 
 def haar_angles(n, count, rng):
@@ -63,7 +63,7 @@ def centre(n, dtype):
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("n", [2, 3, 4, 5])
 def test_the_alcove_is_mapped_to_itself_and_back(n, shared):
-    spline = fk.AlcoveSpline(n, bins=4, order=3)
+    spline = fk.bijections.AlcoveSpline(n, bins=4, order=3)
     angles = haar_angles(n, 300, testing.seeded())
     params = random_params(spline, *(() if shared else (300,)))
     new, logdet = spline.forward(angles, params)
@@ -77,7 +77,7 @@ def test_the_alcove_is_mapped_to_itself_and_back(n, shared):
 
 @pytest.mark.parametrize("n", GROUPS)
 def test_zero_parameters_are_the_identity(n):
-    spline = fk.AlcoveSpline(n)
+    spline = fk.bijections.AlcoveSpline(n)
     angles = haar_angles(n, 50, testing.seeded())
     for params in (torch.zeros(spline.count, dtype=F64), torch.zeros(spline.count, 50, dtype=F64)):
         new, logdet = spline.forward(angles, params)
@@ -87,7 +87,7 @@ def test_zero_parameters_are_the_identity(n):
 
 @pytest.mark.parametrize("n", GROUPS)
 def test_shared_parameters_are_those_of_each_matrix(n):
-    spline, angles = fk.AlcoveSpline(n, bins=4, order=3), haar_angles(n, 20, testing.seeded())
+    spline, angles = fk.bijections.AlcoveSpline(n, bins=4, order=3), haar_angles(n, 20, testing.seeded())
     params = random_params(spline)
     for run in (spline.forward, spline.inverse):
         one, own = run(angles, params), run(angles, params[:, None].expand(-1, 20))
@@ -116,7 +116,7 @@ def density_on_grid(spline, params, points):
 @pytest.mark.parametrize("n", [2, 3])
 def test_the_density_is_normalised_in_haar_measure(n):
     """The integral of q over the group, by Weyl's formula on a grid: 1."""
-    spline = fk.AlcoveSpline(n, bins=4)
+    spline = fk.bijections.AlcoveSpline(n, bins=4)
     q, weights = density_on_grid(spline, random_params(spline), 2000 if n == 2 else 500)
     assert q.max() > 1.5 * q.min()
     assert float((q * weights).sum()) == pytest.approx(1, abs=2e-5)
@@ -132,11 +132,11 @@ def test_densities_of_flows_are_normalised(n):
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_contract(n):
-    testing.check_transform(fk.SpectralCoupling(fk.links((2, 3), fk.SUN(n)), bins=4))
+    testing.check_transform(transforms.SpectralCoupling(fk.links((2, 3), fk.SUN(n)), bins=4))
 
 
 def test_contract_of_angles():
-    testing.check_transform(fk.SpectralCoupling(fk.links((2, 3), fk.U1()), bins=4))
+    testing.check_transform(transforms.SpectralCoupling(fk.links((2, 3), fk.U1()), bins=4))
 
 
 @pytest.mark.parametrize("distance", [1e-2, 1e-4])
@@ -235,36 +235,36 @@ def test_random_float32_matrices_give_finite_numbers(n, count):
 @pytest.mark.parametrize(("n", "beta"), [(2, 4.0), (3, 6.0)])
 def test_a_short_training_nearly_reaches_the_exact_density(n, beta):
     action = fk.MatrixModel(one_matrix(n), beta=beta)
-    trained = fk.Flow(fk.Haar(action.space), fk.SpectralCoupling(action.space))
+    trained = fk.Flow(fk.Haar(action.space), transforms.SpectralCoupling(action.space))
     fk.Trainer(trained, action, batch=256, lr=0.03, schedule=fk.schedules.Cosine()).fit(150, progress=False)
     drawn = fk.importance_sample(trained, action, 16_384, rng=2)
     assert drawn.ess().value > 0.995
-    assert drawn.mean(fk.trace).within(sigmas=4)
+    assert drawn.mean(fk.observables.trace).within(sigmas=4)
 
 
 def test_negative_beta_prefers_the_other_centre_elements():
     """S is least where Re Tr U is: SU(3) at beta < 0 gathers at e^{+-2 pi i/3}, two corners of the alcove."""
     action = fk.MatrixModel(one_matrix(3), beta=-6.0)
-    trained = fk.Flow(fk.Haar(action.space), fk.SpectralCoupling(action.space))
+    trained = fk.Flow(fk.Haar(action.space), transforms.SpectralCoupling(action.space))
     fk.Trainer(trained, action, batch=256, lr=0.03, schedule=fk.schedules.Cosine()).fit(150, progress=False)
     drawn = fk.importance_sample(trained, action, 16_384, rng=2)
     assert drawn.ess().value > 0.99
     phases = fk.SUN(3).haar((200_000,), testing.seeded(), F64)
     trace = fk.SUN(3).trace(phases)
     weight = (-6.0 * trace).exp()
-    assert drawn.mean(fk.trace).within(float((weight * trace).sum() / weight.sum()), sigmas=5)
+    assert drawn.mean(fk.observables.trace).within(float((weight * trace).sum() / weight.sum()), sigmas=5)
 
 
 # ---------------------------------------------------------------- bad input
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: fk.SpectralCoupling(fk.sites((4, 6))), "SpectralCoupling needs links; got Sites"),
-    (lambda: fk.SpectralCoupling(one_matrix(3), bins=1), "A spline needs bins >= 2; got 1"),
-    (lambda: fk.SpectralCoupling(one_matrix(3), order=0), "AlcoveSpline needs order >= 1; got 0"),
-    (lambda: fk.AlcoveSpline(1), "needs a whole number of angles N >= 2; got 1"),
-    (lambda: fk.AlcoveSpline(2.0), r"needs a whole number of angles N >= 2; got 2\.0"),
-    (lambda: fk.AlcoveSpline(3, bins=2.5), r"A spline needs bins >= 2; got 2\.5"),
+    (lambda: transforms.SpectralCoupling(fk.sites((4, 6))), "SpectralCoupling needs links; got Sites"),
+    (lambda: transforms.SpectralCoupling(one_matrix(3), bins=1), "A spline needs bins >= 2; got 1"),
+    (lambda: transforms.SpectralCoupling(one_matrix(3), order=0), "AlcoveSpline needs order >= 1; got 0"),
+    (lambda: fk.bijections.AlcoveSpline(1), "needs a whole number of angles N >= 2; got 1"),
+    (lambda: fk.bijections.AlcoveSpline(2.0), r"needs a whole number of angles N >= 2; got 2\.0"),
+    (lambda: fk.bijections.AlcoveSpline(3, bins=2.5), r"A spline needs bins >= 2; got 2\.5"),
     (lambda: flow(3)(torch.zeros(2, 1, 1, 2, 2, dtype=torch.complex128)), r"holds fields \[batch, 1, 1, 3, 3\]; got"),
 ])  # fmt: skip
 def test_bad_input(make, message):
@@ -274,4 +274,4 @@ def test_bad_input(make, message):
 
 def test_unknown_keywords_raise():
     with pytest.raises(TypeError, match="layers"):
-        fk.SpectralCoupling(one_matrix(2), layers=3)
+        transforms.SpectralCoupling(one_matrix(2), layers=3)

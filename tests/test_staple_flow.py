@@ -145,10 +145,10 @@ def test_a_field_of_staple_flows(group):
 
 def test_ordered_doublings_take_flows_of_four_loops():
     """In 3D later stages see four loops through each link."""
-    doubling = fk.LinkDoubling(fk.links((2, 1, 2), U1), 1, ordered=True)
+    doubling = fk.multiscale.LinkDoubling(fk.links((2, 1, 2), U1), 1, ordered=True)
     models = [rough(flow(U1, stage.loops)) for stage in doubling.stages]
     assert {stage.loops for stage in doubling.stages} == {2, 4}
-    model = fk.Flow(fk.Embedded(fk.Haar(doubling.coarse), doubling), fk.NewLinks(doubling, models))
+    model = fk.Flow(fk.priors.Embedded(fk.Haar(doubling.coarse), doubling), fk.multiscale.NewLinks(doubling, models))
     x, logq = model.sample_and_log_prob(3, testing.seeded())
     testing.require_close(model.log_prob(x), logq, "log q", 1e-10)
     testing.require_close(model.transform(model.transform.inverse(x)[0])[1], -logq, "logdet", 1e-9)

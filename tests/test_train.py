@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import flowkit as fk
-from flowkit import stats, testing
+from flowkit import stats, testing, transforms
 from flowkit.storage.checkpoint import CheckpointError
 from flowkit.storage.disk import Disk
 from flowkit.storage.store import Store
@@ -29,7 +29,9 @@ ACTION = fk.Phi4(SPACE, m2=0.5, lam=0.6)
 
 def small_flow(seed=1, space=SPACE, hidden=(3,)):
     torch.manual_seed(seed)
-    return fk.Flow(fk.Normal(space, 0.6), fk.Chain(fk.CheckerboardCoupling(space, 0, hidden=hidden), fk.Affine(space)))
+    return fk.Flow(
+        fk.Normal(space, 0.6), fk.Chain(fk.CheckerboardCoupling(space, 0, hidden=hidden), transforms.Affine(space))
+    )
 
 
 def small_trainer(flow=None, action=ACTION, **options):
@@ -157,14 +159,17 @@ def test_steps_and_constant():
     assert [schedules.Constant(warmup=3).factor(k, 9, 0.0) for k in range(5)] == [0.25, 0.5, 0.75, 1, 1]
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: schedules.Constant(-1), "Constant needs warmup >= 0; got -1"),
-    (lambda: schedules.Cosine(final=2.0), "Cosine needs warmup >= 0, final in"),
-    (lambda: schedules.Steps((4, 2)), "Steps needs rising milestones"),
-    (lambda: schedules.Plateau(gamma=1.0), "Plateau needs patience >= 1, gamma in"),
-    (lambda: schedules.Anneal("beta", 1.0, 0), "Anneal needs steps >= 1"),
-    (lambda: schedules.Anneal("beta", math.inf, 3), "Anneal needs steps >= 1 and a finite start"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: schedules.Constant(-1), "Constant needs warmup >= 0; got -1"),
+        (lambda: schedules.Cosine(final=2.0), "Cosine needs warmup >= 0, final in"),
+        (lambda: schedules.Steps((4, 2)), "Steps needs rising milestones"),
+        (lambda: schedules.Plateau(gamma=1.0), "Plateau needs patience >= 1, gamma in"),
+        (lambda: schedules.Anneal("beta", 1.0, 0), "Anneal needs steps >= 1"),
+        (lambda: schedules.Anneal("beta", math.inf, 3), "Anneal needs steps >= 1 and a finite start"),
+    ],
+)
 def test_bad_schedules(make, message):
     with pytest.raises(ValueError, match=message):
         make()
@@ -294,7 +299,7 @@ import signal, sys, threading, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
 import flowkit as fk
 space = fk.sites((4, 2))
-flow = fk.Flow(fk.Normal(space), fk.Affine(space))
+flow = fk.Flow(fk.Normal(space), transforms.Affine(space))
 trainer = fk.Trainer(flow, fk.Phi4(space, m2=0.5, lam=0.6), batch=8)
 def press():
     while trainer.step < 5:
@@ -521,7 +526,7 @@ def test_weights_alone_are_loaded_bit_for_bit(tmp_path):
         (small_flow(2), before, states[0]),
         (small_flow(2, space=fk.sites((6, 4))), None, states[1]),
     ):
-        assert fk.load_weights(flow, tmp_path, name) is flow
+        assert fk.storage.load_weights(flow, tmp_path, name) is flow
         assert flow.state_dict().keys() == state.keys()
         assert all(torch.equal(t, state[name]) for name, t in flow.state_dict().items())
 
@@ -535,15 +540,15 @@ def test_weights_of_another_flow_are_refused(tmp_path):
     ):
         state = copy.deepcopy(flow.state_dict())
         with pytest.raises(CheckpointError, match=message):
-            fk.load_weights(flow, tmp_path / "run")
+            fk.storage.load_weights(flow, tmp_path / "run")
         assert all(torch.equal(t, state[name]) for name, t in flow.state_dict().items())
     with pytest.raises(CheckpointError, match="nothing does not exist"):
-        fk.load_weights(small_flow(), tmp_path / "nothing")
+        fk.storage.load_weights(small_flow(), tmp_path / "nothing")
     fk.run(fk.HMC(ACTION), 2, chains=2, rng=1).save(tmp_path / "chains")
     with pytest.raises(CheckpointError, match="chains holds an ensemble, and a checkpoint was to be read"):
-        fk.load_weights(small_flow(), tmp_path / "chains")
+        fk.storage.load_weights(small_flow(), tmp_path / "chains")
     with pytest.raises(TypeError, match=r"needs a flow, then a folder; got Trainer\."):
-        fk.load_weights(small_trainer(), tmp_path / "run")
+        fk.storage.load_weights(small_trainer(), tmp_path / "run")
 
 
 def test_a_folder_without_checkpoint(tmp_path):
@@ -584,18 +589,33 @@ class Unnormalised(fk.Normal):
     normalised = False
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: fk.Trainer(small_flow(), fk.Phi4(fk.sites((2, 4)), 1.0, 1.0)), "A flow trains towards an action of its"),
-    (lambda: small_trainer(batch=1), "Trainer needs a batch of at least 2 samples; got 1"),
-    (lambda: small_trainer(lr=0.0), "GradientStep needs lr > 0"),
-    (lambda: small_trainer(clip=0.0), "GradientStep needs lr > 0, clip > 0"),
-    (lambda: small_trainer(loss="mse"), "A loss is one of"),
-    (lambda: small_trainer(anneal=schedules.Anneal("beta", 1.0, 3)), r"coupling of the action \(m2, lam\); got 'beta'"),
-    (lambda: small_trainer(fk.Flow(fk.Normal(SPACE), fk.Affine(SPACE)).requires_grad_(False)), "a flow with param"),
-    (lambda: small_trainer(fk.Flow(Unnormalised(SPACE), fk.Affine(SPACE))), "needs log q.*not normalised"),
-    (lambda: small_trainer().start(0), "Training needs whole numbers steps >= 1 and every >= 1; got 0 and 100"),
-    (lambda: small_trainer().start(5, every=0), "Training needs whole numbers steps >= 1 and every >= 1; got 5 and 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: fk.Trainer(small_flow(), fk.Phi4(fk.sites((2, 4)), 1.0, 1.0)),
+            "A flow trains towards an action of its",
+        ),
+        (lambda: small_trainer(batch=1), "Trainer needs a batch of at least 2 samples; got 1"),
+        (lambda: small_trainer(lr=0.0), "GradientStep needs lr > 0"),
+        (lambda: small_trainer(clip=0.0), "GradientStep needs lr > 0, clip > 0"),
+        (lambda: small_trainer(loss="mse"), "A loss is one of"),
+        (
+            lambda: small_trainer(anneal=schedules.Anneal("beta", 1.0, 3)),
+            r"coupling of the action \(m2, lam\); got 'beta'",
+        ),
+        (
+            lambda: small_trainer(fk.Flow(fk.Normal(SPACE), transforms.Affine(SPACE)).requires_grad_(False)),
+            "a flow with param",
+        ),
+        (lambda: small_trainer(fk.Flow(Unnormalised(SPACE), transforms.Affine(SPACE))), "needs log q.*not normalised"),
+        (lambda: small_trainer().start(0), "Training needs whole numbers steps >= 1 and every >= 1; got 0 and 100"),
+        (
+            lambda: small_trainer().start(5, every=0),
+            "Training needs whole numbers steps >= 1 and every >= 1; got 5 and 0",
+        ),
+    ],
+)
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit import testing
+from flowkit import testing, transforms
 from flowkit.bijections import (
     AffineMap,
     CircleSpline,
@@ -81,9 +81,9 @@ def test_gauge_coupling_in_every_dimension(space):
 
 
 OTHERS = {
-    "real spline": fk.Spline(SITES, bins=4, domain="real", reach=1.5),
-    "odd converter": fk.DistributionConverter(SITES, bins=5, symmetric=True),
-    "odd affine": fk.Affine(SITES, shift=False),
+    "real spline": transforms.Spline(SITES, bins=4, domain="real", reach=1.5),
+    "odd converter": transforms.DistributionConverter(SITES, bins=5, symmetric=True),
+    "odd affine": transforms.Affine(SITES, shift=False),
 }
 
 
@@ -93,13 +93,13 @@ def test_other_contracts(name):
 
 
 def test_interval_spline_contract():
-    spline = fk.Spline(SITES, bins=6, domain="interval")
+    spline = transforms.Spline(SITES, bins=6, domain="interval")
     testing.check_transform(spline, x=torch.rand(4, *SITES.shape, generator=testing.seeded(), dtype=F64))
 
 
 def test_fourier_contract():
     for space in (fk.sites((5,)), fk.sites((2, 3, 4)), fk.sites((4, 3), components=2)):
-        testing.check_transform(fk.FourierScale(space, order=2), local=False)
+        testing.check_transform(transforms.FourierScale(space, order=2), local=False)
 
 
 @pytest.mark.parametrize("bijection", [
@@ -253,7 +253,7 @@ def test_translations_of_a_checkerboard(name, steps):
 
 
 ODD = [checker("z2"), checker("z2 and tanh", moves=1), OTHERS["odd converter"], OTHERS["odd affine"],
-       example(fk.FourierScale)]  # fmt: skip
+       example(transforms.FourierScale)]  # fmt: skip
 
 
 @pytest.mark.parametrize("transform", ODD, ids=lambda t: type(t).__name__)
@@ -272,7 +272,7 @@ def test_what_is_not_odd_is_found():
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_tails_of_the_converter_are_straight(symmetric):
     """Far out y - x tends to a constant; round trips and log-slopes stay good, also where sigmoid is 1 to rounding."""
-    f = fk.DistributionConverter(fk.sites((1,)), bins=6, symmetric=symmetric)
+    f = transforms.DistributionConverter(fk.sites((1,)), bins=6, symmetric=symmetric)
     f = testing.randomised(f, testing.seeded(), 0.8)
     for sign in (-1, 1):
         x = sign * torch.tensor([20.0, 30.0, 50.0, 80.0, 200.0, 600.0], dtype=F64).view(-1, 1, 1)
@@ -287,7 +287,7 @@ def test_tails_of_the_converter_are_straight(symmetric):
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_far_tails_of_the_converter_in_float32(symmetric):
     """Where sigmoid underflows: finite values, slope 1, finite gradients, a round trip."""
-    f = fk.DistributionConverter(fk.sites((1,)), bins=6, symmetric=symmetric)
+    f = transforms.DistributionConverter(fk.sites((1,)), bins=6, symmetric=symmetric)
     f = testing.randomised(f, testing.seeded(), 0.8).float()
     x = torch.tensor([-1e4, -200.0, -110.0, -90.0, 90.0, 110.0, 1e4]).view(-1, 1, 1).requires_grad_()
     y, logdet = f(x)
@@ -299,7 +299,7 @@ def test_far_tails_of_the_converter_in_float32(symmetric):
 
 
 def test_the_odd_converter_is_smooth_at_zero():
-    f = testing.randomised(fk.DistributionConverter(fk.sites((1,)), 6, symmetric=True), testing.seeded(), 0.8)
+    f = testing.randomised(transforms.DistributionConverter(fk.sites((1,)), 6, symmetric=True), testing.seeded(), 0.8)
     x = torch.tensor([-1e-7, -1e-12, 0.0, 1e-12, 1e-7], dtype=F64).view(-1, 1, 1)
     y, logdet = f(x)
     assert y[2] == 0
@@ -344,7 +344,7 @@ def test_fourier_scale_makes_its_spectrum():
     space, m2 = fk.sites((4, 6)), 0.7
     x = torch.zeros(1, *space.shape, dtype=F64)
     x[0, 0, 0, 0] = 1
-    y, logdet = fk.FourierScale(space, m2=m2, order=0).double()(x)
+    y, logdet = transforms.FourierScale(space, m2=m2, order=0).double()(x)
     gain = torch.fft.fftn(y[0, 0], dim=(0, 1)).real.detach()
     assert (gain**2).numpy() == pytest.approx(2 * fk.exact.free_propagator((4, 6), m2), rel=1e-5)
     assert float(logdet.detach()) == pytest.approx(float(gain.log().sum()))
@@ -352,7 +352,7 @@ def test_fourier_scale_makes_its_spectrum():
 
 def check_chain():
     """forward of a chain is one step after the other, and logdet the sum; inverse the steps backwards."""
-    steps = [fk.Affine(SITES), fk.DistributionConverter(SITES, bins=5), checker("affine")]
+    steps = [transforms.Affine(SITES), transforms.DistributionConverter(SITES, bins=5), checker("affine")]
     parts = [testing.randomised(step, testing.seeded(k)) for k, step in enumerate(steps)]
     chain, x = fk.Chain(*parts), testing.fields(SITES, 2, testing.seeded())
     y, total = x, 0
@@ -377,41 +377,62 @@ def test_on_keeps_float64_weights_bit_for_bit():
         assert torch.equal(value, f.state_dict()[key])
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: fk.CheckerboardCoupling(fk.sites((4, 5)), 0), "A checkerboard needs even lattice sides; got 4x5"),
-    (lambda: fk.CheckerboardCoupling(LINKS, 0), "CheckerboardCoupling needs sites"),
-    (lambda: fk.CheckerboardCoupling(SITES, 2), "moves the sites of parity 0 or 1; got 2"),
-    (lambda: fk.CheckerboardCoupling(SITES, 0, CircleSpline(4)), "needs sites and a map of real numbers"),
-    (lambda: fk.CheckerboardCoupling(SITES, 0, final="relu"), "ends in 'linear' or 'tanh'; got 'relu'"),
-    (lambda: fk.CheckerboardCoupling(SITES, 0, RealSpline(4), z2=True), "Z2-equivariant coupling needs an AffineMap"),
-    (lambda: checker("affine").on(fk.sites((4, 5))), "A checkerboard needs even lattice sides"),
-    (lambda: GaugeCoupling(SITES, *GAUGE["local"][:2]), "GaugeCoupling needs links; got Sites"),
-    (lambda: GaugeCoupling(LINKS, *GAUGE["local"][:2], [AffineMap()]), "needs updates of links of U1.*; got"),
-    (lambda: GaugeCoupling(LINKS, *GAUGE["local"][:2], [EigenangleSpline(fk.SUN(2))]), "needs updates of links of U1"),
-    (lambda: EigenangleSpline(fk.U1(), spline=AffineMap()), "U1.* has 1 eigenangles; AffineMap maps 0"),
-    (lambda: EigenangleSpline(fk.SUN(3), spline=CircleSpline(4)), "SUN.3. has 3 eigenangles; CircleSpline maps 1"),
-    (lambda: EigenangleSpline(fk.Real()), "needs a group that gives them; got Real"),
-    (lambda: GaugeCoupling(LINKS, *GAUGE["local"][:2], context="all"), "context is 'plaquettes', 'local' or 'both'"),
-    (lambda: GaugeCoupling(LINKS, GAUGE["local"][0], []), "needs loops and updates; got 0 and 1"),
-    (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 4), (0, 0)), BOTH), r"periods \(1, 4\).*sides they divide"),
-    (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), [Loop(1, t=2)]), "holds more than one active link"),
-    (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), BOTH[:1]), "leaves no frozen loop for the context 'loc"),
-    (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), BOTH, context="plaquettes"), "leaves no frozen"),
-    (lambda: gauge("rectangles").on(fk.links((4, 4), fk.U1())), "sides they divide; got 4x4"),
-    (lambda: fk.Spline(SITES, domain="sphere"), "Spline has the domains real, interval, circle; got 'sphere'"),
-    (lambda: fk.Spline(SITES, domain="circle"), "'circle' belongs to links of U1"),
-    (lambda: fk.Spline(LINKS, domain="real"), "'circle' belongs to links of U1"),
-    (lambda: fk.Spline(fk.links((4, 6), fk.SUN(2)), domain="circle"), "'circle' belongs to links of U1"),
-    (lambda: fk.Spline(SITES, bins=1), "A spline needs bins >= 2; got 1"),
-    (lambda: fk.Spline(SITES, reach=-1.0), "RealSpline needs reach > 0; got -1.0"),
-    (lambda: fk.DistributionConverter(LINKS), "DistributionConverter lives on sites"),
-    (lambda: fk.DistributionConverter(SITES, bins=1.5), "A spline needs bins >= 2; got 1.5"),
-    (lambda: fk.Affine(LINKS), "Affine lives on sites"),
-    (lambda: fk.FourierScale(SITES, m2=-1.0), "FourierScale needs sites, m2 > 0 and order >= 0"),
-    (lambda: fk.Chain(), "Chain needs transforms of one space"),
-    (lambda: fk.Chain(fk.Affine(SITES), fk.Affine(fk.sites((6, 4)))), "Chain needs transforms of one space; got .*6x4"),
-    (lambda: TangentMixture(0), "TangentMixture needs components >= 1; got 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: fk.CheckerboardCoupling(fk.sites((4, 5)), 0), "A checkerboard needs even lattice sides; got 4x5"),
+        (lambda: fk.CheckerboardCoupling(LINKS, 0), "CheckerboardCoupling needs sites"),
+        (lambda: fk.CheckerboardCoupling(SITES, 2), "moves the sites of parity 0 or 1; got 2"),
+        (lambda: fk.CheckerboardCoupling(SITES, 0, CircleSpline(4)), "needs sites and a map of real numbers"),
+        (lambda: fk.CheckerboardCoupling(SITES, 0, final="relu"), "ends in 'linear' or 'tanh'; got 'relu'"),
+        (
+            lambda: fk.CheckerboardCoupling(SITES, 0, RealSpline(4), z2=True),
+            "Z2-equivariant coupling needs an AffineMap",
+        ),
+        (lambda: checker("affine").on(fk.sites((4, 5))), "A checkerboard needs even lattice sides"),
+        (lambda: GaugeCoupling(SITES, *GAUGE["local"][:2]), "GaugeCoupling needs links; got Sites"),
+        (lambda: GaugeCoupling(LINKS, *GAUGE["local"][:2], [AffineMap()]), "needs updates of links of U1.*; got"),
+        (
+            lambda: GaugeCoupling(LINKS, *GAUGE["local"][:2], [EigenangleSpline(fk.SUN(2))]),
+            "needs updates of links of U1",
+        ),
+        (lambda: EigenangleSpline(fk.U1(), spline=AffineMap()), "U1.* has 1 eigenangles; AffineMap maps 0"),
+        (lambda: EigenangleSpline(fk.SUN(3), spline=CircleSpline(4)), "SUN.3. has 3 eigenangles; CircleSpline maps 1"),
+        (lambda: EigenangleSpline(fk.Real()), "needs a group that gives them; got Real"),
+        (
+            lambda: GaugeCoupling(LINKS, *GAUGE["local"][:2], context="all"),
+            "context is 'plaquettes', 'local' or 'both'",
+        ),
+        (lambda: GaugeCoupling(LINKS, GAUGE["local"][0], []), "needs loops and updates; got 0 and 1"),
+        (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 4), (0, 0)), BOTH), r"periods \(1, 4\).*sides they divide"),
+        (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), [Loop(1, t=2)]), "holds more than one active link"),
+        (
+            lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), BOTH[:1]),
+            "leaves no frozen loop for the context 'loc",
+        ),
+        (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), BOTH, context="plaquettes"), "leaves no frozen"),
+        (lambda: gauge("rectangles").on(fk.links((4, 4), fk.U1())), "sides they divide; got 4x4"),
+        (
+            lambda: transforms.Spline(SITES, domain="sphere"),
+            "Spline has the domains real, interval, circle; got 'sphere'",
+        ),
+        (lambda: transforms.Spline(SITES, domain="circle"), "'circle' belongs to links of U1"),
+        (lambda: transforms.Spline(LINKS, domain="real"), "'circle' belongs to links of U1"),
+        (lambda: transforms.Spline(fk.links((4, 6), fk.SUN(2)), domain="circle"), "'circle' belongs to links of U1"),
+        (lambda: transforms.Spline(SITES, bins=1), "A spline needs bins >= 2; got 1"),
+        (lambda: transforms.Spline(SITES, reach=-1.0), "RealSpline needs reach > 0; got -1.0"),
+        (lambda: transforms.DistributionConverter(LINKS), "DistributionConverter lives on sites"),
+        (lambda: transforms.DistributionConverter(SITES, bins=1.5), "A spline needs bins >= 2; got 1.5"),
+        (lambda: transforms.Affine(LINKS), "Affine lives on sites"),
+        (lambda: transforms.FourierScale(SITES, m2=-1.0), "FourierScale needs sites, m2 > 0 and order >= 0"),
+        (lambda: fk.Chain(), "Chain needs transforms of one space"),
+        (
+            lambda: fk.Chain(transforms.Affine(SITES), transforms.Affine(fk.sites((6, 4)))),
+            "Chain needs transforms of one space; got .*6x4",
+        ),
+        (lambda: TangentMixture(0), "TangentMixture needs components >= 1; got 0"),
+    ],
+)
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -131,7 +131,7 @@ class Pullback(Action):
 
     >>> import math, torch
     >>> import flowkit as fk
-    >>> action = fk.Phi4Kappa(fk.sites((2,)), kappa=0.0, m_sq=4.0, lam=0.0)
+    >>> action = fk.actions.Phi4Kappa(fk.sites((2,)), kappa=0.0, m_sq=4.0, lam=0.0)
     >>> half = lambda z: (z / 2, torch.full((len(z),), -2 * math.log(2.0)))
     >>> action.pullback(half).force(torch.ones(1, 1, 2))
     tensor([[[-1., -1.]]])

@@ -115,7 +115,7 @@ class ScalarAction(Action):
         Examples
         --------
         >>> import flowkit as fk
-        >>> fk.Phi4Kappa(fk.sites((4, 4)), kappa=2.0, m_sq=1.0, lam=2.0).convert(fk.Phi4)
+        >>> fk.actions.Phi4Kappa(fk.sites((4, 4)), kappa=2.0, m_sq=1.0, lam=2.0).convert(fk.Phi4)
         (Phi4(Sites 1 component(s) on 4x4; m2=0.5, lam=2.0), 1.0)
         """
         h, a, g, _ = self.coefficients
@@ -301,7 +301,7 @@ class Phi4Kappa(ScalarAction):
     --------
     >>> import torch
     >>> import flowkit as fk
-    >>> action = fk.Phi4Kappa(fk.sites((4,)), kappa=1.0, m_sq=1.0, lam=0.25)
+    >>> action = fk.actions.Phi4Kappa(fk.sites((4,)), kappa=1.0, m_sq=1.0, lam=0.25)
     >>> action(torch.ones(1, 1, 4))
     tensor([3.])
     """
@@ -340,7 +340,7 @@ def as_double_well(m_sq: float, lam: float) -> Phi4Kappa:
     --------
     >>> import torch
     >>> import flowkit as fk
-    >>> fk.as_double_well(m_sq=-2.0, lam=0.25)(torch.tensor([[[2 ** 0.5]]]))       # at the bottom of a well
+    >>> fk.actions.as_double_well(m_sq=-2.0, lam=0.25)(torch.tensor([[[2 ** 0.5]]]))       # at the bottom of a well
     tensor([-1.0000])
     """
     return Phi4Kappa(sites((1,)), kappa=0.0, m_sq=m_sq, lam=lam)

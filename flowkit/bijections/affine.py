@@ -12,7 +12,7 @@ class AffineMap(Bijection[Tensor]):
     --------
     >>> import torch, flowkit as fk
     >>> params = torch.tensor([[0.0], [3.0]])                 # s = 0, t = 3
-    >>> fk.AffineMap().forward(torch.tensor([2.0]), params)
+    >>> fk.bijections.AffineMap().forward(torch.tensor([2.0]), params)
     (tensor([5.]), tensor([0.]))
     """
 

@@ -59,7 +59,7 @@ class AlcoveSpline(Bijection[Tensor]):
     Examples
     --------
     >>> import torch, flowkit as fk
-    >>> spline = fk.AlcoveSpline(2, bins=4)
+    >>> spline = fk.bijections.AlcoveSpline(2, bins=4)
     >>> angles = torch.tensor([[-1.0], [1.0]])                # one matrix of SU(2)
     >>> new, logdet = spline.forward(angles, torch.randn(spline.count, generator=torch.Generator().manual_seed(1)))
     >>> torch.allclose(new[0], -new[1])                       # the angles still have the sum 0

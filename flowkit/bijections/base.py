@@ -45,7 +45,7 @@ class Bijection(ABC, Generic[Given]):
     Examples
     --------
     >>> import torch, flowkit as fk
-    >>> spline = fk.RealSpline(bins=4)
+    >>> spline = fk.bijections.RealSpline(bins=4)
     >>> x, params = torch.tensor([-1.0, 0.5]), torch.zeros(spline.count, 2)
     >>> y, logdet = spline.forward(x, params)
     >>> torch.allclose(y, x), torch.allclose(logdet, torch.zeros(2), atol=1e-6)

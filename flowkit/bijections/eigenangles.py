@@ -94,7 +94,7 @@ class EigenangleSpline(Bijection[LinkContext]):
     --------
     >>> import torch, flowkit as fk
     >>> G, rng = fk.SUN(2), torch.Generator().manual_seed(1)
-    >>> update = fk.EigenangleSpline(G, loop=0, bins=4)
+    >>> update = fk.bijections.EigenangleSpline(G, loop=0, bins=4)
     >>> v, r = G.haar((5,), rng), G.haar((5,), rng)
     >>> given = fk.bijections.LinkContext([r], torch.randn(update.count, 5, generator=rng))
     >>> w, moved = G.compose(v, r), G.compose(update.forward(v, given)[0], r)

@@ -54,7 +54,7 @@ class Residual(Bijection[LinkContext]):
     --------
     >>> import torch, flowkit as fk
     >>> G, rng = fk.SUN(3), torch.Generator().manual_seed(1)
-    >>> update = fk.Residual(3)
+    >>> update = fk.bijections.Residual(3)
     >>> v, r = G.haar((5,), rng, torch.float64), G.haar((5,), rng, torch.float64)
     >>> given = fk.bijections.LinkContext([r], torch.randn(4, 5, generator=rng, dtype=torch.float64))
     >>> y, logdet = update.forward(v, given)

@@ -28,7 +28,7 @@ class IntervalSpline(Bijection[Tensor]):
     Examples
     --------
     >>> import torch, flowkit as fk
-    >>> spline = fk.IntervalSpline(bins=4)
+    >>> spline = fk.bijections.IntervalSpline(bins=4)
     >>> y, _ = spline.forward(torch.tensor([0.0, 0.3, 1.0]), torch.zeros(spline.count))
     >>> torch.allclose(y, torch.tensor([0.0, 0.3, 1.0]))      # all zero is the identity
     True
@@ -70,7 +70,7 @@ class RealSpline(Bijection[Tensor]):
     Examples
     --------
     >>> import torch, flowkit as fk
-    >>> spline = fk.RealSpline(bins=4, reach=2.0)
+    >>> spline = fk.bijections.RealSpline(bins=4, reach=2.0)
     >>> params = torch.randn(spline.count, generator=torch.Generator().manual_seed(1))
     >>> y, logdet = spline.forward(torch.tensor([10.0, 11.0]), params)
     >>> torch.isclose(y[1] - y[0], logdet[0].exp())           # a straight line beyond x = 2
@@ -122,7 +122,7 @@ class CircleSpline(Bijection[Tensor]):
     Examples
     --------
     >>> import torch, flowkit as fk
-    >>> spline = fk.CircleSpline(bins=4)
+    >>> spline = fk.bijections.CircleSpline(bins=4)
     >>> params = torch.zeros(spline.count)
     >>> params[-1] = 1.0                                      # no change of shape, a turn by 1
     >>> spline.forward(torch.tensor([3.0]), params)[0]        # 4 - 2 pi

@@ -36,7 +36,7 @@ class TangentMixture(Bijection[Tensor]):
     Examples
     --------
     >>> import torch, flowkit as fk
-    >>> f, params = fk.TangentMixture(2), torch.tensor([0.5, -0.2, 0.0])
+    >>> f, params = fk.bijections.TangentMixture(2), torch.tensor([0.5, -0.2, 0.0])
     >>> y, logdet = f.forward(torch.tensor([1.0]), params)
     >>> back, _ = f.inverse(y, params)
     >>> torch.allclose(back, torch.tensor([1.0]))

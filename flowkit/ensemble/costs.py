@@ -44,7 +44,7 @@ class Cost:
     --------
     >>> import flowkit as fk
     >>> from flowkit.ensemble import Cost
-    >>> mean = fk.Estimate(0.5, 0.01, 2.0, 0.1, 1000)
+    >>> mean = fk.stats.Estimate(0.5, 0.01, 2.0, 0.1, 1000)
     >>> cost = Cost("HMC", "plaquette", mean, 2.0, 0.1, "", 0.8, 1000, 4, 10, 1e-3, 0.0, 1, None, "")
     >>> cost.forces_each, cost.seconds_each
     (40.0, 0.004)

@@ -129,7 +129,7 @@ def field_numbers(
     >>> import torch
     >>> import flowkit as fk
     >>> space = fk.links((4, 6), fk.U1())
-    >>> numbers = fk.field_numbers(space.haar(10, torch.Generator().manual_seed(1)), space)
+    >>> numbers = fk.ensemble.field_numbers(space.haar(10, torch.Generator().manual_seed(1)), space)
     >>> numbers.quantity, numbers.values.shape
     ('angle', (1, 10, 1, 4, 6))
     """
@@ -223,8 +223,8 @@ def layer_numbers(
     --------
     >>> import flowkit as fk
     >>> space = fk.sites((2, 2))
-    >>> flow = fk.Flow(fk.Normal(space), fk.Chain(fk.Affine(space), fk.CheckerboardCoupling(space, 0)))
-    >>> fk.layer_numbers(flow, fk.Phi4(space, m2=1.0, lam=0.1), n=16).names
+    >>> flow = fk.Flow(fk.Normal(space), fk.Chain(fk.transforms.Affine(space), fk.CheckerboardCoupling(space, 0)))
+    >>> fk.ensemble.layer_numbers(flow, fk.Phi4(space, m2=1.0, lam=0.1), n=16).names
     ('prior', 'Affine', 'CheckerboardCoupling')
     """
     if not isinstance(flow, Flow):

@@ -58,7 +58,7 @@ class Job(Background):
     --------
     >>> import flowkit as fk
     >>> action = fk.Wilson(fk.links((4, 4), fk.U1()), beta=2.0)
-    >>> job = fk.Job(fk.HMC(action), 100, chains=4, thermalise=10, rng=1).start()
+    >>> job = fk.ensemble.Job(fk.HMC(action), 100, chains=4, thermalise=10, rng=1).start()
     >>> job.wait().ensemble
     Ensemble(100 stored steps x 4 chains of Links U1 on 4x4; S, accept, dH)
     >>> job.status, job.step, job.warm

@@ -77,7 +77,7 @@ def tune_length(
     --------
     >>> import flowkit as fk
     >>> action = fk.Phi4(fk.sites((1, 1)), m2=0.5, lam=0.0)         # one mode of frequency 1
-    >>> tuned = fk.tune_length(fk.HMC(action, steps=4), [fk.phi_squared], (0.1, 1.5), forces=20_000, rng=1)
+    >>> tuned = fk.ensemble.tune_length(fk.HMC(action, steps=4), [fk.phi_squared], (0.1, 1.5), forces=20_000, rng=1)
     >>> tuned.best.length
     1.5
     """

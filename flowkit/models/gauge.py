@@ -133,7 +133,7 @@ def plaquette_couplings(space: Space, sweeps: int = 1, bins: int = 8, hidden: Se
     Examples
     --------
     >>> import flowkit as fk
-    >>> len(fk.plaquette_couplings(fk.links((8, 4), fk.U1())).steps)
+    >>> len(fk.models.plaquette_couplings(fk.links((8, 4), fk.U1())).steps)
     8
     """
     if space.kind != "links" or space.ndim != 2 or sweeps < 1:

@@ -61,7 +61,7 @@ class LinkDoubling(Doubling):
     --------
     >>> import torch
     >>> import flowkit as fk
-    >>> doubling = fk.LinkDoubling(fk.links((2, 3), fk.U1()), mu=0)
+    >>> doubling = fk.multiscale.LinkDoubling(fk.links((2, 3), fk.U1()), mu=0)
     >>> doubling.fine.lattice
     (4, 3)
     >>> x = doubling.fine.haar(5, torch.Generator().manual_seed(1))

@@ -57,8 +57,9 @@ class NewLinks(Transform):
     >>> import torch
     >>> import flowkit as fk
     >>> coarse = fk.Haar(fk.links((2, 2), fk.SUN(2)))
-    >>> doubling = fk.LinkDoubling(coarse.space, mu=0)
-    >>> flow = fk.Flow(fk.Embedded(coarse, doubling), fk.NewLinks(doubling, fk.HeatbathConditional(fk.SUN(2))))
+    >>> doubling = fk.multiscale.LinkDoubling(coarse.space, mu=0)
+    >>> new = fk.multiscale.NewLinks(doubling, fk.multiscale.HeatbathConditional(fk.SUN(2)))
+    >>> flow = fk.Flow(fk.priors.Embedded(coarse, doubling), new)
     >>> x, logq = flow.sample_and_log_prob(3, torch.Generator().manual_seed(1))
     >>> x.shape, bool(torch.allclose(flow.log_prob(x), logq, atol=1e-4))
     (torch.Size([3, 2, 4, 2, 2, 2]), True)

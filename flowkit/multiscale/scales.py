@@ -59,7 +59,7 @@ def decimated_action(space: Space, beta: float, area: int, x: Tensor) -> Tensor:
     >>> import torch
     >>> import flowkit as fk
     >>> space = fk.links((2, 2), fk.U1())
-    >>> fk.decimated_action(space, 1.0, 2, torch.zeros(1, 2, 2, 2))               # -4 ln I_0(2)
+    >>> fk.multiscale.decimated_action(space, 1.0, 2, torch.zeros(1, 2, 2, 2))               # -4 ln I_0(2)
     tensor([-3.2960], dtype=torch.float64)
     """
     if space.kind != "links" or space.ndim != 2:
@@ -187,7 +187,7 @@ def by_scale(model: Prior, action: Wilson, x: Tensor, fields: int = 8) -> ByScal
     >>> import flowkit as fk
     >>> space = fk.links((2, 2), fk.U1())
     >>> model, rng = fk.multiscale_flow(space), torch.Generator().manual_seed(1)
-    >>> numbers = fk.by_scale(model, fk.Wilson(space, 1.0), model.sample(64, rng), fields=2)
+    >>> numbers = fk.multiscale.by_scale(model, fk.Wilson(space, 1.0), model.sample(64, rng), fields=2)
     >>> numbers.group, [scale.lattice for scale in numbers.scales]
     ('U(1)', [(1, 1), (2, 1), (2, 2)])
     """

@@ -91,7 +91,8 @@ class SiteDoubling(Transform):
     >>> import torch
     >>> import flowkit as fk
     >>> space = fk.sites((8, 8))
-    >>> flow = fk.Flow(fk.Embedded(fk.FreeField(fk.sites((4, 4)))), fk.SiteDoubling(space, bins=4, hidden=(6,)))
+    >>> prior = fk.priors.Embedded(fk.FreeField(fk.sites((4, 4))))
+    >>> flow = fk.Flow(prior, fk.multiscale.SiteDoubling(space, bins=4, hidden=(6,)))
     >>> x, logq = flow.sample_and_log_prob(2, torch.Generator().manual_seed(1))
     >>> z, logdet = flow.transform.inverse(x)
     >>> bool(torch.equal(z[..., ::2, ::2], x[..., ::2, ::2]))            # coarse sites stay

@@ -148,7 +148,7 @@ def strengthened(flow: Flow, ratio: float) -> Flow:
     --------
     >>> import flowkit as fk
     >>> space = fk.links((2, 2), fk.SUN(2))
-    >>> flow = fk.multiscale_flow(space, links=lambda level: fk.HeatbathConditional(fk.SUN(2), strength=2.0))
+    >>> flow = fk.multiscale_flow(space, links=lambda level: fk.multiscale.HeatbathConditional(fk.SUN(2), strength=2.0))
     >>> nearby = fk.multiscale.strengthened(flow, 2.2 / 2.0)
     >>> [round(float(level.models[0].log_strength.exp().detach()), 4) for level in fk.multiscale.levels(nearby)]
     [2.2, 2.2]

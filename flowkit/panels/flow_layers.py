@@ -53,7 +53,7 @@ class FlowLayers(HeatmapPanel):
     --------
     >>> import flowkit as fk
     >>> action = fk.Phi4(fk.sites((2, 4)), m2=1.0, lam=0.5)
-    >>> flow = fk.Flow(fk.Normal(action.space), fk.Chain(fk.Affine(action.space)))
+    >>> flow = fk.Flow(fk.Normal(action.space), fk.Chain(fk.transforms.Affine(action.space)))
     >>> panel = fk.panels.FlowLayers(flow, action, n=16)
     >>> panel
     FlowLayers(scalar field on 2x4, 1 layer, 8 fields)

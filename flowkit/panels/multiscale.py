@@ -41,7 +41,7 @@ class Multiscale(HeatmapPanel):
     >>> action = fk.Wilson(fk.links((2, 2), fk.U1()), beta=2.0)
     >>> flow = fk.multiscale_flow(action.space, terms=2)
     >>> x = flow.sample(64, torch.Generator().manual_seed(1))
-    >>> fk.panels.Multiscale(fk.by_scale(flow, action, x))
+    >>> fk.panels.Multiscale(fk.multiscale.by_scale(flow, action, x))
     Multiscale(U(1), beta = 2, 2x2, 3 scales)
     """
 

@@ -57,7 +57,7 @@ class Interleaved(_OfCoarser):
     --------
     >>> import torch
     >>> import flowkit as fk
-    >>> prior = fk.Interleaved(fk.Normal(fk.sites((2, 2))))
+    >>> prior = fk.priors.Interleaved(fk.Normal(fk.sites((2, 2))))
     >>> prior.space.lattice, prior.sample(3, torch.Generator().manual_seed(1)).shape
     ((4, 4), torch.Size([3, 1, 4, 4]))
     """
@@ -108,11 +108,11 @@ class Embedded(_OfCoarser):
     --------
     >>> import torch
     >>> import flowkit as fk
-    >>> prior = fk.Embedded(fk.FreeField(fk.sites((2, 2)), m2=0.5))
+    >>> prior = fk.priors.Embedded(fk.FreeField(fk.sites((2, 2)), m2=0.5))
     >>> prior.space.lattice
     (4, 4)
     >>> coarse = fk.Haar(fk.links((2, 2), fk.U1()))
-    >>> prior = fk.Embedded(coarse, fk.LinkDoubling(coarse.space, mu=0))
+    >>> prior = fk.priors.Embedded(coarse, fk.multiscale.LinkDoubling(coarse.space, mu=0))
     >>> z = prior.sample(3, torch.Generator().manual_seed(1))
     >>> z.shape, prior.log_prob(z)
     (torch.Size([3, 2, 4, 2]), tensor([0., 0., 0.]))

@@ -114,7 +114,7 @@ def linear_map(transform: object) -> LinearMap | None:
     >>> import flowkit as fk
     >>> from flowkit.samplers.integrators import linear_map
     >>> space = fk.sites((4, 4))
-    >>> linear_map(fk.LowModes(space, gain=2.0)) is None, linear_map(fk.Affine(space)) is None
+    >>> linear_map(fk.transforms.LowModes(space, gain=2.0)) is None, linear_map(fk.transforms.Affine(space)) is None
     (False, True)
     """
     return None

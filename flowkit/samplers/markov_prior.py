@@ -48,7 +48,7 @@ class MarkovPrior(Prior):
     >>> import torch
     >>> import flowkit as fk
     >>> coarse = fk.Phi4(fk.sites((2, 2)), m2=1.0, lam=0.5)
-    >>> prior = fk.MarkovPrior(fk.HMC(coarse), pool=64, chains=32, every=2, thermalise=20)
+    >>> prior = fk.samplers.MarkovPrior(fk.HMC(coarse), pool=64, chains=32, every=2, thermalise=20)
     >>> z = prior.sample(3, torch.Generator().manual_seed(1))
     >>> z.shape, prior.normalised, torch.equal(prior.log_prob(z), -coarse(z))
     (torch.Size([3, 1, 2, 2]), False, True)

@@ -44,7 +44,7 @@ class Estimate:
     Examples
     --------
     >>> import flowkit as fk
-    >>> plaquette = fk.Estimate(0.69781, 0.00021, 0.52, 0.02, 10_000, exact=0.697775)
+    >>> plaquette = fk.stats.Estimate(0.69781, 0.00021, 0.52, 0.02, 10_000, exact=0.697775)
     >>> print(plaquette)
     0.69781(21)  tau_int 0.520(20)  exact 0.697775, +0.2 sigma
     >>> plaquette.within(sigmas=1)

@@ -207,11 +207,11 @@ def load_weights(flow: F, folder: str | os.PathLike[str], commit: str | None = N
     --------
     >>> import tempfile, flowkit as fk
     >>> def flow(space):
-    ...     return fk.Flow(fk.Normal(space), fk.Affine(space))
+    ...     return fk.Flow(fk.Normal(space), fk.transforms.Affine(space))
     >>> space, folder = fk.sites((4, 4)), tempfile.mkdtemp()
     >>> trainer = fk.Trainer(flow(space), fk.Phi4(space, m2=1.0, lam=0.5)).fit(5, progress=False)
     >>> _ = trainer.save(folder)
-    >>> larger = fk.load_weights(flow(fk.sites((8, 8))), folder)
+    >>> larger = fk.storage.load_weights(flow(fk.sites((8, 8))), folder)
     >>> all(bool((a == b).all()) for a, b in zip(larger.parameters(), trainer.flow.parameters()))
     True
     """

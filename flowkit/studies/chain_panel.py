@@ -45,7 +45,7 @@ def chain_cost(trajectories: int) -> list[Row]:
     action = flowkit.Wilson(flowkit.links((16, 16), flowkit.U1()), 4.0)
     settings: dict[str, Any] = {"chains": 8, "thermalise": 10, "rng": 1}
     settings["observe"] = (flowkit.plaquette, flowkit.topological_charge)
-    job = flowkit.Job(
+    job = flowkit.ensemble.Job(
         flowkit.HMC(action),
         trajectories,
         callbacks=[lambda _: ends.append((time.perf_counter(), time.thread_time()))],

@@ -117,13 +117,13 @@ def _affine(quick: bool) -> Work:
 
 def _conditional(quick: bool) -> Work:
     action = _phi4(quick)
-    return _chain(action.pullback(fk.SiteConditional(action)), 4 if quick else 64)
+    return _chain(action.pullback(fk.transforms.SiteConditional(action)), 4 if quick else 64)
 
 
 def _conditional_fields(quick: bool) -> Work:
     """The fields of the theory, as they are measured."""
     action = _phi4(quick)
-    f, z = fk.SiteConditional(action), torch.randn(4 if quick else 64, *action.space.shape)
+    f, z = fk.transforms.SiteConditional(action), torch.randn(4 if quick else 64, *action.space.shape)
     return lambda: f(z)
 
 

@@ -31,7 +31,7 @@ class History:
     Examples
     --------
     >>> import flowkit as fk
-    >>> history = fk.History(["step", "loss"])
+    >>> history = fk.tasks.History(["step", "loss"])
     >>> history.append(step=0, loss=2.5)
     >>> history.append(step=1)          # a value that a row does not give is NaN
     >>> history["loss"], history.last("loss")

@@ -28,7 +28,7 @@ def check_bijection(bijection: Bijection[Tensor]) -> None:
     --------
     >>> import flowkit as fk
     >>> from flowkit import testing
-    >>> testing.check_bijection(fk.RealSpline(4))
+    >>> testing.check_bijection(fk.bijections.RealSpline(4))
     """
     who, rng, circular = type(bijection).__name__, seeded(), bijection.angles == 1
     require(bijection.count > 0, f"{who} takes no parameters for a number.")

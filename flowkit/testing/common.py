@@ -152,7 +152,7 @@ def randomised(module: M, rng: torch.Generator, scale: float = 0.3) -> M:
     --------
     >>> import flowkit as fk
     >>> from flowkit import testing
-    >>> affine = fk.Affine(fk.sites((4, 2)))
+    >>> affine = fk.transforms.Affine(fk.sites((4, 2)))
     >>> [bool((p != 0).any()) for p in testing.randomised(affine, testing.seeded()).parameters()]
     [True, True]
     """

@@ -35,7 +35,7 @@ def check_conditional(model: LinkConditional, loops: int = 2, n: int = 4000) -> 
     --------
     >>> import flowkit as fk
     >>> from flowkit import testing
-    >>> testing.check_conditional(testing.example(fk.ClassFunctionConditional))
+    >>> testing.check_conditional(testing.example(fk.multiscale.ClassFunctionConditional))
     """
     who, group, rng = type(model).__name__, model.group, seeded()
     q = randomised(model, seeded(7))

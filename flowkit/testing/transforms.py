@@ -45,7 +45,7 @@ def jacobian(transform: Transform, x: Tensor) -> Tensor:
     >>> import torch
     >>> import flowkit as fk
     >>> from flowkit import testing
-    >>> f = testing.randomised(fk.Affine(fk.sites((4, 2))), testing.seeded())
+    >>> f = testing.randomised(fk.transforms.Affine(fk.sites((4, 2))), testing.seeded())
     >>> x = testing.fields(f.space, 2, testing.seeded())
     >>> bool(torch.allclose(testing.jacobian(f, x), f(x)[1]))
     True
@@ -82,7 +82,7 @@ def check_transform(transform: Transform, x: Tensor | None = None, local: bool =
     --------
     >>> import flowkit as fk
     >>> from flowkit import testing
-    >>> testing.check_transform(fk.Affine(fk.sites((4, 2))))
+    >>> testing.check_transform(fk.transforms.Affine(fk.sites((4, 2))))
     """
     if isinstance(transform, MarkovKernel):
         return check_markov_kernel(transform)
@@ -153,7 +153,7 @@ def check_equivariance(transform: Transform, act: Symmetry, x: Tensor | None = N
     --------
     >>> import flowkit as fk
     >>> from flowkit import testing
-    >>> odd = fk.Affine(fk.sites((4, 2)), shift=False)
+    >>> odd = fk.transforms.Affine(fk.sites((4, 2)), shift=False)
     >>> testing.check_equivariance(odd, testing.symmetry(odd.space, "z2", testing.seeded()))
     """
     who, group = type(transform).__name__, transform.space.group

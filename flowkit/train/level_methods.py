@@ -41,7 +41,7 @@ class LevelFit:
     >>> import torch, flowkit as fk
     >>> from flowkit.train import LevelFit
     >>> group, rng = fk.U1(), torch.Generator().manual_seed(1)
-    >>> model = fk.ClassFunctionConditional(4)
+    >>> model = fk.multiscale.ClassFunctionConditional(4)
     >>> fit = LevelFit(model, lambda x: 2 * group.trace(x), group, torch.zeros(100), draws=8, now=0, count=10)
     >>> links, loops, logw = fit.sample(fit.some(5, rng), rng)
     >>> tuple(links.shape), tuple(logw.shape)

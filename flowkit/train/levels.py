@@ -88,7 +88,7 @@ class LevelStep(TrainingStep):
     --------
     >>> import flowkit as fk
     >>> space = fk.links((4, 4), fk.U1())
-    >>> method = fk.LevelStep(24, fk.LevelNaturalGradient(), pool=1024)
+    >>> method = fk.train.LevelStep(24, fk.train.LevelNaturalGradient(), pool=1024)
     >>> trainer = fk.Trainer(fk.multiscale_flow(space, terms=4), fk.Wilson(space, beta=1.0), method=method, batch=512)
     >>> level = trainer.fit(24, progress=False).history["level"]
     >>> [int((level == j).sum()) for j in range(4)]

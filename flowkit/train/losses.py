@@ -37,7 +37,7 @@ class Loss(NamedTuple):
     ...     logw = -action(x) - flow.log_prob(x)
     ...     return Loss(logw.var(), logw.detach())
     >>> space = fk.sites((4, 4))
-    >>> flow = fk.Flow(fk.Normal(space), fk.Affine(space))
+    >>> flow = fk.Flow(fk.Normal(space), fk.transforms.Affine(space))
     >>> trainer = fk.Trainer(flow, fk.Phi4(space, m2=1.0, lam=0.5), loss=variance)
     >>> trainer.fit(2, progress=False).step
     2

@@ -23,7 +23,7 @@ class TrainingError(RuntimeError):
     >>> import flowkit as fk
     >>> from flowkit.train import TrainingError
     >>> space = fk.sites((4, 4))
-    >>> trainer = fk.Trainer(fk.Flow(fk.Normal(space), fk.Affine(space)), fk.Phi4(space, m2=1.0, lam=1e40))
+    >>> trainer = fk.Trainer(fk.Flow(fk.Normal(space), fk.transforms.Affine(space)), fk.Phi4(space, m2=1.0, lam=1e40))
     >>> try:
     ...     trainer.fit(5, progress=False)
     ... except TrainingError as error:

@@ -83,7 +83,7 @@ class TrainingStep(ABC):
     ...     def load_state(self, tensors, meta):
     ...         self.best = tensors["best"]
     >>> space = fk.sites((4, 4))
-    >>> flow = fk.Flow(fk.Normal(space), fk.Affine(space))
+    >>> flow = fk.Flow(fk.Normal(space), fk.transforms.Affine(space))
     >>> trainer = fk.Trainer(flow, fk.Phi4(space, m2=1.0, lam=0.5), method=RandomSearch())
     >>> loss = trainer.fit(20, progress=False).history["loss"]
     >>> bool(loss[-1] < loss[0])
@@ -167,7 +167,7 @@ class GradientStep(TrainingStep):
     >>> import flowkit as fk
     >>> from flowkit.train import GradientStep
     >>> space = fk.sites((4, 4))
-    >>> flow = fk.Flow(fk.Normal(space), fk.Affine(space))
+    >>> flow = fk.Flow(fk.Normal(space), fk.transforms.Affine(space))
     >>> method = GradientStep("reverse_kl", lr=1e-2, betas=(0.9, 0.999), clip=None)
     >>> trainer = fk.Trainer(flow, fk.Phi4(space, m2=1.0, lam=0.5), method=method)
     >>> loss = trainer.fit(30, progress=False).history["loss"]

@@ -65,7 +65,7 @@ class Trainer(Background):
     --------
     >>> import flowkit as fk
     >>> space = fk.sites((4, 4))
-    >>> flow = fk.Flow(fk.FreeField(space, m2=3.0, learned=True), fk.Affine(space))
+    >>> flow = fk.Flow(fk.FreeField(space, m2=3.0, learned=True), fk.transforms.Affine(space))
     >>> trainer = fk.Trainer(flow, fk.Phi4(space, m2=0.5, lam=0.0), lr=3e-2)
     >>> kl = trainer.fit(60, progress=False).history["kl"]
     >>> print(f"{kl[0]:.1f} -> {kl[-1]:.1f} nats")

@@ -32,7 +32,7 @@ class Chain(Transform):
     >>> import torch
     >>> import flowkit as fk
     >>> space = fk.sites((2,))
-    >>> chain = fk.Chain(fk.Affine(space), fk.Affine(space))
+    >>> chain = fk.Chain(fk.transforms.Affine(space), fk.transforms.Affine(space))
     >>> _ = torch.nn.init.constant_(chain.steps[0].log_scale, 0.5)
     >>> with torch.no_grad():
     ...     chain(torch.ones(1, 1, 2))          # two sites, scaled by e^0.5

@@ -38,7 +38,7 @@ class Inside(Transform):
     --------
     >>> import torch
     >>> import flowkit as fk
-    >>> f = fk.Inside(fk.DistributionConverter(fk.sites((2,)), 4))
+    >>> f = fk.transforms.Inside(fk.transforms.DistributionConverter(fk.sites((2,)), 4))
     >>> with torch.no_grad():
     ...     for p in f.parameters():
     ...         _ = p.normal_(generator=torch.Generator().manual_seed(1))

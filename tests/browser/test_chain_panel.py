@@ -4,7 +4,7 @@ RUNS = """import flowkit as fk
 action = fk.Wilson(fk.links((8, 8), fk.U1()), {beta})
 settings = dict(chains=8, thermalise={thermalise}, observe=(fk.plaquette, fk.topological_charge), rng=1)
 samplers = {{"HMC": fk.HMC(action), "short HMC": fk.HMC(action, length=0.2)}}
-runs = {{name: fk.Job(sampler, {n}, **settings) for name, sampler in samplers.items()}}
+runs = {{name: fk.ensemble.Job(sampler, {n}, **settings) for name, sampler in samplers.items()}}
 panel = fk.panels.Chain(runs)
 panel"""
 

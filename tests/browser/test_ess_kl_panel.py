@@ -1,7 +1,8 @@
 """The panel of ESS and KL in a real JupyterLab: points with published marks, and trainers live over their steps."""
 
 ROWS = """import flowkit as fk
-rows = [dict(beta=b, ess=fk.Estimate(0.95 - 0.05 * b, 0.02, 0.5, 0.0, 100), kl=0.01 * b**2) for b in (1, 2, 4, 8, 12)]
+ess = {b: fk.stats.Estimate(0.95 - 0.05 * b, 0.02, 0.5, 0.0, 100) for b in (1, 2, 4, 8, 12)}
+rows = [dict(beta=b, ess=one, kl=0.01 * b**2) for b, one in ess.items()]
 paper = [dict(beta=8, ess=0.341), dict(beta=12, ess=0.297)]
 less = [{**row, "ess": row["ess"].value * 0.8} for row in rows]
 panel = fk.panels.EssKl({"flow": rows, "small flow": less}, published={"2404.10819": paper})

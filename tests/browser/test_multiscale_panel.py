@@ -7,7 +7,7 @@ action = fk.Wilson(space, 8.0)
 model = fk.multiscale_flow(space, terms=4)
 fk.Trainer(model, action, batch=256, method=fk.NaturalGradientStep(), seed=1).fit(20, progress=False)
 x = fk.importance_sample(model, action, 1024, rng=1).x[:, 0]
-panel = fk.panels.Multiscale(fk.by_scale(model, action, x, fields=4))
+panel = fk.panels.Multiscale(fk.multiscale.by_scale(model, action, x, fields=4))
 panel"""
 SCALES, FIELDS = 9, 4
 

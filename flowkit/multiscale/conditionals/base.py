@@ -32,7 +32,7 @@ class LinkConditional(nn.Module, Bijection[Loops]):
     >>> import torch
     >>> import flowkit as fk
     >>> group, rng = fk.U1(), torch.Generator().manual_seed(1)
-    >>> model = fk.HeatbathConditional(group, strength=2.0)
+    >>> model = fk.multiscale.HeatbathConditional(group, strength=2.0)
     >>> loops = (group.haar((3, 5), rng), group.haar((3, 5), rng))       # two loops through each of 3 x 5 links
     >>> v, logq = model.sample_and_log_prob(loops, rng)
     >>> u, logdet = model.inverse(v, loops)

@@ -59,7 +59,7 @@ class ClassFunctionConditional(LinkConditional):
     --------
     >>> import torch
     >>> import flowkit as fk
-    >>> model = fk.ClassFunctionConditional(harmonics=2, cells=64)
+    >>> model = fk.multiscale.ClassFunctionConditional(harmonics=2, cells=64)
     >>> _ = model.coefficients.data.copy_(torch.tensor([1.0, 0.0]))     # f = cos, as in Wilson's action at beta = 1
     >>> model.log_prob(torch.zeros(1), (torch.zeros(1), torch.zeros(1))).detach()       # 2 - ln I_0(2) is 1.1760
     tensor([1.1760])

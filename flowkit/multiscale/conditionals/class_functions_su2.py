@@ -81,7 +81,7 @@ class SU2ClassFunctionConditional(LinkConditional):
     >>> import torch
     >>> import flowkit as fk
     >>> group, rng = fk.SUN(2), torch.Generator().manual_seed(1)
-    >>> model = fk.SU2ClassFunctionConditional(characters=2)
+    >>> model = fk.multiscale.SU2ClassFunctionConditional(characters=2)
     >>> loops = (group.haar((4,), rng), group.haar((4,), rng))
     >>> v, logq = model.sample_and_log_prob(loops, rng)
     >>> v.shape, bool(logq.abs().max() < 1e-5)                           # Haar measure at the start

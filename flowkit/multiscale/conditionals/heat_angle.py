@@ -82,7 +82,7 @@ class HeatAngleConditional(LinkConditional):
     >>> import torch
     >>> import flowkit as fk
     >>> group, rng = fk.SUN(3), torch.Generator().manual_seed(1)
-    >>> model = fk.HeatAngleConditional(3, strength=6.0)
+    >>> model = fk.multiscale.HeatAngleConditional(3, strength=6.0)
     >>> loops = (group.haar((5,), rng), group.haar((5,), rng))
     >>> v, logq = model.sample_and_log_prob(loops, rng)
     >>> v.shape, bool(torch.allclose(model.log_prob(v, loops), logq, atol=1e-3))

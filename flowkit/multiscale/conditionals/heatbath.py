@@ -58,7 +58,7 @@ class HeatbathConditional(LinkConditional):
     --------
     >>> import torch
     >>> import flowkit as fk
-    >>> model = fk.HeatbathConditional(fk.U1(), strength=1.0)
+    >>> model = fk.multiscale.HeatbathConditional(fk.U1(), strength=1.0)
     >>> v, loops = torch.zeros(1), (torch.zeros(1), torch.zeros(1))
     >>> model.log_prob(v, loops).detach()                                 # 2 - ln I_0(2)
     tensor([1.1760])

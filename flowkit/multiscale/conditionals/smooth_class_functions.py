@@ -58,9 +58,9 @@ class SmoothClassFunctionConditional(ClassFunctionConditional):
     --------
     >>> import torch
     >>> import flowkit as fk
-    >>> trained = fk.ClassFunctionConditional(harmonics=2, cells=64)
+    >>> trained = fk.multiscale.ClassFunctionConditional(harmonics=2, cells=64)
     >>> _ = trained.coefficients.data.copy_(torch.tensor([1.0, 0.0]))
-    >>> smooth = fk.SmoothClassFunctionConditional.of(trained)
+    >>> smooth = fk.multiscale.SmoothClassFunctionConditional.of(trained)
     >>> smooth.log_prob(torch.zeros(1), (torch.zeros(1), torch.zeros(1))).detach()      # 2 - ln I_0(2) is 1.1760
     tensor([1.1760])
     """

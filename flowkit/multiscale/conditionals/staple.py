@@ -71,8 +71,8 @@ class StapleConditional(LinkConditional):
     >>> import torch
     >>> import flowkit as fk
     >>> group, rng = fk.U1(), torch.Generator().manual_seed(1)
-    >>> prior = fk.HeatbathConditional(group, strength=2.0)
-    >>> model = fk.StapleConditional(prior, [fk.bijections.EigenangleSpline(group, bins=4)])
+    >>> prior = fk.multiscale.HeatbathConditional(group, strength=2.0)
+    >>> model = fk.multiscale.StapleConditional(prior, [fk.bijections.EigenangleSpline(group, bins=4)])
     >>> v, loops = group.haar((5,), rng), (group.haar((5,), rng), group.haar((5,), rng))
     >>> bool(torch.allclose(model.log_prob(v, loops), prior.log_prob(v, loops), atol=1e-5))
     True

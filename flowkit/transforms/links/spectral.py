@@ -38,7 +38,7 @@ class SpectralCoupling(Transform):
     --------
     >>> import torch, flowkit as fk
     >>> space = fk.links((1,), fk.SUN(3))                     # one matrix
-    >>> f = fk.SpectralCoupling(space)                        # starts at the identity
+    >>> f = fk.transforms.SpectralCoupling(space)                        # starts at the identity
     >>> x = space.haar(2, torch.Generator().manual_seed(1))
     >>> y, logdet = f(x)
     >>> torch.allclose(y, x, atol=1e-5), torch.allclose(logdet, torch.zeros(2), atol=1e-5)

@@ -64,7 +64,7 @@ class TrivializingFlow(Transform):
     Examples
     --------
     >>> import torch, flowkit as fk
-    >>> f = fk.TrivializingFlow(fk.links((4, 4), fk.U1()), order=1, beta=2.0)
+    >>> f = fk.transforms.TrivializingFlow(fk.links((4, 4), fk.U1()), order=1, beta=2.0)
     >>> f.loops, f.at(0.5)                                    # -beta / 4 of the plaquette
     (('cos',), tensor([-0.5000], grad_fn=<MulBackward0>))
     >>> x = f.space.haar(2, torch.Generator().manual_seed(1))

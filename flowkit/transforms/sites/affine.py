@@ -27,7 +27,7 @@ class Affine(Transform):
     Examples
     --------
     >>> import torch, flowkit as fk
-    >>> y, logdet = fk.Affine(fk.sites((2, 2)))(torch.ones(1, 1, 2, 2))   # starts at the identity
+    >>> y, logdet = fk.transforms.Affine(fk.sites((2, 2)))(torch.ones(1, 1, 2, 2))   # starts at the identity
     >>> y.flatten().tolist(), logdet.tolist()
     ([1.0, 1.0, 1.0, 1.0], [0.0])
     """

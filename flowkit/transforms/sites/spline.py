@@ -39,7 +39,7 @@ class Spline(Transform):
     Examples
     --------
     >>> import torch, flowkit as fk
-    >>> f = fk.Spline(fk.links((2, 2), fk.U1()), bins=4, domain="circle")
+    >>> f = fk.transforms.Spline(fk.links((2, 2), fk.U1()), bins=4, domain="circle")
     >>> f.params.shape                                        # 3 bins + 1, whatever the lattice
     torch.Size([13])
     """
@@ -100,7 +100,7 @@ class DistributionConverter(Transform):
     Examples
     --------
     >>> import torch, flowkit as fk
-    >>> f = fk.DistributionConverter(fk.sites((2, 2)), bins=4, symmetric=True)
+    >>> f = fk.transforms.DistributionConverter(fk.sites((2, 2)), bins=4, symmetric=True)
     >>> x = torch.full((1, 1, 2, 2), 100.0)
     >>> torch.equal(f(-x)[0], -f(x)[0])
     True
