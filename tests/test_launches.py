@@ -126,7 +126,6 @@ WAITING = {
     "GaugeCoupling": "the inverse of a residual update solves until it converges",
     "SiteConditional": "sublattices are found by nonzero()",
     "SitesIntegrated": "sublattices are found by nonzero()",
-    "Heatbath": "angles are proposed until all are accepted",
 }
 """What still waits, and why."""
 

@@ -207,6 +207,8 @@ def test_sampling_a_group_without_exact_answers():
     action = fk.Wilson(fk.links((2, 4), U2()), 1.5)
     ensemble = fk.run(HMC(action, length=1.0, steps=8), 20, chains=8, thermalise=10, rng=1)
     assert ensemble.mean(fk.plaquette).exact is None
+    x = action.space.haar(5, testing.seeded(), F64)
+    testing.require_same_field(U2(), U2().restore(x), x, "elements that need no repair, determinants among them")
     with pytest.raises(ValueError, match="Heatbath needs a group that draws a link anew; U2 has no such law"):
         fk.Heatbath(action)
 

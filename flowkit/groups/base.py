@@ -120,6 +120,12 @@ class Group(GaugeTheory, ABC):
     def project(self, x: Tensor) -> Tensor:
         """The nearest group element."""
 
+    def restore(self, x: Tensor) -> Tensor:
+        """Matrices that rounding has moved off the group by a small distance d, back within d^2; without a look at x,
+        which would wait for the device.
+        """
+        return self.project(x) if self.matrix_shape else x
+
     @abstractmethod
     def defect(self, x: Tensor) -> Tensor:
         """Distance from the group, dimensionless, [...]: 0 for an element, up to rounding."""

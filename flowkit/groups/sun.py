@@ -110,6 +110,12 @@ class SUN(Group):
         """M (M^dagger M)^{-1/2}, the phase of its determinant removed in equal parts from all eigenvalues."""
         return kernels.project(x)
 
+    def restore(self, x: Tensor) -> Tensor:
+        # One step of the Newton-Schulz iteration for the unitary factor, and one for the phase of the determinant.
+        y = 1.5 * x - 0.5 * x @ (x.mH @ x)
+        phase: Tensor = 1 - (torch.linalg.det(y) - 1) / self.n
+        return y * phase[..., None, None]
+
     def defect(self, x: Tensor) -> Tensor:
         eye = torch.eye(self.n, dtype=x.dtype, device=x.device)
         unitarity = (x.mH @ x - eye).abs().amax((-2, -1))

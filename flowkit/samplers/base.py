@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
-from flowkit.groups import Group
 
 Info = dict[str, Tensor]
 """What a step tells of each chain, [chains] by name."""
@@ -205,43 +204,3 @@ def accept(log_ratio: Tensor, rng: torch.Generator) -> Tensor:
 def select(choose: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """a where `choose` [chains] is True and b elsewhere, for tensors [chains, ...]."""
     return torch.where(choose.view(-1, *[1] * (a.dim() - 1)), a, b)
-
-
-def back_to_group(group: Group, x: Tensor) -> Tensor:
-    r"""Matrices that rounding has moved off the group, moved back on it.
-
-    Parameters
-    ----------
-    group : Group
-        Angles and scalars are returned as they are.
-    x : Tensor
-        Matrices ``[..., N, N]`` within a small distance d of the group.
-
-    Returns
-    -------
-    Tensor
-        Matrices within a distance of order :math:`d^2`.
-
-    Notes
-    -----
-    One step of the Newton-Schulz iteration for the unitary factor, and one for the phase of the determinant:
-
-    .. math:: y = \tfrac12 x (3 - x^\dagger x), \qquad x' = y \left(1 - \frac{\det y - 1}{N}\right)
-
-    It is made after every step, without a look at x: to look would be to wait for the device.
-
-    Examples
-    --------
-    >>> import torch
-    >>> import flowkit as fk
-    >>> from flowkit.samplers.base import back_to_group
-    >>> group = fk.SUN(3)
-    >>> x = group.haar((2,), torch.Generator().manual_seed(1), torch.float64) + 1e-6
-    >>> bool((group.defect(back_to_group(group, x)) < 1e-10).all())
-    True
-    """
-    if not group.matrix_shape:
-        return x
-    y = 1.5 * x - 0.5 * x @ (x.mH @ x)
-    phase: Tensor = 1 - (torch.linalg.det(y) - 1) / group.dimension
-    return y * phase[..., None, None]

@@ -11,7 +11,7 @@ from flowkit.actions.wilson import Wilson
 from flowkit.geometry.lattice import coordinates, format_lattice, site_index
 from flowkit.geometry.space import Space
 from flowkit.groups.base import Group
-from flowkit.samplers.base import Info, Sampler, State, back_to_group
+from flowkit.samplers.base import Info, Sampler, State
 
 
 class Sublattice(NamedTuple):
@@ -165,7 +165,7 @@ class Heatbath(Sampler):
             for part in self.parts:
                 V, A = links[:, part.active], self.staple_sum(links, part)
                 links[:, part.active] = self.redraw(V, A, rng) if sweep == 0 else self.reflect(V, A)
-        x = back_to_group(self.space.group, x)
+        x = self.space.group.restore(x)
         S = self.action(x)
         return State(x, S), {"accept": torch.ones_like(S, dtype=torch.bool), "invalid": ~S.isfinite()}
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
-from flowkit.samplers.base import Info, Sampler, State, accept, back_to_group, select
+from flowkit.samplers.base import Info, Sampler, State, accept, select
 from flowkit.samplers.integrators import INTEGRATORS, trajectory
 
 MOST_STEPS = 1000
@@ -170,7 +170,7 @@ class HMC(Sampler):
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
         p = self.momenta(state.x, rng)
         x, p_end = self.trajectory(state.x, p, self.step_sizes(p, rng))
-        x = back_to_group(self.space.group, x)
+        x = self.space.group.restore(x)
         S = self.action(x)
         dH = S - state.S + self.kinetic(p_end) - self.kinetic(p)
         yes = accept(-dH, rng)
