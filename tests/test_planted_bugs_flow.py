@@ -180,8 +180,8 @@ def explicit_part_too(flow, action, n, rng):
 
 def forward_order(self, y):
     total = 0.0
-    for i in range(len(self.steps)):
-        y, logdet = self._step(i).inverse(y)
+    for step in self:
+        y, logdet = step.inverse(y)
         total = total + logdet
     return y, total
 
