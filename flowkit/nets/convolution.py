@@ -136,7 +136,9 @@ class SiteConv(nn.Module):
         self.bias = nn.Parameter(torch.empty(channels[1]).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(x.device.type):  # or log q of a draw would not be that of its field
+        if x.device.type != "meta" and torch.is_autocast_enabled(
+            x.device.type
+        ):  # or log q of a draw would not be that of its field
             with torch.autocast(x.device.type, enabled=False):
                 return self(x)  # type: ignore[no-any-return]
         if self.pointwise:  # nothing to gather: one product
