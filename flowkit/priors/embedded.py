@@ -30,6 +30,10 @@ class _OfCoarser(Prior):
     def device(self) -> torch.device:
         return self.coarse.device
 
+    @property
+    def stochastic(self) -> bool:
+        return self.coarse.stochastic
+
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "coarse": self.coarse.describe()}
 
