@@ -174,3 +174,17 @@ def test_weights_do_not_depend_on_how_a_draw_is_made():
     assert torch.equal(x, z)
     assert torch.allclose(logq, -heat, atol=1e-4)
     assert math.isfinite(float(heat.sum()))
+
+
+def test_an_annealed_coarse_theory_inside_a_multiscale_model():
+    """The path of the coarse field counts in the weights of the fine one: <w> = Z, exact in two dimensions."""
+    coarse = fk.links((2, 2), fk.U1())
+    annealed = annealed_flow(fk.Haar(coarse), [fk.Wilson(coarse, beta) for beta in (0.25, 0.5)], fk.HMC)
+    doubling = fk.multiscale.LinkDoubling(coarse, 0)
+    new = fk.multiscale.NewLinks(doubling, fk.multiscale.ClassFunctionConditional(4))
+    flow, action = fk.Flow(fk.priors.Embedded(annealed, doubling), new), fk.Wilson(doubling.fine, 0.5)
+    assert flow.stochastic
+    ensemble = fk.importance_sample(flow, action, 8192, rng=1, keep=False)
+    assert fk.stats.log_z(ensemble.series["logw"].numpy()).within(action.log_z(), 4)
+    with pytest.raises(ValueError, match="the joint density of a path alone; log_prob needs"):
+        flow.log_prob(flow.sample(2, testing.seeded()))

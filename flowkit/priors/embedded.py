@@ -9,7 +9,7 @@ from torch import Tensor
 from flowkit.geometry.doubling import Doubling, EvenSites, halved
 from flowkit.geometry.lattice import join_sublattices, split_sublattices
 from flowkit.geometry.space import Space
-from flowkit.priors.base import Prior
+from flowkit.priors.base import Prior, Sample
 from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal
 
@@ -133,11 +133,15 @@ class Embedded(_OfCoarser):
         self.doubling = doubling
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        coarse = self.coarse.sample(n, rng)
+        return self.sample_and_log_prob(n, rng).x
+
+    def sample_and_log_prob(self, n: int, rng: torch.Generator) -> Sample:
+        """n independent fields and their log-density; that of paths, where the coarse prior is stochastic."""
+        coarse, logr = self.coarse.sample_and_log_prob(n, rng)
         # Of a whole field of noise the coarse part is not used.
         noise = Haar(self.space) if self.space.kind == "links" else Normal(self.space)
         _, *rest = self.doubling.split(noise.to(self.device, self.dtype).sample(n, rng))
-        return self.doubling.join(coarse, *rest)
+        return Sample(self.doubling.join(coarse, *rest), logr + self.log_rest(*rest))
 
     def log_prob(self, x: Tensor) -> Tensor:
         coarse, *rest = self.doubling.split(x)
