@@ -244,7 +244,7 @@ def test_the_force_of_a_pullback_is_the_derivative_of_its_action(n):
     space = fk.links((2, 2), fk.U1() if n == 1 else fk.SUN(n))
     torch.manual_seed(1)
     model = testing.randomised(fk.multiscale_flow(space), testing.seeded(2), 0.2)
-    pulled = fk.Wilson(space, 1.3).pullback(model)
+    pulled = model.pullback(fk.Wilson(space, 1.3))
     z = rough(space)
     testing.require_close(pulled.force(z), Action.force(pulled, z), "force", 1e-9)
     assert all(p.grad is None and p.requires_grad for p in model.parameters())

@@ -61,12 +61,12 @@ def test_errors_cover(name):
 def test_a_frozen_chain_shows_as_its_sector():
     """From a cold start at beta = 12 the charge never moves, and the plaquette is that of Q = 0, not the average."""
     action = Wilson(links((8, 8), U1()), 12.0)
-    settings = {"chains": 128, "steps": 150, "thermalise": 40, "hot": False, "seed": 6}
+    settings = {"chains": 256, "steps": 300, "thermalise": 40, "hot": False, "seed": 6}
     ensemble = study.measure(Heatbath(action), [observables.plaquette, observables.charge_squared], **settings)
     assert not ensemble.history("charge_squared").any()
     plaquette = ensemble.mean("plaquette")
     assert plaquette.within(exact.u1_plaquette_in_sector(12.0, 64, 0))
-    assert not plaquette.within(sigmas=4)  # from the average over sectors, which is its exact value
+    assert not plaquette.within(sigmas=5)  # of the average over sectors, its exact value, about nine errors away
     assert "no error" in ensemble.mean("charge_squared").note
 
 

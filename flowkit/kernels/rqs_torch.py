@@ -75,8 +75,9 @@ def table(z: Tensor, params: Tensor, bins: int, circular: bool, inverse: bool) -
 
 
 def _within(t: Tensor, z: Tensor) -> Tensor:
-    """t of the bin that holds z, in [0, 1] in spite of rounding: behind it the slope may be negative."""
-    return torch.where((z < 0) | (z > 1), t, t.clamp(0, 1))
+    """t of the bin that holds z, moved into [0, 1] where rounding left it outside, with the gradient of t."""
+    outside = (z < 0) | (z > 1)
+    return t + torch.where(outside, 0.0, t.clamp(0, 1) - t).detach()
 
 
 def evaluate(x: Tensor, b: Bin) -> tuple[Tensor, Tensor]:
