@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from flowkit.multiscale import ByScale, by_scale
+from flowkit.multiscale import ByScale, by_scale, levels
 
 
 @torch.no_grad()
@@ -32,7 +32,7 @@ def scale_numbers(flow: Any, action: Any, n: int = 1024) -> ByScale | None:
     >>> scale_numbers(fk.gauge_flow(action.space), action) is None
     True
     """
-    if action.log_z() is None:
+    if action.log_z() is None or not levels(flow):
         return None
     rng = torch.Generator(flow.device).manual_seed(1)
     try:

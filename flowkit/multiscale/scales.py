@@ -11,7 +11,7 @@ from flowkit import stats
 from flowkit.actions import Wilson
 from flowkit.geometry import loops
 from flowkit.geometry.space import Space
-from flowkit.multiscale.structure import fields_by_scale, levels
+from flowkit.multiscale.structure import fields_by_scale
 from flowkit.priors import Prior
 from flowkit.stats import Estimate
 
@@ -191,7 +191,7 @@ def by_scale(model: Prior, action: Wilson, x: Tensor, fields: int = 8) -> ByScal
     >>> numbers.group, [scale.lattice for scale in numbers.scales]
     ('U(1)', [(1, 1), (2, 1), (2, 2)])
     """
-    if not levels(model) or not isinstance(action, Wilson) or action.space.ndim != 2:
+    if not isinstance(model, Prior) or not isinstance(action, Wilson) or action.space.ndim != 2:
         names = f"{type(model).__name__} and {action!r}"
         raise TypeError(
             f"by_scale needs a multiscale model of links and Wilson's action in two dimensions; got {names}."

@@ -34,6 +34,9 @@ class _OfCoarser(Prior):
     def stochastic(self) -> bool:
         return self.coarse.stochastic
 
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        return self.sample_and_log_prob(n, rng).x
+
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "coarse": self.coarse.describe()}
 
@@ -71,9 +74,10 @@ class Interleaved(_OfCoarser):
             raise ValueError(f"Interleaved puts fields on sites together; got {coarse.space}.")
         super().__init__(coarse, coarse.space.on([2 * side for side in coarse.space.lattice]))
 
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample_and_log_prob(self, n: int, rng: torch.Generator) -> Sample:
         parts = 2**self.space.ndim
-        return join_sublattices(torch.unflatten(self.coarse.sample(n * parts, rng), 0, (n, parts)))
+        x, logr = self.coarse.sample_and_log_prob(n * parts, rng)
+        return Sample(join_sublattices(torch.unflatten(x, 0, (n, parts))), logr.view(n, parts).sum(1))
 
     def log_prob(self, x: Tensor) -> Tensor:
         parts = split_sublattices(self.space.check(x))
@@ -131,9 +135,6 @@ class Embedded(_OfCoarser):
             raise ValueError(f"The doubling begins at {doubling.coarse}; got a coarse prior on {coarse.space}.")
         super().__init__(coarse, doubling.fine)
         self.doubling = doubling
-
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        return self.sample_and_log_prob(n, rng).x
 
     def sample_and_log_prob(self, n: int, rng: torch.Generator) -> Sample:
         """n independent fields and their log-density; that of paths, where the coarse prior is stochastic."""
