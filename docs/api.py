@@ -67,7 +67,7 @@ def page() -> str:
         lines += block([line for path, thing in new.items() for line in entry(path, thing)]) if new else []
 
     lines += ["## The top level", ""]
-    for name, names in flowkit._CONTENTS.items():
+    for name, names in ((room, names.split()) for room, names in flowkit._CONTENTS.items()):
         lines += [f"### From {name}", ""]
         add({f"flowkit.{one}": getattr(flowkit, one) for one in names})
     for name in ROOMS:
