@@ -16,7 +16,21 @@ This page is generated from the docstrings.
 """
 ROOMS = (
     *("groups", "geometry", "observables", "actions", "priors", "bijections", "transforms", "multiscale", "models"),
-    *("nets", "samplers", "train", "losses", "schedules", "ensemble", "stats", "exact", "storage", "panels", "testing"),
+    *(
+        "nets",
+        "kernels",
+        "samplers",
+        "train",
+        "losses",
+        "schedules",
+        "ensemble",
+        "stats",
+        "exact",
+        "storage",
+        "tasks",
+        "panels",
+        "testing",
+    ),
 )
 
 
