@@ -101,7 +101,7 @@ class Flow(Prior):
         return self.prior.log_prob(z) + logdet
 
     def peeled(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(z, logdet) with log q(x) = log r(z) + logdet: the inverse image of x, or x where the prior cannot tell."""
+        """(z, logdet) with log q(x) = log r(z) + logdet: f^-1(x), or x itself where r has the same density there."""
         if self.transform.leaves(self.prior):
             return x, self.transform.inverse_logdet(x)
         return self.transform.inverse(x)
@@ -164,7 +164,7 @@ class Flow(Prior):
         return other
 
     def flattened(self) -> "Flow":
-        """The same distribution as one flow from its `base`: what nested flows do is one chain on the finest lattice.
+        """The same distribution as one chain on the finest lattice, from the innermost prior embedded level by level.
 
         Flows inside an `Embedded` prior become `Inside` transforms. The parameters are shared, not copied.
 

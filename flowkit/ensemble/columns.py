@@ -96,7 +96,7 @@ class Columns:
         self.filled = rows.stop if isinstance(rows, slice) else rows + 1
 
     def finish(self) -> tuple[dict[str, Tensor], list[str]]:
-        """The series, and the names of those left out: what a sampler tells of proposals it refused may be infinite."""
+        """The series, and the names of those left out because they hold NaN or infinity, as of rejected proposals."""
         series = {name: values[: self.filled] for name, values in self.series.items()}
         series.pop("invalid", None)  # counted in the provenance
         left_out = [name for name, values in series.items() if not values.isfinite().all()]

@@ -125,7 +125,8 @@ def _tau(history: Tensor, estimate: Estimate, every: int) -> tuple[float, float,
     """tau_int in steps, `every` of which lie between two values, and its error; where there is no estimate of it, or
     too short a run for one, a lower bound, and why.
 
-    Chains that change their value so many times hold no more independent values than chains and changes together.
+    Of a frozen observable, c chains with k changes of value hold at most c + k independent values, which bounds tau_int
+    from below.
     """
     known = every * estimate.tau_int, every * estimate.tau_int_error, ""
     if not estimate.note:

@@ -16,10 +16,10 @@ from flowkit.samplers.chain import Point, Steps
 
 
 class Recording:
-    """A run as an iterator over the steps of its sampler, which stores those that are to be stored.
+    """An iterator over the steps of a run that stores every `every`-th one.
 
-    Whoever iterates may stop at any time; `ensemble` is what was stored until then. `run` iterates to the end, and a
-    `Job` stops where it is told.
+    The loop over it may end at any time; `ensemble` then holds what was stored. `run` iterates to the end, and a `Job`
+    stops where it is told.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """What flowkit asks of a group: its elements, its algebra, and loops of its links.
 
-One file, although long, because an interface is read, and written anew for a group, in one piece.
+The file is long because it defines one interface, which a new group implements as a whole.
 """
 
 from abc import ABC, abstractmethod
@@ -28,8 +28,8 @@ class Group(GaugeTheory, ABC):
 
     Everything that depends on the group is a method here, and no code outside this room asks which group it has. A new
     group is one class that writes the abstract methods. The others have a default or say that the group does not have
-    what was asked for: `spectrum` opens the eigenangle splines, `heatbath` the heatbath, the exact results the
-    comparison with them.
+    what was asked for. Splines of eigenangles need `spectrum`, the Heatbath sampler needs `heatbath`, and comparisons
+    with exact results need the methods that return them.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class Group(GaugeTheory, ABC):
 
     @abstractmethod
     def tangent(self, g: Tensor) -> Tensor:
-        """The coordinates of g, exact to first order around the identity, with gradients that are finite there."""
+        """Algebra coordinates of g near the identity: `log` to first order, with finite gradients everywhere."""
 
     @abstractmethod
     def identity(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
@@ -121,8 +121,9 @@ class Group(GaugeTheory, ABC):
         """The nearest group element."""
 
     def restore(self, x: Tensor) -> Tensor:
-        """Matrices that rounding has moved off the group by a small distance d, back within d^2; without a look at x,
-        which would wait for the device.
+        """Bring matrices that rounding has moved a distance d off the group back to within d^2.
+
+        The values of x are not inspected, so that a GPU need not wait.
         """
         return self.project(x) if self.matrix_shape else x
 
@@ -155,8 +156,8 @@ class Group(GaugeTheory, ABC):
     def product(self, factors: Sequence[Tensor], signs: Sequence[int], wrap: bool = True) -> Tensor:
         """x_1^{s_1} x_2^{s_2} ..., each sign s_i being 1 or -1.
 
-        With ``wrap=False`` an angle may come outside [-pi, pi), for functions that do not mind: `trace`, `trace_slope`,
-        `invariants`, `ambient` and further products.
+        With ``wrap=False`` angles are not reduced to [-pi, pi); `trace`, `trace_slope`, `invariants`, `ambient` and
+        further products accept such angles.
         """
         ordered = [x if sign > 0 else self.inverse(x) for x, sign in zip(factors, signs, strict=True)]
         result = ordered[0]

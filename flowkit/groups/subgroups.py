@@ -1,8 +1,9 @@
 r"""Heatbath and overrelaxation of a matrix of SU(N) by its SU(2) subgroups.
 
-With A the sum of the staples of a link V, the part of :math:`V A^\dagger` in the SU(2) subgroup of rows i < j is k u, k
-a number and u in SU(2). The link goes to a V: for the heatbath a u is drawn from :math:`e^{(2 \beta k / N)\,\mathrm{Re}
-(a u)_{11}}`, for overrelaxation a = u^-1 u^-1 keeps the action. Elements [[a, b], [-b*, a*]] of SU(2) are pairs (a, b).
+With A the sum of the staples of a link V, the part of :math:`V A^\dagger` in the SU(2) subgroup of rows i < j is k u
+with k >= 0 and u in SU(2). The update is V -> a V with a in the subgroup. Heatbath: w is drawn from
+:math:`e^{(2 \beta k / N)\,\mathrm{Re}\, w_{11}}`, and a = w u^-1. Overrelaxation: a = u^-2, which leaves the action
+unchanged. Elements [[a, b], [-b*, a*]] of SU(2) are pairs (a, b).
 
 References
 ----------

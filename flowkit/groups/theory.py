@@ -40,7 +40,7 @@ class GaugeTheory:
     # ------------------------------------------------------------ heatbath
 
     def heatbath(self, v: Tensor, staples: Tensor, beta: float, rng: torch.Generator) -> Tensor:
-        """Links drawn anew from p(V) ~ exp((beta/N) Re Tr V A^dagger), or by a step that keeps it.
+        """Links drawn anew from p(V) ~ exp((beta/N) Re Tr V A^dagger), or updated by a step that leaves it invariant.
 
         Parameters
         ----------
@@ -52,7 +52,7 @@ class GaugeTheory:
         raise ValueError(f"{self.label} does not say how a link is drawn anew.")
 
     def overrelax(self, v: Tensor, staples: Tensor) -> Tensor:
-        """Links far from the old ones with the same Re Tr V A^dagger; applied twice it gives them back."""
+        """The overrelaxation step: a reflection of V that leaves Re Tr V A^dagger unchanged and is its own inverse."""
         raise ValueError(f"{self.label} does not say how a link is reflected.")
 
     # ------------------------------------------------------------ exact results of S = -(beta/N) sum Re Tr U_P

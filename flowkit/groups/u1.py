@@ -105,8 +105,8 @@ class U1(Group):
         return 2 * harmonics if odd else harmonics
 
     def mean(self, weights: Tensor, elements: Sequence[Tensor]) -> Tensor:
-        # From differences to the first angle, so that the mean turns with all of them exactly; its gradient, infinite
-        # where the sum vanishes, is finite there.
+        # Angles are measured from the first one, so that rotating all of them rotates the mean exactly. Where the sum
+        # vanishes the gradient of atan2 would be infinite; it is replaced by a finite one.
         first = elements[0]
         real, imaginary = weights[0], torch.zeros_like(first)
         for c, x in zip(weights[1:], elements[1:], strict=True):

@@ -19,7 +19,7 @@ __all__ = ["class_link", "serves"]
 
 
 def serves(u: Tensor, w: Tensor, nodes: Tensor) -> bool:
-    """Whether the kernel does: a CPU with a compiler, one precision, and a table that needs no gradient."""
+    """Whether the C kernel can be used: a CPU with a compiler, one precision, and a table that needs no gradient."""
     return not nodes.requires_grad and takes("class_link", u, w, nodes)
 
 

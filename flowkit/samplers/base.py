@@ -16,7 +16,7 @@ Info = dict[str, Tensor]
 
 
 class Proposals(NamedTuple):
-    """Independent proposals that wait for their turn, with the numbers that decide about them."""
+    """Proposals drawn ahead of the step that uses them, with their action and log-density."""
 
     x: Tensor
     """Fields, [chains, waiting, *space.shape]."""
@@ -27,7 +27,7 @@ class Proposals(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where all chains stand. With the generator and the settings of the sampler it decides what comes next."""
+    """The state of all chains. State, generator and sampler settings together determine all later states."""
 
     x: Tensor
     """Fields, [chains, *space.shape]."""
@@ -173,7 +173,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        """One update of all chains: the new state, and what it tells of each chain."""
+        """One update of all chains: the new state, and numbers of each chain by name, such as "accept"."""
 
     def tuner(self) -> Tuner | None:
         """What sets the sampler's step size in the thermalisation; None for a sampler with nothing to tune."""

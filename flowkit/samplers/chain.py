@@ -1,4 +1,7 @@
-"""A Markov chain as a generator of states: whatever runs chains pulls them from here, and stops by not pulling."""
+"""A Markov chain as a Python generator of states.
+
+Runs, jobs and comparisons take one state after another, and stop a chain by asking for no more.
+"""
 
 from __future__ import annotations
 

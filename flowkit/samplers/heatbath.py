@@ -83,9 +83,9 @@ class Heatbath(Sampler):
 
     .. math:: p(V) \propto \exp\left( \frac{\beta}{N} \mathrm{Re\,Tr}\, V A^\dagger \right).
 
-    Heatbath draws V anew from it, overrelaxation moves V far and keeps the action. U(1): theta = arg A + a von Mises
-    angle of kappa = beta |A|, and theta -> 2 arg A - theta. SU(N): both in each SU(2) subgroup in turn. Random numbers
-    go through the inverse of the distribution of the angle, so that no step waits for a rejection.
+    Heatbath draws V anew from it. Overrelaxation reflects V at fixed action. U(1): theta = arg A + a von Mises angle of
+    kappa = beta |A|, and theta -> 2 arg A - theta. SU(N): both in each SU(2) subgroup in turn. Angles are drawn by
+    inverting their cumulative distribution; there is no rejection loop, and a GPU never waits.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ PATIENCE = 30.0
 
 @atexit.register
 def _end_of_program() -> None:
-    """Stop what still runs. A thread that is inside torch when Python takes itself down would abort the process."""
+    """Stop what still runs. A thread that is inside torch when the interpreter exits would abort the process."""
     for work in [work for work in _GOING if not work._ended.is_set()]:
         work.stop()
         work._ended.wait(PATIENCE)

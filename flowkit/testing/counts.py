@@ -35,7 +35,7 @@ class Launches(NamedTuple):
     operations : Counter of str
         How often each operation was launched; views and allocations are left out.
     waits : list of str
-        Each wait of the host for the device, as ``"nonzero at samplers/fisher.py:44"``.
+        Each wait of the host for the device, as ``"item at FILE:LINE"``.
     """
 
     operations: Counter[str]

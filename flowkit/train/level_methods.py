@@ -19,7 +19,7 @@ from flowkit.train.step import GradientStep, Report
 
 @dataclass(frozen=True)
 class LevelFit:
-    """The fit of one level at one step, as a method sees it.
+    """The data of one training step of one level, which a `LevelMethod` reads.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class LevelMethod(ABC):
 
     @abstractmethod
     def prepare(self, flow: Prior, models: Sequence[LinkConditional]) -> None:
-        """Take hold of the parameters of the flow and of the models, from fine to coarse."""
+        """Store the parameters to be trained, of the flow and of the models from fine to coarse."""
 
     @abstractmethod
     def improve(self, fit: LevelFit, batch: int, lr_factor: float, rng: torch.Generator) -> Report:

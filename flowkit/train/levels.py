@@ -38,7 +38,7 @@ def _models_of(flow: Prior) -> list[LinkConditional]:
 
 
 class LevelStep(TrainingStep):
-    r"""Trains a multiscale model of links level by level, from fine to coarse, with no lattice.
+    r"""Trains a multiscale model of links level by level, from fine to coarse, on single plaquettes.
 
     Parameters
     ----------

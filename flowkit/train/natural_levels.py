@@ -21,8 +21,8 @@ class LevelNaturalGradient(LevelMethod):
     max_kl_per_link : float
         Largest change of a step that the quadratic model predicts, in nats for a link, positive.
     wide : float
-        Part of all A that is drawn from Haar measure, in [0, 1): it determines the parameters, smooth functions of A,
-        where plaquettes are rare too.
+        Part of all A that is drawn from Haar measure, in [0, 1). Haar-distributed A constrain the model also where
+        plaquettes of the theory are rare.
 
     Raises
     ------

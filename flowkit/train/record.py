@@ -67,7 +67,7 @@ class Recorder:
         self._clock = time.perf_counter()
 
     def add(self, step: int, lr: float, action: Action, at_target: bool, report: Report) -> bool:
-        """Keep the row of one step towards an action; whether as many are kept as are moved at once.
+        """Keep the row of one step towards an action; True once the buffer is full.
 
         `at_target` says whether the action's ln Z is that of the target.
         """

@@ -102,8 +102,8 @@ class Transform(nn.Module, ABC):
         Returns
         -------
         tuple of Tensor
-            The fields y, and what log q loses in this step, ``[batch]``: log|det df/dx| of a map, S_k(y) - S_k(x) of a
-            Markov kernel.
+            The fields y, and the number that is subtracted from log q, ``[batch]``: log|det df/dx| of a map,
+            S_k(y) - S_k(x) of a Markov kernel.
         """
         y, logdet = self(x)
         return y, logdet

@@ -76,7 +76,7 @@ class LinkConditional(nn.Module, Bijection[Loops]):
         return type(self).score is not LinkConditional.score
 
     def strengthen(self, ratio: float) -> None:
-        """Change the parameters in place to a guess for links that feel `ratio` times the coupling.
+        """Multiply the strength of the model by `ratio` in place, as a start for training at another coupling.
 
         A model without a parameter for the strength stays as it is.
         """

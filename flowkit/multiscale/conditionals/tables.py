@@ -22,7 +22,7 @@ def node_below(cdf: Callable[[Tensor], Tensor], target: Tensor, intervals: int) 
 
 
 def linear(p: Tensor, q: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
-    """A density that goes linearly from p to q across a cell, at `part` of the way; its integral up to there."""
+    """The density p + part (q - p) in a cell of width 1, and its integral from 0 to `part`."""
     return torch.lerp(p, q, part), part * (p + part * (q - p) / 2)
 
 
