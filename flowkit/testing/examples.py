@@ -15,7 +15,8 @@ from torch import Tensor
 import flowkit
 from flowkit.actions.combined import Multiple, Pullback, Sum
 from flowkit.actions.matrix import MatrixModel
-from flowkit.actions.phi4 import Phi4, Phi4Hopping, ScalarAction
+from flowkit.actions.phi4 import Phi4, Phi4Hopping
+from flowkit.actions.scalar import ScalarAction
 from flowkit.actions.wilson import Wilson
 from flowkit.bijections.affine import AffineMap
 from flowkit.bijections.alcove import AlcoveSpline
@@ -56,7 +57,8 @@ from flowkit.transforms.links.trivializing import TrivializingFlow
 from flowkit.transforms.sites.affine import Affine
 from flowkit.transforms.sites.coarser import OnSublattices, Prolongation
 from flowkit.transforms.sites.coupling import CheckerboardCoupling
-from flowkit.transforms.sites.fourier import FourierModes, FourierScale, LowModes
+from flowkit.transforms.sites.fourier import FourierModes, FourierScale
+from flowkit.transforms.sites.low_modes import LowModes
 from flowkit.transforms.sites.site_conditional import SiteConditional, SitesIntegrated
 from flowkit.transforms.sites.spline import DistributionConverter, Spline
 
