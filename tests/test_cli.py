@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import flowkit
-from flowkit.production import cli
+from flowkit.production import reproduce
 from flowkit.production.cli import app
 from flowkit.studies import figures
 from flowkit.studies.figures import FIGURES, Figure, plus_minus
@@ -241,7 +241,7 @@ def test_out_writes_the_record_or_leaves_the_old_file(fake, tmp_path, monkeypatc
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cli.os, "fsync", full)
+    monkeypatch.setattr(reproduce.os, "fsync", full)
     result = call("reproduce", "study", "--quick", "--out", str(file))
     assert result.exit_code == 1
     assert "No space left on device. The record is printed above." in result.stderr
