@@ -232,6 +232,25 @@ def closed_form(transform: object, action: Action) -> Pullback | None:
     `Action.pullback` asks this function. A map whose pullback can be written down for some action registers a function
     of its own with ``@closed_form.register``; the type of the map decides which one is called. It returns an action
     with the values of ``Pullback(action, transform)`` that is computed in another way.
+
+    Parameters
+    ----------
+    transform : callable
+        The map z -> (field, logdet).
+    action : Action
+        The theory.
+
+    Returns
+    -------
+    Pullback or None
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> space = fk.sites((4, 4))
+    >>> action, scale = fk.Phi4(space, m2=1.0, lam=0.5), fk.transforms.Affine(space)
+    >>> fk.actions.closed_form(scale, action) is None       # no shorter way is known: action.pullback(scale) is general
+    True
     """
     return None
 

@@ -104,6 +104,16 @@ def log_weights_by_scale(model: Prior, action: Wilson, x: Tensor) -> list[tuple[
         1/{\rm ESS}_j = \langle w_j^2\rangle / \langle w_j\rangle^2
 
     grow from coarse to fine up to those of the whole model, so that a difference of KL belongs to one doubling.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> space = fk.links((2, 2), fk.U1())
+    >>> model, rng = fk.multiscale_flow(space), torch.Generator().manual_seed(1)
+    >>> weights = fk.multiscale.log_weights_by_scale(model, fk.Wilson(space, 1.0), model.sample(8, rng))
+    >>> [(scale.lattice, len(logw)) for scale, logw in weights]
+    [((1, 1), 8), ((2, 1), 8), ((2, 2), 8)]
     """
     if model.space != action.space:
         raise ValueError(f"Weights need a model and an action of one space; got {model.space} and {action.space}.")
@@ -129,6 +139,16 @@ class ScaleNumbers(NamedTuple):
         KL_j - KL_{j-1}, what the doubling that ends here adds; KL_0 itself at the coarsest scale.
     ess : Estimate
         ESS_j of the part of the model that ends here.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> space = fk.links((2, 2), fk.U1())
+    >>> model, rng = fk.multiscale_flow(space), torch.Generator().manual_seed(1)
+    >>> numbers = fk.multiscale.by_scale(model, fk.Wilson(space, 1.0), model.sample(64, rng), fields=3)
+    >>> numbers.scales[-1].lattice, numbers.scales[-1].plaquettes.shape
+    ((2, 2), (3, 2, 2))
     """
 
     lattice: tuple[int, ...]
@@ -139,7 +159,27 @@ class ScaleNumbers(NamedTuple):
 
 
 class ByScale(NamedTuple):
-    """All scales of a model, coarse to fine, with the group, as "U(1)" or "SU(3)", and the coupling."""
+    """All scales of a model in plain numbers; what `by_scale` makes.
+
+    Attributes
+    ----------
+    group : str
+        As "U(1)" or "SU(3)".
+    beta : float
+        The coupling of the fine theory, dimensionless.
+    scales : tuple of ScaleNumbers
+        Coarse to fine.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> space = fk.links((2, 2), fk.SUN(2))
+    >>> model, rng = fk.multiscale_flow(space), torch.Generator().manual_seed(1)
+    >>> numbers = fk.multiscale.by_scale(model, fk.Wilson(space, 1.0), model.sample(64, rng))
+    >>> numbers.group, numbers.beta, len(numbers.scales)
+    ('SU(2)', 1.0, 3)
+    """
 
     group: str
     beta: float

@@ -46,7 +46,10 @@ class Hops(Sampler):
 
     The instanton has the same flux 2 pi / V through every plaquette and so carries Q = 1. Shifts are symmetric, so the
     distribution stays what it is, and Q moves where local updates leave it frozen.
-    See     Eichhorn et al., 2111.05745, for updates of this kind
+
+    References
+    ----------
+    T. Eichhorn et al., 2111.05745.
     """
 
     def __init__(self, inner: Sampler):
@@ -259,10 +262,19 @@ def baselines(quick: bool = False, *, seed: int = 1, effort: float = 1.0) -> lis
     single one exceeds 3 errors. From beta 4 on, U(1) runs with instanton hops, and says so; without them its
     topological charge is frozen.
 
-    quick     4x4 and a few couplings alone, shorter runs, 200 seeds for the coverage
-    effort    factor on the length of all runs
+    Parameters
+    ----------
+    quick : bool
+        4x4 and a few couplings alone, shorter runs, 200 seeds for the coverage.
+    seed : int
+        Of all runs.
+    effort : float
+        Factor on the length of all runs.
 
-    Raises    ValueError for effort <= 0
+    Raises
+    ------
+    ValueError
+        For effort <= 0.
     """
     if not 0 < effort < math.inf:
         raise ValueError(f"baselines needs effort > 0; got {effort!r}.")

@@ -100,7 +100,10 @@ class Figure:
     def settings(self, texts: Mapping[str, str]) -> dict[str, Any]:
         """Settings from text, each converted to the type of its default.
 
-        Raises    ValueError for a setting the study does not have, or a text that does not fit
+        Raises
+        ------
+        ValueError
+            For a setting that the study does not have, or a text that does not fit.
         """
         defaults = self.defaults()
         return {key: _convert(self.name, key, text, defaults) for key, text in texts.items()}
@@ -108,7 +111,10 @@ class Figure:
     def run(self, quick: bool = False, **settings: Any) -> Record:
         """Run the study.
 
-        Raises    ValueError for a setting it does not have, or rows that are not those of a figure
+        Raises
+        ------
+        ValueError
+            For a setting that the study does not have, or rows that are not those of a figure.
         """
         defaults = self.defaults()
         for key in settings:
@@ -162,7 +168,10 @@ def plus_minus(value: float | str, error: float | None) -> str:
 def find(name: str) -> Figure:
     """The figure of that name.
 
-    Raises    ValueError, with the nearest name, where there is none
+    Raises
+    ------
+    ValueError
+        Where there is none, with the nearest name.
     """
     if name not in FIGURES:
         near = get_close_matches(name, FIGURES, n=1)

@@ -35,7 +35,15 @@ class Launches(NamedTuple):
     operations : Counter of str
         How often each operation was launched; views and allocations are left out.
     waits : list of str
-        Each wait of the host for the device, as ``"nonzero at samplers/fisher.py:44"``.
+        Each wait of the host for the device, as ``"nonzero at samplers/hmc.py:44"``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit import testing
+    >>> x = torch.zeros(8)
+    >>> testing.launches(lambda: x.exp() + x.exp()).operations
+    Counter({'exp': 2, 'add': 1})
     """
 
     operations: Counter[str]
