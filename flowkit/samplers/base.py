@@ -4,76 +4,13 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
-
-Info = dict[str, Tensor]
-"""What a step tells of each chain, [chains] by name."""
-
-
-class Proposals(NamedTuple):
-    """Independent proposals that wait for their turn, with the numbers that decide about them.
-
-    Attributes
-    ----------
-    x : Tensor
-        Fields, ``[chains, waiting, *space.shape]``.
-    S, logq : Tensor
-        Their action and log-density, ``[chains, waiting]``.
-
-    Examples
-    --------
-    >>> import torch
-    >>> import flowkit as fk
-    >>> action, rng = fk.Phi4(fk.sites((4, 4)), m2=1.0, lam=0.0), torch.Generator().manual_seed(1)
-    >>> metropolis = fk.IndependenceMetropolis(fk.Normal(action.space), action, chunk=10)
-    >>> state, _ = metropolis.step(metropolis.begin(3, rng), rng)
-    >>> state.proposals.S.shape
-    torch.Size([3, 9])
-    """
-
-    x: Tensor
-    S: Tensor
-    logq: Tensor
-
-
-class State(NamedTuple):
-    """Where all chains stand. With the generator and the settings of the sampler it decides what comes next.
-
-    Attributes
-    ----------
-    x : Tensor
-        Fields, ``[chains, *space.shape]``.
-    S : Tensor
-        Their action, dimensionless, ``[chains]``.
-    logq : Tensor, optional
-        log q of the fields under the flow, ``[chains]``; for independence Metropolis alone.
-    proposals : Proposals, optional
-        Proposals drawn ahead; for independence Metropolis alone.
-
-    Examples
-    --------
-    >>> import torch
-    >>> import flowkit as fk
-    >>> action = fk.Phi4(fk.sites((4, 4)), m2=1.0, lam=0.0)
-    >>> state = fk.HMC(action).init(torch.ones(2, 1, 4, 4))
-    >>> state.S                                             # m2 on each of 16 sites
-    tensor([16., 16.])
-    """
-
-    x: Tensor
-    S: Tensor
-    logq: Tensor | None = None
-    proposals: Proposals | None = None
-
-    @property
-    def logw(self) -> Tensor | None:
-        """log w = -S - log q, [chains], where log q is known."""
-        return None if self.logq is None else -self.S - self.logq
+from flowkit.samplers.state import Info, State
 
 
 class Tuner(Protocol):
@@ -112,7 +49,8 @@ class Sampler(ABC):
 
     >>> import torch
     >>> import flowkit as fk
-    >>> from flowkit.samplers.base import State, accept, select
+    >>> from flowkit.samplers import State
+    >>> from flowkit.samplers.base import accept, select
     >>> class RandomWalk(fk.Sampler):
     ...     def step(self, state, rng):
     ...         y = state.x + 0.5 * torch.randn(state.x.shape, generator=rng)

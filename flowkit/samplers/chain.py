@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from flowkit.geometry.space import Space
-from flowkit.samplers.base import Info, State
+from flowkit.samplers.state import Info, State
 
 
 class Steps(Protocol):

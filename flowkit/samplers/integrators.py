@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
-from flowkit.actions.combined import Pullback
+from flowkit.actions.pullback import Pullback
 from flowkit.actions.scalar import ScalarAction
 from flowkit.groups import Real
 from flowkit.kernels import scalar_motion

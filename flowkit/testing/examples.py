@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 import flowkit
-from flowkit.actions.combined import Multiple, Pullback, Sum
+from flowkit.actions.combined import Multiple, Sum
 from flowkit.actions.matrix import MatrixModel
 from flowkit.actions.phi4 import Phi4, Phi4Hopping
+from flowkit.actions.pullback import Pullback
 from flowkit.actions.scalar import ScalarAction
 from flowkit.actions.wilson import Wilson
 from flowkit.bijections.affine import AffineMap
