@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 import flowkit
 from flowkit.production import reproduce
 from flowkit.production.cli import app
-from flowkit.studies import figures
-from flowkit.studies.figures import FIGURES, Figure, plus_minus
+from flowkit.studies.figure import Figure, plus_minus
+from flowkit.studies.figures import FIGURES
 from flowkit.tasks import lessons
 from flowkit.tasks.machine import pick_device
 
@@ -349,7 +349,7 @@ def test_figures_are_cited_and_named_well():
         assert figure.citation
         assert figure.quick
         assert figure.about_seconds > 0
-    assert figures.find("u1-8x8") is FIGURES["u1-8x8"]
+    assert reproduce.find("u1-8x8") is FIGURES["u1-8x8"]
 
 
 TINY = [f"--set={text}" for text in ("lattice=4,4", "steps=4", "batch=8", "chains=2", "draws=200")]

@@ -14,8 +14,7 @@ import typer
 
 from flowkit._version import __version__
 from flowkit.production import kernel
-from flowkit.production.reproduce import listing, report, write
-from flowkit.studies.figures import find
+from flowkit.production.reproduce import find, listing, report, write
 from flowkit.tasks.lessons import bundled
 
 app = typer.Typer(

@@ -24,7 +24,7 @@ import flowkit as fk
 from flowkit.stats import table
 from flowkit.storage.manifest import StoreError, parse_json
 from flowkit.storage.store import Store
-from flowkit.studies.figures import plus_minus
+from flowkit.studies.figure import plus_minus
 from flowkit.tasks.machine import describe, pick_device
 
 Lattice = Annotated[tuple[PositiveInt, ...], BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)]

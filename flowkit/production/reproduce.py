@@ -3,11 +3,13 @@
 import json
 import os
 import textwrap
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
 from flowkit.stats import table
-from flowkit.studies.figures import FIGURES, Figure, Record
+from flowkit.studies.figure import Figure, Record
+from flowkit.studies.figures import FIGURES
 
 WIDTH = 100
 """Columns of what is listed."""
@@ -30,6 +32,21 @@ def listing(as_json: bool) -> str:
         for line, f in zip(lines, figures, strict=True)
     ]
     return "\n".join([header, *texts, HOW_TO])
+
+
+def find(name: str) -> Figure:
+    """The figure of that name.
+
+    Raises
+    ------
+    ValueError
+        Where there is none, with the nearest name.
+    """
+    if name not in FIGURES:
+        near = get_close_matches(name, FIGURES, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ValueError(f"The figures are {', '.join(FIGURES)}; got {name!r}.{hint}")
+    return FIGURES[name]
 
 
 def report(figure: Figure, record: Record) -> str:
