@@ -58,6 +58,8 @@ class Bijection(ABC, Generic[Given]):
     >>> y, logdet = spline.forward(x, params)
     >>> torch.allclose(y, x), torch.allclose(logdet, torch.zeros(2), atol=1e-6)
     (True, True)
+    >>> isinstance(spline, fk.Bijection)
+    True
     """
 
     count: int = 0

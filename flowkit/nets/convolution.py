@@ -26,12 +26,11 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 def neighbours(sites: Tensor, lattice: Sequence[int], kernel: int) -> Tensor:
     """Flat indices of the sites under each tap of a cubic kernel, [taps, len(sites)]."""
-    index, rest = torch.zeros(1, len(sites), dtype=torch.long), sites
+    index = torch.zeros(1, len(sites), dtype=torch.long)
     strides = [math.prod(lattice[axis + 1 :]) for axis in range(len(lattice))]
-    reach = range(-(kernel // 2), kernel // 2 + 1)
-    offsets = torch.tensor(list(itertools.product(reach, repeat=len(lattice))))
+    offsets = torch.tensor(list(itertools.product(range(-(kernel // 2), kernel // 2 + 1), repeat=len(lattice))))
     for axis, (size, stride) in enumerate(zip(lattice, strides, strict=True)):
-        coordinate = rest // stride % size
+        coordinate = sites // stride % size
         index = index + (coordinate + offsets[:, axis : axis + 1]) % size * stride
     return index
 
@@ -203,8 +202,7 @@ class ConvNet(nn.Module):
             raise ValueError(f"An activation is one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
         if odd and activation != "tanh":
             raise ValueError(f"An odd network needs the activation 'tanh'; got {activation!r}.")
-        sizes = [*hidden, out_channels]
-        wanted = [outputs]
+        sizes, wanted = [*hidden, out_channels], [outputs]
         for side in reversed(kernels[1:]):
             wanted.insert(0, torch.unique(neighbours(wanted[0], lattice, side)))
         self.first = nn.ModuleList(

@@ -1,6 +1,6 @@
 """Histories on their way to the pages that show them: rows thinned out, appended, and asked for again.
 
-Longer than other files, since the three parts follow one protocol: what a row stands for (`Thinned`), which rows a
+One file, although long, because the three parts follow one protocol: what a row stands for (`Thinned`), which rows a
 message holds (`Feed`), and when it is sent (`LiveCurves`).
 """
 
