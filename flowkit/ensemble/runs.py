@@ -89,16 +89,9 @@ class Recording:
         """What was stored so far."""
         chains, n = self.chains, self.columns.filled
         series, left_out = self.columns.finish()
-        about = {
-            "sampler": chains.sampler.describe(),
-            "n": n,
-            "chains": chains.chains,
-            "every": chains.every,
-            "thermalise": chains.thermalise,
-            "seconds": self._seconds,
-            "invalid": int(chains.bad),
-            "left_out": left_out,
-        }
+        settings = {name: getattr(chains, name) for name in ("chains", "every", "thermalise")}
+        found = {"seconds": self._seconds, "invalid": int(chains.bad), "left_out": left_out}
+        about = {"sampler": chains.sampler.describe(), "n": n, **settings, **found}
         x = self._x if self._x is None or n == self.n else self._x[:n].clone()
         provenance = provenance_of(chains.action, chains.seed, **about)
         return Ensemble(chains.space, x, series, action=chains.action, provenance=provenance)

@@ -150,18 +150,16 @@ class NaturalGradientStep(TrainingStep):
 
     def __init__(self, max_kl: float = 4.0, ridge: float = 1e-6, lr: float = 1.0):
         if not max_kl > 0 or not ridge > 0 or not 0 < lr <= 1:
-            raise ValueError(
-                f"NaturalGradientStep needs max_kl > 0, ridge > 0 and lr in (0, 1]; got {max_kl}, {ridge}, {lr}."
-            )
+            got = f"{max_kl}, {ridge}, {lr}"
+            raise ValueError(f"NaturalGradientStep needs max_kl > 0, ridge > 0 and lr in (0, 1]; got {got}.")
         self.max_kl, self.ridge, self.lr = max_kl, ridge, lr
 
     @torch.no_grad()
     def prepare(self, flow: Prior) -> None:
         knows = flow.transform if isinstance(flow, Flow) else flow
         if not callable(getattr(knows, "score", None)):
-            raise ValueError(
-                f"A natural gradient needs a model with a score; {type(flow).__name__} has none. {INSTEAD}"
-            )
+            name = type(flow).__name__
+            raise ValueError(f"A natural gradient needs a model with a score; {name} has none. {INSTEAD}")
         self._take_parameters(flow)
         try:  # a part of the flow may have no score, which shows at the first field
             cast(Scored, flow).score(flow.space.cold(1, like=torch.empty(0, dtype=flow.dtype, device=flow.device)))
