@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from flowkit.studies.figures import FIGURES, Figure, Record
+from flowkit.studies.figure import Figure, Record
+from flowkit.studies.figures import FIGURES
 
 DOCS = Path(__file__).parent
 HEAD = """# Figures
@@ -22,7 +23,10 @@ the numbers are those of the older code.
 def read(path: Path) -> Record:
     """The record of a full run.
 
-    Raises    ValueError where the file is none, names another figure, or records a quick run
+    Raises
+    ------
+    ValueError
+        Where the file is none, names another figure, or records a quick run.
     """
     try:
         record = Record.model_validate_json(path.read_text(encoding="utf-8"))

@@ -12,8 +12,8 @@ from flowkit.geometry import loops
 from flowkit.geometry.space import links
 from flowkit.groups import SUN, U1
 from flowkit.samplers import HMC, Heatbath
-from flowkit.studies import baselines as study
-from flowkit.studies.figures import Row
+from flowkit.studies import baselines as study, hops
+from flowkit.studies.figure import Row
 
 SMALL = {"chains": 32, "steps": 200, "thermalise": 60}
 HEAVY = {"chains": 16, "steps": 60, "thermalise": 30}
@@ -72,19 +72,19 @@ def test_a_frozen_chain_shows_as_its_sector():
 
 def test_an_instanton_has_charge_one_and_hops_keep_the_distribution():
     space = links((4, 6), U1())
-    field = study.instanton(space, torch.zeros(()).double())
+    field = hops.instanton(space, torch.zeros(()).double())
     P = loops.plaquette(space, field, 0, 1)
     assert (P - 2 * math.pi / space.volume).abs().max() < 1e-12
     assert observables.topological_charge(space, field).tolist() == [1.0]
     action = Wilson(space, 2.0)
     for inner in (HMC(action, steps=5), Heatbath(action)):
         run = study.measure(
-            study.Hops(inner), [observables.charge_squared, observables.plaquette],
+            hops.Hops(inner), [observables.charge_squared, observables.plaquette],
             chains=128, steps=100, thermalise=20, seed=7,
         )  # fmt: skip
         assert run.mean("charge_squared").within()
         assert run.mean("plaquette").within()
-    assert study.Hops(inner).describe()["hops"] == 2
+    assert hops.Hops(inner).describe()["hops"] == 2
 
 
 def test_a_run_without_an_error_is_never_reached():

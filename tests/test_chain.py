@@ -8,8 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import flowkit as fk
-from flowkit.samplers import states, thermalised
-from flowkit.samplers.base import State
+from flowkit.samplers import State, states, thermalised
 
 SPACE = fk.links((4, 4), fk.U1())
 ACTION = fk.Wilson(SPACE, 2.0)

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 import flowkit
-from flowkit.production import cli
+from flowkit.production import reproduce
 from flowkit.production.cli import app
-from flowkit.studies import figures
-from flowkit.studies.figures import FIGURES, Figure, plus_minus
+from flowkit.studies.figure import Figure, plus_minus
+from flowkit.studies.figures import FIGURES
 from flowkit.tasks import lessons
 from flowkit.tasks.machine import pick_device
 
@@ -241,7 +241,7 @@ def test_out_writes_the_record_or_leaves_the_old_file(fake, tmp_path, monkeypatc
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cli.os, "fsync", full)
+    monkeypatch.setattr(reproduce.os, "fsync", full)
     result = call("reproduce", "study", "--quick", "--out", str(file))
     assert result.exit_code == 1
     assert "No space left on device. The record is printed above." in result.stderr
@@ -349,7 +349,7 @@ def test_figures_are_cited_and_named_well():
         assert figure.citation
         assert figure.quick
         assert figure.about_seconds > 0
-    assert figures.find("u1-8x8") is FIGURES["u1-8x8"]
+    assert reproduce.find("u1-8x8") is FIGURES["u1-8x8"]
 
 
 TINY = [f"--set={text}" for text in ("lattice=4,4", "steps=4", "batch=8", "chains=2", "draws=200")]

@@ -118,7 +118,7 @@ def test_formulas_are_balanced():
 
 
 def test_a_record_says_on_which_code_it_ran(monkeypatch):
-    from flowkit.studies.figures import _commit
+    from flowkit.studies.figure import _commit
 
     monkeypatch.syspath_prepend(str(DOCS))
     sys.modules.pop("figures", None)

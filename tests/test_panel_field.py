@@ -17,8 +17,8 @@ if not (Path(__file__).parents[1] / "flowkit/panels/static/heatmap.js").is_file(
 import ipywidgets
 import traitlets
 
-from flowkit.ensemble.fields import walk
 from flowkit.ensemble.labels import quantity
+from flowkit.ensemble.layers import walk
 from flowkit.geometry import loops
 from flowkit.panels import Field, FlowLayers
 from flowkit.panels.colours import PALETTES, colours

@@ -25,7 +25,7 @@ from test_samplers import (
 )
 
 from flowkit.actions import Wilson
-from flowkit.actions.combined import Pullback
+from flowkit.actions.pullback import Pullback
 from flowkit.geometry.space import links, sites
 from flowkit.groups import SUN, U1, subgroups, u1
 from flowkit.priors import FreeField

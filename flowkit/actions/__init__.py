@@ -1,9 +1,11 @@
 """Actions: S(x) -> [batch], p(x) = exp(-S(x)) / Z."""
 
 from flowkit.actions.base import Action
-from flowkit.actions.combined import Multiple, Pullback, Sum, closed_form
+from flowkit.actions.combined import Multiple, Sum
 from flowkit.actions.matrix import MatrixModel
-from flowkit.actions.phi4 import Phi4, Phi4Hopping, Phi4Kappa, ScalarAction, as_double_well
+from flowkit.actions.phi4 import Phi4, Phi4Hopping, Phi4Kappa, as_double_well
+from flowkit.actions.pullback import Pullback, closed_form
+from flowkit.actions.scalar import ScalarAction
 from flowkit.actions.wilson import Wilson
 
 __all__ = [

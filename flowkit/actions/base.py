@@ -12,7 +12,8 @@ from torch import Tensor
 from flowkit.geometry.space import Space
 
 if TYPE_CHECKING:
-    from flowkit.actions.combined import Multiple, Pullback, Sum
+    from flowkit.actions.combined import Multiple, Sum
+    from flowkit.actions.pullback import Pullback
 
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 """A map z -> (x, log|det dx/dz|), fields [batch, *space.shape] and numbers [batch]."""

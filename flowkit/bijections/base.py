@@ -18,6 +18,14 @@ class LinkContext(NamedTuple):
         The R_i, ``[sites, batch, *matrix]``, that close loops W_i = V R_i through each link; no V changes them.
     params : Tensor
         Numbers from the network, ``[count, sites, batch]``.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> loops = [torch.zeros(1, 3)]                         # of U(1), one loop through the one active link of 3 fields
+    >>> given = fk.bijections.LinkContext(loops, torch.zeros(5, 1, 3))
+    >>> [R.shape for R in given.loops], given.params.shape
+    ([torch.Size([1, 3])], torch.Size([5, 1, 3]))
     """
 
     loops: Sequence[Tensor]
@@ -50,6 +58,8 @@ class Bijection(ABC, Generic[Given]):
     >>> y, logdet = spline.forward(x, params)
     >>> torch.allclose(y, x), torch.allclose(logdet, torch.zeros(2), atol=1e-6)
     (True, True)
+    >>> isinstance(spline, fk.Bijection)
+    True
     """
 
     count: int = 0

@@ -5,19 +5,11 @@ from flowkit.ensemble.columns import Columns
 from flowkit.ensemble.comparison import Comparison, Ratio
 from flowkit.ensemble.costs import Cost
 from flowkit.ensemble.ensemble import Ensemble
-from flowkit.ensemble.fields import (
-    QUANTITIES,
-    Entry,
-    FieldNumbers,
-    LayerNumbers,
-    describe,
-    field_numbers,
-    layer_numbers,
-    walk,
-)
+from flowkit.ensemble.fields import QUANTITIES, FieldNumbers, field_numbers
 from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.importance import importance_sample
 from flowkit.ensemble.job import Job, start
+from flowkit.ensemble.layers import LayerNumbers, layer_numbers
 from flowkit.ensemble.runs import Recording, run
 from flowkit.ensemble.tuning import LengthTuning, tune_length
 from flowkit.ensemble.turns import compare
@@ -30,7 +22,6 @@ __all__ = [
     "Cost",
     "Ensemble",
     "EnsembleError",
-    "Entry",
     "FieldNumbers",
     "Job",
     "LayerNumbers",
@@ -38,12 +29,10 @@ __all__ = [
     "Ratio",
     "Recording",
     "compare",
-    "describe",
     "field_numbers",
     "importance_sample",
     "layer_numbers",
     "run",
     "start",
     "tune_length",
-    "walk",
 ]

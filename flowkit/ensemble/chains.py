@@ -47,7 +47,7 @@ class Chains:
     def __init__(
         self,
         sampler: Steps,
-        rng: torch.Generator | int | None,
+        rng: torch.Generator | int | None = None,
         *,
         chains: int = 16,
         thermalise: int = 0,

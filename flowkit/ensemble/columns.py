@@ -126,11 +126,6 @@ def progress_bar(steps: Iterable[Any], total: int, show: bool) -> Iterable[Any]:
 
 def provenance_of(action: Action | None, seed: int, **more: Any) -> dict[str, Any]:
     """How an ensemble came about, as plain data."""
-    return {
-        "flowkit": __version__,
-        "torch": torch.__version__,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seed": seed,
-        "action": None if action is None else repr(action),
-        **more,
-    }
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    made = {"flowkit": __version__, "torch": torch.__version__, "date": date, "seed": seed}
+    return {**made, "action": None if action is None else repr(action), **more}

@@ -15,7 +15,24 @@ from flowkit.stats import format_error
 
 
 class Ratio(NamedTuple):
-    """A cost over another; `bound` is "", "at least", "at most", or "unknown" where neither has an estimate."""
+    """A cost over another, with its standard error.
+
+    Attributes
+    ----------
+    value, error : float
+        Dimensionless.
+    bound : str
+        "", "at least", "at most", or "unknown" where neither cost has an estimate.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Wilson(fk.links((4, 4), fk.U1()), beta=1.0)
+    >>> samplers = {"short": fk.HMC(action, length=0.5), "long": fk.HMC(action, length=1.0)}
+    >>> found = fk.compare(samplers, [fk.plaquette], forces=4000, seconds=10.0, thermalise=0, rng=1)
+    >>> found.ratio("short", "long", fk.plaquette, by="forces")._fields
+    ('value', 'error', 'bound')
+    """
 
     value: float
     error: float

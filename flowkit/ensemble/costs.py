@@ -8,6 +8,13 @@ from typing import Any
 
 from flowkit.stats import Estimate
 
+COLUMNS = (
+    *("tau_int", "tau_int_error", "bound", "acceptance", "steps", "chains", "forces", "forces_each", "seconds"),
+    *("seconds_each", "seconds_each_error", "with_training", "training", "configurations"),
+    *("target", "reached", "seconds_to_target", "note"),
+)
+"""Of a row, beside the names and the mean."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -103,30 +110,7 @@ class Cost:
         """Everything as plain data; None for what is not known."""
         e = self.estimate
         known = e.exact is not None and math.isfinite(e.error)
-        row = {
-            "sampler": self.sampler,
-            "observable": self.observable,
-            "value": e.value,
-            "error": e.error,
-            "exact": e.exact,
-            "pull": e.pull() if known else None,
-            "tau_int": self.tau_int,
-            "tau_int_error": self.tau_int_error,
-            "bound": self.bound,
-            "acceptance": self.acceptance,
-            "steps": self.steps,
-            "chains": self.chains,
-            "forces": self.forces,
-            "forces_each": self.forces_each,
-            "seconds": self.seconds,
-            "seconds_each": self.seconds_each,
-            "seconds_each_error": self.seconds_each_error,
-            "with_training": self.with_training,
-            "training": self.training,
-            "configurations": self.configurations,
-            "target": self.target,
-            "reached": self.reached,
-            "seconds_to_target": self.seconds_to_target,
-            "note": self.note,
-        }
+        mean = {"value": e.value, "error": e.error, "exact": e.exact, "pull": e.pull() if known else None}
+        row = {"sampler": self.sampler, "observable": self.observable, **mean}
+        row |= {name: getattr(self, name) for name in COLUMNS}
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}

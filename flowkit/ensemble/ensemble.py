@@ -201,12 +201,8 @@ class Ensemble:
         EnsembleError
             For a full disk, a second writer, or a folder that holds something else; what was saved before stays whole.
         """
-        attributes = {
-            "space": self.space.describe(),
-            "series": list(self.series),
-            "weighted": self.weighted,
-            "provenance": self.provenance,
-        }
+        about = {"weighted": self.weighted, "provenance": self.provenance}
+        attributes = {"space": self.space.describe(), "series": list(self.series), **about}
         arrays = {"series": torch.stack(list(self.series.values())).double().numpy()}
         if self.x is not None:
             arrays["x"] = self.x.contiguous().numpy()

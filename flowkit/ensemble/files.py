@@ -22,7 +22,17 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class EnsembleError(RuntimeError):
-    """A run that had to end, or an ensemble that cannot be written or read; the message is the reason."""
+    """A run that had to end, or an ensemble that cannot be written or read; the message is the reason.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> try:
+    ...     fk.Ensemble.load("no-such-folder")
+    ... except fk.ensemble.EnsembleError as error:
+    ...     print(error)
+    no-such-folder does not exist.
+    """
 
 
 def write(path: str | os.PathLike[str], attributes: dict[str, Any], arrays: Arrays) -> str:

@@ -13,7 +13,7 @@ from flowkit.ensemble.chains import check_numbers, check_sampler, generator_of
 from flowkit.ensemble.columns import Columns
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
-from flowkit.ensemble.runs import Recording
+from flowkit.ensemble.runs import Recording, run
 from flowkit.observables import listed
 from flowkit.samplers.chain import Steps
 from flowkit.stats import Floats
@@ -74,9 +74,9 @@ class Job(Background):
         super().__init__(callbacks)
         check_sampler(sampler)
         listed(settings.get("observe", ()))
-        known = inspect.signature(Recording).parameters
+        known = inspect.signature(run).parameters
         for name in settings:
-            if name not in known or name in ("sampler", "n"):
+            if name not in known or name in ("sampler", "n", "progress", "each"):
                 raise TypeError(f"A job takes the settings of run, without progress and each; got {name!r}.")
         numbers = {name: settings.get(name, known[name].default) for name in ("chains", "every", "thermalise")}
         check_numbers(n, **numbers)

@@ -73,16 +73,12 @@ class Runner:
 
     def ensemble(self) -> Ensemble:
         """What was measured so far."""
-        self.chains.check(self.steps, self.steps, self.max_bad)
+        chains = self.chains
+        chains.check(self.steps, self.steps, self.max_bad)
         series = {name: torch.cat([part[name] for part in self._slices]) for name in self._slices[0]}
-        about = {
-            "sampler": self.chains.sampler.describe(),
-            "seed": self.chains.seed,
-            "n": self.steps,
-            "every": self.chains.every,
-            "seconds": self.seconds,
-        }
-        return Ensemble(self.chains.space, None, series, action=self.chains.action, provenance=about)
+        run = {"seed": chains.seed, "n": self.steps, "every": chains.every, "seconds": self.seconds}
+        about = {"sampler": chains.sampler.describe(), **run}
+        return Ensemble(chains.space, None, series, action=chains.action, provenance=about)
 
     def reached(self, targets: Mapping[str, float]) -> bool:
         """Whether every observable has a calibrated error as small as asked for."""

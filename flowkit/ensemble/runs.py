@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from flowkit.ensemble.chains import Chains, check_numbers
+from flowkit.ensemble.chains import Chains, check_whole
 from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.observables import Observable
@@ -23,8 +24,10 @@ class Recording:
 
     Parameters
     ----------
-    sampler, n, chains, thermalise, every, rng, observe, keep, start, max_bad, max_bytes
+    sampler, n, observe, keep, max_bad, max_bytes
         As `run`.
+    **settings
+        Those of `run` for its `Chains`: rng, chains, thermalise, every, start.
 
     Attributes
     ----------
@@ -48,19 +51,15 @@ class Recording:
         sampler: Steps,
         n: int,
         *,
-        chains: int = 16,
-        thermalise: int = 0,
-        every: int = 1,
-        rng: torch.Generator | int | None = None,
         observe: Sequence[Observable] = (),
         keep: bool = True,
-        start: Tensor | None = None,
         max_bad: float = 0.01,
         max_bytes: int = MOST_BYTES,
+        **settings: Any,
     ):
-        check_numbers(n, chains, every, thermalise)
+        check_whole("n", n, 1)
         self.n, self.max_bad = n, max_bad
-        self.chains = Chains(sampler, rng, chains=chains, thermalise=thermalise, every=every, start=start)
+        self.chains = Chains(sampler, **settings)
         self._x = room_for(n, self.chains.first.x, max_bytes) if keep else None
         self.columns = Columns(n, self.chains.chains, observe, self.chains.space)
 
@@ -89,16 +88,9 @@ class Recording:
         """What was stored so far."""
         chains, n = self.chains, self.columns.filled
         series, left_out = self.columns.finish()
-        about = {
-            "sampler": chains.sampler.describe(),
-            "n": n,
-            "chains": chains.chains,
-            "every": chains.every,
-            "thermalise": chains.thermalise,
-            "seconds": self._seconds,
-            "invalid": int(chains.bad),
-            "left_out": left_out,
-        }
+        settings = {name: getattr(chains, name) for name in ("chains", "every", "thermalise")}
+        found = {"seconds": self._seconds, "invalid": int(chains.bad), "left_out": left_out}
+        about = {"sampler": chains.sampler.describe(), "n": n, **settings, **found}
         x = self._x if self._x is None or n == self.n else self._x[:n].clone()
         provenance = provenance_of(chains.action, chains.seed, **about)
         return Ensemble(chains.space, x, series, action=chains.action, provenance=provenance)
@@ -179,19 +171,8 @@ def run(
     >>> mean.within(), round(mean.exact, 4)                 # within two errors of the exact value
     (True, 0.1317)
     """
-    recording = Recording(
-        sampler,
-        n,
-        chains=chains,
-        thermalise=thermalise,
-        every=every,
-        rng=rng,
-        observe=observe,
-        keep=keep,
-        start=start,
-        max_bad=max_bad,
-        max_bytes=max_bytes,
-    )
+    settings: dict[str, Any] = {"rng": rng, "chains": chains, "thermalise": thermalise, "every": every, "start": start}
+    recording = Recording(sampler, n, observe=observe, keep=keep, max_bad=max_bad, max_bytes=max_bytes, **settings)
     for point in progress_bar(recording, thermalise + n * every, progress):
         if point.stored and each is not None and each(recording.columns) is True:
             break

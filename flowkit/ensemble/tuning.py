@@ -23,6 +23,14 @@ class LengthTuning:
         With that length, tuned.
     comparison : Comparison
         The table of all lengths.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> hmc = fk.HMC(fk.Phi4(fk.sites((1, 1)), m2=0.5, lam=0.0), steps=4)
+    >>> tuned = fk.ensemble.tune_length(hmc, [fk.phi_squared], (1.5,), forces=1000, thermalise=10, rng=1)
+    >>> tuned.comparison
+    Comparison(length 1.5; phi_squared)
     """
 
     best: HMC

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from flowkit.ensemble.chains import Chains, generator_of
+from flowkit.ensemble.chains import Chains, check_whole, generator_of
 from flowkit.ensemble.comparison import Comparison
 from flowkit.ensemble.runner import SLICE, Runner
 from flowkit.observables import Observable, listed
@@ -137,8 +137,7 @@ def _check(
         raise ValueError("compare needs at least one observable; got none.")
     if not seconds > 0 or not (forces is None or (type(forces) is int and forces > 0)):
         raise ValueError(f"A budget is a positive number; got seconds={seconds!r} and forces={forces!r}.")
-    if type(configurations) is not int or configurations < 1:
-        raise ValueError(f"configurations is a whole number >= 1; got {configurations!r}.")
+    check_whole("configurations", configurations, 1)
     counted = [name for name, s in samplers.items() if getattr(s, "forces", None) is not None]
     if forces is not None and (without := [name for name in samplers if name not in counted]):
         raise ValueError(f"A budget of forces fits samplers that count them; {', '.join(without)} counts none.")

@@ -36,6 +36,8 @@ class Space:
     >>> space = fk.links((4, 6), fk.SUN(2))
     >>> space.shape, space.dof                                # 2 * 24 links of 3 coordinates each
     ((2, 4, 6, 2, 2), 144)
+    >>> fk.Space.from_description(space.describe()) == space
+    True
     >>> space.check(torch.zeros(3, 2, 4, 5))
     Traceback (most recent call last):
     ValueError: Links SU2 on 4x6 holds fields [batch, 2, 4, 6, 2, 2]; got [3, 2, 4, 5].

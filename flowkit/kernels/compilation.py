@@ -71,7 +71,14 @@ def set_compile(level: str) -> str:
 
 
 def compiling() -> str:
-    """How much is to be compiled: "1", "c" or "0"."""
+    """How much is to be compiled: "1", "c" or "0".
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> fk.kernels.compiling() in ("0", "c", "1")
+    True
+    """
     return _state["level"]
 
 
@@ -123,7 +130,30 @@ def _compiler_found() -> bool:
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """`function`, compiled by torch for the shapes it meets; the first call says so in the log."""
+    """A function compiled by torch for the shapes it meets; the first call says so in the log.
+
+    Parameters
+    ----------
+    function : callable
+        Of tensors. It runs eagerly where `compiling` is not "1", no compiler is found, or compilation fails.
+
+    Returns
+    -------
+    callable
+        With the arguments and results of `function`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> @fk.kernels.compiled
+    ... def twice(x):
+    ...     return 2 * x
+    >>> before = fk.kernels.set_compile("c")                # here without torch.compile, which takes seconds
+    >>> twice(torch.ones(2))
+    tensor([2., 2.])
+    >>> _ = fk.kernels.set_compile(before)
+    """
     fast: list[Callable[P, R] | None] = []
 
     @functools.wraps(function)

@@ -13,13 +13,23 @@ from flowkit.kernels.native import call, plain, takes
 
 
 def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor) -> Tensor:
-    """The convolution, [outputs, wanted sites, batch].
+    """The convolution, ``[outputs, wanted sites, batch]``.
 
-    x         [channels, sites, batch]
-    weight    [outputs, channels, taps]
-    bias      [outputs] or None
-    index     [taps, wanted sites], int64
-    Raises    ValueError where the dtypes differ: the C kernel reads all as x's
+    Parameters
+    ----------
+    x : Tensor
+        ``[channels, sites, batch]``.
+    weight : Tensor
+        ``[outputs, channels, taps]``.
+    bias : Tensor, optional
+        ``[outputs]``.
+    index : Tensor
+        ``[taps, wanted sites]``, int64.
+
+    Raises
+    ------
+    ValueError
+        Where the dtypes differ: the C kernel reads all as x's.
     """
     _one_dtype(x, weight, bias)
     outputs, channels, taps = weight.shape

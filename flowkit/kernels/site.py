@@ -6,7 +6,7 @@ denominators have positive coefficients, and the fits converge as fast as Pade a
 F(X | J) = Phi(z) with Phi of a standard normal number, comes from a bicubic table, and to the precision of float64 from
 Newton's method on the logarithm of F.
 
-Longer than 250 lines, since the fit, the table and the functions that read them share their constants and formulas.
+One file, although long, because the fit, the table and the functions that read them share constants and formulas.
 """
 
 import functools
@@ -149,8 +149,11 @@ def _legendre() -> tuple[np.ndarray, np.ndarray]:
 def site(h: float, a: float, g: float, ndim: int) -> Site:
     """The tables for S = sum_x [ -h sum_mu phi_{x+mu} phi_x + a phi^2 + g phi^4 ].
 
-    Raises    ValueError where exp(-a x^2 - g x^4) or the theory cannot be normalised, and where the tables do not hold:
-              for a barrier a^2 / 4 g of more than about 1.5 between two wells, and for very large fields
+    Raises
+    ------
+    ValueError
+        Where exp(-a x^2 - g x^4) or the theory cannot be normalised, and where the tables do not hold: for a barrier
+        a^2 / 4 g of more than about 1.5 between two wells, and for very large fields.
     """
     if not (g > 0 or a > ndim * abs(h)):
         raise ValueError(f"A site given its neighbours needs g > 0 or a > {ndim} |h|; got h={h}, a={a} and g={g}.")

@@ -24,19 +24,13 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def stencil(kernel: int, ndim: int) -> Tensor:
-    """Offsets of a cubic kernel, [taps, ndim]."""
-    reach = range(-(kernel // 2), kernel // 2 + 1)
-    return torch.tensor(list(itertools.product(reach, repeat=ndim)))
-
-
 def neighbours(sites: Tensor, lattice: Sequence[int], kernel: int) -> Tensor:
-    """Flat indices of the sites under each tap of the kernel, [taps, len(sites)]."""
-    index, rest = torch.zeros(1, len(sites), dtype=torch.long), sites
+    """Flat indices of the sites under each tap of a cubic kernel, [taps, len(sites)]."""
+    index = torch.zeros(1, len(sites), dtype=torch.long)
     strides = [math.prod(lattice[axis + 1 :]) for axis in range(len(lattice))]
-    offsets = stencil(kernel, len(lattice))
+    offsets = torch.tensor(list(itertools.product(range(-(kernel // 2), kernel // 2 + 1), repeat=len(lattice))))
     for axis, (size, stride) in enumerate(zip(lattice, strides, strict=True)):
-        coordinate = rest // stride % size
+        coordinate = sites // stride % size
         index = index + (coordinate + offsets[:, axis : axis + 1]) % size * stride
     return index
 
@@ -56,14 +50,10 @@ class _Gather(torch.autograd.Function):
         if torch.is_grad_enabled():  # to be differentiated again
             to_x, to_w = differentiated(lambda x, w: by_gather(x, w, None, index), (x, weight), (grad,))
             return to_x, to_w, grad.sum((1, 2)) if ctx.needs_input_grad[2] else None, None, None
-        grad_x = grad_w = grad_b = None
-        if ctx.needs_input_grad[0]:
-            grad_x = site_convolution(grad, weight.transpose(0, 1), None, inverse)
-        if ctx.needs_input_grad[1]:
-            grad_w = site_weight_gradient(x, grad, index)
-        if ctx.needs_input_grad[2]:
-            grad_b = grad.sum((1, 2))
-        return grad_x, grad_w, grad_b, None, None
+        to_x, to_w, to_b = ctx.needs_input_grad[:3]
+        grad_x = site_convolution(grad, weight.transpose(0, 1), None, inverse) if to_x else None
+        grad_w = site_weight_gradient(x, grad, index) if to_w else None
+        return grad_x, grad_w, grad.sum((1, 2)) if to_b else None, None, None
 
 
 class SiteConv(nn.Module):
@@ -206,16 +196,13 @@ class ConvNet(nn.Module):
     ):
         super().__init__()
         kernels = [kernel] * (len(hidden) + 1) if isinstance(kernel, int) else list(kernel)
-        if any(side < 1 or side % 2 == 0 for side in kernels):
-            raise ValueError(f"A convolution needs an odd kernel; got {kernel}.")
         if len(kernels) != len(hidden) + 1:
             raise ValueError(f"A network of {len(hidden)} hidden layers needs {len(hidden) + 1} kernels; got {kernel}.")
         if activation not in ACTIVATIONS:
             raise ValueError(f"An activation is one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
         if odd and activation != "tanh":
             raise ValueError(f"An odd network needs the activation 'tanh'; got {activation!r}.")
-        sizes = [*hidden, out_channels]
-        wanted = [outputs]
+        sizes, wanted = [*hidden, out_channels], [outputs]
         for side in reversed(kernels[1:]):
             wanted.insert(0, torch.unique(neighbours(wanted[0], lattice, side)))
         self.first = nn.ModuleList(
@@ -239,9 +226,7 @@ class ConvNet(nn.Module):
 
     def features(self, inputs: Sequence[Tensor]) -> Tensor:
         """What the last layer reads, [hidden[-1], len(self.last_reads), batch]; needs a hidden layer."""
-        h = self.first[0](inputs[0])
-        for conv, x in zip(self.first[1:], inputs[1:], strict=True):
-            h = h + conv(x)
+        h = self._read(inputs)
         for conv in self.rest[:-1]:
             h = conv(self.activation(h))
         out: Tensor = self.activation(h)
@@ -255,6 +240,9 @@ class ConvNet(nn.Module):
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         if len(self.rest):
             return self.head(self.features(inputs))
+        return self._read(inputs)
+
+    def _read(self, inputs: Sequence[Tensor]) -> Tensor:
         out: Tensor = self.first[0](inputs[0])
         for conv, x in zip(self.first[1:], inputs[1:], strict=True):
             out = out + conv(x)

@@ -117,10 +117,8 @@ class Chain(Panel):
         ]
         # What is exact, where all runs sample one theory.
         self._theory = numbers[0] if len({one.theory for one in numbers}) == 1 else None
-        self._counted: object = None
-        self._shares: list[Picture] = []
-        self._correlated_at: object = None
-        self._correlations: list[Picture] = []
+        self._counted, self._correlated_at = None, None  # type: tuple[object, object]
+        self._shares, self._correlations = [], []  # type: tuple[list[Picture], list[Picture]]
         self._curves = [curve for name in self._series for curve in self._curves_of(name, *label(name))]
 
     def _curves_of(self, name: str, words: str, short: str) -> list[Curve]:
@@ -172,10 +170,8 @@ class Chain(Panel):
 
     def _pictures(self) -> list[Picture]:
         columns = (*CLOCK, *self._series)
-        runs = [
-            Run(run.name, run.colour, columns, gather(run.rows(self._series, self.chain), columns))
-            for run in self._runs
-        ]
+        rows = [(run, run.rows(self._series, self.chain)) for run in self._runs]
+        runs = [Run(run.name, run.colour, columns, gather(one, columns)) for run, one in rows]
         counts = [picture for maker in self._makers() for picture in maker(self)]
         return [*pictures(self._curves, runs, self._axes[0]), *counts]
 

@@ -56,8 +56,7 @@ class Charges:
     """
 
     def __init__(self, chains: int):
-        self.taken = self.changes = 0
-        self.low = 0
+        self.taken = self.changes = self.low = 0
         self.counts: NDArray[np.int64] = np.zeros((chains, 1), dtype=np.int64)
         self._last: NDArray[np.int64] | None = None
 
@@ -72,9 +71,8 @@ class Charges:
         self._last = new[-1]
         low, high = min(self.low, int(new.min())), max(self.low + self.counts.shape[1] - 1, int(new.max()))
         chains, width = len(self.counts), high - low + 1
-        counts = np.bincount((new - low + np.arange(chains) * width).ravel(), minlength=chains * width)
-        counts = counts.reshape(chains, width)
-        first = self.low - low
+        places = (new - low + np.arange(chains) * width).ravel()
+        counts, first = np.bincount(places, minlength=chains * width).reshape(chains, width), self.low - low
         counts[:, first : first + self.counts.shape[1]] += self.counts
         self.low, self.counts = low, counts
 
@@ -151,8 +149,7 @@ class ChainRun:
         """Bring `correlation` up to date; returns the clock and how many rows it is of."""
         with self._locks[1]:
             clock = self.numbers.clock()
-            at = clock, len(clock)
-            if at != self._correlated_at:
+            if (at := (clock, len(clock))) != self._correlated_at:
                 self.correlation = correlate(self.numbers.series(self._correlated)[: at[1]])
                 self._correlated_at = at
             return at

@@ -36,8 +36,7 @@ def running_mean(y: Floats) -> Floats:
     total = np.concatenate([[0.0], np.cumsum(np.where(finite, y - origin, 0.0))])
     count = np.concatenate([[0], np.cumsum(finite)])
     half = max(5, round(0.02 * len(y))) // 2
-    low = np.maximum(np.arange(len(y)) - half, 0)
-    high = np.minimum(np.arange(len(y)) + half + 1, len(y))
+    low, high = (np.clip(np.arange(len(y)) + offset, 0, len(y)) for offset in (-half, half + 1))
     mean = origin + (total[high] - total[low]) / np.maximum(count[high] - count[low], 1)
     return np.where(finite, mean, np.nan)
 

@@ -172,8 +172,7 @@ def _of_trainer(prefix: str, trainer: Any) -> Iterator[Place]:
         pass
     else:
         yield Place(f"{prefix}Layers", layers, _walk_again, "Walk through the flow with its present weights")
-    scales = _scales(trainer)
-    if scales is not None:
+    if (scales := _scales(trainer)) is not None:
         words = "Sample the model with its present weights"
         yield Place(f"{prefix}Scales", scales, lambda old: _scales(trainer, old) or old, words)
 
@@ -187,8 +186,7 @@ def _walk_again(layers: Panel) -> Panel:
 def _scales(trainer: Any, old: Panel | None = None) -> Multiscale | None:
     from flowkit.ensemble.scales import scale_numbers
 
-    numbers = scale_numbers(trainer.flow, trainer.action)
-    if numbers is None:
+    if (numbers := scale_numbers(trainer.flow, trainer.action)) is None:
         return None
     if old is not None:
         old.close()

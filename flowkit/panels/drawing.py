@@ -62,27 +62,17 @@ def add_picture(figure: go.Figure, picture: Picture, row: int, column: int) -> N
 
 def _trace(layer: Layer, in_legend: bool) -> go.Scatter | go.Bar:
     error = _known(layer.error)
-    look: dict[str, Any] = {
-        "x": layer.x,
-        "y": layer.y,
-        "error_y": None if error is None else {"type": "data", "array": error, "thickness": 1},
-        "name": layer.name,
-        "legendgroup": layer.name or None,
-        "showlegend": in_legend,
-        "marker_color": layer.colour,
-    }
+    bars = None if error is None else {"type": "data", "array": error, "thickness": 1}
+    look: dict[str, Any] = {"x": layer.x, "y": layer.y, "error_y": bars, "marker_color": layer.colour}
+    look |= {"name": layer.name, "legendgroup": layer.name or None, "showlegend": in_legend}
     if layer.style == "bars":
         return go.Bar(**look)
     line = {"color": layer.colour, "width": 1 if layer.style in ("thin", "steps") else 2}
     line |= {"steps": {"shape": "hv"}, "dashed": {"dash": "dash"}}.get(layer.style, {})
     marks = layer.style in ("points", "outline")
-    return go.Scatter(
-        mode="markers" if marks else "lines",
-        marker={"symbol": layer.marker + ("-open" if layer.style == "outline" else ""), "size": 8},
-        line=line,
-        opacity=0.35 if layer.style == "thin" else 1.0,
-        **look,
-    )
+    marker = {"symbol": layer.marker + ("-open" if layer.style == "outline" else ""), "size": 8}
+    opacity = 0.35 if layer.style == "thin" else 1.0
+    return go.Scatter(mode="markers" if marks else "lines", marker=marker, line=line, opacity=opacity, **look)
 
 
 def png(pictures: Sequence[Picture], title: str, columns: int = 4) -> Image:

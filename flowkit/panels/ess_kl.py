@@ -93,10 +93,8 @@ class EssKl(Panel):
             raise ValueError("EssKl draws ess, kl or both; the runs have neither.")
         self._quantities = found
         look: dict[str, Any] = {"headline": True, "runs": tuple(range(len(runs))), "show": "known"}
-        self._curves = [
-            Curve(name, label, short, **LOOKS[name], **look)
-            for name, (label, short) in ((name, QUANTITIES[name]) for name in found)
-        ]
+        words = [(name, *QUANTITIES[name]) for name in found]
+        self._curves = [Curve(name, label, short, **LOOKS[name], **look) for name, label, short in words]
         if trained:
             self._curves = [one._replace(references=_references(one.column, published)) for one in self._curves]
 
@@ -104,10 +102,8 @@ class EssKl(Panel):
         if not self._trainers:
             return [self._picture(name) for name in self._quantities]
         columns = ("step", *self._quantities)
-        runs = [
-            Run(name, colour, columns, gather(trainer.history, columns))
-            for (name, colour, _), trainer in zip(self._looks, self._trainers, strict=True)
-        ]
+        pairs = zip(self._looks, self._trainers, strict=True)
+        runs = [Run(name, colour, columns, gather(one.history, columns)) for (name, colour, _), one in pairs]
         return pictures(self._curves, runs, self._axis)
 
     def _picture(self, quantity: str) -> Picture:
@@ -192,8 +188,5 @@ def _references(quantity: str, published: Mapping[str, Sequence[Row] | Row]) -> 
     for name, row in published.items():
         if not isinstance(row, Mapping):
             raise TypeError(f"Beside trainers a published value is one dictionary; {name!r} is {type(row).__name__}.")
-    return tuple(
-        (name, _number(row[quantity], quantity, name)[0])
-        for name, row in published.items()
-        if isinstance(row, Mapping) and quantity in row
-    )
+    rows = [(name, row) for name, row in published.items() if isinstance(row, Mapping) and quantity in row]
+    return tuple((name, _number(row[quantity], quantity, name)[0]) for name, row in rows)

@@ -101,6 +101,4 @@ class Field(HeatmapPanel):
         )
 
     def _what(self) -> str:
-        from flowkit.ensemble.fields import describe
-
-        return describe(self.numbers)
+        return self.numbers.label

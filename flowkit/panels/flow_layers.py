@@ -11,7 +11,7 @@ from flowkit.panels.heatmap_view import Chart, Heatmaps, repeated
 
 if TYPE_CHECKING:
     from flowkit.actions import Action
-    from flowkit.ensemble.fields import LayerNumbers
+    from flowkit.ensemble.layers import LayerNumbers
     from flowkit.flow import Flow
 
 
@@ -75,7 +75,7 @@ class FlowLayers(HeatmapPanel):
         at: Sequence[int] | None = None,
         **options: Any,
     ):
-        from flowkit.ensemble.fields import LayerNumbers, layer_numbers
+        from flowkit.ensemble.layers import LayerNumbers, layer_numbers
 
         self._walk = None
         if isinstance(flow, LayerNumbers):
@@ -127,6 +127,4 @@ class FlowLayers(HeatmapPanel):
         )
 
     def _what(self) -> str:
-        from flowkit.ensemble.fields import describe
-
-        return describe(self.numbers.fields)
+        return self.numbers.fields.label

@@ -190,8 +190,7 @@ class HeatmapPanel(Panel):
             image = ax.imshow(self._picture(main), origin="lower", interpolation="nearest", **look)
             tick = data.ticks[main]
             ax.set_title(f"{data.axis} {tick}" if tick.isdigit() else tick, fontsize=10)
-            ax.set_xticks([])
-            ax.set_yticks([])
+            ax.set(xticks=[], yticks=[])
         mu, nu = self._axes[self.shown.plane]
         axes[0].set_xlabel(COORDINATES[mu], fontsize=8)
         axes[0].set_ylabel(COORDINATES[nu], fontsize=8)

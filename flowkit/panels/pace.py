@@ -37,8 +37,7 @@ class Pace:
 
     def __init__(self, every: float):
         self.every = every
-        self._times = (0.0, 0.0)
-        self._next = 0.0
+        self._times, self._next = (0.0, 0.0), 0.0
         self._of: object = None
 
     def due(self, of: object = None) -> bool:

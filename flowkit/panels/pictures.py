@@ -89,7 +89,7 @@ class Picture(NamedTuple):
                 **layer._asdict(),
                 "x": _buffer(layer.x),
                 "y": _buffer(layer.y),
-                "error": b"" if layer.error is None else _buffer(layer.error),
+                "error": _buffer(layer.error),
                 "colour_dark": ON_DARK[layer.colour],
             }
             for layer in self.layers
@@ -103,8 +103,8 @@ def titled(label: str, unit: str) -> str:
     return f"{label} ({unit})" if unit else label
 
 
-def _buffer(values: Numbers) -> bytes:
-    return np.ascontiguousarray(values, dtype="<f4").tobytes()
+def _buffer(values: Numbers | None) -> bytes:
+    return b"" if values is None else np.ascontiguousarray(values, dtype="<f4").tobytes()
 
 
 class Axis(NamedTuple):

@@ -1,6 +1,6 @@
 """Histories on their way to the pages that show them: rows thinned out, appended, and asked for again.
 
-Longer than other files, since the three parts follow one protocol: what a row stands for (`Thinned`), which rows a
+One file, although long, because the three parts follow one protocol: what a row stands for (`Thinned`), which rows a
 message holds (`Feed`), and when it is sent (`LiveCurves`).
 """
 
@@ -175,9 +175,8 @@ class Feed:
         self._history, self.status = history, status
         self.columns, self.name, self.colour = tuple(columns), name, colour
         self.lock = threading.Lock()  # held from the making of a message until it is sent: pages see them in order
-        self._generation = 0
+        self._generation, self._saved_key = 0, None  # type: tuple[int, object]
         self._last_status: Status = {}
-        self._saved_key: object = None
         self._exchange()
         self.rows.update(self._seen)
         self._sent = len(self.rows)  # no page is there yet; the first one asks for what is older
@@ -188,18 +187,15 @@ class Feed:
         return {"columns": self.columns, "name": self.name, **colours}
 
     def _exchange(self) -> None:
-        self._seen = self._history()
-        self.rows = Thinned(self.columns)
-        self._generation += 1
-        self._sent = 0
+        self._seen, self.rows = self._history(), Thinned(self.columns)
+        self._generation, self._sent = self._generation + 1, 0
 
     def news(self) -> Message | None:
         """What no page has been told, None where nothing changed. The caller holds the lock."""
         if self._history() is not self._seen:
             self._exchange()
         self.rows.update(self._seen)
-        status = self.status()
-        if self._sent == len(self.rows) and status == self._last_status:
+        if (status := self.status()) == self._last_status and self._sent == len(self.rows):
             return None
         self._last_status, start = status, self._sent
         self._sent = start + len(self._part(start, len(self.rows)))
@@ -225,8 +221,7 @@ class Feed:
         """Status and rows for the saved notebook; None where they are as they were."""
         with self.lock:
             status = self.status()
-            key = (self._generation, len(self.rows), status["state"])
-            if key == self._saved_key:
+            if (key := (self._generation, len(self.rows), status["state"])) == self._saved_key:
                 return None
             self._saved_key = key
             picture, full = overview(gather(self._seen, self.columns), SAVED_ROWS)
@@ -284,10 +279,9 @@ class LiveCurves(anywidget.AnyWidget):
         self.feeds, self._makers = tuple(feeds), tuple(pictures)
         self._drawn: list[Sequence[Picture]] = [()] * len(pictures)
         self._drawing, self._watch = threading.Lock(), threading.Lock()
-        self._saving = Pace(SAVE_EVERY)
+        self._saving, self._closed = Pace(SAVE_EVERY), False
         self._work: list[tuple[Callable[[], None], float]] = []  # what, and seconds between
         self._end = threading.Event()  # of the threads that run now
-        self._closed = False
         self._gone_at: float | None = None  # when a page said that its last view is gone
         self._panel: weakref.ref[Panel] | None = None
         self._kept: Panel | None = None
@@ -299,8 +293,7 @@ class LiveCurves(anywidget.AnyWidget):
         """Send what is new, as one message for each run; nothing where nothing changed."""
         for i, feed in enumerate(self.feeds):
             with feed.lock:
-                news = feed.news()
-                if news is not None:
+                if (news := feed.news()) is not None:
                     self._post(i, news)
         self._save_picture()
 
@@ -414,9 +407,8 @@ class LiveCurves(anywidget.AnyWidget):
     def close(self) -> None:
         # ipywidgets closes a widget from its own __init__ failures and at exit too, before these may exist.
         if hasattr(self, "_end"):
-            self._closed = True
+            self._closed, self._kept = True, None
             self._end.set()
-            self._kept = None
         super().close()
 
     def __repr__(self) -> str:

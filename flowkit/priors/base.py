@@ -10,12 +10,26 @@ from flowkit.geometry.space import Space
 
 
 class Sample(NamedTuple):
-    """Independent fields with the log-density they were drawn with."""
+    """Independent fields with the log-density they were drawn with.
+
+    Attributes
+    ----------
+    x : Tensor
+        Fields, ``[n, *space.shape]``.
+    logq : Tensor
+        log q(x), ``[n]``, with respect to Haar measure on links and Lebesgue measure on sites.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> sample = fk.Haar(fk.links((4, 4), fk.U1())).sample_and_log_prob(3, torch.Generator().manual_seed(1))
+    >>> sample.x.shape, sample.logq                         # Haar measure is the uniform one: q = 1
+    (torch.Size([3, 2, 4, 4]), tensor([0., 0., 0.]))
+    """
 
     x: Tensor
-    """Fields, [n, *space.shape]."""
     logq: Tensor
-    """log q(x), [n], with respect to Haar measure on links and Lebesgue measure on sites."""
 
 
 class Prior(nn.Module, ABC):
@@ -108,10 +122,7 @@ class Prior(nn.Module, ABC):
         """
 
     def _mine(self, x: Tensor) -> Tensor:
-        """x, of this prior's space, dtype and device.
-
-        Raises    TypeError or ValueError otherwise
-        """
+        """x itself; TypeError or ValueError unless it is of this prior's space, dtype and device."""
         if self.space.check(x).real.dtype != self.dtype or x.device != self.device:
             raise ValueError(
                 f"This {type(self).__name__} computes in {self.dtype} on {self.device}; got {x.dtype} fields on "
@@ -178,10 +189,7 @@ class Prior(nn.Module, ABC):
 
     @staticmethod
     def _generator(rng: torch.Generator) -> torch.Generator:
-        """rng itself.
-
-        Raises    TypeError for what is no generator
-        """
+        """rng itself; TypeError for what is no generator."""
         if not isinstance(rng, torch.Generator):
             raise TypeError(f"Draws need a generator such as torch.Generator().manual_seed(1); got {rng!r}.")
         return rng

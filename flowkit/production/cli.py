@@ -2,11 +2,8 @@
 
 import contextlib
 import filecmp
-import json
-import os
 import shutil
 import sys
-import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -17,8 +14,7 @@ import typer
 
 from flowkit._version import __version__
 from flowkit.production import kernel
-from flowkit.stats import table
-from flowkit.studies.figures import FIGURES, Figure, Record, find
+from flowkit.production.reproduce import find, listing, report, write
 from flowkit.tasks.lessons import bundled
 
 app = typer.Typer(
@@ -54,8 +50,6 @@ Settings = Annotated[
         help="Change a setting; may be repeated. An unknown KEY, as in --set keys=, is answered by the list of all.",
     ),
 ]
-WIDTH = 100
-"""Columns of what is listed."""
 
 
 @app.callback(invoke_without_command=True)
@@ -146,7 +140,7 @@ def reproduce(
 ) -> None:
     """Run one of the figures this project claims: value ± error, goal, published figure, seconds, machine."""
     if name is None:
-        _list_figures(as_json)
+        typer.echo(listing(as_json))
         return
     with _sentences():
         figure = find(name)
@@ -159,10 +153,10 @@ def reproduce(
             record = figure.run(quick, **settings)
     except KeyboardInterrupt:
         _fail(f"Stopped after {time.monotonic() - start:.0f} s. Nothing of {name} was saved.", status=130)
-    typer.echo(record.model_dump_json() if as_json else _report(figure, record))
+    typer.echo(record.model_dump_json() if as_json else report(figure, record))
     if out is not None:
         try:
-            _write(out, record.model_dump_json(indent=1) + "\n")
+            write(out, record.model_dump_json(indent=1) + "\n")
         except OSError as error:
             if not as_json:
                 typer.echo(record.model_dump_json())
@@ -199,63 +193,10 @@ def _pairs(texts: Sequence[str] | None) -> dict[str, str]:
     return pairs
 
 
-def _list_figures(as_json: bool) -> None:
-    if as_json:
-        keys = ("name", "title", "citation", "published", "about_seconds", "quick")
-        typer.echo(
-            json.dumps({"figures": [{key: getattr(figure, key) for key in keys} for figure in FIGURES.values()]})
-        )
-        return
-    rows = [(f.name, f"about {f.about_seconds} s") for f in FIGURES.values()]
-    header, *lines = table(("name", "run time on two cores"), rows).splitlines()
-    typer.echo(header)
-    for line, f in zip(lines, FIGURES.values(), strict=True):
-        typer.echo(line)
-        for text in (f.title, f"published: {f.published} ({f.citation})"):
-            typer.echo(
-                textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
-            )
-    typer.echo(
-        "\nflowkit reproduce NAME runs one; --quick shrinks it; --set KEY=VALUE changes a setting.\n"
-        "flowkit reproduce NAME --set keys= lists the settings of one."
-    )
-
-
-def _report(figure: Figure, record: Record) -> str:
-    reached = {True: "yes", False: "no", None: ""}
-    rows = [(row.label, row.text, _text(row.goal), _text(row.published), reached[row.reached]) for row in record.rows]
-    lines = [
-        f"{figure.title}",
-        table(("", "value", "goal", "published", "reached"), rows),
-        f"published: {figure.citation}",
-        f"{record.seconds:.1f} s on {record.machine}",
-        *([f"A quick run: {figure.quick}. It proves less than the figure."] if record.quick else []),
-    ]
-    return "\n".join(lines)
-
-
-def _text(value: float | str | None) -> str:
-    return "" if value is None else value if isinstance(value, str) else f"{value:g}"
-
-
-def _write(path: Path, text: str) -> None:
-    """The whole text or the file as it was before."""
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with new.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
-
-
 def _notebooks(folder: Path | None) -> Path:
     """The folder to open: ./notebooks in a checkout; else `folder`, to which missing notebooks are copied.
 
-    A file that is already there is never overwritten.
-    Raises    FileNotFoundError where this installation carries no notebooks
+    A file that is already there is never overwritten. FileNotFoundError where this installation carries no notebooks.
     """
     checkout = Path.cwd()
     if folder is None and (checkout / "notebooks").is_dir() and (checkout / "flowkit" / "__init__.py").is_file():

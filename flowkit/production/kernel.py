@@ -15,7 +15,10 @@ MOST_THREADS = 4
 def found(device: str) -> str:
     """The device called "auto", "cpu" or "cuda" in words: "CUDA: NVIDIA H100, 79 GiB", "CPU: AMD EPYC, 2 cores".
 
-    Raises    ValueError as `pick_device`
+    Raises
+    ------
+    ValueError
+        As `pick_device`.
     """
     if pick_device(device).type == "cuda":
         import torch
@@ -34,10 +37,29 @@ def install(
     The kernel starts with OMP_NUM_THREADS and MKL_NUM_THREADS set to `threads`, by default the cores that this process
     may use and at most 4, and where `device` is "cpu" without any GPU.
 
-    prefix     of the environment to write to, PREFIX/share/jupyter/kernels; None for the user's own folder
-    Returns    its folder, and whether anything was written: False where it was there already, the same
-    Raises     ValueError for a name that Jupyter does not take, another device, threads < 1, or where a kernelspec of
-               that name starts another Python; ImportError without ipykernel
+    Parameters
+    ----------
+    name : str
+        Of the kernel: a-z, 0-9, "-", "_" and, not in front, ".".
+    prefix : Path, optional
+        Of the environment to write to, ``PREFIX/share/jupyter/kernels``; None for the user's own folder.
+    device : str
+        "auto", "cpu" or "cuda".
+    threads : int, optional
+        Threads of a kernel.
+
+    Returns
+    -------
+    tuple
+        The folder of the kernelspec, and whether anything was written: False where the same was there already.
+
+    Raises
+    ------
+    ValueError
+        For a name that Jupyter does not take, another device, threads < 1, or where a kernelspec of that name starts
+        another Python.
+    ImportError
+        Without ipykernel.
     """
     from ipykernel.kernelspec import install as write
     from jupyter_client.kernelspec import KernelSpecManager

@@ -24,17 +24,14 @@ import flowkit as fk
 from flowkit.stats import table
 from flowkit.storage.manifest import StoreError, parse_json
 from flowkit.storage.store import Store
-from flowkit.studies.figures import plus_minus
+from flowkit.studies.figure import plus_minus
 from flowkit.tasks.machine import describe, pick_device
 
 Lattice = Annotated[tuple[PositiveInt, ...], BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)]
 
 
 class Recipe(BaseModel):
-    """The settings of a run, all dimensionless. Unknown ones are refused.
-
-    draws    stored configurations of each chain
-    """
+    """The settings of a run, all dimensionless; unknown ones are refused. Each chain stores `draws` configurations."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str]
@@ -100,7 +97,10 @@ FORMS = (".2f", ".6g", "+.1f")  # of tau_int, exact and pull in the table
 def settings(name: str, quick: bool, texts: Mapping[str, str]) -> Recipe:
     """The recipe of that name with some settings changed.
 
-    Raises    ValueError for a setting it does not have, or a text that does not fit
+    Raises
+    ------
+    ValueError
+        For a setting that it does not have, or a text that does not fit.
     """
     recipe = RECIPES[name]
     try:
@@ -117,10 +117,28 @@ def settings(name: str, quick: bool, texts: Mapping[str, str]) -> Recipe:
 
 
 def execute(recipe: Recipe, folder: Path, device: str, say: Callable[[str], None]) -> bool:
-    """Run the recipe in its folder, or what is left of it; True if it came to its end.
+    """Run the recipe in its folder, or what is left of it.
 
-    folder    holds settings, checkpoint and ensemble.zarr
-    Raises    ValueError where the folder holds a run with other settings, or the device is not there
+    Parameters
+    ----------
+    recipe : Recipe
+        Its settings.
+    folder : Path
+        Holds settings, checkpoint and ensemble.zarr.
+    device : str
+        "auto", "cpu" or "cuda".
+    say : callable
+        Takes each line of the report.
+
+    Returns
+    -------
+    bool
+        Whether the run came to its end.
+
+    Raises
+    ------
+    ValueError
+        Where the folder holds a run with other settings, or the device is not there.
     """
     where = pick_device(device)
     torch.manual_seed(recipe.seed)  # the weights a flow starts with
@@ -147,9 +165,8 @@ def execute(recipe: Recipe, folder: Path, device: str, say: Callable[[str], None
     if not known:
         ensemble.save(saved)
     say(report(recipe, ensemble))
-    say(
-        f"Saved in {folder}: checkpoint (the trained flow) and ensemble.zarr ({recipe.chains} chains x {recipe.draws})."
-    )
+    runs = f"{recipe.chains} chains x {recipe.draws}"
+    say(f"Saved in {folder}: checkpoint (the trained flow) and ensemble.zarr ({runs}).")
     return True
 
 

@@ -1,12 +1,13 @@
 """Samplers: Markov chains with the stationary distribution exp(-S(x)) / Z."""
 
 from flowkit.samplers.annealed import MarkovKernel, annealed_flow
-from flowkit.samplers.base import Proposals, Sampler, State
+from flowkit.samplers.base import Sampler
 from flowkit.samplers.chain import Point, Steps, states, thermalised
 from flowkit.samplers.heatbath import Heatbath
 from flowkit.samplers.hmc import HMC
 from flowkit.samplers.markov_prior import MarkovPrior
 from flowkit.samplers.metropolis import IndependenceMetropolis
+from flowkit.samplers.state import Proposals, State
 
 __all__ = [
     "HMC",

@@ -9,7 +9,8 @@ from flowkit.actions.base import Action
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
-from flowkit.samplers.base import Sampler, State
+from flowkit.samplers.base import Sampler
+from flowkit.samplers.state import State
 from flowkit.transforms.base import Layer, Transform
 from flowkit.transforms.chain import Chain
 

@@ -4,44 +4,13 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
-
-Info = dict[str, Tensor]
-"""What a step tells of each chain, [chains] by name."""
-
-
-class Proposals(NamedTuple):
-    """Proposals drawn ahead of the step that uses them, with their action and log-density."""
-
-    x: Tensor
-    """Fields, [chains, waiting, *space.shape]."""
-    S: Tensor
-    """Their action, [chains, waiting]."""
-    logq: Tensor
-    """Their log-density, [chains, waiting]."""
-
-
-class State(NamedTuple):
-    """The state of all chains. State, generator and sampler settings together determine all later states."""
-
-    x: Tensor
-    """Fields, [chains, *space.shape]."""
-    S: Tensor
-    """Their action, dimensionless, [chains]."""
-    logq: Tensor | None = None
-    """log q of the fields under the flow, [chains]; for independence Metropolis alone."""
-    proposals: Proposals | None = None
-    """Proposals drawn ahead; for independence Metropolis alone."""
-
-    @property
-    def logw(self) -> Tensor | None:
-        """log w = -S - log q, [chains], where log q is known."""
-        return None if self.logq is None else -self.S - self.logq
+from flowkit.samplers.state import Info, State
 
 
 class Tuner(Protocol):
@@ -80,7 +49,8 @@ class Sampler(ABC):
 
     >>> import torch
     >>> import flowkit as fk
-    >>> from flowkit.samplers.base import State, accept, select
+    >>> from flowkit.samplers import State
+    >>> from flowkit.samplers.base import accept, select
     >>> class RandomWalk(fk.Sampler):
     ...     def step(self, state, rng):
     ...         y = state.x + 0.5 * torch.randn(state.x.shape, generator=rng)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from flowkit.geometry.space import Space
-from flowkit.samplers.base import Info, State
+from flowkit.samplers.state import Info, State
 
 
 class Steps(Protocol):
@@ -21,6 +21,25 @@ class Steps(Protocol):
 
     A `begin(chains, rng) -> State` gives it a start of its own (else chains start cold), and a `tuner() -> Tuner`
     something to tune.
+
+    Examples
+    --------
+    A chain that draws a new field from Haar measure at each step, which is right for S = 0 alone:
+
+    >>> import torch
+    >>> import flowkit as fk
+    >>> class Redraw:
+    ...     space = fk.links((4, 4), fk.U1())
+    ...     def init(self, x):
+    ...         return fk.samplers.State(x, torch.zeros(len(x)))
+    ...     def step(self, state, rng):
+    ...         return self.init(self.space.haar(len(state.x), rng)), {"accept": torch.ones(len(state.x))}
+    ...     def describe(self):
+    ...         return {"kind": "Redraw"}
+    >>> chain, rng = Redraw(), torch.Generator().manual_seed(1)
+    >>> point = next(fk.samplers.states(chain, chain.init(chain.space.haar(8, rng)), rng))
+    >>> point.state.x.shape
+    torch.Size([8, 2, 4, 4])
     """
 
     space: Space
@@ -36,18 +55,36 @@ class Steps(Protocol):
 
 
 class Point(NamedTuple):
-    """One step of a chain in Monte Carlo time."""
+    """One step of a chain in Monte Carlo time.
+
+    Attributes
+    ----------
+    state : State
+        Where the chains stand.
+    info : dict of Tensor
+        What the step told of each chain, ``[chains]``; in a point to be stored "accept" is the rate since the last one.
+    bad : Tensor
+        Steps since the last point to be stored without a finite weight or action, ``[]``.
+    warm : bool
+        Whether it belongs to the thermalisation.
+    stored : bool
+        Whether it is one of every so many that are to be stored and measured.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import flowkit as fk
+    >>> hmc, rng = fk.HMC(fk.Wilson(fk.links((4, 4), fk.U1()), beta=2.0)), torch.Generator().manual_seed(1)
+    >>> point = next(fk.samplers.states(hmc, hmc.begin(8, rng), rng))
+    >>> point.info["accept"].shape, int(point.bad), point.warm, point.stored
+    (torch.Size([8]), 0, False, True)
+    """
 
     state: State
-    """Where the chains stand."""
     info: Info
-    """What the step told of each chain, [chains]; in a point to be stored "accept" is the rate since the last one."""
     bad: Tensor
-    """Steps since the last point to be stored without a finite weight or action, []."""
     warm: bool
-    """Whether it belongs to the thermalisation."""
     stored: bool
-    """Whether it is one of every so many that are to be stored and measured."""
 
 
 @torch.no_grad()

@@ -11,7 +11,8 @@ from flowkit.actions.wilson import Wilson
 from flowkit.geometry.lattice import coordinates, format_lattice, site_index
 from flowkit.geometry.space import Space
 from flowkit.groups.base import Group
-from flowkit.samplers.base import Info, Sampler, State
+from flowkit.samplers.base import Sampler
+from flowkit.samplers.state import Info, State
 
 
 class Sublattice(NamedTuple):

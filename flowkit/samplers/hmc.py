@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
-from flowkit.samplers.base import Info, Sampler, State, accept, select
+from flowkit.samplers.base import Sampler, accept, select
 from flowkit.samplers.integrators import INTEGRATORS, trajectory
+from flowkit.samplers.state import Info, State
 
 MOST_STEPS = 1000
 RANDOMISE = 0.5

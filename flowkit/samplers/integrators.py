@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
-from flowkit.actions.combined import Pullback
-from flowkit.actions.phi4 import ScalarAction
+from flowkit.actions.pullback import Pullback
+from flowkit.actions.scalar import ScalarAction
 from flowkit.groups import Real
 from flowkit.kernels import scalar_motion
 from flowkit.transforms.chain import Chain
-from flowkit.transforms.sites.fourier import FourierModes, FourierScale, LowModes
+from flowkit.transforms.sites.fourier import FourierModes, FourierScale
+from flowkit.transforms.sites.low_modes import LowModes
 from flowkit.transforms.sites.site_conditional import SitesIntegrated
 
 Fields = Callable[[Tensor], Tensor]

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.priors.base import Prior
-from flowkit.samplers.base import Info, Proposals, Sampler, State, accept, select
+from flowkit.samplers.base import Sampler, accept, select
+from flowkit.samplers.state import Info, Proposals, State
 
 
 class IndependenceMetropolis(Sampler):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -85,9 +86,8 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapp
     head = {"format": _FORMAT, "complex": complex_names, "meta": _plain(meta, "meta")}
     text = json.dumps(head).encode()
     if len(text) > HEADER_LIMIT:
-        raise CheckpointError(
-            f"The meta data of a checkpoint stays under 1 MiB; got {len(text)} bytes. Put arrays among the tensors."
-        )
+        advice = "Put arrays among the tensors."
+        raise CheckpointError(f"The meta data of a checkpoint stays under 1 MiB; got {len(text)} bytes. {advice}")
     try:
         data = to_bytes(stored)
     except (KeyError, ValueError, RuntimeError) as error:
@@ -95,8 +95,15 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapp
         raise CheckpointError(f"safetensors could not hold tensors of {', '.join(dtypes)}: {error}") from error
     if int.from_bytes(data[:8], "little") > HEADER_LIMIT:
         raise CheckpointError(f"The names of a checkpoint's tensors stay under 1 MiB; got {len(stored)} tensors.")
-    try:
+    with _errors():
         return Store(path, keep=keep, kind=_KIND).commit({_META: text, _TENSORS: data})
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """What a store refuses, as CheckpointError."""
+    try:
+        yield
     except StoreError as error:
         raise CheckpointError(str(error)) from error
 
@@ -122,10 +129,8 @@ def refuse_others(path: str | os.PathLike[str]) -> None:
     ...     print(str(error).split(" holds ")[1][:24])
     other files (thesis.tex)
     """
-    try:
+    with _errors():
         Store(path, kind=_KIND).refuse_others()
-    except StoreError as error:
-        raise CheckpointError(str(error)) from error
 
 
 def load(path: str | os.PathLike[str], commit: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -237,8 +242,7 @@ def weights(flow: nn.Module, tensors: Mapping[str, Tensor], path: str | os.PathL
 def _plain(value: Any, where: str) -> Any:
     """The value as JSON will give it back; CheckpointError for a value that JSON would refuse or silently change."""
     if isinstance(value, Mapping):
-        odd = [key for key in value if not isinstance(key, str)]
-        if odd:
+        if odd := [key for key in value if not isinstance(key, str)]:
             raise CheckpointError(f"Meta data has text as keys; {where} has the key {odd[0]!r}.")
         return {key: _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)):

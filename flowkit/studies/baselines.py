@@ -3,25 +3,22 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import binom, norm
-from torch import Tensor
 
 from flowkit import exact, observables, stats
 from flowkit.actions import Action, Phi4, Wilson
 from flowkit.ensemble import Ensemble, run
-from flowkit.geometry.lattice import coordinates
-from flowkit.geometry.space import Space, links, sites
+from flowkit.geometry.space import links, sites
 from flowkit.groups import SUN, U1, Group
 from flowkit.observables import Observable
 from flowkit.priors import FreeField
-from flowkit.samplers import HMC, Heatbath, IndependenceMetropolis, Sampler, State
-from flowkit.samplers.base import Info, Tuner, accept, select
+from flowkit.samplers import HMC, Heatbath, IndependenceMetropolis, Sampler
 from flowkit.stats import Estimate
-from flowkit.studies.rows import Row
+from flowkit.studies.hops import Hops
+from flowkit.studies.rows import Row, finite
 
 COUPLINGS: dict[Group, tuple[float, ...]] = {
     U1(): (1, 2, 4, 6, 8, 12, 16),
@@ -36,50 +33,6 @@ FROZEN = 4.0
 """U(1) from this beta on: Q moves too rarely under HMC and heatbath to average <Q^2> in minutes."""
 RARE = 0.01
 """Below this <Q^2> a run of the study sees too few charged fields for a Gaussian error."""
-
-
-# ---------------------------------------------------------------- runs
-
-
-class Hops(Sampler):
-    """A sampler of 2D U(1), each step followed by two proposals theta -> theta +- instanton, accepted with exp(-dS).
-
-    The instanton has the same flux 2 pi / V through every plaquette and so carries Q = 1. Shifts are symmetric, so the
-    distribution stays what it is, and Q moves where local updates leave it frozen.
-    See     Eichhorn et al., 2111.05745, for updates of this kind
-    """
-
-    def __init__(self, inner: Sampler):
-        super().__init__(inner.action)
-        self.inner = inner
-
-    def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        state, info = self.inner.step(state, rng)
-        x, S = state.x, state.S
-        wrap = self.space.group.project
-        shift = instanton(self.space, x)
-        for _ in range(2):
-            sign = torch.randint(2, (len(x), 1, 1, 1), generator=rng, device=x.device) * 2 - 1
-            y = wrap(x + sign * shift)
-            S_y = self.action(y)
-            yes = accept(S - S_y, rng)
-            x, S = select(yes, y, x), select(yes, S_y, S)
-        return State(x, S), info
-
-    def tuner(self) -> Tuner | None:
-        """That of the inner sampler, which is fed the information of its own steps."""
-        return self.inner.tuner()
-
-    def describe(self) -> dict[str, Any]:
-        return {**self.inner.describe(), "hops": 2}
-
-
-def instanton(space: Space, like: Tensor) -> Tensor:
-    """The 2D U(1) field whose plaquettes all are 2 pi / V, so that Q = 1, [1, 2, *lattice]."""
-    x0, x1 = (c.view(space.lattice).to(like) for c in coordinates(space.lattice))
-    flux = 2 * math.pi / space.volume
-    last = x0 == space.lattice[0] - 1  # these links carry what the others lose at the edge
-    return space.group.project(torch.stack([-flux * space.lattice[0] * x1 * last, flux * x0]))[None]
 
 
 def measure(
@@ -122,7 +75,7 @@ class Comparison:
         return {
             "label": self.label + note,
             "value": self.estimate.value,
-            "error": self.estimate.error if math.isfinite(self.estimate.error) else None,
+            "error": finite(self.estimate.error),
             "goal": self.goal,
             "published": published,
             "reached": abs(self.pull) <= threshold,
@@ -207,12 +160,8 @@ def coverage(name: str, seeds: int, steps: int, seed: int) -> Row:
         "value": share,
         "error": error,
         "goal": f"{expected:.3f} ± {3 * error:.3f}",
-        "published": None,
         "reached": abs(share - expected) <= 3 * error,
     }
-
-
-# ---------------------------------------------------------------- the figure
 
 
 def verdicts(comparisons: Sequence[Comparison]) -> list[Row]:
@@ -228,17 +177,13 @@ def verdicts(comparisons: Sequence[Comparison]) -> list[Row]:
         {
             "label": f"farthest of {len(pulls)} comparisons, in errors",
             "value": farthest if math.isfinite(farthest) else "no error",
-            "error": None,
             "goal": f"<= {limit:.2f}, as rare as 3 errors in one comparison",
-            "published": None,
             "reached": farthest <= limit,
         },
         {
             "label": f"comparisons beyond 3 errors, of {len(pulls)}",
             "value": beyond,
-            "error": None,
             "goal": f"<= {allowed}",
-            "published": None,
             "reached": beyond <= allowed,
         },
         {
@@ -246,7 +191,6 @@ def verdicts(comparisons: Sequence[Comparison]) -> list[Row]:
             "value": chi2 if math.isfinite(chi2) else "no error",
             "error": spread,
             "goal": f"1 ± {3 * spread:.2f}",
-            "published": None,
             "reached": abs(chi2 - 1) <= 3 * spread,
         },
     ]
@@ -259,10 +203,19 @@ def baselines(quick: bool = False, *, seed: int = 1, effort: float = 1.0) -> lis
     single one exceeds 3 errors. From beta 4 on, U(1) runs with instanton hops, and says so; without them its
     topological charge is frozen.
 
-    quick     4x4 and a few couplings alone, shorter runs, 200 seeds for the coverage
-    effort    factor on the length of all runs
+    Parameters
+    ----------
+    quick : bool
+        4x4 and a few couplings alone, shorter runs, 200 seeds for the coverage.
+    seed : int
+        Of all runs.
+    effort : float
+        Factor on the length of all runs.
 
-    Raises    ValueError for effort <= 0
+    Raises
+    ------
+    ValueError
+        For effort <= 0.
     """
     if not 0 < effort < math.inf:
         raise ValueError(f"baselines needs effort > 0; got {effort!r}.")

@@ -55,8 +55,7 @@ def panel_cost(
         points, updates, repeats = points[:1], updates // 5, 1
     rows: list[Row] = []
     if find_spec("anywidget") is None or find_spec("jupyter_client") is None:
-        missing = "not measured: the extra lab is not installed"
-        rows.append({"label": "kernel and page", "value": missing})
+        rows.append({"label": "kernel and page", "value": "not measured: the extra lab is not installed"})
     else:
         for n in points:
             rows += _kernel(n, updates)
@@ -112,8 +111,7 @@ def _kernel(n: int, updates: int) -> list[Row]:
 
     view.send = send
     view.flush()
-    largest = 0
-    seconds = 0.0
+    largest, seconds = 0, 0.0
     for _ in range(updates):
         trainer.grow(round(STEPS_A_SECOND / HERTZ))
         begun = time.thread_time()
@@ -132,8 +130,7 @@ def _page(points: tuple[int, ...], updates: int) -> list[Row]:
     label = "browser's main thread for an update, milliseconds"
     path = chromium()
     if find_spec("playwright") is None or path is None:
-        what = "chromium" if path is None else "playwright"
-        return [{"label": label, "value": f"not measured: no {what} on this machine"}]
+        return [{"label": label, "value": f"not measured: no {'playwright' if path else 'chromium'} on this machine"}]
     from playwright.sync_api import sync_playwright
 
     rows: list[Row] = []
@@ -224,10 +221,10 @@ def _one_page(page: Any, n: int, updates: int) -> tuple[float, float]:
         assert news is not None  # its history has grown
         deliver(news)
         settle()
-    milliseconds = 1000 * max(0.0, busy() - begun - idle) / updates
+    seconds = max(0.0, busy() - begun - idle)
     view.close()
     page.close()
-    return milliseconds, float(first)
+    return 1000 * seconds / updates, float(first)
 
 
 def _imports(repeats: int) -> list[Row]:

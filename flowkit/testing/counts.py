@@ -36,6 +36,14 @@ class Launches(NamedTuple):
         How often each operation was launched; views and allocations are left out.
     waits : list of str
         Each wait of the host for the device, as ``"item at FILE:LINE"``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit import testing
+    >>> x = torch.zeros(8)
+    >>> testing.launches(lambda: x.exp() + x.exp()).operations
+    Counter({'exp': 2, 'add': 1})
     """
 
     operations: Counter[str]

@@ -40,6 +40,12 @@ def check_markov_kernel(kernel: MarkovKernel, n: int = 20_000, reversible: bool 
 
     by stationarity and by detailed balance; and E[w] = Z, exactly known for free fields and in two dimensions, by the
     weights of a flow whose last theory lies beyond the kernel's.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Wilson(fk.links((2, 2), fk.U1()), beta=0.5)
+    >>> fk.testing.check_markov_kernel(fk.samplers.MarkovKernel(fk.HMC(action, steps=4)), n=2000)
     """
     who, space, S = type(kernel).__name__, kernel.space, kernel.sampler.action
     prior = (Haar(space) if space.kind == "links" else Normal(space, 0.6)).double()

@@ -3,7 +3,7 @@
 from flowkit.train.level_methods import LevelFit, LevelGradient, LevelMethod
 from flowkit.train.levels import LevelStep
 from flowkit.train.losses import Loss, LossFunction, ess_loss, path_gradient, reverse_kl
-from flowkit.train.natural_gradient import NaturalGradientStep, Scored
+from flowkit.train.natural_gradient import NaturalGradientStep
 from flowkit.train.natural_levels import LevelNaturalGradient
 from flowkit.train.record import TrainingError
 from flowkit.train.schedules import Anneal, Constant, Cosine, Plateau, Schedule, Steps
@@ -26,7 +26,6 @@ __all__ = [
     "Plateau",
     "Report",
     "Schedule",
-    "Scored",
     "Steps",
     "Trainer",
     "TrainingError",

@@ -1,7 +1,7 @@
 """Training by natural gradient, for models that know their score."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,28 +12,6 @@ from flowkit.priors import Prior
 from flowkit.train.step import Report, TrainingStep
 
 INSTEAD = "Leave method= out: Adam, the usual method of a Trainer, needs none."
-
-
-class Scored(Protocol):
-    """A distribution that knows its score s = d log q(x) / d params.
-
-    `Flow.score` and `LinkConditional.score` are of this kind; `NaturalGradientStep` asks for it.
-
-    Examples
-    --------
-    The mean score of a normalised distribution is zero.
-
-    >>> import torch, flowkit as fk
-    >>> flow = fk.multiscale_flow(fk.links((2, 2), fk.U1()), terms=2)
-    >>> score = flow.score(flow.sample(4000, torch.Generator().manual_seed(1)))
-    >>> tuple(score.shape), bool(score.mean(0).abs().max() < 0.1)
-    ((4000, 4), True)
-    """
-
-    def score(self, x: Tensor) -> Tensor:
-        """The score of each field, ``[batch, params]``: the parameters that require a gradient, each flattened, in the
-        order of `parameters()`.
-        """
 
 
 class FisherFit(NamedTuple):
@@ -150,21 +128,19 @@ class NaturalGradientStep(TrainingStep):
 
     def __init__(self, max_kl: float = 4.0, ridge: float = 1e-6, lr: float = 1.0):
         if not max_kl > 0 or not ridge > 0 or not 0 < lr <= 1:
-            raise ValueError(
-                f"NaturalGradientStep needs max_kl > 0, ridge > 0 and lr in (0, 1]; got {max_kl}, {ridge}, {lr}."
-            )
+            got = f"{max_kl}, {ridge}, {lr}"
+            raise ValueError(f"NaturalGradientStep needs max_kl > 0, ridge > 0 and lr in (0, 1]; got {got}.")
         self.max_kl, self.ridge, self.lr = max_kl, ridge, lr
 
     @torch.no_grad()
     def prepare(self, flow: Prior) -> None:
         knows = flow.transform if isinstance(flow, Flow) else flow
         if not callable(getattr(knows, "score", None)):
-            raise ValueError(
-                f"A natural gradient needs a model with a score; {type(flow).__name__} has none. {INSTEAD}"
-            )
+            name = type(flow).__name__
+            raise ValueError(f"A natural gradient needs a model with a score; {name} has none. {INSTEAD}")
         self._take_parameters(flow)
         try:  # a part of the flow may have no score, which shows at the first field
-            cast(Scored, flow).score(flow.space.cold(1, like=torch.empty(0, dtype=flow.dtype, device=flow.device)))
+            flow.score(flow.space.cold(1, like=torch.empty(0, dtype=flow.dtype, device=flow.device)))
         except ValueError as error:
             raise ValueError(f"A natural gradient needs a model with a score. {error} {INSTEAD}") from error
         self.progress = torch.zeros((), dtype=torch.float64, device=flow.device)
@@ -175,7 +151,7 @@ class NaturalGradientStep(TrainingStep):
         x, logq = flow.sample_and_log_prob(batch, rng)
         S = action(x)
         # Sums of many terms that cancel: in double precision whatever the flow computes in.
-        s = cast(Scored, flow).score(x).double()
+        s = flow.score(x).double()
         targets = -torch.stack([logq.double(), S.double()], 1)  # log w = first + t second
         fit = FisherFit.of(s - s.mean(0), targets - targets.mean(0), self.ridge)
         self.progress = self._next(fit.moves.T @ fit.fisher @ fit.moves / 2)

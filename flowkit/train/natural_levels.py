@@ -62,15 +62,13 @@ class LevelNaturalGradient(LevelMethod):
 
     def __init__(self, max_kl_per_link: float = 0.1, wide: float = 0.125):
         if not max_kl_per_link > 0 or not 0 <= wide < 1:
-            raise ValueError(
-                f"LevelNaturalGradient needs max_kl_per_link > 0 and wide in [0, 1); got {max_kl_per_link} and {wide}."
-            )
+            got = f"{max_kl_per_link} and {wide}"
+            raise ValueError(f"LevelNaturalGradient needs max_kl_per_link > 0 and wide in [0, 1); got {got}.")
         self.max_kl_per_link, self.wide, self._factor = max_kl_per_link, wide, 1.0
 
     def prepare(self, flow: Prior, models: Sequence[LinkConditional]) -> None:
-        for model in models:
-            if not model.scored:
-                raise ValueError(f"A natural gradient needs a model with a score; {type(model).__name__} has none.")
+        if without := [type(model).__name__ for model in models if not model.scored]:
+            raise ValueError(f"A natural gradient needs a model with a score; {without[0]} has none.")
         self._all = [p for p in flow.parameters() if p.requires_grad]
         self._restart(self._own(models[0]))
 
@@ -117,8 +115,7 @@ class LevelNaturalGradient(LevelMethod):
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         if set(tensors) != set(self.state()):
-            raise ValueError(
-                f"LevelNaturalGradient keeps {', '.join(self.state())}; got {', '.join(sorted(tensors)) or 'nothing'}"
-            )
+            mine, came = ", ".join(self.state()), ", ".join(sorted(tensors)) or "nothing"
+            raise ValueError(f"LevelNaturalGradient keeps {mine}; got {came}")
         for name, value in tensors.items():
             setattr(self, name, value.clone().to(self.saved.device))

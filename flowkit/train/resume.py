@@ -43,11 +43,8 @@ def save(path: PathLike, parts: Parts, history: History, facts: Mapping[str, Any
     """Commit a checkpoint of parts, history and plain data, step and total among them; returns the commit's name."""
     flow, (method, meta), rng, schedule = parts.state()
     rows = {name: torch.from_numpy(column) for name, column in history.as_arrays().items()}
-    tensors = {
-        f"{part}.{name}": tensor
-        for part, some in {"flow": flow, "method": method, "history": rows}.items()
-        for name, tensor in some.items()
-    }
+    parts_of = {"flow": flow, "method": method, "history": rows}
+    tensors = {f"{part}.{name}": tensor for part, some in parts_of.items() for name, tensor in some.items()}
     plain = {**facts, "method_meta": meta, "schedule": schedule, "space": parts.flow.space.describe()}
     return files.save(path, {**tensors, "rng": rng}, plain)
 
@@ -61,10 +58,8 @@ def load(path: PathLike, parts: Parts, columns: tuple[str, ...], facts: Mapping[
     tensors, meta = files.load(path)
     flow = files.weights(parts.flow, tensors, path)
     for name, mine in facts.items():
-        if meta.get(name) != mine:
-            raise files.CheckpointError(
-                f"{path} was trained with the {name} {meta.get(name)}; this trainer's {name} is {mine}."
-            )
+        if (other := meta.get(name)) != mine:
+            raise files.CheckpointError(f"{path} was trained with the {name} {other}; this trainer's {name} is {mine}.")
 
     def only(part: str) -> dict[str, Tensor]:
         return {n.removeprefix(f"{part}."): t for n, t in tensors.items() if n.startswith(f"{part}.")}

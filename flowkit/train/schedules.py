@@ -104,9 +104,8 @@ class Cosine(Schedule):
 
     def __init__(self, warmup: int = 0, final: float = 0.0, steps: int | None = None):
         if warmup < 0 or not 0 <= final <= 1 or (steps is not None and steps < 1):
-            raise ValueError(
-                f"Cosine needs warmup >= 0, final in [0, 1] and steps >= 1; got {warmup}, {final}, {steps}."
-            )
+            got = f"{warmup}, {final}, {steps}"
+            raise ValueError(f"Cosine needs warmup >= 0, final in [0, 1] and steps >= 1; got {got}.")
         self.warmup, self.final, self.steps = warmup, final, steps
 
     def factor(self, step: int, total: int, loss: float) -> float:
@@ -164,10 +163,8 @@ class Plateau(Schedule):
 
     def __init__(self, patience: int = 100, gamma: float = 0.5, lowest: float = 1e-3, smooth: float = 0.05):
         if patience < 1 or not 0 < gamma < 1 or not 0 < lowest <= 1 or not 0 < smooth <= 1:
-            raise ValueError(
-                "Plateau needs patience >= 1, gamma in (0, 1), lowest and smooth in (0, 1]; "
-                f"got {patience}, {gamma}, {lowest}, {smooth}."
-            )
+            got = f"{patience}, {gamma}, {lowest}, {smooth}"
+            raise ValueError(f"Plateau needs patience >= 1, gamma in (0, 1), lowest and smooth in (0, 1]; got {got}.")
         self.patience, self.gamma, self.lowest, self.smooth = patience, gamma, lowest, smooth
         self._state: dict[str, Any] = {"factor": 1.0, "mean": None, "best": None, "since": 0}
 

@@ -185,9 +185,8 @@ class GradientStep(TrainingStep):
         weight_decay: float = 0.0,
     ):
         if not lr > 0 or (clip is not None and not clip > 0) or weight_decay < 0:
-            raise ValueError(
-                f"GradientStep needs lr > 0, clip > 0 and weight_decay >= 0; got {lr}, {clip} and {weight_decay}."
-            )
+            got = f"{lr}, {clip} and {weight_decay}"
+            raise ValueError(f"GradientStep needs lr > 0, clip > 0 and weight_decay >= 0; got {got}.")
         self.loss = named(loss) if isinstance(loss, str) else loss
         self.lr, self.clip = lr, clip
         self.adam: dict[str, Any] = {"betas": betas, "amsgrad": amsgrad, "weight_decay": weight_decay}
@@ -220,12 +219,8 @@ class GradientStep(TrainingStep):
         return self.lr * lr_factor
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors = {
-            f"{name}.{key}": value
-            for name, parameter in zip(self.names, self.parameters, strict=True)
-            for key, value in self.optimizer.state[parameter].items()
-        }
-        return tensors, {}
+        kept = [(name, self.optimizer.state[p]) for name, p in zip(self.names, self.parameters, strict=True)]
+        return {f"{name}.{key}": value for name, state in kept for key, value in state.items()}, {}
 
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         wanted = {"step", "exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if self.adam["amsgrad"] else [])}

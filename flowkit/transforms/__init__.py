@@ -9,7 +9,8 @@ from flowkit.transforms.links.trivializing import TrivializingFlow
 from flowkit.transforms.sites.affine import Affine
 from flowkit.transforms.sites.coarser import OnSublattices, Prolongation
 from flowkit.transforms.sites.coupling import CheckerboardCoupling
-from flowkit.transforms.sites.fourier import FourierModes, FourierScale, LowModes
+from flowkit.transforms.sites.fourier import FourierModes, FourierScale
+from flowkit.transforms.sites.low_modes import LowModes
 from flowkit.transforms.sites.site_conditional import SiteConditional, SitesIntegrated
 from flowkit.transforms.sites.spline import DistributionConverter, Spline
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.actions.base import Action
-from flowkit.actions.combined import Pullback, closed_form
+from flowkit.actions.pullback import Pullback, closed_form
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior, Sample
 from flowkit.transforms.base import Layer, Transform

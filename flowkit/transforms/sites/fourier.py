@@ -1,4 +1,4 @@
-"""A learned isotropic spectrum, of fields and of their modes, and the lowest modes alone."""
+"""A learned isotropic spectrum, of fields and of their modes."""
 
 import functools
 import math
@@ -7,9 +7,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from flowkit.geometry.lattice import format_lattice, momentum_squared, parity as lattice_parity
+from flowkit.geometry.lattice import momentum_squared
 from flowkit.geometry.space import Space
-from flowkit.kernels.scalar_motion import FewModes
 from flowkit.transforms.base import Transform
 
 
@@ -92,7 +91,7 @@ class FourierScale(Transform):
             For fields of another space, a single field, fields that are all equal, or NaN and infinity.
         """
         axes = tuple(range(2, 2 + self.space.ndim))
-        x = _varying(self.space.require(x), type(self).__name__)
+        x = varying(self.space.require(x), type(self).__name__)
         G = torch.fft.fftn(x, dim=axes).abs().square().mean((0, 1)) / self.space.volume
         optimizer = torch.optim.LBFGS(self.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
@@ -179,131 +178,13 @@ class FourierModes(FourierScale):
         return FourierModes(space, order=self.order)
 
 
-class LowModes(Transform):
-    r"""Scales the modes of longest wavelength of a field and leaves the others as they are.
-
-    .. math:: y = x + \sum_k (g_k - 1)\, e_k \langle e_k, x \rangle, \qquad |k_\mu| \le \text{most}
-
-    with the modes of `FourierModes` and gains :math:`g_k = g(|k_1|, |k_2|, \ldots)`. HMC in x moves these modes
-    :math:`g_k` times as fast, for two sums over the lattice a mode and a force. ``most=0`` is the magnetisation alone.
-
-    Parameters
-    ----------
-    space : Space
-        Sites, fields ``[batch, components, *lattice]``, every side above ``2 * most``.
-    most : int
-        Largest wave number that is scaled.
-    parity : {None, 0, 1}
-        None for all sites, or the sites of this parity alone; the sides are then even and the last one is above
-        ``4 * most``. The i-th site of that parity in a row takes the i-th place of the mode. In front of
-        ``SiteConditional(moves=1)`` take 0, for ``moves=0`` take 1: the sites that remain in the theory are scaled, the
-        normal variables of the others are not.
-    gain : float
-        Gain of all these modes at the start, positive.
+def varying(x: Tensor, who: str) -> Tensor:
+    """Fields that gains can be fitted to, ``[n, ...]``.
 
     Raises
     ------
     ValueError
-        For links, sides that do not fit, an unknown parity, or a gain that is not positive.
-
-    References
-    ----------
-    G. G. Batrouni et al., Phys. Rev. D 32 (1985) 2736, who scale all modes.
-
-    Examples
-    --------
-    >>> import torch
-    >>> import flowkit as fk
-    >>> low = fk.transforms.LowModes(fk.sites((4, 4)), most=0, gain=2.0)
-    >>> low(torch.ones(1, 1, 4, 4))[0].mean().item()      # the magnetisation is doubled
-    2.0
-    """
-
-    def __init__(self, space: Space, most: int = 0, parity: int | None = None, gain: float = 1.0):
-        super().__init__(space)
-        if space.kind != "sites" or not isinstance(gain, (int, float)) or not 0 < gain < math.inf:
-            raise ValueError(f"LowModes needs sites and a gain > 0; got {space} and {gain!r}.")
-        if parity not in (None, 0, 1) or (parity is not None and any(side % 2 for side in space.lattice)):
-            raise ValueError(
-                f"LowModes acts on all sites or, of even sides, on parity 0 or 1; got {space}, {parity!r}."
-            )
-        places = space.lattice if parity is None else (*space.lattice[:-1], space.lattice[-1] // 2)
-        if not isinstance(most, int) or not 0 <= 2 * most < min(places):
-            raise ValueError(f"LowModes on {format_lattice(places)} places needs 0 <= 2 most < sides; got {most!r}.")
-        self.most, self.parity = most, parity
-        self.log_gain = nn.Parameter(torch.full([most + 1] * space.ndim, math.log(gain)))
-
-    def scaled(self, power: int) -> FewModes:
-        """The symmetric linear map that multiplies mode k by g_k^power."""
-        own = torch.arange(-self.most, self.most + 1, device=self.log_gain.device).abs()
-        factor = torch.expm1(power * self.log_gain)
-        for axis in range(self.space.ndim):
-            factor = factor.index_select(axis, own)
-        modes = _low_modes(self.space.lattice, self.most, self.parity, factor.dtype, factor.device)
-        return FewModes(*modes, factor.reshape(len(modes[0]), len(modes[1])), self.parity)
-
-    @torch.no_grad()
-    def fit(self, x: Tensor, frequency: float = 0.5) -> Self:
-        r"""Set the gains from fields in equilibrium, so that the slowest modes of HMC get one frequency.
-
-        :math:`g_k = \max(1, \omega \sqrt{G_k})` with the mean square :math:`G_k` of mode k over the fields x and over
-        the signs of k. A harmonic mode of variance :math:`G_k` then has the frequency :math:`\omega` in HMC. Faster
-        modes renormalise the force on slower ones only while their frequencies are well above :math:`\omega`.
-
-        Parameters
-        ----------
-        x : Tensor
-            Fields in equilibrium, ``[n, *space.shape]``, n >= 2.
-        frequency : float
-            The frequency, positive, in units of the inverse simulation time.
-
-        Returns
-        -------
-        LowModes
-            This transform.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For a frequency that is not positive, fields of another space, a single field, fields that are all equal,
-            or NaN and infinity.
-        """
-        if not isinstance(frequency, (int, float)) or not 0 < frequency < math.inf:
-            raise ValueError(f"LowModes needs a frequency > 0; got {frequency!r}.")
-        flat = _varying(self.space.require(x), "LowModes").to(self.log_gain).flatten(2)
-        G = (flat @ self.scaled(1).products.T).square().mean((0, 1)).view([2 * self.most + 1] * self.space.ndim)
-        for axis in range(self.space.ndim):
-            G = (G + G.flip(axis)).narrow(axis, self.most, self.most + 1) / 2
-        self.log_gain.copy_((frequency * G.sqrt()).clamp(min=1).log())
-        return self
-
-    def _logdet(self, x: Tensor) -> Tensor:
-        copies = self.log_gain.new_full([self.most + 1], 2.0)
-        copies[0] = 1.0
-        total: Tensor = self.log_gain
-        for _ in range(self.space.ndim):
-            total = copies @ total
-        return (self.space.components * total).expand(len(x))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.scaled(1)(self.space.check(x)), self._logdet(x)
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self.scaled(-1)(self.space.check(y)), -self._logdet(y)
-
-    def extra_repr(self) -> str:
-        least, largest = (f"{float(gain.detach().exp()):.3g}" for gain in self.log_gain.aminmax())
-        gains = f"all gains {least}" if least == largest else f"gains {least} to {largest}"
-        return f"most={self.most}, parity={self.parity}, {gains}"
-
-    def rebuild(self, space: Space) -> "LowModes":
-        return LowModes(space, self.most, self.parity)
-
-
-def _varying(x: Tensor, who: str) -> Tensor:
-    """Fields that gains can be fitted to, [n, ...].
-
-    Raises    ValueError for fewer than two, or where all are equal
+        For fewer than two, or fields that are all equal.
     """
     x = x.detach()
     if len(x) < 2 or not (x != x[0]).any():
@@ -320,7 +201,7 @@ class _Modes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, lattice: tuple[int, ...]) -> Tensor:
         ctx.lattice = lattice
-        *outer, last = (_basis(side, x.dtype, x.device) for side in lattice)
+        *outer, last = (hartley_basis(side, x.dtype, x.device) for side in lattice)
         y = (x.reshape(-1, lattice[-1]) @ last).view(x.shape)
         for axis, basis in enumerate(outer, start=2):  # all axes behind this one as one, so that nothing is moved
             y = (basis @ y.flatten(axis + 1)).view(x.shape)
@@ -332,28 +213,7 @@ class _Modes(torch.autograd.Function):
 
 
 @functools.lru_cache(maxsize=64)
-def _low_modes(
-    lattice: tuple[int, ...], most: int, parity: int | None, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Modes -most ... most of all axes but the last, [K, rows], and of the last one, [L, places], and their products at
-    all sites, [K L, volume].
-    """
-    with torch.inference_mode(False):
-        own = torch.arange(-most, most + 1, device=device)
-        outer = torch.ones(1, 1, dtype=dtype, device=device)
-        for side in lattice[:-1]:
-            outer = torch.kron(outer, _basis(side, dtype, device)[own % side])
-        places = lattice[-1] if parity is None else lattice[-1] // 2
-        inner = _basis(places, dtype, device)[own % places]
-        products = torch.kron(outer, inner)
-        if parity is not None:
-            acts = (lattice_parity(lattice) == parity).to(device)
-            products = products.new_zeros(len(products), len(acts)).masked_scatter(acts, products)
-        return outer, inner, products
-
-
-@functools.lru_cache(maxsize=64)
-def _basis(side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def hartley_basis(side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """[cos(p x) + sin(p x)] / sqrt(side), a symmetric orthogonal matrix, [side, side]; rounded once."""
     with torch.inference_mode(False):
         angle = 2 * math.pi / side * torch.outer(torch.arange(side), torch.arange(side)).double()
