@@ -9,13 +9,7 @@ from flowkit.multiscale.conditionals.smooth_class_functions import SmoothClassFu
 from flowkit.multiscale.conditionals.staple import StapleConditional
 from flowkit.multiscale.doubling import LinkDoubling
 from flowkit.multiscale.new_links import NewLinks
-from flowkit.multiscale.scales import (
-    ByScale,
-    ScaleNumbers,
-    by_scale,
-    decimated_action,
-    log_weights_by_scale,
-)
+from flowkit.multiscale.scales import ByScale, ScaleNumbers, by_scale, decimated_action, log_weights_by_scale
 from flowkit.multiscale.site_doubling import SiteDoubling
 from flowkit.multiscale.structure import coarsest, fields_by_scale, levels, smoothed, strengthened
 
