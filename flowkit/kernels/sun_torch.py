@@ -42,9 +42,6 @@ def _safe_inverse(x: Tensor) -> Tensor:
     return torch.where(x == 0, 0, 1 / torch.where(x == 0, 1, x))
 
 
-# ---------------------------------------------------------------- Hermitian matrices
-
-
 def eigh(h: Tensor) -> tuple[Tensor, Tensor]:
     """Ascending eigenvalues [..., N] and eigenvectors as columns; NaN for matrices that are not finite."""
     if h.shape[-1] <= 3:
@@ -67,9 +64,6 @@ def eigh_gradient(values: Tensor, vectors: Tensor, g_values: Tensor, g_vectors: 
     inverse = _safe_inverse(values.unsqueeze(-2) - values.unsqueeze(-1))
     whole = _between(vectors, (vectors.mH @ g_vectors) * inverse + torch.diag_embed(g_values))
     return (whole + whole.mH) / 2
-
-
-# ---------------------------------------------------------------- exp and log
 
 
 def exp(w: Tensor) -> Tensor:
@@ -110,9 +104,6 @@ def log_gradient(angles: Tensor, vectors: Tensor, g: Tensor) -> Tensor:
     at_cut = ~near & (sine.abs() < 8 * torch.finfo(angles.dtype).eps)
     factor = torch.polar(torch.where(at_cut, 0, ratio), mean) * 1j
     return _between(vectors, factor * (vectors.mH @ (2 * algebra(g)) @ vectors))
-
-
-# ---------------------------------------------------------------- spectra
 
 
 def spectrum(u: Tensor, separation: float) -> tuple[Tensor, Tensor]:
@@ -198,9 +189,6 @@ def recompose_gradient(angles: Tensor, vectors: Tensor, new: Tensor, g: Tensor) 
     factor = torch.polar(ratio, mean - mean_new)
     off = factor * m * (1 - torch.eye(m.shape[-1], dtype=angles.dtype, device=m.device))
     return _between(vectors, off), g_new
-
-
-# ---------------------------------------------------------------- projection
 
 
 def project(m: Tensor) -> Tensor:

@@ -84,8 +84,7 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapp
         # A copy of its own: safetensors refuses two names of one memory.
         stored[name] = plain.clone(memory_format=torch.contiguous_format)
     head = {"format": _FORMAT, "complex": complex_names, "meta": _plain(meta, "meta")}
-    text = json.dumps(head).encode()
-    if len(text) > HEADER_LIMIT:
+    if len(text := json.dumps(head).encode()) > HEADER_LIMIT:
         advice = "Put arrays among the tensors."
         raise CheckpointError(f"The meta data of a checkpoint stays under 1 MiB; got {len(text)} bytes. {advice}")
     try:
@@ -163,9 +162,8 @@ def load(path: str | os.PathLike[str], commit: str | None = None) -> tuple[dict[
         head = parse_json(opened.read(_META))
         file = opened.path(_TENSORS)
         with file.open("rb") as start:
-            header = int.from_bytes(start.read(8), "little")
-        if header > HEADER_LIMIT:
-            raise ValueError(f"the header of {_TENSORS} says {header} bytes, over 1 MiB")
+            if (header := int.from_bytes(start.read(8), "little")) > HEADER_LIMIT:
+                raise ValueError(f"the header of {_TENSORS} says {header} bytes, over 1 MiB")
         tensors = load_file(file, device="cpu")
         meta, complex_names = head["meta"], head["complex"]
         if head["format"] != _FORMAT or not isinstance(meta, dict) or not isinstance(complex_names, dict):
