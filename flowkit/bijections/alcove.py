@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowkit.bijections.base import Bijection, whole_bins
+from flowkit.bijections.base import TwoWay, whole_bins
 from flowkit.kernels.rqs import rqs_forward, rqs_inverse
 from flowkit.kernels.rqs_torch import MIN_BIN, MIN_SLOPE, UNIT, Bin, evaluate, solve
 
 
-class AlcoveSpline(Bijection[Tensor]):
+class AlcoveSpline(TwoWay[Tensor]):
     r"""An invertible map of the N eigenangles of an SU(N) matrix, by splines on the Weyl alcove.
 
     Angles are ``[N, *shape]`` in radians, ordered, of sum 0 and spread at most 2 pi. Parameters are
@@ -80,14 +80,8 @@ class AlcoveSpline(Bijection[Tensor]):
         ]
         self.count = (3 * bins + 1) * sum(map(len, self._terms))
 
-    def forward(self, x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-        return self._map(x, given, inverse=False)
-
-    def inverse(self, y: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-        return self._map(y, given, inverse=True)
-
-    def _map(self, angles: Tensor, params: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        gaps = _gaps(angles)
+    def _map(self, x: Tensor, given: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        gaps = _gaps(x)
         old = list(gaps.unbind(0))  # g_N, g_1, ..., g_{N-1}, as they are broken off
         tails = [old[-1]]  # T_N, ..., T_1, sums of positive numbers: small ones keep their digits
         for gap in reversed(old[:-1]):
@@ -98,17 +92,17 @@ class AlcoveSpline(Bijection[Tensor]):
         new: list[Tensor] = []
         outputs: list[Tensor] = []  # y_1, y_2, ..., on either way
         total = torch.zeros_like(tails[0])
-        first, *others = torch.split(params, sizes)
+        first, *others = torch.split(given, sizes)
         for m in range(self.n - 1):
-            x, far = tails[m + 1] / tails[m], old[m] / tails[m]
+            stick, far = tails[m + 1] / tails[m], old[m] / tails[m]
             p = self._parameters(others[m - 1], m, outputs, first[-1]) if m else first
-            y, y_far, logs = self._spline(x, far, p, inverse)
+            y, y_far, logs = self._spline(stick, far, p, inverse)
             new.append(tail * y_far)
             tail = tail * y
             total = total + logs
             if m < self.n - 2:  # each later stick has grown by y / x
-                total = total + (self.n - 2 - m) * (y / x).log()
-            outputs.append(x if inverse else y)
+                total = total + (self.n - 2 - m) * (y / stick).log()
+            outputs.append(stick if inverse else y)
         assert isinstance(tail, Tensor)
         moved = torch.stack([*new, tail])
         sines = _sines(moved) / _sines(gaps)

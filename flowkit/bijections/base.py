@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
 
 Given = TypeVar("Given", contravariant=True)
@@ -93,6 +94,53 @@ class Bijection(ABC, Generic[Given]):
     @abstractmethod
     def inverse(self, y: Tensor, given: Given) -> tuple[Tensor, Tensor]:
         """The preimage of y and the log-Jacobian of the inverse map, in the shapes of `forward`."""
+
+
+class TwoWay(Bijection[Given]):
+    """A bijection whose two directions are one rule, told by a flag which of them is wanted."""
+
+    @abstractmethod
+    def _map(self, x: Tensor, given: Given, inverse: bool) -> tuple[Tensor, Tensor]:
+        """The image or the preimage of x, and its log-Jacobian, in the shapes of `forward`."""
+
+    def forward(self, x: Tensor, given: Given) -> tuple[Tensor, Tensor]:
+        return self._map(x, given, False)
+
+    def inverse(self, y: Tensor, given: Given) -> tuple[Tensor, Tensor]:
+        return self._map(y, given, True)
+
+
+def move_links(
+    updates: Sequence[Bijection[LinkContext]], v: Tensor, loops: Sequence[Tensor], params: Tensor, inverse: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """Links moved by several maps one after the other, or moved back by their inverses in reverse order.
+
+    Parameters
+    ----------
+    updates : sequence of Bijection
+        The maps of a link, in the order of the forward direction.
+    v : Tensor
+        The links, ``[sites, batch, *matrix]``.
+    loops : sequence of Tensor
+        What closes the loops through each link, each in the shape of v.
+    params : Tensor
+        The parameters of all maps, ``[sum of their counts, sites, batch]``, in the order of the maps.
+    inverse : bool
+        Whether the links are moved back.
+
+    Returns
+    -------
+    Tensor
+        The links that come out.
+    list of Tensor
+        The log-Jacobian of each map, ``[sites, batch]``, in the order in which they were applied.
+    """
+    shares = torch.split(params, [update.count_with(len(loops)) for update in updates])
+    steps, logdets = list(zip(updates, shares, strict=True)), []
+    for update, own in reversed(steps) if inverse else steps:
+        v, logdet = (update.inverse if inverse else update.forward)(v, LinkContext(loops, own))
+        logdets.append(logdet)
+    return v, logdets
 
 
 def whole_bins(bins: int) -> int:

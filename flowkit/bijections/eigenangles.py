@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from flowkit.bijections.alcove import AlcoveSpline
-from flowkit.bijections.base import Bijection, LinkContext
+from flowkit.bijections.base import Bijection, LinkContext, TwoWay
 from flowkit.bijections.splines import CircleSpline
 from flowkit.groups.base import Group
 
@@ -57,7 +57,7 @@ def move_eigenangles(
     return group.recompose(x, angles, frame, new.movedim(0, -1)), logdet
 
 
-class EigenangleSpline(Bijection[LinkContext]):
+class EigenangleSpline(TwoWay[LinkContext]):
     r"""A spline of the eigenangles of the active loop W through a link V.
 
     .. math:: V' = W' R^{-1}, \qquad W = V R, \qquad W = \Omega\, e^{i\,\mathrm{diag}(a)}\, \Omega^{-1} \to
@@ -124,19 +124,12 @@ class EigenangleSpline(Bijection[LinkContext]):
             raise ValueError(f"The active loop is one of {loops}, counted from 0; got {self.loop}.")
         return super().count_with(loops)
 
-    def _map(self, v: Tensor, given: LinkContext, inverse: bool) -> tuple[Tensor, Tensor]:
+    def _map(self, x: Tensor, given: LinkContext, inverse: bool) -> tuple[Tensor, Tensor]:
         loops, params = given
         close = self.group.mean(1 + params[self.count :], loops) if self.loop is None else loops[self.loop]
-        moved, logdet = move_eigenangles(
-            self.group, self.spline, self.group.compose(v, close), params[: self.count], inverse
-        )
+        loop = self.group.compose(x, close)
+        moved, logdet = move_eigenangles(self.group, self.spline, loop, params[: self.count], inverse)
         return self.group.product((moved, close), (1, -1)), logdet
-
-    def forward(self, x: Tensor, given: LinkContext) -> tuple[Tensor, Tensor]:
-        return self._map(x, given, False)
-
-    def inverse(self, y: Tensor, given: LinkContext) -> tuple[Tensor, Tensor]:
-        return self._map(y, given, True)
 
     def __repr__(self) -> str:
         loop = "learned" if self.loop is None else self.loop

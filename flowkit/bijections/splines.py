@@ -1,19 +1,33 @@
 """Rational-quadratic splines of an interval, of the real line and of the circle."""
 
 import math
+from abc import ABC
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowkit.bijections.base import Bijection, whole_bins
+from flowkit.bijections.base import Bijection, TwoWay, whole_bins
 from flowkit.groups.u1 import U1
 from flowkit.kernels.rqs import rqs_forward, rqs_inverse
 
 _wrap = U1().wrap
 
 
-class IntervalSpline(Bijection[Tensor]):
+def _spline(inverse: bool) -> Callable[[Tensor, Tensor, int, bool], tuple[Tensor, Tensor]]:
+    return rqs_inverse if inverse else rqs_forward
+
+
+class _Binned(Bijection[Tensor], ABC):
+    """A spline of so many bins with 3 parameters each and one more."""
+
+    def __init__(self, bins: int = 8):
+        self.bins = whole_bins(bins)
+        self.count = 3 * bins + 1
+
+
+class IntervalSpline(_Binned, TwoWay[Tensor]):
     """A rational-quadratic spline from [0, 1] to [0, 1] with free slopes at both ends.
 
     Parameters
@@ -34,15 +48,8 @@ class IntervalSpline(Bijection[Tensor]):
     True
     """
 
-    def __init__(self, bins: int = 8):
-        self.bins = whole_bins(bins)
-        self.count = 3 * bins + 1
-
-    def forward(self, x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-        return rqs_forward(x, given, self.bins, False)
-
-    def inverse(self, y: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-        return rqs_inverse(y, given, self.bins, False)
+    def _map(self, x: Tensor, given: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        return _spline(inverse)(x, given, self.bins, False)
 
 
 class RealSpline(Bijection[Tensor]):
@@ -107,7 +114,7 @@ class RealSpline(Bijection[Tensor]):
         return (u - 0.5) * (2 * self.reach), logdet - s
 
 
-class CircleSpline(Bijection[Tensor]):
+class CircleSpline(_Binned):
     """A rational-quadratic spline of the circle, smooth across +-pi, then turned by a learned angle.
 
     Parameters
@@ -131,10 +138,6 @@ class CircleSpline(Bijection[Tensor]):
 
     angles = 1
 
-    def __init__(self, bins: int = 8):
-        self.bins = whole_bins(bins)
-        self.count = 3 * bins + 1
-
     def forward(self, x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
         u, logdet = rqs_forward(x / (2 * math.pi) + 0.5, given[:-1], self.bins, True)
         return _wrap((u - 0.5) * (2 * math.pi) + given[-1]), logdet
@@ -145,7 +148,7 @@ class CircleSpline(Bijection[Tensor]):
         return _wrap((u - 0.5) * (2 * math.pi)), logdet
 
 
-class OddCircleSpline(Bijection[Tensor]):
+class OddCircleSpline(_Binned, TwoWay[Tensor]):
     """An odd map of the circle, a spline of [0, pi] continued by f(-x) = -f(x): densities stay even.
 
     Charge conjugation of U(1) takes a loop angle to its negative, and an action that is even under it asks for even
@@ -168,14 +171,6 @@ class OddCircleSpline(Bijection[Tensor]):
 
     angles, odd = 1, True
 
-    def __init__(self, bins: int = 8):
-        self.bins = whole_bins(bins)
-        self.count = 3 * bins + 1
-
-    def forward(self, x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-        half, logdet = rqs_forward(x.abs() / math.pi, given, self.bins, False)
+    def _map(self, x: Tensor, given: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        half, logdet = _spline(inverse)(x.abs() / math.pi, given, self.bins, False)
         return torch.where(x < 0, -half, half) * math.pi, logdet
-
-    def inverse(self, y: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-        half, logdet = rqs_inverse(y.abs() / math.pi, given, self.bins, False)
-        return torch.where(y < 0, -half, half) * math.pi, logdet

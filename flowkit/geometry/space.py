@@ -164,6 +164,20 @@ class Space:
         return f"{self.kind.capitalize()} {what} on {format_lattice(self.lattice)}"
 
 
+def require_space(owner: object, space: Space) -> Space:
+    """The space that an action, a prior or a transform is made for.
+
+    Raises
+    ------
+    TypeError
+        Where it is none; the sentence names the owner's class.
+    """
+    if not isinstance(space, Space):
+        name = type(owner).__name__
+        raise TypeError(f"{name} needs a space, made by sites() or links(); got {type(space).__name__}.")
+    return space
+
+
 def _lattice(lattice: Sequence[int]) -> tuple[int, ...]:
     try:
         sides = tuple(lattice)

@@ -10,7 +10,7 @@ from flowkit.bijections.splines import RealSpline
 from flowkit.geometry.lattice import coordinates
 from flowkit.geometry.space import Space
 from flowkit.nets import ConvNet
-from flowkit.transforms import Transform
+from flowkit.transforms.base import TwoWay
 
 
 def site_stages(lattice: Sequence[int]) -> list[Tensor]:
@@ -56,7 +56,7 @@ def site_stages(lattice: Sequence[int]) -> list[Tensor]:
     return stages
 
 
-class SiteDoubling(Transform):
+class SiteDoubling(TwoWay):
     r"""Moves the new sites of one doubling of all directions, given the coarse sites, which stay as they are.
 
     On an `Embedded` prior it makes one level of a multiscale model, ``Flow(Embedded(coarse), SiteDoubling(space))``.
@@ -128,12 +128,3 @@ class SiteDoubling(Transform):
             moved, logderiv = move(field.index_select(1, new), params)
             out, logdet = out.index_copy(1, new, moved), logdet + logderiv.sum((0, 1))
         return out.permute(2, 0, 1).reshape(x.shape), logdet
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(x, False)
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(y, True)
-
-    def rebuild(self, space: Space) -> "SiteDoubling":
-        return SiteDoubling(space, self.bins, self.hidden, self.kernel)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from flowkit.geometry.space import Space
+from flowkit.geometry.settings import settings
+from flowkit.geometry.space import Space, require_space
 from flowkit.priors.base import Prior, Sample
 
 
@@ -25,8 +26,9 @@ class Layer(NamedTuple):
 class Transform(nn.Module, ABC):
     r"""An invertible map of fields y = f(x), forward from the prior to the theory.
 
-    A subclass writes `forward` and `inverse`, which return the field and the log-Jacobian of the map just applied, and
-    `rebuild`.
+    A subclass writes `forward` and `inverse`, which return the field and the log-Jacobian of the map just applied. It
+    keeps each argument of its constructor in an attribute of that name, or writes `rebuild`. Where one rule serves both
+    directions, a `TwoWay` is shorter.
 
     Parameters
     ----------
@@ -53,8 +55,6 @@ class Transform(nn.Module, ABC):
     ...         return 2 * x, torch.full((len(x),), self.space.dof * 2.0).log()
     ...     def inverse(self, y):
     ...         return y / 2, -torch.full((len(y),), self.space.dof * 2.0).log()
-    ...     def rebuild(self, space):
-    ...         return Double(space)
     >>> flow = fk.Flow(fk.Normal(fk.sites((1,))), Double(fk.sites((1,))))
     >>> flow.log_prob(torch.zeros(1, 1, 1))     # a normal distribution of width 2
     tensor([-1.6121])
@@ -62,11 +62,7 @@ class Transform(nn.Module, ABC):
 
     def __init__(self, space: Space):
         super().__init__()
-        if not isinstance(space, Space):
-            raise TypeError(
-                f"{type(self).__name__} needs a space, made by sites() or links(); got {type(space).__name__}."
-            )
-        self.space = space
+        self.space = require_space(self, space)
 
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,9 +141,13 @@ class Transform(nn.Module, ABC):
         """
         yield Layer(type(self).__name__, *(self(x) if rng is None else self.push(x, rng)))
 
-    @abstractmethod
     def rebuild(self, space: Space) -> "Transform":
-        """A new transform of the same make on another lattice, with fresh weights."""
+        """A new transform of the same make on another lattice, with fresh weights.
+
+        The arguments of the constructor other than the space are read from the attributes of the same names. A
+        transform that keeps them otherwise overrides this method.
+        """
+        return type(self)(space, **settings(self, "space"))
 
     def on(self, space: Space) -> "Transform":
         """The same transform on another lattice, with a copy of its weights.
@@ -166,3 +166,17 @@ class Transform(nn.Module, ABC):
         except RuntimeError as error:
             raise ValueError(f"The weights of {type(self).__name__} on {self.space} do not fit {space}.") from error
         return other
+
+
+class TwoWay(Transform, ABC):
+    """A transform whose two directions are one rule, told by a flag which of them is wanted."""
+
+    @abstractmethod
+    def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        """The image or the preimage of fields ``[batch, *space.shape]``, and its log-Jacobian, ``[batch]``."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self._run(x, False)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self._run(y, True)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from flowkit.actions.base import Map
 from flowkit.geometry.doubling import Doubling, EvenSites
 from flowkit.geometry.space import Space
 from flowkit.transforms.base import Layer, Transform
@@ -58,24 +59,23 @@ class Inside(Transform):
         super().__init__(doubling.fine)
         self.coarse, self.doubling = coarse, doubling
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _inside(self, x: Tensor, move: Map) -> tuple[Tensor, Tensor]:
         coarse, *rest = self.doubling.split(x)
-        moved, logdet = self.coarse(coarse)
+        moved, logdet = move(coarse)
         return self.doubling.join(moved, *rest), logdet
 
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self._inside(x, self.coarse)
+
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        coarse, *rest = self.doubling.split(y)
-        moved, logdet = self.coarse.inverse(coarse)
-        return self.doubling.join(moved, *rest), logdet
+        return self._inside(y, self.coarse.inverse)
+
+    def push(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        return self._inside(x, lambda coarse: self.coarse.push(coarse, rng))
 
     @property
     def stochastic(self) -> bool:
         return self.coarse.stochastic
-
-    def push(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        coarse, *rest = self.doubling.split(x)
-        moved, logdet = self.coarse.push(coarse, rng)
-        return self.doubling.join(moved, *rest), logdet
 
     def by_layer(self, x: Tensor, rng: torch.Generator | None = None) -> Iterator[Layer]:
         """The fine field after each layer of the coarse transform."""

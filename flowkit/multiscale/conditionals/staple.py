@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from flowkit.bijections.base import Bijection, LinkContext
+from flowkit.bijections.base import Bijection, LinkContext, move_links
 from flowkit.bijections.eigenangles import EigenangleSpline
 from flowkit.bijections.splines import OddCircleSpline
 from flowkit.multiscale.conditionals.base import LinkConditional
@@ -124,37 +124,28 @@ class StapleConditional(LinkConditional):
                 found.append(one)
         return tuple(found)
 
-    def _forward(self, v: Tensor, loops: Loops, params: Tensor) -> tuple[Tensor, Tensor]:
-        loops, total = self._longer(loops), torch.zeros_like(params[0])
-        for update, own in zip(self.updates, torch.split(params, self.counts), strict=True):
-            v, logdet = update.forward(v, LinkContext(loops, own))
-            total = total + logdet
-        return v, total
-
-    def _inverse(self, v: Tensor, loops: Loops, params: Tensor) -> tuple[Tensor, Tensor]:
-        loops, total = self._longer(loops), torch.zeros_like(params[0])
-        for update, own in reversed(list(zip(self.updates, torch.split(params, self.counts), strict=True))):
-            v, logdet = update.inverse(v, LinkContext(loops, own))
-            total = total + logdet
-        return v, total
+    def _run(self, v: Tensor, loops: Loops, params: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        """The updates after the prior, given the parameters of all."""
+        v, logdets = move_links(self.updates, v, self._longer(loops), params, inverse)
+        return v, sum(logdets[1:], logdets[0])
 
     def forward(self, u: Tensor, loops: Loops) -> tuple[Tensor, Tensor]:
         v, before = self.prior(u, loops)
-        v, logdet = self._forward(v, loops, self.net(self._features(loops)))
+        v, logdet = self._run(v, loops, self.net(self._features(loops)), False)
         return v, before + logdet
 
     def inverse(self, v: Tensor, loops: Loops) -> tuple[Tensor, Tensor]:
-        v, logdet = self._inverse(v, loops, self.net(self._features(loops)))
+        v, logdet = self._run(v, loops, self.net(self._features(loops)), True)
         u, before = self.prior.inverse(v, loops)
         return u, logdet + before
 
     def sample_and_log_prob(self, loops: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         v, logq = self.prior.sample_and_log_prob(loops, rng)
-        v, logdet = self._forward(v, loops, self.net(self._features(loops)))
+        v, logdet = self._run(v, loops, self.net(self._features(loops)), False)
         return v, logq - logdet
 
     def log_prob(self, v: Tensor, loops: Loops) -> Tensor:
-        v, logdet = self._inverse(v, loops, self.net(self._features(loops)))
+        v, logdet = self._run(v, loops, self.net(self._features(loops)), True)
         return self.prior.log_prob(v, loops) + logdet
 
     @property
@@ -173,7 +164,7 @@ class StapleConditional(LinkConditional):
         params = self.net(features)
         with torch.enable_grad():
             params = params.detach().requires_grad_()
-            start, logdet = self._inverse(v.detach(), loops, params)
+            start, logdet = self._run(v.detach(), loops, params, True)
             total = (self.prior.log_prob(start, loops) + logdet).sum()
             (slopes,) = torch.autograd.grad(total, params)
         rows = [self.net.rows(features, slopes)]

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from flowkit.bijections.base import Bijection, LinkContext
+from flowkit.bijections.base import Bijection, LinkContext, move_links
 from flowkit.bijections.eigenangles import EigenangleSpline
 from flowkit.geometry.patterns import Loop, Pattern, frozen_plaquettes, link_index, require_single
 from flowkit.geometry.space import Space
 from flowkit.groups.base import Path
 from flowkit.nets import ConvNet
-from flowkit.transforms.base import Transform
+from flowkit.transforms.base import TwoWay
 
 CONTEXTS = ("plaquettes", "local", "both")
 
 
-class GaugeCoupling(Transform):
+class GaugeCoupling(TwoWay):
     r"""Each active link V goes through a sequence of updates, given the loops through it whose other links are frozen.
 
     The loops are W_i = V R_i. Under a gauge transformation all of them are conjugated by the same element, each update
@@ -129,37 +129,15 @@ class GaugeCoupling(Transform):
         local = [invariants([(rest[i], rest[j]) for i, j in self._pairs], self.harmonics)] if self._pairs else []
         return local + [invariants([loop]) for loop in frozen]
 
-    def _update(self, x: Tensor, forward: bool) -> tuple[Tensor, Tensor]:
+    def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         flat = self.space.check(x).flatten(1, 1 + self.space.ndim)
         v, *others = self._products(flat)
         rest, frozen = others[: len(self.loops)], others[len(self.loops) :]
-        params = torch.split(self.net(self._features(rest, frozen)), self.counts)
-        logdets = []
-        steps = list(zip(self.updates, params, strict=True))
-        for update, own in steps if forward else reversed(steps):
-            v, logdet = (update.forward if forward else update.inverse)(v, LinkContext(rest, own))
-            logdets.append(logdet.sum(0))
+        params = self.net(self._features(rest, frozen))
+        v, parts = move_links(self.updates, v, rest, params, inverse)
+        logdets = [part.sum(0) for part in parts]
         return flat.index_copy(1, self.active, v.transpose(0, 1)).view_as(x), sum(logdets[1:], logdets[0])
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._update(x, True)
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self._update(y, False)
 
     def extra_repr(self) -> str:
         loops = ", ".join(map(str, self.loops))
         return f"{self.pattern}, loops [{loops}], updates {list(self.updates)}, context {self.context!r}"
-
-    def rebuild(self, space: Space) -> "GaugeCoupling":
-        return GaugeCoupling(
-            space,
-            self.pattern,
-            self.loops,
-            self.updates,
-            self.hidden,
-            self.kernel,
-            self.activation,
-            self.context,
-            self.start,
-        )

@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from flowkit.bijections.eigenangles import angle_spline, move_eigenangles
 from flowkit.geometry.space import Space
-from flowkit.transforms.base import Transform
+from flowkit.transforms.base import TwoWay
 
 
-class SpectralCoupling(Transform):
+class SpectralCoupling(TwoWay):
     r"""One learned map h of the eigenangles of every link, each link on its own.
 
     .. math:: \Omega\, e^{i\,\mathrm{diag}(a)}\, \Omega^{-1} \to \Omega\, e^{i\,\mathrm{diag}(h(a))}\, \Omega^{-1}
@@ -53,15 +53,6 @@ class SpectralCoupling(Transform):
         self.map = angle_spline(space.group, bins, order)
         self.params = nn.Parameter(torch.zeros(self.map.count))
 
-    def _through(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+    def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         y, logdet = move_eigenangles(self.space.group, self.map, self.space.check(x), self.params, inverse)
         return y, logdet.flatten(1).sum(1)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._through(x, False)
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self._through(y, True)
-
-    def rebuild(self, space: Space) -> "SpectralCoupling":
-        return SpectralCoupling(space, self.bins, self.order)

@@ -219,9 +219,6 @@ class TrivializingFlow(Transform):
         _, fine = self._run(y, theta, -2 * self.steps)
         return (-fine - coarse) * 16 / 15
 
-    def rebuild(self, space: Space) -> "TrivializingFlow":
-        return TrivializingFlow(space, self.order, self.degree, self.steps, self.beta)
-
     def extra_repr(self) -> str:
         return f"{len(self.loops)} loops, order={self.order}, degree={self.degree}, steps={self.steps}"
 

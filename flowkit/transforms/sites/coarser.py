@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from flowkit.geometry.doubling import halved
 from flowkit.geometry.lattice import join_sublattices, split_sublattices
 from flowkit.geometry.space import Space
-from flowkit.transforms.base import Transform
+from flowkit.transforms.base import Transform, TwoWay
 
 
-class OnSublattices(Transform):
+class OnSublattices(TwoWay):
     r"""One coarse transform f on each of the 2^ndim sublattices of spacing 2 of a fine field.
 
     .. math:: y_k = f(x_k), \qquad \log|\det| = \sum_k \log|\det f'(x_k)|
@@ -50,17 +50,11 @@ class OnSublattices(Transform):
         y, logdet = (self.coarse.inverse if inverse else self.coarse)(parts.flatten(0, 1))
         return join_sublattices(y.view(parts.shape)), logdet.view(parts.shape[:2]).sum(1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(x, False)
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(y, True)
-
     def rebuild(self, space: Space) -> "OnSublattices":
         return OnSublattices(self.coarse.rebuild(halved(space)))
 
 
-class Prolongation(Transform):
+class Prolongation(TwoWay):
     r"""Interpolates a coarse field to a fine one and adds learned widths for what the coarse field leaves open.
 
     .. math:: y_c = x_c, \qquad y_\text{other} = (P x_c) + e^{a}\, x_\text{other}
@@ -109,20 +103,9 @@ class Prolongation(Transform):
             ]
         return torch.stack(parts[1:], 1)
 
-    def _logdet(self, x: Tensor) -> Tensor:
-        return (self.log_scale.sum() * self.coarse_space.dof).expand(len(x))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         parts = split_sublattices(self.space.check(x))
-        coarse = parts[:, 0]
-        new = self._predict(coarse) + self.log_scale.exp() * parts[:, 1:]
-        return join_sublattices(torch.cat([coarse[:, None], new], 1)), self._logdet(x)
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        parts = split_sublattices(self.space.check(y))
-        coarse = parts[:, 0]
-        new = (parts[:, 1:] - self._predict(coarse)) * (-self.log_scale).exp()
-        return join_sublattices(torch.cat([coarse[:, None], new], 1)), -self._logdet(y)
-
-    def rebuild(self, space: Space) -> "Prolongation":
-        return Prolongation(space, self.kind)
+        coarse, others = parts[:, 0], parts[:, 1:]
+        guess, logdet = self._predict(coarse), (self.log_scale.sum() * self.coarse_space.dof).expand(len(x))
+        new = (others - guess) * (-self.log_scale).exp() if inverse else guess + self.log_scale.exp() * others
+        return join_sublattices(torch.cat([coarse[:, None], new], 1)), -logdet if inverse else logdet

@@ -12,10 +12,10 @@ from flowkit.geometry.lattice import parity
 from flowkit.geometry.space import Space
 from flowkit.kernels import affine_coupling
 from flowkit.nets import ConvNet, SiteConv
-from flowkit.transforms.base import Transform
+from flowkit.transforms.base import TwoWay
 
 
-class CheckerboardCoupling(Transform):
+class CheckerboardCoupling(TwoWay):
     r"""The sites of one parity move, each by a map whose parameters a network computes from the other sites.
 
     .. math:: y_\mathrm{active} = f(x_\mathrm{active};\, \mathrm{net}(x_\mathrm{frozen})), \qquad
@@ -150,29 +150,10 @@ class CheckerboardCoupling(Transform):
         weight = torch.cat([weight[:, 0].index_select(1, where.odd), bias[:, None]], 1)
         return affine_coupling.affine_coupling(x, weight, where, self.z2, back)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if (fused := self._fused(x, False)) is not None:
+    def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        if (fused := self._fused(x, inverse)) is not None:
             return fused
         active, frozen = self._split(x)
-        y, logderiv = self.map.forward(active, self._params(frozen))
+        move = self.map.inverse if inverse else self.map.forward
+        y, logderiv = move(active, self._params(frozen))
         return self._join(y, x), logderiv.sum((0, 1))
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        if (fused := self._fused(y, True)) is not None:
-            return fused
-        active, frozen = self._split(y)
-        x, logderiv = self.map.inverse(active, self._params(frozen))
-        return self._join(x, y), logderiv.sum((0, 1))
-
-    def rebuild(self, space: Space) -> "CheckerboardCoupling":
-        return CheckerboardCoupling(
-            space,
-            self.moves,
-            self.map,
-            self.hidden,
-            self.kernel,
-            self.activation,
-            self.final,
-            self.z2,
-            self.start,
-        )

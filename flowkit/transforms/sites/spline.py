@@ -8,12 +8,12 @@ from flowkit.bijections.base import Bijection
 from flowkit.bijections.splines import CircleSpline, IntervalSpline, RealSpline
 from flowkit.geometry.space import Space
 from flowkit.kernels.rqs import rqs_forward, rqs_inverse
-from flowkit.transforms.base import Transform
+from flowkit.transforms.base import TwoWay
 
 TAIL = 60.0  # beyond it a converter's slope is 1 to e^-60, and sigmoid comes near the smallest float32
 
 
-class Spline(Transform):
+class Spline(TwoWay):
     """One learned rational-quadratic spline y = f(x) for every site or link.
 
     Parameters
@@ -60,19 +60,12 @@ class Spline(Transform):
         self.domain, self.bins, self.reach, self.map = domain, bins, reach, maps[domain]
         self.params = nn.Parameter(torch.zeros(self.map.count))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y, logderiv = self.map.forward(x, self.params)
+    def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        y, logderiv = (self.map.inverse if inverse else self.map.forward)(x, self.params)
         return y, logderiv.flatten(1).sum(1)
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        x, logderiv = self.map.inverse(y, self.params)
-        return x, logderiv.flatten(1).sum(1)
 
-    def rebuild(self, space: Space) -> "Spline":
-        return Spline(space, self.bins, self.domain, self.reach)
-
-
-class DistributionConverter(Transform):
+class DistributionConverter(TwoWay):
     r"""A map of single sites that turns one distribution of one variable into another.
 
     .. math:: y = \mathrm{logit}(g(\mathrm{sigmoid}(x))),
@@ -114,7 +107,7 @@ class DistributionConverter(Transform):
         self.bins, self.symmetric = bins, symmetric
         self.params = nn.Parameter(torch.zeros(self.map.count))
 
-    def _half(self, x: Tensor, forward: bool) -> tuple[Tensor, Tensor]:
+    def _half(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """The map of the unit interval in the variable logit(u); symmetric: of u in [1/2, 1] stretched to [0, 1]."""
         params = self.params
         u = torch.sigmoid(x)
@@ -122,10 +115,9 @@ class DistributionConverter(Transform):
             u = 2 * u - 1
         # Near u = 1 the spline is evaluated from the far end, where 1 - u = sigmoid(-x) keeps its digits.
         far = torch.sigmoid(-x) * (2 if self.symmetric else 1)
-        v, logderiv = (rqs_forward if forward else rqs_inverse)(u, params, self.bins, False)
-        tail, tail_logderiv = (rqs_forward if forward else rqs_inverse)(
-            far, _mirror(params, self.bins), self.bins, False
-        )
+        rqs = rqs_inverse if inverse else rqs_forward
+        v, logderiv = rqs(u, params, self.bins, False)
+        tail, tail_logderiv = rqs(far, _mirror(params, self.bins), self.bins, False)
         upper = u > 0.5
         v_low, v_high = torch.where(upper, 1 - tail, v), torch.where(upper, tail, 1 - v)
         logderiv = torch.where(upper, tail_logderiv, logderiv)
@@ -136,23 +128,14 @@ class DistributionConverter(Transform):
         log_ends = F.logsigmoid(x) + F.logsigmoid(-x)
         return y, logderiv + log_ends - v_low.log() - v_high.log()
 
-    def _map(self, x: Tensor, forward: bool) -> tuple[Tensor, Tensor]:
+    def _run(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         inner = x.clamp(-TAIL, TAIL)
         if not self.symmetric:
-            y, logderiv = self._half(inner, forward)
+            y, logderiv = self._half(inner, inverse)
         else:
-            y, logderiv = self._half(inner.abs(), forward)
+            y, logderiv = self._half(inner.abs(), inverse)
             y = torch.where(x < 0, -y, y)
         return y + (x - inner), logderiv.flatten(1).sum(1)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._map(x, True)
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self._map(y, False)
-
-    def rebuild(self, space: Space) -> "DistributionConverter":
-        return DistributionConverter(space, self.bins, self.symmetric)
 
 
 def _mirror(params: Tensor, bins: int) -> Tensor:
