@@ -331,7 +331,7 @@ BUGS = {
     "a spline's corners forgotten": (check_spline_gradients, rqs, "_vjp", missing_corner),
     "inverse order of a chain": (check_chain, Chain, "inverse", forward_order),
     "a kernel turned round": (check_convolution_4d, nets.convolution, "neighbours", turned_stencil),
-    "an even activation in an odd network": (z2, nets.convolution.ACTIVATIONS, "tanh", nn.SiLU),
+    "an even activation in an odd network": (z2, nets.activations.ACTIVATIONS, "tanh", nn.SiLU),
     "draws whose density lacks the logdet": (
         lambda: check_density("scalar"), fk.Flow, "sample_and_log_prob", density_without_logdet),
     "draws whose density has the wrong sign, by E[w] = Z": (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from flowkit.geometry.space import Space
+from flowkit.geometry.space import Space, require_space
 
 if TYPE_CHECKING:
     from flowkit.actions.combined import Multiple, Sum
@@ -65,9 +65,7 @@ class Action(ABC):
     _pull_back: ClassVar[Callable[[Action, Map], Pullback]]
 
     def __init__(self, space: Space):
-        if not isinstance(space, Space):
-            raise TypeError(f"{type(self).__name__} needs a space, made by sites() or links(); got {space!r}.")
-        self.space = space
+        self.space = require_space(self, space)
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:

@@ -90,11 +90,17 @@ class Residual(Bijection[LinkContext]):
         return -self.group.coordinates((matrix - matrix.mH) / 2j) / 2
 
     def forward(self, x: Tensor, given: LinkContext) -> tuple[Tensor, Tensor]:
-        coefficients = self._coefficients(given.params)
-        w = [multiply(x, r) for r in given.loops]
+        move, jacobian = self._moved(x, given.loops, self._coefficients(given.params))
+        return multiply(exp(move), x), torch.linalg.slogdet(jacobian)[1]
+
+    def _moved(
+        self, x: Tensor, loops: Sequence[Tensor], coefficients: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The coordinates of the step from x, ``[..., N^2 - 1]``, and the Jacobian of the map there."""
+        w = [multiply(x, r) for r in loops]
         matrix = self._slope(w, coefficients)
         move = self._move(matrix)
-        return multiply(exp(move), x), torch.linalg.slogdet(self._jacobian(w, matrix, move, coefficients))[1]
+        return move, self._jacobian(w, matrix, move, coefficients)
 
     def _jacobian(
         self, w: Sequence[Tensor], matrix: Tensor, move: Tensor, coefficients: tuple[Tensor, Tensor, Tensor]
@@ -120,17 +126,13 @@ class Residual(Bijection[LinkContext]):
         rest, coefficients = given.loops, self._coefficients(given.params)
         with torch.no_grad():
             x = self._solve(y, rest, coefficients)
-            w = [multiply(x, r) for r in rest]
-            matrix = self._slope(w, coefficients)
-            jacobian = self._jacobian(w, matrix, self._move(matrix), coefficients)
+            _, jacobian = self._moved(x, rest, coefficients)
         # One Newton step from the solution: it changes no value, and carries the gradients with respect to V', the
         # loops and the coefficients (implicit function theorem).
         move = self._move(self._slope([multiply(x, r) for r in rest], coefficients))
         miss = self.group.tangent(multiply(multiply(exp(-move), y), x, adjoint_b=True))
         x = multiply(exp(torch.linalg.solve(jacobian, miss[..., None])[..., 0]), x)
-        w = [multiply(x, r) for r in rest]
-        matrix = self._slope(w, coefficients)
-        return x, -torch.linalg.slogdet(self._jacobian(w, matrix, self._move(matrix), coefficients))[1]
+        return x, -torch.linalg.slogdet(self._moved(x, rest, coefficients)[1])[1]
 
     def _solve(self, v: Tensor, rest: Sequence[Tensor], coefficients: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """The fixed point of V = exp(-w(V)) V', to the tolerance."""

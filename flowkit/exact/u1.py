@@ -9,15 +9,7 @@ import math
 
 import numpy as np
 
-from flowkit.exact.common import (
-    Array,
-    bessel,
-    check_area,
-    check_beta,
-    cutoff,
-    scaled_bessel,
-    whole,
-)
+from flowkit.exact.common import Array, bessel, check_area, check_beta, cutoff, scaled_bessel, whole
 
 
 def u1_log_z(beta: float, volume: int) -> float:

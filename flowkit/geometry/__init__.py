@@ -11,29 +11,9 @@ from flowkit.geometry.lattice import (
     site_index,
     split_sublattices,
 )
-from flowkit.geometry.loops import (
-    gauge_transform,
-    line,
-    link,
-    plaquettes,
-    rectangle,
-    staple_list,
-    staples,
-)
-from flowkit.geometry.patterns import (
-    Checkered,
-    Loop,
-    Pattern,
-    Stripes,
-    frozen_plaquettes,
-    link_index,
-    require_single,
-)
-from flowkit.geometry.space import (
-    Space,
-    links,
-    sites,
-)
+from flowkit.geometry.loops import gauge_transform, line, link, plaquettes, rectangle, staple_list, staples
+from flowkit.geometry.patterns import Checkered, Loop, Pattern, Stripes, frozen_plaquettes, link_index, require_single
+from flowkit.geometry.space import Space, links, sites
 
 __all__ = [
     "Checkered",

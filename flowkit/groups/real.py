@@ -42,20 +42,13 @@ class Real(Group):
     def exp(self, w: Tensor) -> Tensor:
         return w
 
-    def log(self, g: Tensor) -> Tensor:
-        return g
-
-    def tangent(self, g: Tensor) -> Tensor:
-        return g
+    log = tangent = project = exp  # a number is its own coordinate
 
     def identity(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
     def haar(self, shape: tuple[int, ...], rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
         raise ValueError("The real line has no normalised Haar measure; use a Normal or FreeField prior.")
-
-    def project(self, x: Tensor) -> Tensor:
-        return x
 
     def defect(self, x: Tensor) -> Tensor:
         return torch.where(x.isfinite(), 0.0, torch.inf).to(x.dtype)

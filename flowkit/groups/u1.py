@@ -11,6 +11,7 @@ from flowkit import exact
 from flowkit.groups.base import Group
 from flowkit.groups.characters import Characters, whole_order
 from flowkit.kernels.heat import heat_angle
+from flowkit.kernels.native import one_of
 
 
 class U1(Group):
@@ -49,8 +50,9 @@ class U1(Group):
         """
         if not x.requires_grad:
             return _Wrap.forward(None, x)
-        y: Tensor = _Wrap.apply(x)  # type: ignore[no-untyped-call]
-        return y
+        return one_of(_Wrap, x)
+
+    exp = log = tangent = project = wrap  # an angle is its own coordinate
 
     def compose(self, a: Tensor, b: Tensor) -> Tensor:
         return self.wrap(a + b)
@@ -58,24 +60,12 @@ class U1(Group):
     def inverse(self, a: Tensor) -> Tensor:
         return self.wrap(-a)
 
-    def exp(self, w: Tensor) -> Tensor:
-        return self.wrap(w)
-
-    def log(self, g: Tensor) -> Tensor:
-        return self.wrap(g)
-
-    def tangent(self, g: Tensor) -> Tensor:
-        return self.wrap(g)
-
     def identity(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
     def haar(self, shape: tuple[int, ...], rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
         u = torch.rand(shape, generator=rng, device=rng.device, dtype=dtype)
         return self.wrap((2 * u - 1) * math.pi)
-
-    def project(self, x: Tensor) -> Tensor:
-        return self.wrap(x)
 
     def defect(self, x: Tensor) -> Tensor:
         outside = (x.abs() - math.pi).clamp(min=0)

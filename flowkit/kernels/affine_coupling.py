@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from flowkit.kernels.native import REALS, call, kept_on_cpu, once, plain, takes
+from flowkit.kernels.native import REALS, call, kept_on_cpu, once, plain, takes, two_of
 
 SLACK = 64  # numbers: more than a vector holds
 
@@ -82,8 +82,7 @@ def affine_coupling(
     weight    [2, taps + 1], of s and of t, the biases last
     square    u = phi^2 instead of phi
     """
-    y, logdet = _AffineCoupling.apply(x, weight, where, square, back)  # type: ignore[no-untyped-call]
-    return y, logdet
+    return two_of(_AffineCoupling, x, weight, where, square, back)
 
 
 class _AffineCoupling(torch.autograd.Function):

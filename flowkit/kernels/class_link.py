@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit.kernels.native import call, once, plain, takes
+from flowkit.kernels.native import call, once, plain, takes, two_of
 
 __all__ = ["class_link", "serves"]
 
@@ -49,5 +49,4 @@ def class_link(u: Tensor, w: Tensor, nodes: Tensor, cdf: Tensor, cells: int) -> 
     cdf       [(rows + 1) (cells + 1), 2]: F and its slope in |W|
     cells     intervals of x, a power of two
     """
-    x, logs = _ClassLink.apply(*torch.broadcast_tensors(u, w), nodes, cdf, cells)  # type: ignore[no-untyped-call]
-    return x, logs
+    return two_of(_ClassLink, *torch.broadcast_tensors(u, w), nodes, cdf, cells)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from flowkit.kernels import heat_torch
-from flowkit.kernels.native import REALS, call, library, once, plain
+from flowkit.kernels.native import REALS, call, library, once, one_of, plain
 
 __all__ = ["heat_angle", "heat_cdf", "heat_log_norm", "heat_mean"]
 LARGEST = 64  # n
@@ -58,8 +58,7 @@ def heat_angle(u: Tensor, kappa: Tensor | float, n: int) -> Tensor:
     >>> heat_angle(torch.tensor([0.5, 0.5]), torch.tensor([0.0, 100.0]), n=2)
     tensor([1.5708, 0.1538])
     """
-    angle: Tensor = _Angle.apply(*_together("heat_angle", u, kappa, n), n)  # type: ignore[no-untyped-call]
-    return angle
+    return one_of(_Law, "angle", *_together("heat_angle", u, kappa, n), n)
 
 
 def heat_cdf(a: Tensor, kappa: Tensor | float, n: int) -> Tensor:
@@ -89,8 +88,7 @@ def heat_cdf(a: Tensor, kappa: Tensor | float, n: int) -> Tensor:
     >>> heat_cdf(heat_angle(torch.tensor([0.1, 0.9]), 3.0, n=2), 3.0, n=2)
     tensor([0.1000, 0.9000])
     """
-    u: Tensor = _Cdf.apply(*_together("heat_cdf", a, kappa, n), n)  # type: ignore[no-untyped-call]
-    return u
+    return one_of(_Law, "cdf", *_together("heat_cdf", a, kappa, n), n)
 
 
 def heat_log_norm(kappa: Tensor, n: int, scaled: bool = False) -> Tensor:
@@ -185,38 +183,27 @@ def _in_chunks(function: Callable[..., Any], n: int, tensors: tuple[Tensor, ...]
     return tuple(torch.cat(column).view(like.shape) for column in zip(*parts, strict=True))
 
 
-class _Angle(torch.autograd.Function):
+class _Law(torch.autograd.Function):
+    """The CDF u of an angle a, or the angle at which the CDF is u; both depend on kappa."""
+
     @staticmethod
-    def forward(ctx: Any, u: Tensor, kappa: Tensor, n: int) -> Tensor:
-        a: Tensor = _run("angle", n, u, kappa)
+    def forward(ctx: Any, name: str, value: Tensor, kappa: Tensor, n: int) -> Tensor:
+        found: Tensor = _run(name, n, value, kappa)
+        a, u = (found, value) if name == "angle" else (value, found)
         ctx.save_for_backward(a, u, kappa)
-        ctx.n = n
-        return a
+        ctx.name, ctx.n = name, n
+        return found
 
     @staticmethod
     @once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (g,) = gradients
-        a, u, kappa = ctx.saved_tensors
-        p, ratio = _run("slopes", ctx.n, a, u, kappa)
-        inside = (u > 0) & (u < 1) & (p > 0)
-        return torch.where(inside, g / torch.where(inside, p, 1), 0), torch.where(inside, -g * ratio, 0), None
-
-
-class _Cdf(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, kappa: Tensor, n: int) -> Tensor:
-        u: Tensor = _run("cdf", n, a, kappa)
-        ctx.save_for_backward(a, u, kappa)
-        ctx.n = n
-        return u
-
-    @staticmethod
-    @once
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (g,) = gradients
+        _, u, _ = ctx.saved_tensors
         p, ratio = _run("slopes", ctx.n, *ctx.saved_tensors)
-        return g * p, g * p * ratio, None
+        if ctx.name == "cdf":
+            return None, g * p, g * p * ratio, None
+        inside = (u > 0) & (u < 1) & (p > 0)
+        return None, torch.where(inside, g / torch.where(inside, p, 1), 0), torch.where(inside, -g * ratio, 0), None
 
 
 class _LogNorm(torch.autograd.Function):

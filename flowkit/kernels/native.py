@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit.kernels.build import REALS, load
+from flowkit.kernels.build import REALS as REALS, load
 from flowkit.kernels.compilation import compiling, switched_off
 
-__all__ = ["REALS", "call", "differentiated", "kept_on_cpu", "library", "on_large_pages", "once", "plain", "takes"]
 LARGE_PAGE, ADVISE_LARGE = 2**21, 14  # bytes; MADV_HUGEPAGE
 
 # ---------------------------------------------------------------- calls
@@ -111,6 +110,18 @@ def differentiated(
     wanted = [t for t in own if t.requires_grad]
     found = iter(torch.autograd.grad(out, wanted, gradients, create_graph=True, allow_unused=True))
     return tuple(next(found) if t.requires_grad else None for t in own)
+
+
+def one_of(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
+    """The value of a differentiable function that gives one tensor."""
+    out: Tensor = function.apply(*arguments)  # type: ignore[no-untyped-call]
+    return out
+
+
+def two_of(function: type[torch.autograd.Function], *arguments: Any) -> tuple[Tensor, Tensor]:
+    """The values of a differentiable function that gives two tensors."""
+    first, second = function.apply(*arguments)  # type: ignore[no-untyped-call]
+    return first, second
 
 
 class _Twice(torch.autograd.Function):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from flowkit.kernels import rqs_torch
 from flowkit.kernels.compilation import compiled
-from flowkit.kernels.native import call, differentiated, plain, takes
+from flowkit.kernels.native import call, differentiated, plain, takes, two_of
 from flowkit.kernels.rqs_torch import MIN_BIN, MIN_SLOPE, UNIT
 
 __all__ = ["rqs_forward", "rqs_inverse"]
@@ -121,13 +121,11 @@ def rqs_forward(x: Tensor, params: Tensor, bins: int, circular: bool) -> tuple[T
     """
     if params.dim() == 1:
         return rqs_torch.evaluate(x, rqs_torch.table(x, params, bins, circular, False))
-    y, logderiv = _Spline.apply(x, params, bins, circular, False)  # type: ignore[no-untyped-call]
-    return y, logderiv
+    return two_of(_Spline, x, params, bins, circular, False)
 
 
 def rqs_inverse(y: Tensor, params: Tensor, bins: int, circular: bool) -> tuple[Tensor, Tensor]:
     """x(y) and log dx/dy, the inverse of `rqs_forward`, with the same parameters."""
     if params.dim() == 1:
         return rqs_torch.solve(y, rqs_torch.table(y, params, bins, circular, True))
-    x, logderiv = _Spline.apply(y, params, bins, circular, True)  # type: ignore[no-untyped-call]
-    return x, logderiv
+    return two_of(_Spline, y, params, bins, circular, True)

@@ -5,8 +5,6 @@ W(J) = log Z(J) and m(J) = W'(J) are rational functions of J^2, fitted once to q
 denominators have positive coefficients, and the fits converge as fast as Pade approximants do. The quantile X(z, J),
 F(X | J) = Phi(z) with Phi of a standard normal number, comes from a bicubic table, and to the precision of float64 from
 Newton's method on the logarithm of F.
-
-One file, although long, because the fit, the table and the functions that read them share constants and formulas.
 """
 
 import functools
@@ -17,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowkit.kernels.native import kept_on_cpu, once
+from flowkit.kernels.native import kept_on_cpu, once, one_of
+from flowkit.kernels.rational import quotient, rational
 
 LOG_DEGREE, DEGREE, DEGREE_FLOAT = 6, 6, 3
 """Of the ratios for W, for m, and for m in the single precision of a trajectory, whose action W decides about."""
@@ -98,17 +97,7 @@ class Site(NamedTuple):
 
     def quantile(self, z: Tensor, J: Tensor) -> Tensor:
         """X(z, J), differentiable once."""
-        x: Tensor = _Quantile.apply(z, J, self)  # type: ignore[no-untyped-call]
-        return x
-
-
-def quotient(ratio: Tensor, t: Tensor) -> Tensor:
-    """N(t) / D(t), coefficients [2, degree + 1], the highest first."""
-    top, bottom = (row.tolist() for row in ratio)
-    N, D = torch.full_like(t, top[0]), torch.full_like(t, bottom[0])
-    for n, d in zip(top[1:], bottom[1:], strict=True):
-        N, D = N * t + n, D * t + d
-    return N / D
+        return one_of(_Quantile, z, J, self)
 
 
 class _Quantile(torch.autograd.Function):
@@ -179,9 +168,9 @@ def site(h: float, a: float, g: float, ndim: int) -> Site:
         most,
         -far,
         float(W[-1]),
-        _rational((W[:-1] - W[-1]) / J**2, J**2, LOG_DEGREE),
-        _rational(mean / J, J**2, DEGREE),
-        _rational(mean / J, J**2, DEGREE_FLOAT),
+        rational((W[:-1] - W[-1]) / J**2, J**2, LOG_DEGREE),
+        rational(mean / J, J**2, DEGREE),
+        rational(mean / J, J**2, DEGREE_FLOAT),
     )
     if not _resolved(one):
         raise ValueError(
@@ -189,34 +178,6 @@ def site(h: float, a: float, g: float, ndim: int) -> Site:
             "barrier a^2 / 4 g of more than about 1.5, or its fields grow very large, as nearly massless free ones do."
         )
     return one
-
-
-def _rational(f: np.ndarray, t: np.ndarray, degree: int) -> Tensor:
-    """N / D with the least relative error, [2, degree + 1], the highest coefficient first and D monic; of as low a
-    degree as 1e-12 needs, and expanded by a factor after it.
-    """
-    cheb, width = np.polynomial.chebyshev, t.max()
-    kept = None
-    for n in range(degree + 1):
-        P, weight = cheb.chebvander(2 * t / width - 1, n), 1 / f
-        for _ in range(8):  # Sanathanan and Koerner, IEEE Trans. Autom. Control 8 (1963) 56
-            A = np.concatenate([P * weight[:, None], -(f * weight)[:, None] * P[:, 1:]], 1)
-            c = np.linalg.lstsq(A, f * weight * P[:, 0], rcond=None)[0]
-            N, D = c[: n + 1], np.append(1.0, c[n + 1 :])
-            weight = 1 / (f * (P @ D))
-        line = np.polynomial.Polynomial([-1, 2 / width])
-        top, bottom = (
-            np.asarray(cheb.Chebyshev(c)(line).convert(kind=np.polynomial.Polynomial).coef[::-1], float) for c in (N, D)
-        )
-        if len(top) < n + 1 or len(bottom) < n + 1 or (top <= 0).any() or (bottom <= 0).any():
-            break
-        kept = np.stack([top, bottom]) / bottom[0]
-        if np.abs((P @ N) / (P @ D) / f - 1).max() < 1e-12:
-            break
-    assert kept is not None  # a constant is positive
-    for _ in range(degree + 1 - kept.shape[1]):
-        kept = np.stack([np.convolve(row, [1.0, width]) for row in kept])
-    return torch.from_numpy(kept.copy())
 
 
 @functools.lru_cache(maxsize=32)

@@ -3,33 +3,16 @@
 Fields are complex [..., N, N], algebra coordinates w^a real [..., N^2 - 1] in the basis `generators`. On a CPU the
 kernels of N = 2 and 3 are C that works on one matrix for each lane of a vector register; elsewhere they are torch, with
 the same results. Gradients are of first order (products: of any), written by hand, and finite at equal eigenvalues.
-
-One file, although long, because every function states its branch cuts and what its gradient reaches.
 """
 
 import math
 
-import torch
 from torch import Tensor
 
-from flowkit.kernels.algebra import algebra, coordinates, generators
-from flowkit.kernels.native import REALS
+from flowkit.kernels.algebra import algebra as algebra, coordinates as coordinates, generators as generators
+from flowkit.kernels.native import REALS, one_of, two_of
+from flowkit.kernels.sun_checks import SEPARATION as SEPARATION, check, check_spectrum
 from flowkit.kernels.sun_gradients import Kernel, Recompose, product, trace
-
-__all__ = [
-    "algebra",
-    "coordinates",
-    "eigh",
-    "exp",
-    "generators",
-    "log",
-    "multiply",
-    "project",
-    "recompose",
-    "spectrum",
-    "trace_product",
-]
-SEPARATION = {torch.complex64: 4e-6, torch.complex128: 1e-11}  # of angles that `spectrum` finds equal, radians
 
 
 def multiply(a: Tensor, b: Tensor, adjoint_a: bool = False, adjoint_b: bool = False) -> Tensor:
@@ -61,7 +44,7 @@ def multiply(a: Tensor, b: Tensor, adjoint_a: bool = False, adjoint_b: bool = Fa
     tensor([[1., 0.],
             [0., 1.]])
     """
-    _check("multiply", a, b)
+    check("multiply", a, b)
     # An adjoint that torch has not carried out yet, as a.mH is, becomes a flag.
     if a.is_conj():
         a, adjoint_a = a.mH, not adjoint_a
@@ -78,7 +61,7 @@ def trace_product(a: Tensor, b: Tensor) -> Tensor:
     ValueError
         For anything but complex matrices of one dtype on one device.
     """
-    _check("trace_product", a, b)
+    check("trace_product", a, b)
     return trace(a, b)
 
 
@@ -113,8 +96,7 @@ def exp(w: Tensor) -> Tensor:
     n = math.isqrt(w.shape[-1] + 1) if w.dim() else 0
     if w.dtype not in REALS or n < 2 or n * n - 1 != w.shape[-1]:
         raise ValueError(f"exp takes real coordinates [..., N^2 - 1]; got {w.dtype} of shape {list(w.shape)}.")
-    out: Tensor = Kernel.apply("exp", (), w)  # type: ignore[no-untyped-call]
-    return out
+    return one_of(Kernel, "exp", (), w)
 
 
 def log(u: Tensor) -> Tensor:
@@ -138,9 +120,8 @@ def log(u: Tensor) -> Tensor:
     >>> log(exp(torch.tensor([0.1, 0.2, 0.3])))
     tensor([0.1000, 0.2000, 0.3000])
     """
-    _check("log", u)
-    out: Tensor = Kernel.apply("log", (), u)  # type: ignore[no-untyped-call]
-    return out
+    check("log", u)
+    return one_of(Kernel, "log", (), u)
 
 
 def project(m: Tensor) -> Tensor:
@@ -171,9 +152,8 @@ def project(m: Tensor) -> Tensor:
     >>> project(torch.tensor([[3.0, 0.0], [0.0, 0.5]], dtype=torch.complex64)).diagonal().real
     tensor([1., 1.])
     """
-    _check("project", m)
-    out: Tensor = Kernel.apply("project", (), m)  # type: ignore[no-untyped-call]
-    return out
+    check("project", m)
+    return one_of(Kernel, "project", (), m)
 
 
 def eigh(h: Tensor) -> tuple[Tensor, Tensor]:
@@ -191,9 +171,8 @@ def eigh(h: Tensor) -> tuple[Tensor, Tensor]:
     vectors : Tensor
         In the columns of ``[..., N, N]``. In their gradient 1 / (l_k - l_j) of equal eigenvalues counts as 0.
     """
-    _check("eigh", h)
-    values, vectors = Kernel.apply("eigh", (), h)  # type: ignore[no-untyped-call]
-    return values, vectors
+    check("eigh", h)
+    return two_of(Kernel, "eigh", (), h)
 
 
 def spectrum(u: Tensor) -> tuple[Tensor, Tensor]:
@@ -224,9 +203,8 @@ def spectrum(u: Tensor) -> tuple[Tensor, Tensor]:
     >>> spectrum(exp(torch.tensor([0.0, 1.0, 0.0])))[0]
     tensor([-0.5000,  0.5000])
     """
-    _check("spectrum", u)
-    angles, vectors = Kernel.apply("spectrum", (SEPARATION[u.dtype],), u)  # type: ignore[no-untyped-call]
-    return angles, vectors
+    check("spectrum", u)
+    return two_of(Kernel, "spectrum", (SEPARATION[u.dtype],), u)
 
 
 def recompose(u: Tensor, angles: Tensor, vectors: Tensor, new: Tensor) -> Tensor:
@@ -260,30 +238,6 @@ def recompose(u: Tensor, angles: Tensor, vectors: Tensor, new: Tensor) -> Tensor
     which has a limit at equal angles where the new ones are a Weyl-equivariant function of the old ones. For angles
     that are equal nonetheless it counts as 1.
     """
-    _check("recompose", u, vectors)
-    if u.shape != vectors.shape or angles.shape != u.shape[:-1] or new.shape != angles.shape:
-        shapes = ", ".join(str(list(t.shape)) for t in (u, angles, vectors, new))
-        raise ValueError(f"recompose takes [..., N, N], [..., N], [..., N, N], [..., N]; got {shapes}.")
-    real = u.dtype.to_real()
-    if not angles.dtype == new.dtype == real or not angles.device == new.device == u.device:
-        raise ValueError(
-            f"recompose takes angles {real} on {u.device} for matrices {u.dtype}; got {angles.dtype} on "
-            f"{angles.device} and {new.dtype} on {new.device}."
-        )
-    out: Tensor = Recompose.apply(u, angles, vectors, new)  # type: ignore[no-untyped-call]
-    return out
-
-
-def _check(who: str, first: Tensor, second: Tensor | None = None) -> None:
-    for m in (first,) if second is None else (first, second):
-        if m.dtype not in SEPARATION or m.dim() < 2 or not 2 <= m.shape[-1] == m.shape[-2]:
-            raise ValueError(f"{who} takes complex matrices [..., N, N]; got {m.dtype} of shape {list(m.shape)}.")
-    if second is None:
-        return
-    if second.dtype != first.dtype or second.shape[-1] != first.shape[-1]:
-        raise ValueError(
-            f"{who} takes matrices of one dtype and size; got {first.dtype} {list(first.shape)} and {second.dtype} "
-            f"{list(second.shape)}."
-        )
-    if second.device != first.device:
-        raise ValueError(f"{who} takes matrices on one device; got {first.device} and {second.device}.")
+    check("recompose", u, vectors)
+    check_spectrum(u, angles, vectors, new)
+    return one_of(Recompose, u, angles, vectors, new)

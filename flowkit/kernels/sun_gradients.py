@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from flowkit.kernels import sun_native, sun_torch
-from flowkit.kernels.native import once
+from flowkit.kernels.native import once, one_of
 
 
 def _recording(a: Tensor, b: Tensor) -> bool:
@@ -27,16 +27,14 @@ def product(a: Tensor, b: Tensor, adjoint_a: bool, adjoint_b: bool) -> Tensor:
     """op(a) op(b), with a graph where one is recorded."""
     if not _recording(a, b):
         return _product(a, b, adjoint_a, adjoint_b)
-    out: Tensor = _Multiply.apply(a, b, adjoint_a, adjoint_b)  # type: ignore[no-untyped-call]
-    return out
+    return one_of(_Multiply, a, b, adjoint_a, adjoint_b)
 
 
 def trace(a: Tensor, b: Tensor) -> Tensor:
     """Tr(a b^dagger), with a graph where one is recorded."""
     if not _recording(a, b):
         return _trace(a, b)
-    out: Tensor = _TraceProduct.apply(a, b)  # type: ignore[no-untyped-call]
-    return out
+    return one_of(_TraceProduct, a, b)
 
 
 def _product(a: Tensor, b: Tensor, adjoint_a: bool, adjoint_b: bool) -> Tensor:

@@ -15,20 +15,15 @@ from torch import Tensor, nn
 
 from flowkit.kernels.convolution import by_gather, site_convolution, site_weight_gradient
 from flowkit.kernels.native import differentiated
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "silu": nn.SiLU,
-    "tanh": nn.Tanh,
-    "leaky_relu": nn.LeakyReLU,
-    "gelu": nn.GELU,
-}
+from flowkit.nets.activations import activation_of
 
 
 def neighbours(sites: Tensor, lattice: Sequence[int], kernel: int) -> Tensor:
     """Flat indices of the sites under each tap of a cubic kernel, [taps, len(sites)]."""
     index = torch.zeros(1, len(sites), dtype=torch.long)
     strides = [math.prod(lattice[axis + 1 :]) for axis in range(len(lattice))]
-    offsets = torch.tensor(list(itertools.product(range(-(kernel // 2), kernel // 2 + 1), repeat=len(lattice))))
+    reach = range(-(kernel // 2), kernel // 2 + 1)
+    offsets = torch.tensor(list(itertools.product(reach, repeat=len(lattice))))
     for axis, (size, stride) in enumerate(zip(lattice, strides, strict=True)):
         coordinate = sites // stride % size
         index = index + (coordinate + offsets[:, axis : axis + 1]) % size * stride
@@ -126,10 +121,9 @@ class SiteConv(nn.Module):
         self.bias = nn.Parameter(torch.empty(channels[1]).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "meta" and torch.is_autocast_enabled(
-            x.device.type
-        ):  # or log q of a draw would not be that of its field
-            with torch.autocast(x.device.type, enabled=False):
+        device = x.device.type  # autocast would make log q of a draw another one than that of its field
+        if device != "meta" and torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
                 return self(x)  # type: ignore[no-any-return]
         if self.pointwise:  # nothing to gather: one product
             flat, weight = x.flatten(1), self.weight[:, :, 0]
@@ -198,8 +192,6 @@ class ConvNet(nn.Module):
         kernels = [kernel] * (len(hidden) + 1) if isinstance(kernel, int) else list(kernel)
         if len(kernels) != len(hidden) + 1:
             raise ValueError(f"A network of {len(hidden)} hidden layers needs {len(hidden) + 1} kernels; got {kernel}.")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"An activation is one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
         if odd and activation != "tanh":
             raise ValueError(f"An odd network needs the activation 'tanh'; got {activation!r}.")
         sizes, wanted = [*hidden, out_channels], [outputs]
@@ -213,7 +205,7 @@ class ConvNet(nn.Module):
             SiteConv(lattice, (sizes[i], sizes[i + 1]), kernels[i + 1], wanted[i], wanted[i + 1], bias=not odd)
             for i in range(len(hidden))
         )
-        self.activation = ACTIVATIONS[activation]()
+        self.activation = activation_of(activation)
         self.last_reads = wanted[-2] if hidden else None
 
     def shrink(self, factor: float) -> "ConvNet":
@@ -223,6 +215,12 @@ class ConvNet(nn.Module):
                 for parameter in layer.parameters():
                     parameter.mul_(factor)
         return self
+
+    def _read(self, inputs: Sequence[Tensor]) -> Tensor:
+        out: Tensor = self.first[0](inputs[0])
+        for conv, x in zip(self.first[1:], inputs[1:], strict=True):
+            out = out + conv(x)
+        return out
 
     def features(self, inputs: Sequence[Tensor]) -> Tensor:
         """What the last layer reads, [hidden[-1], len(self.last_reads), batch]; needs a hidden layer."""
@@ -241,9 +239,3 @@ class ConvNet(nn.Module):
         if len(self.rest):
             return self.head(self.features(inputs))
         return self._read(inputs)
-
-    def _read(self, inputs: Sequence[Tensor]) -> Tensor:
-        out: Tensor = self.first[0](inputs[0])
-        for conv, x in zip(self.first[1:], inputs[1:], strict=True):
-            out = out + conv(x)
-        return out

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowkit.nets.convolution import ACTIVATIONS
+from flowkit.nets.activations import activation_of
 
 
 class PointwiseNet(nn.Module):
@@ -43,9 +43,7 @@ class PointwiseNet(nn.Module):
         super().__init__()
         if len(sizes) < 2 or min(sizes[1:]) < 1 or sizes[0] < 0:
             raise ValueError(f"PointwiseNet needs channels in, hidden ones and channels out; got {tuple(sizes)}.")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"An activation is one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
-        self.sizes, self.activation = tuple(sizes), ACTIVATIONS[activation]()
+        self.sizes, self.activation = tuple(sizes), activation_of(activation)
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for k in range(len(sizes) - 1):
             bound = 1 / math.sqrt(max(1, sizes[k])) if k < len(sizes) - 2 else 0.0

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from flowkit.geometry.space import Space
+from flowkit.geometry.settings import settings
+from flowkit.geometry.space import Space, require_space
 
 
 class Sample(NamedTuple):
@@ -35,8 +36,8 @@ class Sample(NamedTuple):
 class Prior(nn.Module, ABC):
     """A distribution r(x) on a space: `sample(n, rng)` and `log_prob(x)`, both differentiable in its parameters.
 
-    A subclass writes `sample`, `log_prob` and `on`. It draws in the dtype and on the device to which it was moved by
-    ``.to()``, as any module.
+    A subclass writes `sample` and `log_prob`, and keeps each argument of its constructor in an attribute of that name,
+    or writes `on`. It draws in the dtype and on the device to which it was moved by ``.to()``, as any module.
 
     Parameters
     ----------
@@ -66,8 +67,6 @@ class Prior(nn.Module, ABC):
     ...         return torch.rand(n, *self.space.shape, generator=rng)
     ...     def log_prob(self, x):
     ...         return torch.where(((x >= 0) & (x < 1)).flatten(1).all(1), 0.0, -torch.inf)
-    ...     def on(self, space):
-    ...         return Uniform(space)
     >>> x, logq = Uniform(fk.sites((2, 2))).sample_and_log_prob(3, torch.Generator().manual_seed(1))
     >>> x.shape, logq
     (torch.Size([3, 1, 2, 2]), tensor([0., 0., 0.]))
@@ -79,11 +78,7 @@ class Prior(nn.Module, ABC):
 
     def __init__(self, space: Space):
         super().__init__()
-        if not isinstance(space, Space):
-            raise TypeError(
-                f"{type(self).__name__} needs a space, made by sites() or links(); got {type(space).__name__}."
-            )
-        self.space = space
+        self.space = require_space(self, space)
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # carries dtype and device under .to()
 
     @property
@@ -130,9 +125,15 @@ class Prior(nn.Module, ABC):
             )
         return x
 
-    @abstractmethod
     def on(self, space: Space) -> "Prior":
-        """The same prior on another lattice."""
+        """The same prior on another lattice, with a copy of its weights.
+
+        The arguments of the constructor other than the space are read from the attributes of the same names. A prior
+        that keeps them otherwise overrides this method.
+        """
+        other = type(self)(space, **settings(self, "space")).to(self.anchor)
+        other.load_state_dict(self.state_dict())
+        return other
 
     def sample_and_log_prob(self, n: int, rng: torch.Generator) -> Sample:
         """n independent fields and their log-density, in one pass where that is cheaper than two.

@@ -84,8 +84,3 @@ class FreeField(Prior):
         quadratic = (self.space.check(x) * self._multiply(x, kernel)).flatten(1).sum(1)
         log_norm = kernel.log().sum() - self.space.volume * math.log(2 * math.pi)
         return (self.space.components * log_norm - quadratic) / 2
-
-    def on(self, space: Space) -> "FreeField":
-        other = FreeField(space, self.m2, self.learned).to(self.anchor)
-        other.load_state_dict(self.state_dict())
-        return other

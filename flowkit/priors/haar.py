@@ -47,6 +47,3 @@ class Haar(Prior):
 
     def log_prob(self, x: Tensor) -> Tensor:
         return torch.zeros(len(self.space.check(x)), dtype=x.real.dtype, device=x.device)
-
-    def on(self, space: Space) -> "Haar":
-        return Haar(space).to(self.anchor)

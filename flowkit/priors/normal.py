@@ -54,6 +54,3 @@ class Normal(Prior):
     def log_prob(self, x: Tensor) -> Tensor:
         square = (self.space.check(x) / self.sigma).square().flatten(1).sum(1)
         return -square / 2 - self.space.dof * math.log(self.sigma * math.sqrt(2 * math.pi))
-
-    def on(self, space: Space) -> "Normal":
-        return Normal(space, self.sigma).to(self.anchor)

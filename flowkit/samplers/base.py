@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.geometry.settings import settings
 from flowkit.samplers.state import Info, State
 
 
@@ -151,8 +151,7 @@ class Sampler(ABC):
 
     def of_action(self, action: Action) -> Sampler:
         """A new sampler of another action, on any space that it can walk on, with the same settings."""
-        settings = [name for name in inspect.signature(type(self)).parameters if name != "action"]
-        return type(self)(action, **{name: getattr(self, name) for name in settings})
+        return type(self)(action, **settings(self, "action"))
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

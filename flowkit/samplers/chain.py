@@ -136,11 +136,8 @@ def states(
                 tuner.finish()
         yield Point(state, info, bad, True, False)
     while True:
-        before, rate, bad = (
-            state,
-            torch.zeros_like(state.S, dtype=torch.float64),
-            torch.zeros((), dtype=torch.long, device=state.S.device),
-        )
+        before, rate = state, torch.zeros_like(state.S, dtype=torch.float64)
+        bad = torch.zeros((), dtype=torch.long, device=state.S.device)
         for k in range(1, every + 1):
             state, info = sampler.step(state, rng)
             rate = rate + info["accept"].double()

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.actions.wilson import Wilson
-from flowkit.geometry.lattice import coordinates, format_lattice, site_index
+from flowkit.geometry.lattice import coordinates, format_lattice
+from flowkit.geometry.patterns import Loop, link_index
 from flowkit.geometry.space import Space
 from flowkit.groups.base import Group
 from flowkit.samplers.base import Sampler
@@ -55,26 +56,17 @@ def sublattices(space: Space) -> list[Sublattice]:
             colour = colour + torch.where(last_of_odd, 2, x[nu] % 2)
         colour = colour % (3 if odd else 2)
         for c in range(3 if odd else 2):
-            parts.append(_sublattice(space, mu, x[:, colour == c]))
+            parts.append(_sublattice(space, mu, (colour == c).nonzero()[:, 0]))
     return parts
 
 
 def _sublattice(space: Space, mu: int, sites: Tensor) -> Sublattice:
-    def link(direction: int, forward: tuple[int, ...] = (), back: tuple[int, ...] = ()) -> Tensor:
-        moved = sites.clone()
-        for axis in forward:
-            moved[axis] += 1
-        for axis in back:
-            moved[axis] -= 1
-        return direction * space.volume + site_index(moved, space.lattice)
-
     legs = []
     for nu in range(space.ndim):
-        if nu != mu:
-            upper = torch.stack([link(nu), link(mu, (nu,)), link(nu, (mu,))])
-            lower = torch.stack([link(nu, (), (nu,)), link(mu, (), (nu,)), link(nu, (mu,), (nu,))])
-            legs.append(torch.stack([upper, lower]))
-    return Sublattice(link(mu), torch.stack(legs))
+        if nu != mu:  # the loops on both sides of the link, without it and backwards
+            sides = [Loop(nu, below=below).steps(mu, space.ndim)[:0:-1] for below in (False, True)]
+            legs.append(torch.stack([link_index(space, sites, steps) for steps in sides]))
+    return Sublattice(mu * space.volume + sites, torch.stack(legs))
 
 
 class Heatbath(Sampler):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.geometry.settings import settings
 from flowkit.samplers.base import Sampler, accept, select
 from flowkit.samplers.integrators import INTEGRATORS, trajectory
 from flowkit.samplers.state import Info, State
@@ -127,11 +128,11 @@ class HMC(Sampler):
         ValueError
             For a length <= 0.
         """
-        return HMC(self.action, length, None, self.step_size, self.integrator, self.target, self.randomise)
+        return HMC(self.action, length, **settings(self, "action", "length", "steps"))
 
     def of_action(self, action: Action) -> "HMC":
         """The same trajectories for another action: its length, number of steps and all other settings."""
-        return HMC(action, self.length, self.steps, None, self.integrator, self.target, self.randomise)
+        return HMC(action, **settings(self, "action", "step_size"))
 
     def _whole_steps(self, step_size: float) -> int:
         return max(1, math.ceil(self.length / step_size - 1e-9))

@@ -1,11 +1,12 @@
 """Transforms one after the other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from flowkit.actions.base import Action
+from flowkit.actions.base import Action, Map
 from flowkit.actions.pullback import Pullback, closed_form
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior, Sample
@@ -60,38 +61,22 @@ class Chain(Transform):
         return any(step.stochastic for step in self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        first, *rest = self
-        x, total = first(self.space.check(x))
-        for step in rest:
-            x, logdet = step(x)
-            total = total + logdet
-        return x, total
+        return _through(list(self), self.space.check(x))
 
     def push(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        first, *rest = self
-        return self._rest(rest, *first.push(self.space.check(x), rng), rng)
-
-    def sample(self, prior: Prior, n: int, rng: torch.Generator) -> Sample:
-        """n fields and log q; the first step may know a faster way to draw its own variables."""
-        first, *rest = self
-        x, logq = first.sample(prior, n, rng)
-        x, total = self._rest(rest, x, torch.zeros_like(logq), rng)
-        return Sample(x, logq - total)
-
-    @staticmethod
-    def _rest(steps: list[Transform], x: Tensor, total: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        for step in steps:
-            x, logdet = step.push(x, rng)
-            total = total + logdet
-        return x, total
+        return _through([partial(step.push, rng=rng) for step in self], self.space.check(x))
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        last, *before = reversed(list(self))
-        y, total = last.inverse(self.space.check(y))
-        for step in before:
-            y, logdet = step.inverse(y)
-            total = total + logdet
-        return y, total
+        return _through([step.inverse for step in reversed(list(self))], self.space.check(y))
+
+    def sample(self, prior: Prior, n: int, rng: torch.Generator) -> Sample:
+        """As of any transform; the first step draws, for it may know a faster way."""
+        first, *rest = self
+        drawn = first.sample(prior, n, rng)
+        if not rest:
+            return drawn
+        x, total = _through([partial(step.push, rng=rng) for step in rest], drawn.x)
+        return Sample(x, drawn.logq - total)
 
     def by_layer(self, x: Tensor, rng: torch.Generator | None = None) -> Iterator[Layer]:
         """The field after each layer of each step, and the logdet of all up to it."""
@@ -103,6 +88,15 @@ class Chain(Transform):
 
     def rebuild(self, space: Space) -> "Chain":
         return Chain(*(step.rebuild(space) for step in self))
+
+
+def _through(moves: Sequence[Map], x: Tensor) -> tuple[Tensor, Tensor]:
+    """What several maps make of a field one after the other, and the sum of their logdets."""
+    x, total = moves[0](x)
+    for move in moves[1:]:
+        x, logdet = move(x)
+        total = total + logdet
+    return x, total
 
 
 @closed_form.register

@@ -148,10 +148,6 @@ class ClassFunctionConditional(LinkConditional):
         density, cdf = self._law(self._table(), row, self._place(v, frame))
         return self.group.wrap(frame + (2 * cdf - 1) * math.pi), density.log()
 
-    def log_prob(self, v: Tensor, loops: Loops) -> Tensor:
-        frame, row = self._frame(loops)
-        return self._law(self._table(), row, self._place(v, frame))[0].log()
-
     @torch.no_grad()
     def score(self, v: Tensor, loops: Loops) -> Tensor:
         frame, row = self._frame(loops)

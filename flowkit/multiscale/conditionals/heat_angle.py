@@ -192,10 +192,8 @@ class HeatAngleConditional(LinkConditional):
         total, gate, E = torch.zeros_like(frame.scales[0]), None, V
         for column in columns:
             if cubes:
-                frame, V = (
-                    self._next(frame, E, weight, context),
-                    multiply(E, frame.inside(V), adjoint_a=True)[:, 1:, 1:],
-                )
+                V = multiply(E, frame.inside(V), adjoint_a=True)[:, 1:, 1:]
+                frame = self._next(frame, E, weight, context)
             one, phases = split(frame.inside(V), frame.phase)
             frame, E = frame.turned(phases), complete(one, frame.phase)
             cube, logq = column.read(one, phases, self._weighted(frame, weight), gate, context)

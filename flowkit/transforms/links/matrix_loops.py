@@ -16,7 +16,6 @@ from flowkit.transforms.links.potential import (
     kinds,
     lattice_sum,
     spread,
-    total_of,
     zeros,
 )
 
@@ -112,8 +111,9 @@ class MatrixLoops(LoopPotential):
                 mates = {"straight": [i ^ 1], "bent": [j for j in range(len(through)) if j not in (i, i ^ 1)]}
                 rest, scalar = self._of_plaquette(value, w, t)
                 for kind in kinds(space) if max(self.orders) > 1 else ():
-                    mate = total_of([through[j][-1] for j in mates[kind]])
-                    trace = total_of([traces[j] for j in mates[kind]])
+                    first, *others = mates[kind]
+                    mate = sum((through[j][-1] for j in others), through[first][-1])
+                    trace = sum((traces[j] for j in others), traces[first])
                     more, factor = self._of_pairs(value, loops, kind, (w, t), (mate, trace))
                     rest, scalar = more if rest is None else rest + more, scalar + factor
                 one = torch.diag_embed(scalar[..., None].expand(*scalar.shape, self.n))

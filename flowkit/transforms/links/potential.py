@@ -154,11 +154,3 @@ def conjugated(u: Tensor, y: Tensor) -> Tensor:
 def full_trace(w: Tensor) -> Tensor:
     """Tr w, complex."""
     return w.diagonal(dim1=-2, dim2=-1).sum(-1)
-
-
-def total_of(parts: Sequence[Tensor]) -> Tensor:
-    """The sum of tensors."""
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
