@@ -270,19 +270,17 @@ def test_what_does_not_fit():
 class ForgottenJacobian(StapleConditional):
     """The Jacobian of the last update is left out, on both ways."""
 
-    def _forward(self, v, rest, params):
-        v, total = super()._forward(v, rest, params)
-        return v, total * 0.9
-
-    def _inverse(self, v, rest, params):
-        v, total = super()._inverse(v, rest, params)
+    def _run(self, v, rest, params, inverse):
+        v, total = super()._run(v, rest, params, inverse)
         return v, total * 0.9
 
 
 class WrongOrder(StapleConditional):
     """The inverse undoes the first update first."""
 
-    def _inverse(self, v, rest, params):
+    def _run(self, v, rest, params, inverse):
+        if not inverse:
+            return super()._run(v, rest, params, inverse)
         total = torch.zeros_like(params[0])
         for update, own in zip(self.updates, torch.split(params, self.counts), strict=True):
             v, logdet = update.inverse(v, LinkContext(rest, own))

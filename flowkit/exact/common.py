@@ -31,6 +31,12 @@ def check_beta(who: str, beta: float) -> None:
         raise ValueError(f"{who} needs a finite beta >= 0; got {beta}.")
 
 
+def checked(who: str, beta: float, **numbers: tuple[SupportsIndex | None, int]) -> list[Any]:
+    """Whole numbers as ints, each given with the least one allowed; None stays. beta is checked with them."""
+    check_beta(who, beta)
+    return [None if value is None else whole(who, name, value, least) for name, (value, least) in numbers.items()]
+
+
 def check_area(who: str, area: SupportsIndex, volume: int | None) -> int:
     """The area as an int; ValueError where it lies outside 0 .. volume."""
     number = whole(who, "area", area, 0)

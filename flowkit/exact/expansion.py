@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from flowkit.exact.common import NEGLIGIBLE, Array, check_beta, cutoff, scaled_bessel, whole
+from flowkit.exact.common import NEGLIGIBLE, Array, checked, cutoff, scaled_bessel
 
 Rep = tuple[int, ...]
 """Row lengths of a Young diagram with N rows, the last one 0."""
@@ -103,8 +103,7 @@ def sun_one_plaquette(n: int, beta: float) -> float:
     >>> print(f"{fk.exact.sun_one_plaquette(2, 2.2):.6f} {fk.exact.sun_one_plaquette(3, 6.0):.6f}")
     0.464479 0.422532
     """
-    n = whole("sun_one_plaquette", "n", n, 2)
-    check_beta("sun_one_plaquette", beta)
+    (n,) = checked("sun_one_plaquette", beta, n=(n, 2))
     trivial, fundamental = character_coefficients(n, beta, [(0,) * n, (1,) + (0,) * (n - 1)])
     return float(fundamental / (n * trivial))
 
@@ -143,6 +142,5 @@ def sun_one_plaquette_log_z(n: int, beta: float) -> float:
     >>> print(f"{fk.exact.sun_one_plaquette_log_z(3, 6.0):.6f}")
     1.235890
     """
-    n = whole("sun_one_plaquette_log_z", "n", n, 2)
-    check_beta("sun_one_plaquette_log_z", beta)
+    (n,) = checked("sun_one_plaquette_log_z", beta, n=(n, 2))
     return beta + math.log(character_coefficients(n, beta, [(0,) * n])[0])

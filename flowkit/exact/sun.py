@@ -11,7 +11,7 @@ trivial one: large volumes and beta = 0 need no special care.
 
 import math
 
-from flowkit.exact.common import check_area, check_beta, whole
+from flowkit.exact.common import check_area, checked
 from flowkit.exact.expansion import Rep, dimension, ratios, sun_one_plaquette, sun_one_plaquette_log_z, times_box
 
 
@@ -53,9 +53,7 @@ def sun_decimated(n: int, beta: float, area: int) -> dict[Rep, float]:
     >>> {rep: round(c, 6) for rep, c in fk.exact.sun_decimated(2, 2.2, 4).items() if c > 1e-4}
     {(0, 0): 1.0, (1, 0): 0.093088, (2, 0): 0.001754}
     """
-    n = whole("sun_decimated", "n", n, 2)
-    check_beta("sun_decimated", beta)
-    area = whole("sun_decimated", "area", area, 1)
+    n, area = checked("sun_decimated", beta, n=(n, 2), area=(area, 1))
     return {rep: dimension(rep) * u**area for rep, u in ratios(n, beta, area).items()}
 
 
@@ -95,9 +93,7 @@ def sun_log_z(n: int, beta: float, volume: int) -> float:
     >>> print(f"{fk.exact.sun_log_z(3, 6.0, 64):.6f}")
     79.096966
     """
-    n = whole("sun_log_z", "n", n, 2)
-    check_beta("sun_log_z", beta)
-    volume = whole("sun_log_z", "volume", volume, 1)
+    n, volume = checked("sun_log_z", beta, n=(n, 2), volume=(volume, 1))
     total = math.fsum(u**volume for u in ratios(n, beta, volume).values())
     return volume * sun_one_plaquette_log_z(n, beta) + math.log(total)
 
@@ -144,9 +140,7 @@ def sun_plaquette(n: int, beta: float, volume: int | None = None) -> float:
     16 0.422532
     None 0.422532
     """
-    n = whole("sun_plaquette", "n", n, 2)
-    check_beta("sun_plaquette", beta)
-    volume = None if volume is None else whole("sun_plaquette", "volume", volume, 1)
+    n, volume = checked("sun_plaquette", beta, n=(n, 2), volume=(volume, 1))
     return sun_wilson_loop(n, beta, 1, volume)
 
 
@@ -195,9 +189,7 @@ def sun_wilson_loop(n: int, beta: float, area: int, volume: int | None = None) -
     >>> print(f"{fk.exact.sun_wilson_loop(2, 2.2, 4):.6f} {fk.exact.sun_wilson_loop(2, 2.2, 4, volume=16):.6f}")
     0.046544 0.046569
     """
-    n = whole("sun_wilson_loop", "n", n, 2)
-    check_beta("sun_wilson_loop", beta)
-    volume = None if volume is None else whole("sun_wilson_loop", "volume", volume, 1)
+    n, volume = checked("sun_wilson_loop", beta, n=(n, 2), volume=(volume, 1))
     area = check_area("sun_wilson_loop", area, volume)
     if volume is None:
         return sun_one_plaquette(n, beta) ** area

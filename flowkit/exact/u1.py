@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from flowkit.exact.common import Array, bessel, check_area, check_beta, cutoff, scaled_bessel, whole
+from flowkit.exact.common import Array, bessel, check_area, checked, cutoff, scaled_bessel
 
 
 def u1_log_z(beta: float, volume: int) -> float:
@@ -48,8 +48,7 @@ def u1_log_z(beta: float, volume: int) -> float:
     >>> fk.exact.u1_log_z(0.0, 64)                   # Haar measure alone
     0.0
     """
-    check_beta("u1_log_z", beta)
-    volume = whole("u1_log_z", "volume", volume, 1)
+    (volume,) = checked("u1_log_z", beta, volume=(volume, 1))
     cut = cutoff(beta)
     ratio = bessel(beta, np.arange(-cut, cut + 1))
     return float(volume * (beta + math.log(scaled_bessel(0, beta))) + math.log(np.sum(ratio**volume)))
@@ -93,8 +92,7 @@ def u1_plaquette(beta: float, volume: int | None = None) -> float:
     16 0.699252
     None 0.697775
     """
-    check_beta("u1_plaquette", beta)
-    volume = None if volume is None else whole("u1_plaquette", "volume", volume, 1)
+    (volume,) = checked("u1_plaquette", beta, volume=(volume, 1))
     return u1_wilson_loop(beta, 1, volume)
 
 
@@ -137,8 +135,7 @@ def u1_wilson_loop(beta: float, area: int, volume: int | None = None) -> float:
     >>> print(f"{fk.exact.u1_wilson_loop(1.0, 4):.6f} {fk.exact.u1_wilson_loop(1.0, 4, volume=16):.6f}")
     0.039706 0.039769
     """
-    check_beta("u1_wilson_loop", beta)
-    volume = None if volume is None else whole("u1_wilson_loop", "volume", volume, 1)
+    (volume,) = checked("u1_wilson_loop", beta, volume=(volume, 1))
     area = check_area("u1_wilson_loop", area, volume)
     if volume is None:
         return float(bessel(beta, np.array(1)) ** area)
@@ -183,7 +180,6 @@ def u1_decimated(beta: float, area: int) -> Array:
     >>> print(fk.exact.u1_decimated(1.0, 4)[:3].round(4))
     [1.00e+00 3.97e-02 1.00e-04]
     """
-    check_beta("u1_decimated", beta)
-    area = whole("u1_decimated", "area", area, 1)
+    (area,) = checked("u1_decimated", beta, area=(area, 1))
     coefficients: Array = bessel(beta, np.arange(cutoff(beta) + 1)) ** area
     return coefficients

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flowkit.exact.common import NEGLIGIBLE, Array, Indices, bessel, check_beta, cutoff, whole
+from flowkit.exact.common import NEGLIGIBLE, Array, Indices, bessel, checked, cutoff
 from flowkit.exact.u1 import u1_plaquette
 
 
@@ -62,8 +62,7 @@ def u1_charge_squared(beta: float, volume: int) -> float:
     >>> print(f"{fk.exact.u1_charge_squared(1.0, 64):.4f} {fk.exact.u1_charge_squared(4.0, 64):.4f}")
     2.6007 0.4820
     """
-    check_beta("u1_charge_squared", beta)
-    volume = whole("u1_charge_squared", "volume", volume, 1)
+    (volume,) = checked("u1_charge_squared", beta, volume=(volume, 1))
     if volume <= 2:  # |Q| < V/2 leaves Q = 0 alone
         return 0.0
     cut = cutoff(beta)
@@ -141,8 +140,7 @@ def u1_charge_distribution(beta: float, volume: int, charges: Sequence[int] | In
     [0.2035 0.5744 0.2035 0.0093]
     """
     who = "u1_charge_distribution"
-    check_beta(who, beta)
-    volume = whole(who, "volume", volume, 1)
+    (volume,) = checked(who, beta, volume=(volume, 1))
     q = _charges(who, charges)
     if volume <= 2:
         return np.where(q == 0, 1.0, 0.0)
@@ -196,8 +194,7 @@ def u1_plaquette_in_sector(beta: float, volume: int, charge: int) -> float:
     0.86353
     """
     who = "u1_plaquette_in_sector"
-    check_beta(who, beta)
-    volume = whole(who, "volume", volume, 1)
+    (volume,) = checked(who, beta, volume=(volume, 1))
     q = _charges(who, [charge])
     if volume <= 2 and q[0] == 0:
         return u1_plaquette(beta, volume)
