@@ -248,13 +248,9 @@ class Group(GaugeTheory, ABC):
 
     # ------------------------------------------------------------ dtypes and identity
 
-    def real_dtype(self, dtype: torch.dtype) -> torch.dtype:
-        """The real dtype that belongs to a field's dtype."""
-        return torch.empty(0, dtype=dtype).real.dtype
-
     def field_dtype(self, dtype: torch.dtype | None) -> torch.dtype:
         """The dtype of a field whose real numbers have `dtype` (default: torch's)."""
-        real = self.real_dtype(dtype or torch.get_default_dtype())
+        real = (dtype or torch.get_default_dtype()).to_real()
         return real.to_complex() if self.complex else real
 
     def __repr__(self) -> str:

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from flowkit.kernels.native import call, once, plain, takes, two_of
 
-__all__ = ["class_link", "serves"]
-
 
 def serves(u: Tensor, w: Tensor, nodes: Tensor) -> bool:
     """Whether the C kernel can be used: a CPU with a compiler, one precision, and a table that needs no gradient."""
