@@ -97,15 +97,15 @@ class Group(GaugeTheory, ABC):
         """The inverse of a."""
 
     @abstractmethod
-    def exp(self, w: Tensor) -> Tensor:
+    def exp(self, w: Tensor, /) -> Tensor:
         """exp(i w^a T_a)."""
 
     @abstractmethod
-    def log(self, g: Tensor) -> Tensor:
+    def log(self, g: Tensor, /) -> Tensor:
         """The coordinates w with exp(w) = g on the principal branch."""
 
     @abstractmethod
-    def tangent(self, g: Tensor) -> Tensor:
+    def tangent(self, g: Tensor, /) -> Tensor:
         """Algebra coordinates of g near the identity: `log` to first order, with finite gradients everywhere."""
 
     @abstractmethod
@@ -117,7 +117,7 @@ class Group(GaugeTheory, ABC):
         """Independent elements from the normalised invariant measure, `shape` without the matrix axes."""
 
     @abstractmethod
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, /) -> Tensor:
         """The nearest group element."""
 
     def restore(self, x: Tensor) -> Tensor:

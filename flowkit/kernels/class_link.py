@@ -47,4 +47,4 @@ def class_link(u: Tensor, w: Tensor, nodes: Tensor, cdf: Tensor, cells: int) -> 
     cdf       [(rows + 1) (cells + 1), 2]: F and its slope in |W|
     cells     intervals of x, a power of two
     """
-    return two_of(_ClassLink, *torch.broadcast_tensors(u, w), nodes, cdf, cells)
+    return two_of(_ClassLink, *torch.broadcast_tensors(u, w), nodes, cdf, cells)  # type: ignore[no-untyped-call]
