@@ -97,15 +97,15 @@ class Group(GaugeTheory, ABC):
         """The inverse of a."""
 
     @abstractmethod
-    def exp(self, w: Tensor) -> Tensor:
+    def exp(self, w: Tensor, /) -> Tensor:
         """exp(i w^a T_a)."""
 
     @abstractmethod
-    def log(self, g: Tensor) -> Tensor:
+    def log(self, g: Tensor, /) -> Tensor:
         """The coordinates w with exp(w) = g on the principal branch."""
 
     @abstractmethod
-    def tangent(self, g: Tensor) -> Tensor:
+    def tangent(self, g: Tensor, /) -> Tensor:
         """Algebra coordinates of g near the identity: `log` to first order, with finite gradients everywhere."""
 
     @abstractmethod
@@ -117,7 +117,7 @@ class Group(GaugeTheory, ABC):
         """Independent elements from the normalised invariant measure, `shape` without the matrix axes."""
 
     @abstractmethod
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, /) -> Tensor:
         """The nearest group element."""
 
     def restore(self, x: Tensor) -> Tensor:
@@ -248,13 +248,9 @@ class Group(GaugeTheory, ABC):
 
     # ------------------------------------------------------------ dtypes and identity
 
-    def real_dtype(self, dtype: torch.dtype) -> torch.dtype:
-        """The real dtype that belongs to a field's dtype."""
-        return torch.empty(0, dtype=dtype).real.dtype
-
     def field_dtype(self, dtype: torch.dtype | None) -> torch.dtype:
         """The dtype of a field whose real numbers have `dtype` (default: torch's)."""
-        real = self.real_dtype(dtype or torch.get_default_dtype())
+        real = (dtype or torch.get_default_dtype()).to_real()
         return real.to_complex() if self.complex else real
 
     def __repr__(self) -> str:

@@ -18,17 +18,13 @@ class Real(Group):
     tensor(3.)
     """
 
-    name = "Real"
+    name, label = "Real", "R"
     matrix_shape = ()
     algebra_dim = 1
     dimension = 1
     complex = False
     compact = False
     abelian = True
-
-    @property
-    def label(self) -> str:
-        return "R"
 
     def compose(self, a: Tensor, b: Tensor) -> Tensor:
         return a + b

@@ -29,7 +29,7 @@ class U1(Group):
     0.6978
     """
 
-    name = "U1"
+    name, label = "U1", "U(1)"
     matrix_shape = ()
     algebra_dim = 1
     dimension = 1
@@ -38,10 +38,6 @@ class U1(Group):
     angles = 1
     winding = True
     decimated = True
-
-    @property
-    def label(self) -> str:
-        return "U(1)"
 
     def wrap(self, x: Tensor) -> Tensor:
         """The angle in [-pi, pi) that equals x modulo 2 pi, with gradient 1.

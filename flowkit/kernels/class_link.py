@@ -15,7 +15,6 @@ from torch import Tensor
 
 from flowkit.kernels.native import call, once, plain, takes, two_of
 
-__all__ = ["class_link", "serves"]
 
 
 def serves(u: Tensor, w: Tensor, nodes: Tensor) -> bool:
@@ -49,4 +48,4 @@ def class_link(u: Tensor, w: Tensor, nodes: Tensor, cdf: Tensor, cells: int) -> 
     cdf       [(rows + 1) (cells + 1), 2]: F and its slope in |W|
     cells     intervals of x, a power of two
     """
-    return two_of(_ClassLink, *torch.broadcast_tensors(u, w), nodes, cdf, cells)
+    return two_of(_ClassLink, *torch.broadcast_tensors(u, w), nodes, cdf, cells)  # type: ignore[no-untyped-call]

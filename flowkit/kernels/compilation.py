@@ -71,7 +71,12 @@ def set_compile(level: str) -> str:
 
 
 def compiling() -> str:
-    """How much is to be compiled: "1", "c" or "0".
+    """The level that `set_compile` or FLOWKIT_COMPILE has set.
+
+    Returns
+    -------
+    str
+        "1" where torch compiles and the C kernels run, "c" where the C kernels alone do, "0" where neither does.
 
     Examples
     --------

@@ -16,7 +16,6 @@ from torch import Tensor
 from flowkit.kernels import heat_torch
 from flowkit.kernels.native import REALS, call, library, once, one_of, plain
 
-__all__ = ["heat_angle", "heat_cdf", "heat_log_norm", "heat_mean"]
 LARGEST = 64  # n
 CHUNK = 4096
 _OUTPUTS = {"norm": 2, "cdf": 1, "slopes": 2, "angle": 1}

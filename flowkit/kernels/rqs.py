@@ -19,7 +19,6 @@ from flowkit.kernels.compilation import compiled
 from flowkit.kernels.native import call, differentiated, plain, takes, two_of
 from flowkit.kernels.rqs_torch import MIN_BIN, MIN_SLOPE, UNIT
 
-__all__ = ["rqs_forward", "rqs_inverse"]
 MOST_COMPILED = 8
 _map_fused, _vjp_fused = compiled(rqs_torch.apply), compiled(rqs_torch.vjp)
 

@@ -5,8 +5,6 @@ W(J) = log Z(J) and m(J) = W'(J) are rational functions of J^2, fitted once to q
 denominators have positive coefficients, and the fits converge as fast as Pade approximants do. The quantile X(z, J),
 F(X | J) = Phi(z) with Phi of a standard normal number, comes from a bicubic table, and to the precision of float64 from
 Newton's method on the logarithm of F.
-
-One file, although long, because the fit, the table and the functions that read them share constants and formulas.
 """
 
 import functools

@@ -3,8 +3,6 @@
 Fields are complex [..., N, N], algebra coordinates w^a real [..., N^2 - 1] in the basis `generators`. On a CPU the
 kernels of N = 2 and 3 are C that works on one matrix for each lane of a vector register; elsewhere they are torch, with
 the same results. Gradients are of first order (products: of any), written by hand, and finite at equal eigenvalues.
-
-One file, although long, because every function states its branch cuts and what its gradient reaches.
 """
 
 import math

@@ -140,10 +140,6 @@ class Heatbath(Sampler):
                 staples.append(G.ambient(G.product([links[:, leg] for leg in side], signs, wrap=False)))
         return sum(staples[1:], staples[0])
 
-    def redraw(self, V: Tensor, A: Tensor, rng: torch.Generator) -> Tensor:
-        """Heatbath: new links from their exact conditional (SU(N > 2): subgroup by subgroup)."""
-        return self.space.group.heatbath(V, A, self.beta, rng)
-
     def reflect(self, V: Tensor, A: Tensor) -> Tensor:
         """Overrelaxation: far from the old link, at the same action."""
         return self.space.group.overrelax(V, A)
@@ -151,14 +147,15 @@ class Heatbath(Sampler):
     @torch.no_grad()
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
         x = state.x.clone(memory_format=torch.contiguous_format)
-        links = x.view(len(x), -1, *self.space.group.matrix_shape)  # what is written here is in x
+        G = self.space.group
+        links = x.view(len(x), -1, *G.matrix_shape)  # what is written here is in x
         if self.parts[0].active.device != x.device:
             self.parts = [Sublattice(*(index.to(x.device) for index in part)) for part in self.parts]
         for sweep in range(1 + self.overrelaxation):
             for part in self.parts:
                 V, A = links[:, part.active], self.staple_sum(links, part)
-                links[:, part.active] = self.redraw(V, A, rng) if sweep == 0 else self.reflect(V, A)
-        x = self.space.group.restore(x)
+                links[:, part.active] = self.reflect(V, A) if sweep else G.heatbath(V, A, self.beta, rng)
+        x = G.restore(x)
         S = self.action(x)
         return State(x, S), {"accept": torch.ones_like(S, dtype=torch.bool), "invalid": ~S.isfinite()}
 

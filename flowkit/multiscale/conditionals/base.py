@@ -51,7 +51,7 @@ class LinkConditional(nn.Module, Bijection[Loops]):
         """(u, log q(V | loops)): the inverse of `forward`."""
 
     def log_prob(self, v: Tensor, loops: Loops) -> Tensor:
-        """log q(V | loops) of each link."""
+        """The log-density of each link given the loops through it, log q(V | loops), in the shape of the links."""
         return self.inverse(v, loops)[1]
 
     def score(self, v: Tensor, loops: Loops) -> Tensor:

@@ -103,7 +103,7 @@ class TrivializingFlow(Transform):
         return self.potential.names
 
     def at(self, t: float) -> Tensor:
-        """c_k(t), [loops], dimensionless."""
+        """The coefficient c_k(t) of each loop in the potential at flow time t in [0, 1], ``[loops]``."""
         return self._at(self._table(self.coefficients), t)
 
     def _table(self, coefficients: Tensor) -> Tensor:
