@@ -320,12 +320,12 @@ def test_pictures_without_a_page(ensemble, hmc, tmp_path):
     assert figure.layout.title.text == f"{ACTION!r}; heatbath: 400 steps; HMC: 200 steps; drawn: chain 0"
     titles = [note.text for note in figure.layout.annotations]
     assert titles[:3] == [
-        "Charge Q, heatbath (dimensionless)",
-        "Charge Q, HMC (dimensionless)",
-        "Plaquette (dimensionless)",
+        "Charge Q, heatbath",
+        "Charge Q, HMC",
+        "Plaquette",
     ]
     labels = [figure.layout[name].title.text for name in figure.layout if name.startswith("xaxis")]
-    assert set(labels) == {"stored step", "stored steps", "Q (dimensionless)"}
+    assert set(labels) == {"stored step", "stored steps", "Q"}
     page = panel.save_html(tmp_path / "chains.html").read_text(encoding="utf-8")
     assert "<script src" not in page
     assert "widget" not in panel.__dict__

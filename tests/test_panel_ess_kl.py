@@ -41,10 +41,10 @@ def test_rows_become_points_in_order_with_their_errors_and_published_marks():
     np.testing.assert_array_equal(kl.layers[1].x, [1, 4])  # the row without a KL is left out
     np.testing.assert_array_equal(kl.layers[1].error, [np.nan, 0.01])
     assert (ess.range, ess.log, kl.log, ess.log_x) == ((0.0, 1.0), False, True, False)
-    assert ess.x_label == "beta (dimensionless)"
+    assert ess.x_label == "beta"
     assert repr(panel) == "EssKl(ours, theirs; against beta)"
     assert panel.snapshot().data[:4] == b"\x89PNG"
-    assert "ESS (dimensionless)" in [note.text for note in panel.figure().layout.annotations]
+    assert "ESS" in [note.text for note in panel.figure().layout.annotations]
     view = panel.widget
     assert [picture["label"] for picture in view.pictures] == ["ESS", "KL divergence"]
     panel.close()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Quantity(NamedTuple):
-    """A quantity of `FieldNumbers` in words, with the range of its values. All are dimensionless.
+    """A quantity of `FieldNumbers` in words, with the range of its values.
 
     Attributes
     ----------
@@ -25,6 +25,8 @@ class Quantity(NamedTuple):
         Text at evenly spaced places from low to high; empty for the numbers themselves.
     palette : str
         "turn" for angles, where both ends mean the same; "signed" about zero; "plain" from low to high.
+    unit : str
+        Empty for a number without one.
 
     Examples
     --------
@@ -41,6 +43,7 @@ class Quantity(NamedTuple):
     high: float = math.inf
     ticks: tuple[str, ...] = ()
     palette: str = "signed"
+    unit: str = ""
 
 
 def quantity(name: str, group: str) -> Quantity:
@@ -64,7 +67,7 @@ def quantity(name: str, group: str) -> Quantity:
     if name == "angle":
         mean = "cos of the plaquette angle, lattice mean", "lattice mean"
         ticks = ("-π", "-π/2", "0", "π/2", "π")
-        return Quantity("plaquette angles", "plaquette angle", *mean, -math.pi, math.pi, ticks, "turn")
+        return Quantity("plaquette angles", "plaquette angle", *mean, -math.pi, math.pi, ticks, "turn", "radians")
     if name in ("plaquette", "link"):
         value = f"Re Tr {'P' if name == 'plaquette' else 'U'} / N"
         words = "plaquettes" if name == "plaquette" else "traces of links"

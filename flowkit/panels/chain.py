@@ -149,7 +149,7 @@ class Chain(Panel):
         if known is not None:
             layers.append(Layer(np.array(charges, dtype=float), known, BLACK, "outline", "exact"))
         limits = (0.0, 1.0) if reach < 2 else None
-        return Picture("Share of each Q", "dimensionless", "Q (dimensionless)", layers, range=limits)
+        return Picture("Share of each Q", "", "Q", layers, range=limits)
 
     def _correlation_pictures(self) -> list[Picture]:
         """Autocorrelation functions with their windows; the same list where nothing was added."""
@@ -161,7 +161,7 @@ class Chain(Panel):
             windows = [(float(run.correlation.window), run.colour) for run in self._runs if run.correlation.window]
             look: dict[str, Any] = {"verticals": windows, "key": True}
             title = f"Autocorrelation of {self._correlated}"
-            self._correlations = [Picture(title, "dimensionless", "stored steps", layers, **look)]
+            self._correlations = [Picture(title, "", "stored steps", layers, **look)]
             self._correlated_at = at
         return self._correlations
 
@@ -223,7 +223,7 @@ class Chain(Panel):
             status["error"] = status["error"] or controls.refused
         if self._charge and count.taken > 1:
             rate = count.changes / ((count.taken - 1) * run.numbers.chains)
-            status["text"] = f"Q changes {rate:.2g} times a step" if rate else "Q never changed"
+            status["text"] = f"Q changes {rate:.2g} times per step" if rate else "Q never changed"
         return status
 
     def __repr__(self) -> str:

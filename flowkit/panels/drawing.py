@@ -142,6 +142,8 @@ def draw_picture(ax: Axes, picture: Picture) -> dict[str, Any]:
         ax.set_yscale("log", nonpositive="mask")  # an estimate of a small KL is often negative
     elif picture.range:
         ax.set_ylim(*picture.range)
+    elif any(layer.style == "steps" for layer in picture.layers):
+        ax.yaxis.get_major_locator().set_params(integer=True)  # a charge is an integer
     return handles
 
 

@@ -85,7 +85,7 @@ class EssKl(Panel):
             self.against, self._axis = "step", STEP
             found = [name for name in QUANTITIES if all(name in one.history.columns for one in self._trainers)]
         else:
-            self._axis = Axis(against, against, "dimensionless")
+            self._axis = Axis(against, against)
             self._rows = {name: _table(name, rows, against) for name, rows in runs.items()}
             self._published = {name: _table(name, rows, against) for name, rows in published.items()}
             found = [name for name in QUANTITIES if any(len(_points(t, name)[0]) for t in self._rows.values())]
@@ -118,7 +118,7 @@ class EssKl(Panel):
         layers = [layer for layer in layers if len(layer.x)]
         x, y = (np.concatenate([layer[i] for layer in layers]) for i in range(2))
         look = LOOKS[quantity] if quantity == "ess" else {"log": _wide(y)}
-        return Picture(QUANTITIES[quantity][0], "dimensionless", self._axis.title, layers, log_x=_wide(x), **look)
+        return Picture(QUANTITIES[quantity][0], "", self._axis.title, layers, log_x=_wide(x), **look)
 
     def _title(self) -> str:
         return f"{' and '.join(name.upper() for name in self._quantities)} of {', '.join(self.names)}"

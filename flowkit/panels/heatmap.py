@@ -19,7 +19,6 @@ from flowkit.panels.drawing import add_picture, as_png, draw_picture, new_figure
 from flowkit.panels.heatmap_view import Heatmaps, HeatmapView, Shown
 from flowkit.panels.pictures import Layer, Picture, titled
 
-UNIT = "dimensionless"
 SHOWN = 10  # pictures in a snapshot
 COORDINATES = [f"x{digit}" for digit in "₀₁₂₃₄₅₆₇₈₉"]
 
@@ -61,9 +60,9 @@ class HeatmapPanel(Panel):
         return Shown(view.main, view.other, view.plane, view.part, tuple(view.at))
 
     def _colours(self) -> Colours:
-        _, value, _, _, low, high, texts, palette = self._data.quantity
+        what = self._data.quantity
         largest = max(float(np.abs(field).max()) for field in self._data.fields)
-        return colours(titled(value, UNIT), low, high, texts, palette, largest)
+        return colours(titled(what.value, what.unit), what.low, what.high, what.ticks, what.palette, largest)
 
     # -- the live view ---------------------------------------------------------------------------------------------
 
@@ -110,7 +109,7 @@ class HeatmapPanel(Panel):
         for label, _, colour, style, values, errors, limits in data.charts:
             error = None if errors is None else errors[other]
             layer = Layer(x, values[other], colour, style, error=error)
-            found.append(Picture(label, UNIT, axis, [layer], range=limits, ticks=tuple(data.ticks)))
+            found.append(Picture(label, "", axis, [layer], range=limits, ticks=tuple(data.ticks)))
         return found
 
     def _pictures(self) -> list[Picture]:

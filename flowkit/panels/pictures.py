@@ -99,7 +99,7 @@ class Picture(NamedTuple):
 
 
 def titled(label: str, unit: str) -> str:
-    """A label with its unit; what is counted has none."""
+    """A label with its unit, where it has one."""
     return f"{label} ({unit})" if unit else label
 
 
@@ -131,7 +131,7 @@ class Curve(NamedTuple):
     colour : str
         Of a picture of one run; where it is empty, each run has its own.
     unit : str
-        Empty for what is counted.
+        Empty for a number without one.
     log : bool
         Whether its axis is logarithmic at first.
     range : (float, float) or None
@@ -152,7 +152,7 @@ class Curve(NamedTuple):
     label: str
     short: str
     colour: str = ""
-    unit: str = "dimensionless"
+    unit: str = ""
     log: bool = False
     range: tuple[float, float] | None = None
     show: Literal["always", "known", "varies"] = "always"

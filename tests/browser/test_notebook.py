@@ -26,8 +26,7 @@ def test_run_all_trains_live_and_ends_with_physics(lab, notebook, screenshots):
     notebook.wait_for("d.state === 'running' && +d.rows > 20", seconds=90)
     seen = int(notebook.data("rows"))
     notebook.wait_for(f"+d.rows > {seen}")
-    notebook.page.locator(".fk-live").scroll_into_view_if_needed()
-    notebook.page.screenshot(path=screenshots / "notebook_training.png")
+    notebook.page.locator(".fk-live").screenshot(path=screenshots / "notebook_training.png")
 
     notebook.wait_ran(180)
     notebook.wait_for(f"d.state === 'finished' && +d.n === {STEPS}")

@@ -71,7 +71,7 @@ export function roundSteps(low, high, count = 4) {
   return { step, found };
 }
 
-// A label with its unit; what is counted has none.
+// A label with its unit, where it has one.
 export function titled(label, unit) {
   return unit ? `${label} (${unit})` : label;
 }

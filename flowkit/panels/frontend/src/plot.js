@@ -89,6 +89,7 @@ export class Plot {
     };
     const linear = { values: (_, v, __, ___, step) => ticks(v, step) };
     const logarithmic = { splits: (_, __, min, max) => decades(min, max), values: (_, v) => v.map((x) => number(x, 3)), filter: (_, v) => v };
+    const integers = this.spec.steps && { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000], space: 20 }; // a charge is an integer
     const raw = { width: this.spec.steps ? 1.4 : 1, points: { show: false }, spanGaps: false };
     raw.paths = this.spec.steps ? uPlot.paths.stepped({ align: 1 }) : path;
     const series = this.lines.flatMap((line) => {
@@ -109,7 +110,7 @@ export class Plot {
         },
         axes: [
           { ...axis, label: titled(label, unit), labelSize: 18, labelGap: 0, size: 26, gap: 3, space: 60, ...linear },
-          { ...axis, size: this.labelWidth, gap: 3, space: 28, ...(this.log ? logarithmic : linear) },
+          { ...axis, size: this.labelWidth, gap: 3, space: 28, ...integers, ...(this.log ? logarithmic : linear) },
         ],
         series: [{}, ...series],
         cursor: {
