@@ -16,7 +16,6 @@ from torch import Tensor
 from flowkit.kernels.native import call, once, plain, takes, two_of
 
 
-
 def serves(u: Tensor, w: Tensor, nodes: Tensor) -> bool:
     """Whether the C kernel can be used: a CPU with a compiler, one precision, and a table that needs no gradient."""
     return not nodes.requires_grad and takes("class_link", u, w, nodes)

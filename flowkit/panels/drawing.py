@@ -12,6 +12,7 @@ from IPython.display import Image
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from plotly.subplots import make_subplots
 
 from flowkit.panels.pictures import MARKS, Layer, Numbers, Picture, titled
@@ -143,7 +144,7 @@ def draw_picture(ax: Axes, picture: Picture) -> dict[str, Any]:
     elif picture.range:
         ax.set_ylim(*picture.range)
     elif any(layer.style == "steps" for layer in picture.layers):
-        ax.yaxis.get_major_locator().set_params(integer=True)  # a charge is an integer
+        ax.yaxis.set_major_locator(MaxNLocator("auto", integer=True))  # a charge is an integer
     return handles
 
 
