@@ -121,6 +121,28 @@ def test_no_circle_inside_a_room():
     TopologicalSorter(graph).prepare()  # raises CycleError for a circle of modules
 
 
+INTERNAL = {
+    "chain_panel": "flowkit.panels.chain_run",
+    "figure": "flowkit.tasks.machine",
+    "hops": "flowkit.samplers.base flowkit.samplers.state",
+    "notebooks": "flowkit.tasks.lessons",
+    "panels": "flowkit.panels.base flowkit.panels.stream flowkit.panels.training",
+}
+"""Studies that measure how a room works, or write a sampler, and the modules whose insides they need for it."""
+
+
+def test_studies_use_the_public_names():
+    """A study imports from a room, as its users do, and never from a file in it."""
+    rooms = {name for name in modules() if name.count(".") == 1}
+    for path in sorted((PACKAGE / "studies").glob("*.py")):
+        allowed = rooms | set(INTERNAL.get(path.stem, "").split()) | {"flowkit"}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flowkit."):
+                assert node.module in allowed or node.module.startswith("flowkit.studies."), (
+                    f"{path.name}: {node.module}"
+                )
+
+
 @pytest.mark.parametrize(
     ("room", "source", "expected"),
     [

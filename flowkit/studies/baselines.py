@@ -11,7 +11,7 @@ from scipy.stats import binom, norm
 from flowkit import exact, observables, stats
 from flowkit.actions import Action, Phi4, Wilson
 from flowkit.ensemble import Ensemble, run
-from flowkit.geometry.space import links, sites
+from flowkit.geometry import links, sites
 from flowkit.groups import SUN, U1, Group
 from flowkit.observables import Observable
 from flowkit.priors import FreeField

@@ -8,10 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from flowkit.ensemble import compare
-from flowkit.ensemble.comparison import Comparison
-from flowkit.ensemble.costs import Cost
-from flowkit.geometry.space import Space
+from flowkit.ensemble import Comparison, Cost, compare
+from flowkit.geometry import Space
 from flowkit.observables import Observable, magnetization, phi_squared
 from flowkit.samplers import HMC
 from flowkit.studies.fhmc_phi4 import SHORTEST, TARGET, pilot, scaled_modes, theory

@@ -15,14 +15,13 @@ from flowkit import stats
 from flowkit.actions import Phi4Hopping, ScalarAction
 from flowkit.ensemble import Columns, run
 from flowkit.flow import Flow
-from flowkit.geometry.space import Space, sites
-from flowkit.models.scalar import scalar_flow
+from flowkit.geometry import Space, sites
+from flowkit.models import scalar_flow
 from flowkit.observables import magnetization, susceptibility
 from flowkit.priors import Embedded, Interleaved, Normal, Prior
 from flowkit.samplers import HMC, MarkovPrior
 from flowkit.stats import Estimate
-from flowkit.train import Trainer, losses
-from flowkit.train.schedules import Cosine
+from flowkit.train import Cosine, Trainer, losses
 from flowkit.transforms import (
     Chain,
     CheckerboardCoupling,

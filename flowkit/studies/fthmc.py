@@ -11,19 +11,15 @@ from flowkit import exact
 from flowkit.actions import Action, Wilson
 from flowkit.ensemble import Ensemble, run
 from flowkit.flow import Flow
-from flowkit.geometry.lattice import format_lattice
-from flowkit.geometry.space import Space, links
+from flowkit.geometry import Space, format_lattice, links
 from flowkit.groups import U1
-from flowkit.models.gauge import plaquette_couplings
-from flowkit.models.multiscale import multiscale_flow
+from flowkit.models import multiscale_flow, plaquette_couplings
 from flowkit.multiscale import ClassFunctionConditional, smoothed
 from flowkit.observables import charge_squared, plaquette, topological_charge
 from flowkit.samplers import HMC, thermalised
 from flowkit.stats import ratio
 from flowkit.studies.rows import Row, exact_row, finite, seconds_row
-from flowkit.train import Trainer
-from flowkit.train.natural_gradient import NaturalGradientStep
-from flowkit.train.schedules import Cosine
+from flowkit.train import Cosine, NaturalGradientStep, Trainer
 from flowkit.transforms import Transform
 
 BETA, BASE = 6.0, 3.0

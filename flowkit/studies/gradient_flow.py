@@ -9,15 +9,13 @@ import torch
 from flowkit.actions import Wilson
 from flowkit.ensemble import importance_sample
 from flowkit.flow import Flow
-from flowkit.geometry.lattice import format_lattice
-from flowkit.geometry.space import links
+from flowkit.geometry import format_lattice, links
 from flowkit.groups import SUN, U1, Group
 from flowkit.observables import plaquette
 from flowkit.priors import Haar
 from flowkit.stats import Estimate
 from flowkit.studies.rows import Row, ess_row, exact_row, finite, seconds_row
-from flowkit.train import Trainer
-from flowkit.train.natural_gradient import NaturalGradientStep
+from flowkit.train import NaturalGradientStep, Trainer
 from flowkit.transforms import TrivializingFlow
 
 

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit.geometry.lattice import coordinates
-from flowkit.geometry.space import Space
+from flowkit.geometry import Space, coordinates
 from flowkit.samplers import Sampler, State
 from flowkit.samplers.base import Tuner, accept, select
 from flowkit.samplers.state import Info

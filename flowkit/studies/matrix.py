@@ -8,13 +8,12 @@ from flowkit import stats
 from flowkit.actions import MatrixModel
 from flowkit.ensemble import importance_sample
 from flowkit.flow import Flow
-from flowkit.geometry.space import links
+from flowkit.geometry import links
 from flowkit.groups import SUN
 from flowkit.observables import trace
 from flowkit.priors import Haar
 from flowkit.studies.rows import Row, ess_row, exact_row, seconds_row
-from flowkit.train import Trainer
-from flowkit.train.schedules import Cosine
+from flowkit.train import Cosine, Trainer
 from flowkit.transforms import SpectralCoupling
 
 # N, beta, the ESS aimed at, and the best one published: 300 steps with 128 draws each, the normflow package.

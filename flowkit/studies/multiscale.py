@@ -9,7 +9,7 @@ from torch import Tensor
 from flowkit import exact
 from flowkit.actions import Wilson
 from flowkit.ensemble import importance_sample, run
-from flowkit.geometry.space import links
+from flowkit.geometry import links
 from flowkit.groups import U1
 from flowkit.models import multiscale_flow
 from flowkit.observables import charge_squared, plaquette, topological_charge, wilson_loop
@@ -17,8 +17,7 @@ from flowkit.samplers import IndependenceMetropolis
 from flowkit.stats import log_z
 from flowkit.studies.rows import Row, ess_row, exact_row, seconds_row
 from flowkit.studies.staple_flows import staple_flow_rows
-from flowkit.train import Trainer
-from flowkit.train.natural_gradient import NaturalGradientStep
+from flowkit.train import NaturalGradientStep, Trainer
 
 # beta: the ESS of a multiscale model with flows on 16x16, 2404.10819.
 PUBLISHED = {8.0: "0.341", 12.0: "0.297", 16.0: "0.277"}

@@ -5,9 +5,8 @@ import time
 import torch
 
 from flowkit.actions import Wilson
-from flowkit.ensemble import compare
-from flowkit.ensemble.costs import Cost
-from flowkit.geometry.space import links
+from flowkit.ensemble import Cost, compare
+from flowkit.geometry import links
 from flowkit.groups import U1
 from flowkit.observables import charge_squared, plaquette
 from flowkit.samplers import HMC, Heatbath, IndependenceMetropolis, Sampler

@@ -7,15 +7,14 @@ import torch
 
 from flowkit.actions import Phi4
 from flowkit.ensemble import importance_sample, run
-from flowkit.geometry.space import sites
+from flowkit.geometry import sites
 from flowkit.models import scalar_multiscale_flow
 from flowkit.observables import phi_squared, susceptibility
 from flowkit.priors import Prior
 from flowkit.samplers import HMC, IndependenceMetropolis
 from flowkit.stats import Estimate
 from flowkit.studies.rows import Row, ess_row, finite, seconds_row
-from flowkit.train import Trainer
-from flowkit.train.schedules import Cosine
+from flowkit.train import Cosine, Trainer
 
 OBSERVED = (phi_squared, susceptibility)
 # Independent Monte Carlo at 32x32, lambda = 4.572: value and error.

@@ -7,7 +7,7 @@ import torch
 from flowkit import exact
 from flowkit.actions import Wilson
 from flowkit.ensemble import importance_sample
-from flowkit.geometry.space import links
+from flowkit.geometry import links
 from flowkit.groups import SUN
 from flowkit.models import multiscale_flow
 from flowkit.observables import plaquette, wilson_loop
@@ -16,9 +16,7 @@ from flowkit.stats import log_z
 from flowkit.studies.multiscale import train
 from flowkit.studies.rows import Row, ess_row, exact_row, seconds_row
 from flowkit.studies.staple_flows import staple_flow_rows, su3_coarsest
-from flowkit.train import Trainer
-from flowkit.train.level_methods import LevelGradient
-from flowkit.train.levels import LevelStep
+from flowkit.train import LevelGradient, LevelStep, Trainer
 
 # N, beta: the ESS aimed at on 16x16, and the published one of a flow, 2008.05456.
 GOALS: dict[int, dict[float, tuple[float, str | None]]] = {

@@ -14,7 +14,7 @@ import numpy as np
 
 from flowkit.studies.chain_panel import chain_cost
 from flowkit.studies.rows import Row, seconds_row
-from flowkit.tasks.history import History
+from flowkit.tasks import History
 
 if TYPE_CHECKING:
     from flowkit.panels import Training

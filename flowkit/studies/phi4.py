@@ -11,14 +11,13 @@ from flowkit import stats
 from flowkit.actions import Phi4
 from flowkit.ensemble import importance_sample, run
 from flowkit.flow import Flow
-from flowkit.geometry.space import sites
-from flowkit.models.scalar import scalar_flow
+from flowkit.geometry import sites
+from flowkit.models import scalar_flow
 from flowkit.observables import phi_squared, susceptibility
 from flowkit.priors import Normal
 from flowkit.samplers import IndependenceMetropolis
 from flowkit.studies.rows import Row, finite
-from flowkit.train import GradientStep, Trainer
-from flowkit.train.schedules import Cosine
+from flowkit.train import Cosine, GradientStep, Trainer
 from flowkit.transforms import Chain, CheckerboardCoupling
 
 # Independent Monte Carlo at 8x8: value and error.

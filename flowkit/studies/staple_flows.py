@@ -7,18 +7,14 @@ import torch
 from flowkit.actions import Wilson
 from flowkit.bijections import Bijection, EigenangleSpline, LinkContext, OddCircleSpline, Residual
 from flowkit.ensemble import importance_sample
-from flowkit.geometry.lattice import format_lattice
-from flowkit.geometry.space import links
+from flowkit.geometry import format_lattice, links
 from flowkit.groups import SUN, U1, Group
 from flowkit.models import multiscale_flow
 from flowkit.multiscale import HeatAngleConditional, HeatbathConditional, StapleConditional
 from flowkit.observables import plaquette
 from flowkit.priors import Haar
 from flowkit.studies.rows import Row, ess_row, exact_row, seconds_row
-from flowkit.train import Trainer
-from flowkit.train.level_methods import LevelGradient
-from flowkit.train.levels import LevelStep
-from flowkit.train.natural_levels import LevelNaturalGradient
+from flowkit.train import LevelGradient, LevelNaturalGradient, LevelStep, Trainer
 
 UPDATES: dict[int, tuple[Bijection[LinkContext], ...]] = {
     1: (EigenangleSpline(U1(), spline=OddCircleSpline()),),

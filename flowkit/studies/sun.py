@@ -12,16 +12,14 @@ from flowkit.actions import Wilson
 from flowkit.bijections import EigenangleSpline
 from flowkit.ensemble import importance_sample
 from flowkit.flow import Flow
-from flowkit.geometry.patterns import Checkered, Loop
-from flowkit.geometry.space import Space, links
+from flowkit.geometry import Checkered, Loop, Space, links
 from flowkit.groups import SUN
-from flowkit.models.gauge import gauge_flow
+from flowkit.models import gauge_flow
 from flowkit.observables import plaquette, wilson_loop
 from flowkit.priors import Haar, Prior
 from flowkit.stats import Estimate
 from flowkit.studies.rows import Row, ess_row, exact_row, finite, seconds_row
-from flowkit.train import Trainer
-from flowkit.train.schedules import Cosine
+from flowkit.train import Cosine, Trainer
 from flowkit.transforms import Chain, GaugeCoupling, Transform
 
 # N, beta, side: the ESS aimed at, and the published one, 2008.05456.

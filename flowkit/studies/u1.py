@@ -12,18 +12,15 @@ from flowkit.actions import Wilson
 from flowkit.bijections import EigenangleSpline, TangentMixture
 from flowkit.ensemble import importance_sample, run
 from flowkit.flow import Flow
-from flowkit.geometry.patterns import Loop, Stripes
-from flowkit.geometry.space import Space, links
+from flowkit.geometry import Loop, Space, Stripes, links
 from flowkit.groups import U1
-from flowkit.models.gauge import gauge_flow
+from flowkit.models import gauge_flow
 from flowkit.nets import SiteConv
 from flowkit.observables import charge_squared, plaquette, wilson_loop
 from flowkit.priors import Haar
 from flowkit.samplers import IndependenceMetropolis
 from flowkit.studies.rows import Row, ess_row, exact_row, seconds_row
-from flowkit.train import Trainer
-from flowkit.train.losses import reverse_kl
-from flowkit.train.schedules import Cosine
+from flowkit.train import Cosine, Trainer, reverse_kl
 from flowkit.transforms import Chain, GaugeCoupling, Transform
 
 
