@@ -220,19 +220,19 @@ def test_colours_of_signed_numbers_are_symmetric():
 
 
 @pytest.mark.parametrize(
-    ("name", "group", "low", "high"),
+    ("name", "group", "dimensions", "low", "high"),
     [
-        ("angle", "U(1)", -math.pi, math.pi),
-        ("charge", "U(1)", -0.5, 0.5),
-        ("link", "U(1)", -1.0, 1.0),
-        ("plaquette", "SU(2)", -1.0, 1.0),
-        ("plaquette", "SU(3)", -0.5, 1.0),
-        ("charge", "SU(3)", -math.inf, math.inf),
-        ("phi", "R", -math.inf, math.inf),
+        ("angle", fk.U1(), 2, -math.pi, math.pi),
+        ("charge", fk.U1(), 2, -0.5, 0.5),
+        ("link", fk.U1(), 2, -1.0, 1.0),
+        ("plaquette", fk.SUN(2), 2, -1.0, 1.0),
+        ("plaquette", fk.SUN(3), 2, -0.5, 1.0),
+        ("charge", fk.SUN(3), 4, -math.inf, math.inf),
+        ("phi", fk.Real(), 2, -math.inf, math.inf),
     ],
 )
-def test_the_range_of_a_quantity(name, group, low, high):
-    words = quantity(name, group)
+def test_the_range_of_a_quantity(name, group, dimensions, low, high):
+    words = quantity(name, group.lowest_trace, dimensions)
     assert (words.low, words.high) == pytest.approx((low, high))
     if words.ticks:
         marks = colours(words.value, low, high, words.ticks, words.palette, 1.0)

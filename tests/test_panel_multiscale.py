@@ -35,7 +35,7 @@ def numbers(group="U(1)", fields=3, lattices=LATTICES):
         scales.append(
             ScaleNumbers(lattice, field, estimate(0.1 * j, error), estimate(0.1, error), estimate(1 - 0.2 * j))
         )
-    return ByScale(group, 8.0, tuple(scales))
+    return ByScale(group, 8.0, tuple(scales), "angle" if group == "U(1)" else "plaquette")
 
 
 @pytest.fixture

@@ -36,6 +36,8 @@ class FieldNumbers(NamedTuple):
         ``[chains, fields]``: Q for charges, else the mean over lattice and parts, of cos theta_P for angles.
     steps : tuple of int
         Number of the stored step that each field is, from 0.
+    lowest : float
+        Least value of Re Tr U / N in the group.
 
     Examples
     --------
@@ -53,6 +55,7 @@ class FieldNumbers(NamedTuple):
     values: NDArray[np.float32]
     totals: NDArray[np.float64]
     steps: tuple[int, ...]
+    lowest: float = -1.0
 
     @property
     def label(self) -> str:
@@ -180,4 +183,5 @@ def in_numbers(space: Space, quantity: str, measured: Tensor, steps: list[int] |
         values.reshape(*values.shape[:3], *lattice).float().numpy(),
         totals.numpy(),
         tuple(steps),
+        space.group.lowest_trace,
     )

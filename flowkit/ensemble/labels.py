@@ -31,7 +31,7 @@ class Quantity(NamedTuple):
     Examples
     --------
     >>> from flowkit.ensemble.labels import quantity
-    >>> quantity("plaquette", "SU(2)")[1:6]
+    >>> quantity("plaquette")[1:6]
     ('Re Tr P / N', 'Re Tr P / N, lattice mean', 'lattice mean', -1.0, 1.0)
     """
 
@@ -46,23 +46,18 @@ class Quantity(NamedTuple):
     unit: str = ""
 
 
-def quantity(name: str, group: str) -> Quantity:
-    r"""The words and the range of a quantity of `FieldNumbers`.
+def quantity(name: str, lowest: float = -1.0, dimensions: int = 2) -> Quantity:
+    """The words and the range of a quantity of `FieldNumbers`.
 
     Parameters
     ----------
     name : str
         "angle", "plaquette", "charge", "link" or "phi".
-    group : str
-        As "U(1)" or "SU(3)"; "R" for scalars.
-
-    Notes
-    -----
-    The smallest value of :math:`\mathrm{Re\,Tr}\,U/N` is -1 for U(1) and for even N, and
-    :math:`-\cos(\pi/N)` for odd N from 3 on.
+    lowest : float
+        Least value of Re Tr U / N in the group: `Group.lowest_trace`.
+    dimensions : int
+        Of the lattice. In two dimensions a charge density is theta_P / 2 pi, in [-1/2, 1/2).
     """
-    n = int(group.strip("SU()")) if group.startswith("SU") else 1
-    low = -1.0 if n % 2 == 0 or n == 1 else -math.cos(math.pi / n)
     charge = "Topological charge Q of each configuration", "Q ="
     if name == "angle":
         mean = "cos of the plaquette angle, lattice mean", "lattice mean"
@@ -71,8 +66,8 @@ def quantity(name: str, group: str) -> Quantity:
     if name in ("plaquette", "link"):
         value = f"Re Tr {'P' if name == 'plaquette' else 'U'} / N"
         words = "plaquettes" if name == "plaquette" else "traces of links"
-        return Quantity(words, value, f"{value}, lattice mean", "lattice mean", low, 1.0, palette="plain")
-    if name == "charge" and n == 1:
+        return Quantity(words, value, f"{value}, lattice mean", "lattice mean", lowest, 1.0, palette="plain")
+    if name == "charge" and dimensions == 2:
         ticks = ("-½", "-¼", "0", "¼", "½")
         return Quantity(
             "topological charge density", "charge density θ_P / 2π", *charge, -0.5, 0.5, ticks, palette="turn"

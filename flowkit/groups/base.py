@@ -49,6 +49,8 @@ class Group(GaugeTheory, ABC):
         Whether elements commute: loops are then gauge-invariant themselves.
     angles : int
         Eigenangles of `spectrum`: 1, any angle; or N >= 2, of sum 0 in the Weyl alcove; 0 where there is none.
+    lowest_trace : float
+        Least value of Re Tr g / N, dimensionless.
     winding : bool
         Whether `angle` is known, so that fields in two dimensions have a topological charge.
     decimated : bool
@@ -70,6 +72,7 @@ class Group(GaugeTheory, ABC):
     compact: bool = True
     abelian: bool = False
     angles: int = 0
+    lowest_trace: float = -1.0
     winding: bool = False
 
     @classmethod
@@ -221,9 +224,10 @@ class Group(GaugeTheory, ABC):
 
     def mean(self, weights: Tensor, elements: Sequence[Tensor]) -> Tensor:
         """The group element nearest to sum_i weights_i x_i; weights ``[len(elements), ...]``."""
-        total = weights[0, ..., None, None] * elements[0]
+        inner = (..., *[None] * len(self.matrix_shape))
+        total = weights[0][inner] * elements[0]
         for weight, x in zip(weights[1:], elements[1:], strict=True):
-            total = total + weight[..., None, None] * x
+            total = total + weight[inner] * x
         return self.project(total)
 
     def ambient(self, x: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """SU(N), as complex matrices."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -45,6 +46,7 @@ class SUN(Group):
         self.n = self.dimension = self.angles = n
         self.name = f"SU{n}"
         self.matrix_shape = (n, n)
+        self.lowest_trace = -math.cos(math.pi / n) if n % 2 else -1.0  # the element of the centre nearest to -1
         self.algebra_dim = n * n - 1
         self.decimated = n <= 3
 

@@ -62,6 +62,10 @@ class ByScale(NamedTuple):
         The coupling of the fine theory, dimensionless.
     scales : tuple of ScaleNumbers
         Coarse to fine.
+    quantity : str
+        What `ScaleNumbers.plaquettes` holds: "angle" in [-pi, pi), or "plaquette", Re Tr P / N.
+    lowest : float
+        Least value of Re Tr P / N in the group.
 
     Examples
     --------
@@ -77,6 +81,8 @@ class ByScale(NamedTuple):
     group: str
     beta: float
     scales: tuple[ScaleNumbers, ...]
+    quantity: str = "plaquette"
+    lowest: float = -1.0
 
 
 @torch.no_grad()
@@ -143,7 +149,9 @@ def by_scale(model: Prior, action: Wilson, x: Tensor, fields: int = 8) -> ByScal
         kl, added = stats.estimate(now, S=0), stats.estimate(now - before, S=0)
         found.append(ScaleNumbers(space.lattice, picture, kl, added, ess))
         before = now
-    return ByScale(action.space.group.label, action.beta, tuple(found))
+    group = action.space.group
+    quantity = "angle" if group.winding else "plaquette"
+    return ByScale(group.label, action.beta, tuple(found), quantity, group.lowest_trace)
 
 
 def _plaquettes(space: Space, x: Tensor) -> NDArray[np.float32]:

@@ -82,7 +82,8 @@ class Field(HeatmapPanel):
         from flowkit.ensemble.labels import quantity
 
         numbers = self.numbers
-        words, (chains, count) = quantity(numbers.quantity, numbers.group), numbers.values.shape[:2]
+        words = quantity(numbers.quantity, numbers.lowest, len(numbers.lattice))
+        chains, count = numbers.values.shape[:2]
         return Heatmaps(
             title=f"{self._what()}: {words.name}",
             fields=[numbers.values[:, i] for i in range(count)],

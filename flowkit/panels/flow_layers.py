@@ -111,7 +111,7 @@ class FlowLayers(HeatmapPanel):
         return Heatmaps(
             title=f"{self._what()}, {last} layers towards {numbers.theory}",
             fields=[fields.values[:, i] for i in range(last + 1)],
-            quantity=quantity(fields.quantity, fields.group),
+            quantity=quantity(fields.quantity, fields.lowest, len(fields.lattice)),
             ticks=["prior", *map(str, layers)],
             words=["prior", *[f"layer {i}, {name}" for i, name in enumerate(numbers.names[1:], start=1)]],
             places=["prior", *[f"{i} of {last}" for i in layers]],

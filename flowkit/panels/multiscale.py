@@ -68,7 +68,7 @@ class Multiscale(HeatmapPanel):
         return Heatmaps(
             title=self._what(),
             fields=[one.plaquettes[:, None] for one in scales],
-            quantity=quantity("angle" if self.numbers.group == "U(1)" else "plaquette", self.numbers.group),
+            quantity=quantity(self.numbers.quantity, self.numbers.lowest),
             ticks=lattices,
             words=[f"lattice {lattice}" for lattice in lattices],
             places=lattices,

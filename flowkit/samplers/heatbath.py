@@ -12,7 +12,7 @@ from flowkit.geometry.lattice import coordinates, format_lattice
 from flowkit.geometry.patterns import Loop, link_index
 from flowkit.geometry.space import Space
 from flowkit.groups.base import Group
-from flowkit.samplers.base import Sampler
+from flowkit.samplers.base import Sampler, select
 from flowkit.samplers.state import Info, State
 
 
@@ -70,7 +70,7 @@ def _sublattice(space: Space, mu: int, sites: Tensor) -> Sublattice:
 
 
 class Heatbath(Sampler):
-    r"""One heatbath sweep and `overrelaxation` microcanonical sweeps over all links; every step is accepted.
+    r"""One heatbath sweep and `overrelaxation` microcanonical sweeps over all links; every finite step is accepted.
 
     With A the sum of the staples of a link V,
 
@@ -92,7 +92,8 @@ class Heatbath(Sampler):
     TypeError
         For another action than Wilson.
     ValueError
-        For a side of 1, a group without a heatbath, or overrelaxation < 0.
+        For a side of 1, a group without a heatbath, or one without overrelaxation where some is asked for, or
+        overrelaxation < 0.
 
     References
     ----------
@@ -117,6 +118,8 @@ class Heatbath(Sampler):
         group = action.space.group
         if type(group).heatbath is Group.heatbath:
             raise ValueError(f"Heatbath needs a group that draws a link anew; {group.label} has no such law here.")
+        if overrelaxation and type(group).overrelax is Group.overrelax:
+            raise ValueError(f"{group.label} has no overrelaxation step here; pass overrelaxation=0.")
         super().__init__(action)
         self.beta, self.overrelaxation = action.beta, overrelaxation
         self.parts = sublattices(action.space)
@@ -157,7 +160,9 @@ class Heatbath(Sampler):
                 links[:, part.active] = self.reflect(V, A) if sweep else G.heatbath(V, A, self.beta, rng)
         x = G.restore(x)
         S = self.action(x)
-        return State(x, S), {"accept": torch.ones_like(S, dtype=torch.bool), "invalid": ~S.isfinite()}
+        finite = S.isfinite()
+        kept = State(select(finite, x, state.x), torch.where(finite, S, state.S))
+        return kept, {"accept": finite, "invalid": ~finite}
 
     def describe(self) -> dict[str, Any]:
         return {"sampler": "Heatbath", "action": repr(self.action), "overrelaxation": self.overrelaxation}
