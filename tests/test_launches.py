@@ -124,8 +124,6 @@ def test_a_step_launches_no_more_than_its_bound(name):
 WAITING = {
     "TrivializingFlow": "the inverse solves until it converges",
     "GaugeCoupling": "the inverse of a residual update solves until it converges",
-    "SiteConditional": "sublattices are found by nonzero()",
-    "SitesIntegrated": "sublattices are found by nonzero()",
 }
 """What still waits, and why."""
 

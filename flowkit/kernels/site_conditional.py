@@ -28,12 +28,13 @@ class Sublattice(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def sublattice(lattice: tuple[int, ...], moves: int, device: torch.device) -> Sublattice:
-    """The sites of parity `moves`."""
+    """The sites of parity `moves`, found on the CPU, so that no device is waited for."""
     with torch.inference_mode(False):
-        axes = torch.meshgrid(*[torch.arange(side, device=device) for side in lattice], indexing="ij")
-        odd = (sum(axes, torch.zeros(lattice, dtype=torch.long, device=device)) + moves) % 2
+        axes = torch.meshgrid(*[torch.arange(side, device="cpu") for side in lattice], indexing="ij")
+        odd = (sum(axes, torch.zeros(lattice, dtype=torch.long, device="cpu")) + moves) % 2
         first = odd.flatten(0, -2)[:, 0] if len(lattice) > 1 else odd[:1]
-        return Sublattice(first.clone(), *((odd.flatten() == i).nonzero()[:, 0] for i in (0, 1)))
+        found = first.clone(), *((odd.flatten() == i).nonzero()[:, 0] for i in (0, 1))
+        return Sublattice(*(index.to(device) for index in found))
 
 
 @functools.lru_cache(maxsize=64)
