@@ -299,7 +299,7 @@ import signal, sys, threading, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
 import flowkit as fk
 space = fk.sites((4, 2))
-flow = fk.Flow(fk.Normal(space), transforms.Affine(space))
+flow = fk.Flow(fk.Normal(space), fk.transforms.Affine(space))
 trainer = fk.Trainer(flow, fk.Phi4(space, m2=0.5, lam=0.6), batch=8)
 def press():
     while trainer.step < 5:
