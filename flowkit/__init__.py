@@ -145,7 +145,7 @@ def __getattr__(name: str) -> Any:
         message = f"{message}. Use flowkit.{room}.{name}."
     elif near:
         message = f"{message}. Did you mean {near[0]!r}?"
-    raise AttributeError(message)
+    raise AttributeError(message, name=name, obj=None)  # without a module, Python adds no suggestion of its own
 
 
 def _room_of(name: str) -> str | None:

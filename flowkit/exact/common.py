@@ -26,9 +26,9 @@ def whole(who: str, name: str, value: SupportsIndex, least: int) -> int:
 
 
 def check_beta(who: str, beta: float) -> None:
-    """ValueError unless beta is finite and not negative."""
-    if not 0 <= beta < math.inf:
-        raise ValueError(f"{who} needs a finite beta >= 0; got {beta}.")
+    """ValueError unless beta is a finite number and not negative."""
+    if isinstance(beta, str) or not 0 <= beta < math.inf:
+        raise ValueError(f"{who} needs a finite beta >= 0; got {beta!r}.")
 
 
 def checked(who: str, beta: float, **numbers: tuple[SupportsIndex | None, int]) -> list[Any]:
