@@ -147,7 +147,7 @@ def coverage(name: str, seeds: int, steps: int, seed: int) -> Row:
         free = Phi4(sites((4, 4)), m2=1.0, lam=0.0)
         measured = observables.phi_squared
         if name == "HMC":
-            sampler = HMC(free, length=0.45, steps=3)  # no mode turns by half a period and comes back to itself
+            sampler = HMC(free, length=1.0, steps=7)  # random lengths: no mode comes back to itself
         else:
             sampler = IndependenceMetropolis(FreeField(free.space, m2=0.8).double(), free)
     goal = sampler.action.exact(measured.name)
