@@ -222,6 +222,15 @@ def test_sums_and_multiples():
         _ = a + fk.Phi4(fk.sites((2, 4)), 0.5, 0.3)
 
 
+def test_scalar_actions_have_second_derivatives():
+    """Losses with forces in them, such as those of field transformations, differentiate the action twice."""
+    space = fk.sites((2, 3))
+    x = fk.Normal(space).sample(2, torch.Generator().manual_seed(1)).double().requires_grad_()
+    action = fk.Phi4(space, m2=-1.0, lam=0.7)
+    torch.autograd.gradcheck(action, x)
+    torch.autograd.gradgradcheck(action, x)
+
+
 def test_pullback_is_the_same_physics():
     """E[O(x)] under exp(-S) equals E[O(f(z))] under exp(-S'): here of one variable, by quadrature."""
     action = as_double_well(m_sq=-2.0, lam=0.3)

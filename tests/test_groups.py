@@ -168,3 +168,18 @@ def test_names():
     for bad in (1, 2.0, "3"):
         with pytest.raises(ValueError, match="SUN needs a whole number N >= 2"):
             SUN(bad)
+
+
+@pytest.mark.parametrize("group", [U1(), SUN(2), SUN(3)], ids=str)
+@pytest.mark.parametrize("batch", [0, 3])
+def test_products_along_paths_are_those_link_by_link(group, batch):
+    """Two sets of paths, of which one meets a link twice; a batch of none gives none."""
+    x = group.haar((batch, 5), torch.Generator().manual_seed(1), torch.float64)
+    index = torch.tensor([[0, 4], [2, 2], [0, 1]]), torch.tensor([[3, 1, 4]])
+    paths = (2, (1, -1, -1)), (3, (-1,))
+    found = group.path_products(x, torch.cat([i.flatten() for i in index]), paths)
+    for products, steps, (count, signs) in zip(found, index, paths, strict=True):
+        assert products.shape == (count, batch, *group.matrix_shape)
+        for k in range(count):
+            expected = group.product([x[:, step[k]] for step in steps], signs, wrap=False)
+            torch.testing.assert_close(products[k], expected)
