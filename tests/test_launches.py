@@ -155,10 +155,11 @@ def test_a_transform_waits_for_nothing(kind):
     f = testing.example(kind).to("meta")
     if f.stochastic:
         with torch.no_grad():
-            f.push(without_numbers(f.space), generator())
-        return
-    differentiate(*f(without_numbers(f.space)))
-    differentiate(*f.inverse(without_numbers(f.space)))
+            found = f.push(without_numbers(f.space), generator())
+    else:
+        found = *f(without_numbers(f.space)), *f.inverse(without_numbers(f.space))
+        differentiate(*found)
+    assert all(value.device.type == "meta" for value in found)
 
 
 @of_kind(Prior)
@@ -166,8 +167,9 @@ def test_a_prior_waits_for_nothing(kind):
     rng, prior = generator(), testing.example(kind)
     prior.sample(1, rng)  # on the CPU: a Markov prior makes its pool
     prior.to("meta")
-    differentiate(*prior.sample_and_log_prob(3, rng))
-    differentiate(prior.log_prob(without_numbers(prior.space)))
+    found = *prior.sample_and_log_prob(3, rng), prior.log_prob(without_numbers(prior.space))
+    differentiate(*found)
+    assert all(value.device.type == "meta" for value in found)
 
 
 @of_kind(Action)
@@ -192,11 +194,13 @@ def test_a_conditional_waits_for_nothing(kind):
 @of_kind(Sampler)
 def test_a_sampler_waits_for_nothing(kind):
     sampler = testing.example(kind)
-    walk(sampler, getattr(sampler, "flow", None), device="meta")()
+    state, _ = walk(sampler, getattr(sampler, "flow", None), device="meta")()
+    assert state.S.device.type == "meta"
 
 
 def test_hmc_of_matrices_waits_for_nothing():
-    walk(fk.HMC(SU3), device="meta")()
+    state, _ = walk(fk.HMC(SU3), device="meta")()
+    assert state.S.device.type == "meta"
 
 
 @pytest.mark.parametrize("loss", ["path_gradient", "reverse_kl", "ess"])

@@ -193,11 +193,11 @@ def report(recipe: Recipe, ensemble: fk.Ensemble) -> str:
 
 
 def _committed(path: Path) -> bool:
-    """Whether a commit came to its end there; a run that was killed may leave a folder without one."""
+    """Whether the folder holds a complete commit; a run that was killed may leave it without one."""
     try:
         return bool(Store(path).names())
     except StoreError:
-        return (path / "LAST").exists()  # a damaged store is told to whoever opens it, and not written anew
+        return (path / "LAST").exists()  # opening a damaged store raises; it is not overwritten
 
 
 def _claim(recipe: Recipe, folder: Path) -> None:

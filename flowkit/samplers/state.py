@@ -1,4 +1,4 @@
-"""Where Markov chains stand, and what a step tells of them."""
+"""The state of Markov chains, and the numbers that a step returns with it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 Info = dict[str, Tensor]
-"""What a step tells of each chain, [chains] by name."""
+"""Numbers of each chain by name, [chains], such as "accept"."""
 
 
 class Proposals(NamedTuple):
