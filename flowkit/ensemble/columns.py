@@ -35,11 +35,15 @@ class Columns:
         Measured on the fields of each row, on their device.
     space : Space
         Of the fields.
+    block : int
+        Rows that are collected on their device before they are moved: each move makes a GPU wait (`rows_in_a_move`).
 
     Attributes
     ----------
-    filled : int
-        Rows stored so far.
+    x : Tensor or None
+        Room for the configurations of all rows, ``[n, chains, *space.shape]``; None to keep none.
+    taken, filled : int
+        Rows given so far, and those of them that can be read.
     begun : float
         When the first of them was begun, on the clock of `time.perf_counter`.
 
@@ -54,53 +58,83 @@ class Columns:
     >>> import flowkit as fk
     >>> from flowkit.ensemble.columns import Columns
     >>> columns = Columns(10, 2, (fk.magnetization,), fk.sites((4,)))
-    >>> columns.store(0, torch.ones(2, 1, 4), {"S": torch.tensor([1.0, 2.0])})
+    >>> columns.store(torch.ones(2, 1, 4), {"S": torch.tensor([1.0, 2.0])})
     >>> columns["magnetization"], columns.filled
     (array([[1., 1.]]), 1)
     """
 
-    def __init__(self, n: int, chains: int, observe: Sequence[Observable], space: Space):
+    def __init__(self, n: int, chains: int, observe: Sequence[Observable], space: Space, block: int = 1):
         names = [obs.name for obs in listed(observe)]
         taken = [name for i, name in enumerate(names) if name in names[:i] or name in ("S", "accept", "logq", "logw")]
         if taken:
             raise ValueError(f"Observables of a run have names of their own; got {taken[0]!r} twice.")
-        self.shape, self.observe, self.space = (n, chains), observe, space
+        self.shape, self.observe, self.space, self.block = (n, chains), observe, space, block
+        self.x: Tensor | None = None
         self.series: dict[str, Tensor] = {}
         self._numbers: dict[str, stats.Floats] = {}  # the same memory, which panels read ten times a second
-        self.filled, self.begun = 0, time.perf_counter()
+        self._pending: list[tuple[Tensor | None, Tensor]] = []
+        self.taken, self.filled, self.begun = 0, 0, time.perf_counter()
 
     def __getitem__(self, name: str) -> stats.Floats:
         """The series of that name so far, [filled, chains], without a copy; a row once stored never changes."""
         return self._numbers[name][: self.filled]
 
-    def store(self, rows: int | slice, x: Tensor, values: dict[str, Tensor]) -> None:
-        """Store what a step gave, and what is observed of its fields x; one transfer from their device.
+    def store(self, x: Tensor, values: dict[str, Tensor]) -> None:
+        """Store the next rows: their fields x, ``[rows * chains, *space.shape]``, what is observed of them, and values.
 
         Raises
         ------
         EnsembleError
-            Where an observable is NaN or infinite.
+            Where an observable is NaN or infinite, when its block of rows is moved.
         """
         values = values | {obs.name: obs(self.space, x) for obs in self.observe}
-        wide = torch.stack([value.double().expand(len(x)) for value in values.values()]).cpu()
-        found = dict(zip(values, wide, strict=True))
-        for obs in self.observe:
-            check_finite(obs.name, found[obs.name])
-        for name, value in found.items():
-            if name not in self.series:
-                # numpy's zeros touch no memory before it is written; torch's would take the first second of a long run.
-                self._numbers[name] = np.zeros(self.shape)
-                self.series[name] = torch.from_numpy(self._numbers[name])
-            column = self.series[name]
-            column[rows] = value.view_as(column[rows])
-        self.filled = rows.stop if isinstance(rows, slice) else rows + 1
+        if not self.series:
+            # numpy's zeros touch no memory before it is written; torch's would take the first second of a long run.
+            self._numbers = {name: np.zeros(self.shape) for name in values}
+            self.series = {name: torch.from_numpy(numbers) for name, numbers in self._numbers.items()}
+        wide = torch.stack([values[name].double().expand(len(x)) for name in self.series])
+        self._pending.append((x if self.x is not None else None, wide.view(len(wide), -1, self.shape[1])))
+        self.taken += len(x) // self.shape[1]
+        if self.taken - self.filled >= min(self.block, self.shape[0] - self.filled):
+            self.move()
+
+    def move(self) -> None:
+        """Move the rows that still lie on their device; one transfer of numbers, one of fields where they are kept."""
+        if not self._pending:
+            return
+        fields, wide = zip(*self._pending, strict=True)
+        self._pending = []
+        rows = slice(self.filled, self.taken)
+        if self.x is not None:
+            self.x[rows] = fetch(torch.cat(fields)).view_as(self.x[rows])
+        for (name, column), values in zip(self.series.items(), fetch(torch.cat(wide, 1)), strict=True):
+            if any(name == obs.name for obs in self.observe):
+                check_finite(name, values)
+            column[rows] = values
+        self.filled = self.taken
 
     def finish(self) -> tuple[dict[str, Tensor], list[str]]:
         """The series, and the names of those left out because they hold NaN or infinity, as of rejected proposals."""
+        self.move()
         series = {name: values[: self.filled] for name, values in self.series.items()}
         series.pop("invalid", None)  # counted in the provenance
         left_out = [name for name, values in series.items() if not values.isfinite().all()]
         return {name: values for name, values in series.items() if name not in left_out}, left_out
+
+    def configurations(self) -> Tensor | None:
+        """The fields of the rows so far; a copy where rows are missing."""
+        self.move()
+        return self.x if self.x is None or self.filled == self.shape[0] else self.x[: self.filled].clone()
+
+
+def rows_in_a_move(device: torch.device) -> int:
+    """Rows that are moved from a device at once: one from the CPU; sixteen from others, which wait for each move."""
+    return 1 if device.type == "cpu" else 16
+
+
+def fetch(values: Tensor) -> Tensor:
+    """Values on the CPU; a GPU waits here."""
+    return values.cpu()
 
 
 def room_for(n: int, fields: Tensor, max_bytes: int) -> Tensor:

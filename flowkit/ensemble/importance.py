@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.ensemble.chains import check_whole, generator_of
@@ -80,30 +79,30 @@ def importance_sample(
         raise ValueError(f"importance_sample needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
     generator, seed = generator_of(rng, flow.device)
     columns = Columns(n, 1, observe, flow.space)
-    x: Tensor | None = None
-    filled = bad = 0
+    bad = 0
     bar = iter(progress_bar(range(-(-n // chunk)), -(-n // chunk), progress))
-    while filled < n:
+    while columns.filled < n:
         fields, logq = flow.sample_and_log_prob(min(chunk, n), generator)
         S = action(fields)
-        if keep and x is None:
-            x = room_for(n, fields[:1], max_bytes)
+        if keep and columns.x is None:
+            columns.x = room_for(n, fields[:1], max_bytes)
         finite = (S + logq).isfinite() & fields.flatten(1).isfinite().all(1)
         bad += int((~finite).sum())
         if bad > max_bad * n:
             raise EnsembleError(
                 f"{type(flow).__name__} gave {bad} draws without a finite weight, more than {100 * max_bad:g} % of {n}."
             )
-        fields, S, logq = (t[finite][: n - filled] for t in (fields, S, logq))
-        rows = slice(filled, filled + len(S))
-        if x is not None:
-            x[rows, 0] = fields.to(x.device)
-        columns.store(rows, fields, {"S": S, "logq": logq, "logw": -S - logq})
-        filled += len(S)
+        fields, S, logq = (t[finite][: n - columns.filled] for t in (fields, S, logq))
+        columns.store(fields, {"S": S, "logq": logq, "logw": -S - logq})
         next(bar, None)
     series, _ = columns.finish()
     describe = getattr(flow, "describe", None)
     about = {"flow": describe() if describe else type(flow).__name__, "n": n, "chunk": chunk, "invalid": bad}
     return Ensemble(
-        flow.space, x, series, action=action, provenance=provenance_of(action, seed, **about), weighted=True
+        flow.space,
+        columns.configurations(),
+        series,
+        action=action,
+        provenance=provenance_of(action, seed, **about),
+        weighted=True,
     )

@@ -155,8 +155,9 @@ class Job(Background):
             self.warm += point.warm
             if point.stored:
                 self._stored(recording.columns)
-        if self.step:
+        if recording.columns.taken:
             self._ensemble = recording.ensemble()
+            self._stored(recording.columns)  # rows that still lay on the device
             self._ensemble.provenance["seconds"] = self.history.last("seconds")
         return self.step == self.total
 
@@ -169,16 +170,20 @@ class Job(Background):
         return not self._stop.is_set()
 
     def _stored(self, columns: Columns) -> None:
-        now = time.perf_counter()
+        """A row of the history for each step that has come off the device since the last one."""
+        seconds = time.perf_counter() - columns.begun - self._paused
+        before = self.history.last("seconds") if self.step else 0.0
         self._columns = columns
         forces = getattr(self.sampler, "forces", None)
-        self.history.append(
-            step=columns.filled,
-            seconds=now - columns.begun - self._paused,
-            forces=math.nan if forces is None else columns.filled * self.every * forces,
-            accept=float(columns["accept"][-1].mean()),
-        )
-        self._call_back()
+        first, new = self.step, columns.filled - self.step
+        for i in range(1, new + 1):
+            self.history.append(
+                step=first + i,
+                seconds=before + (seconds - before) * i / new,
+                forces=math.nan if forces is None else (first + i) * self.every * forces,
+                accept=float(columns["accept"][first + i - 1].mean()),
+            )
+            self._call_back()
 
 
 def start(sampler: Steps, n: int, *, callbacks: Sequence[Callable[[Job], object]] = (), **settings: Any) -> Job:

@@ -59,11 +59,11 @@ class Runner:
     @torch.no_grad()
     def _measure(self, steps: int, charged: bool = True) -> dict[str, Tensor]:
         columns = Columns(steps, self.chains.chains, self.observables, self.chains.space)
-        for i in range(steps):
+        for _ in range(steps):
             before = self._now()
             x, values = self.chains.measured(self.chains.next_stored())
             self.seconds += self._now() - before if charged else 0.0
-            columns.store(i, x, {"S": values["S"], "accept": values["accept"]})
+            columns.store(x, {"S": values["S"], "accept": values["accept"]})
         return columns.finish()[0]
 
     def _now(self) -> float:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from flowkit.ensemble.chains import Chains, check_whole
-from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for
+from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for, rows_in_a_move
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.observables import Observable
 from flowkit.samplers.chain import Point, Steps
@@ -60,38 +60,38 @@ class Recording:
         check_whole("n", n, 1)
         self.n, self.max_bad = n, max_bad
         self.chains = Chains(sampler, **settings)
-        self._x = room_for(n, self.chains.first.x, max_bytes) if keep else None
-        self.columns = Columns(n, self.chains.chains, observe, self.chains.space)
+        fields = self.chains.first.x
+        self.columns = Columns(n, self.chains.chains, observe, self.chains.space, rows_in_a_move(fields.device))
+        self.columns.x = room_for(n, fields, max_bytes) if keep else None
+        self._seconds = 0.0
 
     def __iter__(self) -> Iterator[Point]:
         return self
 
     @torch.no_grad()
     def __next__(self) -> Point:
-        row = self.columns.filled
-        if row == self.n:
+        columns = self.columns
+        if columns.taken == self.n:
             raise StopIteration
         point = next(self.chains)
         if point.warm:
-            self.columns.begun = time.perf_counter()  # the thermalisation is not counted
+            columns.begun = time.perf_counter()  # the thermalisation is not counted
         if not point.stored:
             return point
-        x, values = self.chains.measured(point)
-        self.chains.check(row + 1, self.n, self.max_bad)
-        if self._x is not None:
-            self._x[row] = x
-        self.columns.store(row, x, values)
-        self._seconds = time.perf_counter() - self.columns.begun
+        columns.store(*self.chains.measured(point))
+        if columns.filled == columns.taken:
+            self.chains.check(columns.filled, self.n, self.max_bad)
+            self._seconds = time.perf_counter() - columns.begun
         return point
 
     def ensemble(self) -> Ensemble:
         """What was stored so far."""
-        chains, n = self.chains, self.columns.filled
+        chains, x = self.chains, self.columns.configurations()
         series, left_out = self.columns.finish()
+        n = self.columns.filled
         settings = {name: getattr(chains, name) for name in ("chains", "every", "thermalise")}
         found = {"seconds": self._seconds, "invalid": int(chains.bad), "left_out": left_out}
         about = {"sampler": chains.sampler.describe(), "n": n, **settings, **found}
-        x = self._x if self._x is None or n == self.n else self._x[:n].clone()
         provenance = provenance_of(chains.action, chains.seed, **about)
         return Ensemble(chains.space, x, series, action=chains.action, provenance=provenance)
 
@@ -140,11 +140,13 @@ def run(
     progress : bool
         Whether to show a progress bar.
     max_bad : float
-        Share of invalid updates (no finite weight or action) past which the run ends; they are never accepted.
+        Share of invalid updates (no finite weight or action) past which the run ends; they are never accepted. On a GPU
+        they are counted every 16 stored steps.
     max_bytes : int
         Memory that configurations may take.
     each : callable, optional
-        Called after every stored step with the series so far; the run ends there where it returns True.
+        Called after every stored step with the series so far (on a GPU they grow by 16 steps at a time); the run ends
+        there where it returns True.
 
     Returns
     -------
