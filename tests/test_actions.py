@@ -332,3 +332,67 @@ def test_unknown_keywords_raise():
         fk.Phi4(fk.sites((4, 4)), m2=1.0, lam=1.0, mass=2.0)
     with pytest.raises(TypeError, match="abstract"):
         ScalarAction(fk.sites((4, 4)), m2=1.0, lam=1.0)
+
+
+def test_symmetries_change_the_signs_of_what_they_should():
+    """Exact zeros: what a symmetry turns into its negative, and what it leaves alone."""
+    wilson = fk.Wilson(fk.links((3, 4), fk.U1()), beta=1.0)
+    known = {one.name: one for one in wilson.symmetries}
+    U = rough(wilson.space)
+    odd = {"charge conjugation": ["topological_charge"], "centre in direction 0": ["polyakov_0"],
+           "centre in direction 1": ["polyakov_1"], "reflection of axis 0": ["topological_charge"],
+           "reflection of axis 1": ["topological_charge"]}  # fmt: skip
+    observables = [fk.plaquette, fk.topological_charge, fk.charge_squared]
+    for name, one in known.items():
+        for o in [*observables, fk.observables.polyakov(0), fk.observables.polyakov(1)]:
+            value = o(wilson.space, U)
+            expected = value if o.name in odd[name] else torch.zeros_like(value)
+            testing.require_close(
+                one.odd_part(lambda x, o=o: o(wilson.space, x), U), expected, f"{o.name} under {name}"
+            )
+    su3 = fk.Wilson(fk.links((3, 4), fk.SUN(3)), beta=1.0)
+    centre = next(one for one in su3.symmetries if one.name == "centre in direction 1")
+    loop, V = fk.observables.polyakov(1), rough(su3.space)
+    testing.require_close(centre.odd_part(lambda x: loop(su3.space, x), V), loop(su3.space, V), "a Polyakov loop")
+    four = fk.Wilson(fk.links((2, 3, 2, 2), fk.SUN(2)), beta=1.0)
+    mirror = next(one for one in four.symmetries if one.name == "reflection of axis 1")
+    V = rough(four.space)
+    charge = fk.topological_charge(four.space, V)
+    assert charge.abs().max() > 1e-3
+    testing.require_close(mirror.odd_part(lambda x: fk.topological_charge(four.space, x), V), charge, "Q in 4D")
+
+
+def test_symmetries_of_composed_actions():
+    class InField(fk.Phi4):
+        def __call__(self, x):
+            return super().__call__(x) - 0.3 * x.flatten(1).sum(1)
+
+        def force(self, x):
+            return super().force(x) + 0.3
+
+    class Improved(fk.Wilson):
+        def __call__(self, U):
+            return super().__call__(U) + U.sum((1, 2, 3))
+
+    space, gauge = fk.sites((4, 2)), fk.links((4, 2), fk.U1())
+    field, plain = InField(space, m2=1.0, lam=0.5), fk.Phi4(space, m2=1.0, lam=0.5)
+    assert not field.symmetries
+    assert not (field + plain).symmetries
+    assert not Improved(gauge, beta=1.0).symmetries
+    (sign,) = plain.symmetries
+    assert (plain + 2 * plain).symmetries == (sign,) == example(fk.Phi4Hopping).symmetries
+    assert not plain.pullback(lambda z: (z + 1, torch.zeros(len(z)))).symmetries  # the map need not respect any
+    assert len(fk.Phi4(fk.sites((4, 2), components=3), m2=1.0, lam=0.5).symmetries) == 3
+
+
+def test_a_false_symmetry_fails():
+    class Tilted(fk.Phi4):
+        plain = True
+
+        def __call__(self, x):
+            return super().__call__(x) + x.flatten(1).sum(1)
+
+        force = Action.force
+
+    with pytest.raises(AssertionError, match="sign of the field: S"):
+        testing.check_action(Tilted(fk.sites((4, 2)), m2=1.0, lam=0.5))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from flowkit.geometry.space import Space, require_space
+from flowkit.geometry.symmetries import Symmetry
 
 if TYPE_CHECKING:
     from flowkit.actions.combined import Multiple, Sum
@@ -156,6 +157,14 @@ class Action(ABC):
     def log_z(self) -> float | None:
         """Exact ln Z in the measure of the priors (normalised Haar, Lebesgue), or None where it is not known."""
         return None
+
+    @property
+    def symmetries(self) -> tuple[Symmetry, ...]:
+        """Exact symmetries of S that are known, S(g x) = S(x): none, unless a subclass lists them.
+
+        Ensembles are checked against the exact zeros that they imply, and flows can be made to respect them.
+        """
+        return ()
 
     @property
     def theory(self) -> Action:

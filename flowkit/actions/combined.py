@@ -8,6 +8,7 @@ from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.geometry.space import Space
+from flowkit.geometry.symmetries import Symmetry
 
 
 class Sum(Action):
@@ -44,6 +45,11 @@ class Sum(Action):
 
     def force(self, x: Tensor) -> Tensor:
         return self.first.force(x) + self.second.force(x)
+
+    @property
+    def symmetries(self) -> tuple[Symmetry, ...]:
+        """Those that both actions have."""
+        return tuple(one for one in self.first.symmetries if one in self.second.symmetries)
 
     def on(self, space: Space) -> Action:
         return Sum(self.first.on(space), self.second.on(space))
@@ -85,6 +91,11 @@ class Multiple(Action):
 
     def force(self, x: Tensor) -> Tensor:
         return self.factor * self.action.force(x)
+
+    @property
+    def symmetries(self) -> tuple[Symmetry, ...]:
+        """Those of S_1."""
+        return self.action.symmetries
 
     def on(self, space: Space) -> Action:
         return Multiple(self.action.on(space), self.factor)

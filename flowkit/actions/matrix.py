@@ -7,6 +7,7 @@ from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.geometry.space import Space
+from flowkit.geometry.symmetries import Symmetry, conjugation
 
 
 class MatrixModel(Action):
@@ -69,6 +70,11 @@ class MatrixModel(Action):
             power = G.compose(power, x)
             total = total + k * a * G.trace_slope(power)
         return self.beta * total
+
+    @property
+    def symmetries(self) -> tuple[Symmetry, ...]:
+        """Charge conjugation; none of a subclass with another formula."""
+        return (conjugation(self.space),) if type(self).__call__ is MatrixModel.__call__ else ()
 
     def exact(self, name: str) -> float | None:
         known = name == "trace" and self.coefficients == (1.0,) and self.beta >= 0

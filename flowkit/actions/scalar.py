@@ -7,6 +7,7 @@ from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.geometry.space import Space
+from flowkit.geometry.symmetries import Symmetry, sign
 from flowkit.kernels.scalar_action import scalar_action, scalar_force
 
 
@@ -81,6 +82,11 @@ class ScalarAction(Action):
         """Whether it is the common form and no more: a subclass may add terms in `__call__` and `force`."""
         own = type(self)
         return own.__call__ is ScalarAction.__call__ and own.force is ScalarAction.force
+
+    @property
+    def symmetries(self) -> tuple[Symmetry, ...]:
+        """phi -> -phi; none of a subclass that adds terms, which may be odd."""
+        return sign(self.space) if self.plain else ()
 
     def convert(self, other: type["ScalarAction"]) -> tuple["ScalarAction", float]:
         """This theory in the couplings of another class.

@@ -10,6 +10,7 @@ from flowkit.actions.base import Action
 from flowkit.geometry import loops
 from flowkit.geometry.lattice import shift
 from flowkit.geometry.space import Space
+from flowkit.geometry.symmetries import Symmetry, centre, conjugation, reflection
 
 
 class Wilson(Action):
@@ -86,6 +87,15 @@ class Wilson(Action):
             forces[mu] = forces[mu] + (slope - shift(slope, nu, -1))
             forces[nu] = forces[nu] - (slope - shift(slope, mu, -1))
         return self.beta * torch.cat([f for f in forces if isinstance(f, Tensor)], 1)
+
+    @property
+    def symmetries(self) -> tuple[Symmetry, ...]:
+        """Charge conjugation, the centre in each direction, reflections; none of a subclass with another formula."""
+        if type(self).__call__ is not Wilson.__call__:
+            return ()
+        axes = range(self.space.ndim)
+        centres = [centre(self.space, mu) for mu in axes if self.space.group.centre_order > 1]
+        return (conjugation(self.space), *centres, *(reflection(self.space, mu) for mu in axes))
 
     def exact(self, name: str) -> float | None:
         group, lattice, volume = self.space.group, self.space.lattice, self.space.volume

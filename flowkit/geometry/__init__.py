@@ -14,6 +14,7 @@ from flowkit.geometry.lattice import (
 from flowkit.geometry.loops import gauge_transform, line, link, plaquettes, rectangle, staple_list, staples
 from flowkit.geometry.patterns import Checkered, Loop, Pattern, Stripes, frozen_plaquettes, link_index, require_single
 from flowkit.geometry.space import Space, links, sites
+from flowkit.geometry.symmetries import Symmetry, group_images
 
 __all__ = [
     "Checkered",
@@ -21,6 +22,7 @@ __all__ = [
     "Pattern",
     "Space",
     "Stripes",
+    "Symmetry",
     "charge_density_2d",
     "charge_density_4d",
     "clover",
@@ -28,6 +30,7 @@ __all__ = [
     "format_lattice",
     "frozen_plaquettes",
     "gauge_transform",
+    "group_images",
     "join_sublattices",
     "line",
     "link",

@@ -49,6 +49,8 @@ class Group(GaugeTheory, ABC):
         Whether elements commute: loops are then gauge-invariant themselves.
     angles : int
         Eigenangles of `spectrum`: 1, any angle; or N >= 2, of sum 0 in the Weyl alcove; 0 where there is none.
+    centre_order : int
+        Order of the element of the centre in `times_centre`; 1 where none but the identity is known.
     lowest_trace : float
         Least value of Re Tr g / N, dimensionless.
     winding : bool
@@ -72,6 +74,7 @@ class Group(GaugeTheory, ABC):
     compact: bool = True
     abelian: bool = False
     angles: int = 0
+    centre_order: int = 1
     lowest_trace: float = -1.0
     winding: bool = False
 
@@ -122,6 +125,14 @@ class Group(GaugeTheory, ABC):
     @abstractmethod
     def project(self, x: Tensor, /) -> Tensor:
         """The nearest group element."""
+
+    def conjugate(self, x: Tensor, /) -> Tensor:
+        """The complex conjugate representation, x*: charge conjugation of a link."""
+        return x.conj().resolve_conj()
+
+    def times_centre(self, x: Tensor) -> Tensor:
+        """x times an element of the centre of order `centre_order`."""
+        return x
 
     def restore(self, x: Tensor) -> Tensor:
         """Bring matrices that rounding has moved a distance d off the group back to within d^2.

@@ -1,5 +1,6 @@
 """SU(N), as complex matrices."""
 
+import cmath
 import math
 from collections.abc import Sequence
 
@@ -43,7 +44,7 @@ class SUN(Group):
     def __init__(self, n: int):
         if not isinstance(n, int) or n < 2:
             raise ValueError(f"SUN needs a whole number N >= 2; got {n!r}.")
-        self.n = self.dimension = self.angles = n
+        self.n = self.dimension = self.angles = self.centre_order = n
         self.name = f"SU{n}"
         self.matrix_shape = (n, n)
         self.lowest_trace = -math.cos(math.pi / n) if n % 2 else -1.0  # the element of the centre nearest to -1
@@ -77,6 +78,9 @@ class SUN(Group):
 
     def inverse(self, a: Tensor) -> Tensor:
         return a.mH
+
+    def times_centre(self, x: Tensor) -> Tensor:
+        return -x if self.n == 2 else cmath.exp(2j * math.pi / self.n) * x
 
     def exp(self, w: Tensor) -> Tensor:
         return kernels.exp(w)

@@ -36,6 +36,7 @@ class U1(Group):
     complex = False
     abelian = True
     angles = 1
+    centre_order = 2  # of -1; every element commutes with all others
     winding = True
     decimated = True
 
@@ -55,6 +56,11 @@ class U1(Group):
 
     def inverse(self, a: Tensor) -> Tensor:
         return self.wrap(-a)
+
+    conjugate = inverse
+
+    def times_centre(self, x: Tensor) -> Tensor:
+        return self.wrap(x + math.pi)
 
     def identity(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         return torch.zeros(shape, dtype=like.dtype, device=like.device)

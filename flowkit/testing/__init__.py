@@ -25,12 +25,11 @@ from flowkit.testing.panels import check_panel
 from flowkit.testing.priors import check_normalised, check_prior
 from flowkit.testing.samplers import check_sampler
 from flowkit.testing.schedules import check_schedule
-from flowkit.testing.symmetries import Symmetry, symmetry, tile, translate
+from flowkit.testing.symmetries import symmetry, tile, translate
 from flowkit.testing.transforms import check_equivariance, check_transform, jacobian
 
 __all__ = [
     "Launches",
-    "Symmetry",
     "check_action",
     "check_bijection",
     "check_conditional",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from flowkit.actions import Action
-from flowkit.testing.common import fields, require, require_close, seeded
+from flowkit.testing.common import fields, require, require_close, require_same_field, seeded
 from flowkit.testing.dependence import require_independent_batch
 from flowkit.testing.symmetries import symmetry, tile
 
@@ -52,6 +52,13 @@ def check_action(action: Action, symmetries: Sequence[str] = (), moves: bool = T
     )
     for name in symmetries:
         require_close(action(symmetry(space, name, rng)(x)), S, f"{action}: S under {name}")
+    require(len(set(action.symmetries)) == len(action.symmetries), f"{action} lists a symmetry twice.")
+    for known in action.symmetries:
+        image, what = known.apply(x), f"{action}: {known.name}"
+        require(image.dtype == x.dtype, f"{what} made {image.dtype} of {x.dtype}.")
+        require_close(action(image), S, f"{what}: S")
+        require_same_field(G, known.apply(known.orbit(x)[-1]), x, f"{what}, applied {known.order} times")
+        require(float(G.defect(image).max()) < 1e-9, f"{what} leaves the group.")
     if moves:
         bigger = action.on(space.on([2 * side for side in space.lattice]))
         require_close(bigger(tile(bigger.space, x)), 2**space.ndim * S, f"{action}: a field on twice the sides")

@@ -9,10 +9,8 @@ from flowkit.geometry.lattice import shift
 from flowkit.geometry.loops import gauge_transform
 from flowkit.geometry.space import Space
 
-Symmetry = Callable[[Tensor], Tensor]
 
-
-def symmetry(space: Space, name: str, rng: torch.Generator) -> Symmetry:
+def symmetry(space: Space, name: str, rng: torch.Generator) -> Callable[[Tensor], Tensor]:
     r"""A random transformation under which an action or a map may be symmetric.
 
     Parameters
