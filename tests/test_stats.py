@@ -72,6 +72,11 @@ def test_pulls_and_distances():
         none.pull()
 
 
+def cautious(obs):
+    """The error of pyerrors for a tau_int larger by half of its own error."""
+    return obs.dvalue * math.sqrt(1 + obs.e_dtauint["x"] / obs.e_tauint["x"] / 2)
+
+
 def test_one_chain_gives_what_pyerrors_gives():
     x = ar1(3000, 1, 4.0, np.random.default_rng(1))
     for S in (1.5, 2.0):
@@ -79,7 +84,7 @@ def test_one_chain_gives_what_pyerrors_gives():
         obs.gamma_method(S=S)
         for data in (x, x[:, 0]):
             e = stats.estimate(data, S=S)
-            np.testing.assert_allclose([e.value, e.error], [obs.value, obs.dvalue], rtol=1e-12)
+            np.testing.assert_allclose([e.value, e.error], [obs.value, cautious(obs)], rtol=1e-12)
             np.testing.assert_allclose(
                 [e.tau_int, e.tau_int_error], [obs.e_tauint["x"], obs.e_dtauint["x"]], rtol=1e-12
             )
@@ -112,7 +117,7 @@ def test_hopeless_and_uncalibrated_data_say_so():
     few = stats.estimate(rng.normal(size=50))
     assert few.error > 0
     assert "not calibrated" in few.note
-    assert "100 are needed" in few.note
+    assert "200 are needed" in few.note
     short = stats.estimate(rng.normal(size=(5, 100)))
     assert math.isnan(short.error)
     assert "chains of 5 steps" in short.note
@@ -175,7 +180,7 @@ def test_ratio_is_what_pyerrors_derives():
     obs = pyerrors.Obs([a], ["x"]) / pyerrors.Obs([b], ["x"])
     obs.gamma_method()
     e = stats.ratio(a, b)
-    np.testing.assert_allclose([e.value, e.error], [obs.value, obs.dvalue], rtol=1e-10)
+    np.testing.assert_allclose([e.value, e.error], [obs.value, cautious(obs)], rtol=1e-10)
 
 
 def test_equal_weights_reweight_nothing():
@@ -271,7 +276,8 @@ def test_tau_int_is_one_number_and_its_bias_is_corrected(n):
     assert a.tau_int > 1.05 * a.tau[a.window] or n == 400
     assert (found.tau_int, found.tau_int_error) == (a.tau_int, a.tau_int_error)
     gamma0 = ((x - x.mean()) ** 2).mean()
-    assert math.isnan(found.error) or found.error**2 == pytest.approx(2 * a.tau_int * gamma0 * (1 + 1 / N) / N)
+    tau = a.tau_int + a.tau_int_error / 2
+    assert math.isnan(found.error) or found.error**2 == pytest.approx(2 * tau * gamma0 * (1 + 1 / N) / N)
 
 
 def test_a_window_that_does_not_fit_is_told():

@@ -146,13 +146,26 @@ def gamma(x: Floats, S: float) -> tuple[float, Autocorrelation]:
     for name, chain in zip(names, x.T, strict=True):
         obs.deltas[name] = chain - obs.value
     obs.gamma_method(S=float(S))
-    window = int(obs.e_windowsize[_NAME])
-    return float(obs.dvalue), Autocorrelation(
-        obs.e_rho[_NAME],
-        obs.e_n_tauint[_NAME],
-        obs.e_n_dtauint[_NAME],
-        window,
-        float(obs.e_tauint[_NAME]),
-        float(obs.e_dtauint[_NAME]),
-        window < len(x) // 2 - 1,
-    )
+    rho, count = obs.e_rho[_NAME], x.size
+    window, tau = int(obs.e_windowsize[_NAME]), float(obs.e_tauint[_NAME])
+    running, running_error = obs.e_n_tauint[_NAME], obs.e_n_dtauint[_NAME]
+    error, tau_error = float(obs.dvalue), float(obs.e_dtauint[_NAME])
+    if rho[1] < 0:  # pyerrors sets every sum below 1/2 to 1/2
+        running = np.cumsum(np.concatenate([[0.5], rho[1:]]))
+        window = _window(rho, S, count)
+        positive = np.flatnonzero(running[: window + 1] > 0)
+        window = int(positive[-1])
+        running_error = 2 * np.abs(running) * np.sqrt(np.abs(np.arange(len(rho)) + 0.5 - running) / count)
+        corrected = float(running[window]) * (1 + (2 * window + 1) / count) / (1 + 1 / count)
+        error *= float(np.sqrt(corrected / tau))
+        tau, tau_error = corrected, float(running_error[window])
+    return error, Autocorrelation(rho, running, running_error, window, tau, tau_error, window < len(x) // 2 - 1)
+
+
+def _window(rho: Floats, S: float, count: int) -> int:
+    """Where to end the sum of a correlation that changes its sign: the automatic window of its absolute value."""
+    t = np.arange(1, len(rho))
+    decay = 0.5 + np.cumsum(np.abs(rho[1:])) + 1e-12
+    scale = S / np.log((2 * decay + 1) / (2 * decay - 1))
+    ends = np.flatnonzero(np.exp(-t / scale) - scale / np.sqrt(t * count) < 0)
+    return int(ends[0]) + 1 if len(ends) else len(rho) - 1
