@@ -6,7 +6,7 @@ Runs, jobs and comparisons take one state after another, and stop a chain by ask
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from flowkit.geometry.space import Space
 from flowkit.samplers.state import Info, State
+from flowkit.samplers.stationary import Stationary
 
 
 class Steps(Protocol):
@@ -89,7 +90,7 @@ class Point(NamedTuple):
 
 @torch.no_grad()
 def states(
-    sampler: Steps, state: State, rng: torch.Generator, *, thermalise: int = 0, every: int = 1
+    sampler: Steps, state: State, rng: torch.Generator, *, thermalise: int | None = 0, every: int = 1
 ) -> Iterator[Point]:
     """A Markov chain as a generator without end, one step of the sampler after the other.
 
@@ -101,8 +102,8 @@ def states(
         The start, from `sampler.init` or `sampler.begin`. It is not among the points.
     rng : torch.Generator
         Source of all random numbers.
-    thermalise : int
-        Steps of the thermalisation.
+    thermalise : int or None
+        Steps of the thermalisation; None for as many as it takes until the action no longer drifts (`Stationary`).
     every : int
         After it, each of so many steps is marked as one to be stored.
 
@@ -124,17 +125,21 @@ def states(
     [(True, False), (True, False), (False, False), (False, False), (False, True)]
     """
     make = getattr(sampler, "tuner", None)
-    tuner = make() if make is not None and thermalise else None
-    for left in reversed(range(thermalise)):
+    tuner = make() if make is not None and thermalise != 0 else None
+    stationary = Stationary() if thermalise is None else None
+    for k in count(1) if thermalise is None else range(1, thermalise + 1):
         before = state
         state, info = sampler.step(state, rng)
         finite = state.S.isfinite()
         state, bad = _choose(finite, state, before), (~finite).sum()
+        last = k == thermalise if stationary is None else stationary.reached(state.S)
         if tuner is not None:
             tuner.update(info)
-            if not left:
+            if last:
                 tuner.finish()
         yield Point(state, info, bad, True, False)
+        if last:
+            break
     while True:
         before, rate = state, torch.zeros_like(state.S, dtype=torch.float64)
         bad = torch.zeros((), dtype=torch.long, device=state.S.device)

@@ -1,0 +1,44 @@
+"""When a thermalisation may end: once the action no longer drifts."""
+
+import torch
+from torch import Tensor
+
+from flowkit.stats import agreement
+
+SHORTEST, LONGEST = 64, 4096
+"""Steps of a thermalisation whose length is not given."""
+LEVEL = 0.01
+"""p-value of equal means below which it goes on."""
+
+
+class Stationary:
+    """Tells the end of a thermalisation from the action of its chains.
+
+    It looks after 64, 128, 256, ... steps: the second half of them has to pass the tests of `stats.agreement` for a
+    start that shows and for a drift. After 4096 steps it ends in any case. It reads the device at these steps alone.
+
+    Examples
+    --------
+    A chain that forgets its start with e^(-t / 100):
+
+    >>> import torch
+    >>> from flowkit.samplers.stationary import Stationary
+    >>> rng, stationary = torch.Generator().manual_seed(1), Stationary()
+    >>> steps = 1
+    >>> while not stationary.reached(10 * 0.99**steps + 0.5 * torch.randn(16, generator=rng)):
+    ...     steps += 1
+    >>> steps
+    1024
+    """
+
+    def __init__(self) -> None:
+        self._history: list[Tensor] = []
+
+    def reached(self, S: Tensor) -> bool:
+        """Take in the action after one more step, ``[chains]``; whether the thermalisation may end."""
+        self._history.append(S)
+        steps = len(self._history)
+        if steps < SHORTEST or steps & (steps - 1):
+            return False
+        found = agreement(torch.stack(self._history[steps // 2 :]).double().cpu().numpy())
+        return steps >= LONGEST or not (found.start_p < LEVEL or found.drift_p < LEVEL)
