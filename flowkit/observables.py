@@ -1,6 +1,7 @@
 """Observables: real numbers measured on every field of a batch, all dimensionless."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -162,6 +163,28 @@ def wilson_loop(r: int, t: int) -> Observable:
         return sum(values[1:], values[0]) / len(values)
 
     return Observable(f"wilson_loop_{r}x{t}", f"Wilson loop {r}×{t}", measure, kind="links")
+
+
+def flux(mu: int, nu: int) -> Observable:
+    r"""The magnetic flux through one plane, :math:`\sum_P \theta_P / 2 \pi` over the plane through the origin.
+
+    A whole number for groups with a winding number such as U(1), the same in all parallel planes where no monopole lies
+    between them. In two dimensions it is the topological charge.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> space = fk.links((4, 4, 4), fk.U1())
+    >>> fk.observables.flux(0, 1)(space, space.cold(1, like=torch.zeros(1)))
+    tensor([0.])
+    """
+
+    def measure(space: Space, x: Tensor) -> Tensor:
+        keep = [slice(None) if axis in (mu, nu) else slice(1) for axis in range(space.ndim)]
+        angles = space.group.angle(loops.plaquette(space, x[(slice(None), slice(None), *keep)], mu, nu))
+        return (angles.flatten(1).sum(1) / (2 * math.pi)).round()
+
+    return Observable(f"flux_{mu}{nu}", f"flux, plane {mu}{nu}", measure, kind="links")
 
 
 def polyakov(mu: int) -> Observable:

@@ -111,6 +111,31 @@ class Action(ABC):
             (gradient,) = torch.autograd.grad(self(G.compose(G.exp(w), x.detach())).sum(), w)
         return -gradient
 
+    def schwinger_dyson(self, x: Tensor) -> Tensor | None:
+        r"""A number of each field whose mean vanishes exactly in this theory, or None where none is known.
+
+        A run tests its chains by it: a mode that never moves, or a wrong force, shows although all else looks well.
+
+        Parameters
+        ----------
+        x : Tensor
+            Fields, ``[batch, *space.shape]``.
+
+        Returns
+        -------
+        Tensor or None
+            ``[batch]``, dimensionless.
+
+        Notes
+        -----
+        From :math:`\int dx\, \partial_i (v_i e^{-S}) = 0`: on sites, with v = x,
+
+        .. math:: \Big\langle \sum_i x_i \frac{\partial S}{\partial x_i} \Big\rangle = \text{degrees of freedom}
+        """
+        if self.space.kind != "sites":
+            return None
+        return -(x * self.force(x)).flatten(1).sum(1) - x[0].numel()
+
     @property
     def parameters(self) -> dict[str, Any]:
         """The couplings by name, as plain numbers."""

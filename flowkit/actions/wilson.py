@@ -88,6 +88,19 @@ class Wilson(Action):
             forces[nu] = forces[nu] - (slope - shift(slope, mu, -1))
         return self.beta * torch.cat([f for f in forces if isinstance(f, Tensor)], 1)
 
+    def schwinger_dyson(self, x: Tensor) -> Tensor | None:
+        r"""As `Action.schwinger_dyson`, with v the force itself.
+
+        Notes
+        -----
+        Each plaquette is linear in each of its four links, so that the Laplacian of S is proportional to S:
+
+        .. math:: \Big\langle \sum F^2 \Big\rangle = -4\, C_F \langle S \rangle, \qquad C_F = \sum_a T_a T_a
+        """
+        if min(self.space.lattice) == 1 or type(self).__call__ is not Wilson.__call__:
+            return None  # a link twice in one plaquette, or another formula
+        return self.force(x).square().flatten(1).sum(1) + 4 * self.space.group.casimir * self(x)
+
     @property
     def symmetries(self) -> tuple[Symmetry, ...]:
         """Charge conjugation, the centre in each direction, reflections; none of a subclass with another formula."""

@@ -3,6 +3,7 @@
 The file is long because it defines one interface, which a new group implements as a whole.
 """
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -202,6 +203,13 @@ class Group(GaugeTheory, ABC):
             self.product(part.view(len(signs), count, *part.shape[1:]).unbind(0), signs, wrap=False)
             for part, (count, signs) in zip(parts, paths, strict=True)
         )
+
+    @functools.cached_property
+    def casimir(self) -> float:
+        """C_F, the number sum_a T_a T_a of the fundamental representation, from the second derivatives of the trace."""
+        h = 1e-3
+        steps = h * torch.eye(self.algebra_dim, dtype=torch.float64).reshape(self.algebra_dim, *self.algebra_axes)
+        return float((1 - self.trace(self.exp(steps))).sum()) * 2 / h**2
 
     def invariants(
         self, loops: Sequence[Tensor | tuple[Tensor, Tensor]], harmonics: int = 1, odd: bool = True
