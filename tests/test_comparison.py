@@ -267,7 +267,8 @@ def test_a_run_worth_a_few_values_gives_a_bound():
     """One chain of 1500 steps, tau_int 99.5: worth eight values, from which no cost is known."""
     found = compare({"slow": AR1(0.99, forces=1)}, [fk.magnetization], forces=1500, chains=1, thermalise=500, rng=1)
     cost = found.cost("slow", fk.magnetization)
-    assert "independent values, at least 10 are needed; tau_int is a lower bound" in cost.bound
+    assert "independent values, at least 10 are needed" in cost.bound
+    assert cost.bound.endswith("tau_int is a lower bound")
     assert cost.tau_int < 2 * tau(0.99)
     with pytest.raises(ValueError, match="No sampler has an estimate of tau_int"):
         found.best()

@@ -160,8 +160,9 @@ def _of_job(job: Job) -> ChainNumbers:
 
     def status() -> dict[str, Any]:
         found = {"state": job.status, "step": job.step, "total": job.total, "error": job.error}
-        if job.status in ("running", "paused") and not job.step and job.thermalise:
-            found["text"] = f"thermalising, {job.warm:,} of {job.thermalise:,}"
+        if job.status in ("running", "paused") and not job.step and job.thermalise != 0:
+            most = "" if job.thermalise is None else f" of {job.thermalise:,}"
+            found["text"] = f"thermalising, step {job.warm:,}{most}"
         return found
 
     counted = getattr(job.sampler, "forces", None) is not None

@@ -30,6 +30,8 @@ class Chains:
         Of those fields.
     seed : int
         Last given to the generator.
+    warm : int
+        Steps of the thermalisation so far.
     bad : Tensor
         Updates after the thermalisation without a finite weight or action, [].
 
@@ -50,15 +52,15 @@ class Chains:
         rng: torch.Generator | int | None = None,
         *,
         chains: int = 16,
-        thermalise: int = 0,
+        thermalise: int | None = 0,
         every: int = 1,
         start: Tensor | None = None,
     ):
         check_sampler(sampler)
-        check_numbers(1, chains, every, thermalise)
+        check_numbers(1, chains, every, thermalise or 0)
         device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
         self.rng, self.seed = generator_of(rng, device)
-        self.sampler, self.every, self.thermalise = sampler, every, thermalise
+        self.sampler, self.every, self.thermalise, self.warm = sampler, every, thermalise, 0
         self._coordinates: Action | None = getattr(sampler, "action", None)
         self.action = None if self._coordinates is None else self._coordinates.theory
         self.space = sampler.space if self.action is None else self.action.space
@@ -76,6 +78,7 @@ class Chains:
 
     def __next__(self) -> Point:
         point = next(self._points)
+        self.warm += point.warm
         self.bad = self.bad + point.bad if point.stored else self.bad
         return point
 

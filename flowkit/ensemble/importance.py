@@ -9,6 +9,7 @@ import torch
 from flowkit.actions.base import Action
 from flowkit.ensemble.chains import check_whole, generator_of
 from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for
+from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
 from flowkit.observables import Observable
@@ -78,7 +79,8 @@ def importance_sample(
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"importance_sample needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
     generator, seed = generator_of(rng, flow.device)
-    columns = Columns(n, 1, observe, flow.space)
+    observed = [*observe, *(one for one in monitors(flow.space) if one not in observe)]
+    columns = Columns(n, 1, observed, flow.space)
     bad = 0
     bar = iter(progress_bar(range(-(-n // chunk)), -(-n // chunk), progress))
     while columns.filled < n:
@@ -98,6 +100,7 @@ def importance_sample(
     series, _ = columns.finish()
     describe = getattr(flow, "describe", None)
     about = {"flow": describe() if describe else type(flow).__name__, "n": n, "chunk": chunk, "invalid": bad}
+    about["vanishing"] = vanishing(action, observed)
     return Ensemble(
         flow.space,
         columns.configurations(),

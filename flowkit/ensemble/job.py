@@ -44,8 +44,8 @@ class Job(Background):
         of one chain, where the sampler counts them), accept (the mean of all chains).
     step, total : int
         Stored steps so far, and of the whole run.
-    warm : int
-        Steps of the thermalisation so far.
+    warm, thermalise : int
+        Steps of the thermalisation so far, and in all; `thermalise` is None where the run decides.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class Job(Background):
     >>> action = fk.Wilson(fk.links((4, 4), fk.U1()), beta=2.0)
     >>> job = fk.ensemble.Job(fk.HMC(action), 100, chains=4, thermalise=10, rng=1).start()
     >>> job.wait().ensemble
-    Ensemble(100 stored steps x 4 chains of Links U1 on 4x4; S, accept, dH)
+    Ensemble(100 stored steps x 4 chains of Links U1 on 4x4; S, accept, dH, topological_charge)
     >>> job.status, job.step, job.warm
     ('finished', 100, 10)
     """
@@ -79,10 +79,11 @@ class Job(Background):
             if name not in known or name in ("sampler", "n", "progress", "each"):
                 raise TypeError(f"A job takes the settings of run, without progress and each; got {name!r}.")
         numbers = {name: settings.get(name, known[name].default) for name in ("chains", "every", "thermalise")}
-        check_numbers(n, **numbers)
+        check_numbers(n, numbers["chains"], numbers["every"], numbers["thermalise"] or 0)
         generator_of(settings.get("rng"), "cpu")
         self._given, self.settings = sampler, settings
-        self.total, self.thermalise, self.every = n, numbers["thermalise"], numbers["every"]
+        self.total, self.every = n, numbers["every"]
+        self.thermalise: int | None = numbers["thermalise"]
         self.chains = len(settings["start"]) if settings.get("start") is not None else numbers["chains"]
         self._reset()
 
@@ -152,7 +153,8 @@ class Job(Background):
     def _run(self) -> bool:
         recording = Recording(self.sampler, self.total, **self.settings)
         while self._may_go_on() and (point := next(recording, None)) is not None:
-            self.warm += point.warm
+            if point.warm:
+                self.warm, self._paused = self.warm + 1, 0.0  # the clock begins after the thermalisation
             if point.stored:
                 self._stored(recording.columns)
         if recording.columns.taken:
@@ -166,7 +168,7 @@ class Job(Background):
         if not self._go.is_set():
             begun = time.perf_counter()
             self._go.wait()
-            self._paused += time.perf_counter() - begun if self.warm == self.thermalise else 0.0
+            self._paused += time.perf_counter() - begun
         return not self._stop.is_set()
 
     def _stored(self, columns: Columns) -> None:

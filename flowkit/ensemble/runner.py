@@ -46,8 +46,6 @@ class Runner:
 
     def warm_up(self) -> None:
         """Thermalise, and make one stored step off the clock, so that no first call is charged to those that count."""
-        for _ in range(self.chains.thermalise):
-            next(self.chains)
         self._measure(1, charged=False)
         self.chains.bad = torch.zeros_like(self.chains.bad)
 

@@ -11,9 +11,13 @@ from torch import Tensor
 
 from flowkit.ensemble.chains import Chains, check_whole
 from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for, rows_in_a_move
+from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.observables import Observable
 from flowkit.samplers.chain import Point, Steps
+
+IDENTITIES = 64
+"""Stored steps of a run on which the Schwinger-Dyson identity is measured."""
 
 
 class Recording:
@@ -61,7 +65,10 @@ class Recording:
         self.n, self.max_bad = n, max_bad
         self.chains = Chains(sampler, **settings)
         fields = self.chains.first.x
-        self.columns = Columns(n, self.chains.chains, observe, self.chains.space, rows_in_a_move(fields.device))
+        observed = [*observe, *(one for one in monitors(self.chains.space) if one not in observe)]
+        self.columns = Columns(n, self.chains.chains, observed, self.chains.space, rows_in_a_move(fields.device))
+        self._vanishing = vanishing(self.chains.action, observed)
+        self._identity: list[Tensor] = []
         self.columns.x = room_for(n, fields, max_bytes) if keep else None
         self._seconds = 0.0
 
@@ -78,19 +85,40 @@ class Recording:
             columns.begun = time.perf_counter()  # the thermalisation is not counted
         if not point.stored:
             return point
-        columns.store(*self.chains.measured(point))
+        x, values = self.chains.measured(point)
+        if columns.taken % max(1, self.n // IDENTITIES) == 0:
+            self._test(x)
+        columns.store(x, values)
         if columns.filled == columns.taken:
             self.chains.check(columns.filled, self.n, self.max_bad)
             self._seconds = time.perf_counter() - columns.begun
         return point
+
+    def _test(self, x: Tensor) -> None:
+        """Keep the numbers whose mean the theory makes vanish."""
+        found = None if self.chains.action is None else self.chains.action.schwinger_dyson(x)
+        if found is not None:
+            self._identity.append(found)
+
+    def _tested(self) -> dict[str, list[float]]:
+        """The mean of those numbers in each chain."""
+        if not self._identity:
+            return {}
+        return {"schwinger_dyson": torch.stack(self._identity).double().mean(0).tolist()}
 
     def ensemble(self) -> Ensemble:
         """What was stored so far."""
         chains, x = self.chains, self.columns.configurations()
         series, left_out = self.columns.finish()
         n = self.columns.filled
-        settings = {name: getattr(chains, name) for name in ("chains", "every", "thermalise")}
-        found = {"seconds": self._seconds, "invalid": int(chains.bad), "left_out": left_out}
+        settings = {"chains": chains.chains, "every": chains.every, "thermalise": chains.warm}
+        found = {
+            "seconds": self._seconds,
+            "invalid": int(chains.bad),
+            "left_out": left_out,
+            "vanishing": self._vanishing,
+            **self._tested(),
+        }
         about = {"sampler": chains.sampler.describe(), "n": n, **settings, **found}
         provenance = provenance_of(chains.action, chains.seed, **about)
         return Ensemble(chains.space, x, series, action=chains.action, provenance=provenance)
@@ -101,7 +129,7 @@ def run(
     n: int,
     *,
     chains: int = 16,
-    thermalise: int = 0,
+    thermalise: int | None = None,
     every: int = 1,
     rng: torch.Generator | int | None = None,
     observe: Sequence[Observable] = (),
@@ -124,8 +152,9 @@ def run(
         Stored steps.
     chains : int
         Their number, where `start` does not give it.
-    thermalise : int
-        Steps before the first stored one, in which the sampler is tuned.
+    thermalise : int, optional
+        Steps before the first stored one, in which the sampler is tuned; by default at least 64, and as many as it
+        takes until the action no longer drifts.
     every : int
         Steps from one stored step to the next.
     rng : torch.Generator or int, optional
@@ -175,7 +204,10 @@ def run(
     """
     settings: dict[str, Any] = {"rng": rng, "chains": chains, "thermalise": thermalise, "every": every, "start": start}
     recording = Recording(sampler, n, observe=observe, keep=keep, max_bad=max_bad, max_bytes=max_bytes, **settings)
-    for point in progress_bar(recording, thermalise + n * every, progress):
+    bar = progress_bar(recording, (thermalise or 0) + n * every, progress)
+    for point in bar:
+        if point.warm and thermalise is None and progress:
+            bar.total += 1  # type: ignore[attr-defined]
         if point.stored and each is not None and each(recording.columns) is True:
             break
     return recording.ensemble()
