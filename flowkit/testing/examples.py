@@ -41,6 +41,7 @@ from flowkit.multiscale.doubling import LinkDoubling
 from flowkit.multiscale.new_links import NewLinks
 from flowkit.multiscale.site_doubling import SiteDoubling
 from flowkit.priors.embedded import Embedded, Interleaved
+from flowkit.priors.exact_gauge_2d import ExactGauge2D
 from flowkit.priors.free_field import FreeField
 from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal
@@ -252,6 +253,7 @@ _MAKERS |= {
     NewLinks: lambda cls: cls(LinkDoubling(links((1, 2), U1()), 1), example(ClassFunctionConditional)),
     SiteDoubling: lambda cls: SiteDoubling(sites((4, 8)), bins=4, hidden=(6,), kernel=3),
     Interleaved: lambda cls: cls(FreeField(sites((2, 3)), m2=0.5, learned=True)),
+    ExactGauge2D: lambda cls: cls(links((2, 3), SUN(3)), beta=1.5),
     FreeField: lambda cls: FreeField(sites((4, 6)), m2=0.5, learned=True),
     Haar: lambda cls: Haar(links((2, 3), SUN(3))),
     Normal: lambda cls: Normal(sites((4, 6), components=2), sigma=0.7),
