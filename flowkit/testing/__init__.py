@@ -22,6 +22,7 @@ from flowkit.testing.examples import concrete, example, gives
 from flowkit.testing.groups import check_group
 from flowkit.testing.markov import check_markov_kernel
 from flowkit.testing.panels import check_panel
+from flowkit.testing.plaquettes import check_plaquettes
 from flowkit.testing.priors import check_normalised, check_prior
 from flowkit.testing.samplers import check_sampler
 from flowkit.testing.schedules import check_schedule
@@ -38,6 +39,7 @@ __all__ = [
     "check_markov_kernel",
     "check_normalised",
     "check_panel",
+    "check_plaquettes",
     "check_prior",
     "check_sampler",
     "check_schedule",
