@@ -169,9 +169,18 @@ def test_the_bound_of_cells_holds(b):
     assert table.rate > 0.75
 
 
+def test_the_highest_cosine_of_an_interval():
+    low = 20 * torch.rand(2000, generator=testing.seeded(), dtype=F64) - 10
+    high = low + 3 * torch.rand(2000, generator=testing.seeded(2), dtype=F64)
+    found = torch.stack([torch.lerp(low, high, k / 1000).cos() for k in range(1001)]).amax(0)
+    gap = su3_plaquettes.highest_cosine(low, high) - found
+    assert gap.min() > -1e-15
+    assert gap.max() < 0.0015**2 / 2
+
+
 @pytest.mark.parametrize("angles", [(0.3, -0.5), (2.9, 0.4), (2.0, 2.1), (0.0, 0.0)], ids=str)
 def test_the_first_of_two_plaquettes_of_su3_at_a_given_product(angles):
-    """Against an average over Haar measure with weights, also where 1 + D is nearly singular."""
+    """Against an average over Haar measure with weights, also near the centre, where 1 + D has negative roots."""
     n, beta = 20_000, 3.0
     theta = torch.tensor([*angles, -sum(angles)], dtype=F64)
     V = SU3.haar((), testing.seeded(2), F64)

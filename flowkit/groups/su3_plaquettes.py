@@ -56,7 +56,7 @@ def density(angles: tuple[Tensor, ...], b: float) -> Tensor:
     return 8 * haar * (b * (x.cos() + y.cos() + z.cos() - 3)).exp()
 
 
-def _highest_cosine(low: Tensor, high: Tensor) -> Tensor:
+def highest_cosine(low: Tensor, high: Tensor) -> Tensor:
     """The largest cosine on the intervals [low, high]."""
     turn = 2 * math.pi
     peak = torch.ceil(low / turn) * turn <= high
@@ -72,10 +72,10 @@ def cells(b: float, device: torch.device) -> Cells:
         low, high = edges[:-1], edges[1:]
         x, y = (low[:, None], high[:, None]), (low[None], high[None])
         z = -x[1] - y[1], -x[0] - y[0]
-        exponent = sum((_highest_cosine(*one) for one in (x, y, z)), torch.zeros((), device=device)) - 3
+        exponent = sum((highest_cosine(*one) for one in (x, y, z)), torch.zeros((), device=device)) - 3
         bound = 8 * (b * exponent).exp()
         for one, other in ((x, y), (y, z), (z, x)):  # 1 - cos = 1 + cos of the angle turned by pi
-            bound = bound * (1 + _highest_cosine(one[0] - other[1] + math.pi, one[1] - other[0] + math.pi))
+            bound = bound * (1 + highest_cosine(one[0] - other[1] + math.pi, one[1] - other[0] + math.pi))
         area = (high - low)[:, None] * (high - low)
         total = (bound * area).flatten().cumsum(0)
         middle = (low + high) / 2
