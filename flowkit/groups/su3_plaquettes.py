@@ -112,14 +112,14 @@ def one_plaquette(n: int, beta: float, rng: torch.Generator) -> Tensor:
 
 
 def first_of_two(product: Tensor, beta: float, rng: torch.Generator) -> Tensor:
-    """X of density ~ f(X) f(X^-1 D) for each product D, complex128 ``[n, 3, 3]``."""
-    theta, frame = kernels.spectrum(product)
+    """X of density ~ f(X) f(X^-1 D) for each product D, ``[n, 3, 3]``, drawn in double precision."""
+    theta, frame = kernels.spectrum(product.to(torch.complex128))
     h = 2 * (theta / 2).cos()
     step = (h.amin(1) * (STEPS / 2)).floor().clamp(0, STEPS)
 
     def propose(which: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         chosen = step[which]
-        Y = product.new_empty(len(which), 3, 3)
+        Y = frame.new_empty(len(which), 3, 3)
         for one in sorted(set(chosen.tolist())):
             mine = (chosen == one).nonzero()[:, 0]
             Y[mine] = one_plaquette(len(mine), beta * one * 2 / STEPS, rng)
@@ -129,4 +129,5 @@ def first_of_two(product: Tensor, beta: float, rng: torch.Generator) -> Tensor:
 
     (Y,) = first_accepted(len(product), propose, rng, tries=8)
     half = torch.polar(torch.ones_like(theta), theta / 2)
-    return kernels.multiply(frame * half[:, None, :], kernels.multiply(Y, frame, adjoint_b=True))
+    X = kernels.multiply(frame * half[:, None, :], kernels.multiply(Y, frame, adjoint_b=True))
+    return X.to(product.dtype)
