@@ -229,6 +229,20 @@ def test_the_first_accepted_proposal_is_of_its_own_law():
         require_pulls(u[parity::2, None], chance[parity] / 2)
 
 
+def test_rejection_goes_on_as_long_as_it_takes():
+    """2,000 rounds of one law that is hardly ever accepted."""
+    rounds = 0
+
+    def propose(which):
+        nonlocal rounds
+        rounds += 1
+        return (which,), torch.full((len(which),), float(rounds > 2000), dtype=F64)
+
+    (found,) = first_accepted(1, propose, testing.seeded(), tries=3.0, width=4)
+    assert rounds == 2001
+    assert found.tolist() == [0]
+
+
 # -- what it serves for ----------------------------------------------------------------------------------------
 
 
@@ -268,6 +282,16 @@ def test_the_coarsest_prior_of_a_multiscale_model():
     x, logq = prior.sample_and_log_prob(1000, testing.seeded())
     testing.require_close(logq, coarse.log_prob(doubling.split(x)[0]), "log q of the coarse part")
     assert prior.on(prior.space.on((12, 8))).coarse.space.lattice == (6, 8)
+
+
+def test_a_group_that_promises_more_than_it_knows(monkeypatch):
+    for name in ("one_plaquette_log_z", "log_z_2d"):
+        with monkeypatch.context() as patch:
+            patch.setattr(fk.U1, name, lambda *_: None)
+            with pytest.raises(
+                ValueError, match=rf"U\(1\) has solved_2d = True, and then needs {name} too; it gave None"
+            ):
+                fk.priors.ExactGauge2D(fk.links((4, 4), U1), 1.0)
 
 
 def test_description():

@@ -38,6 +38,7 @@ def first_accepted(
     """
     found: Proposals = ()
     waiting = torch.arange(n, device=rng.device)
+    tries = min(tries, width)
     while len(waiting):
         repeats = max(1, min(math.ceil(tries), width // len(waiting)))
         proposals, chance = propose(waiting.repeat_interleave(repeats))
@@ -51,5 +52,5 @@ def first_accepted(
         for out, x in zip(found, proposals, strict=True):
             out[waiting[hit]] = x[chosen]
         waiting = waiting[~hit]
-        tries *= 2  # of those that wait longer the law is harder
+        tries = min(2 * tries, width)  # of those that wait longer the law is harder
     return found
