@@ -57,14 +57,15 @@ def measured(action: Wilson, n: int, seed: int, chunk: int) -> tuple[dict[str, T
     prior, rng = ExactGauge2D(action.space, action.beta).double(), torch.Generator().manual_seed(seed)
     wanted, seconds = list(quantities(action)), 0.0
     prior.sample(1, rng)  # tables are made once
-    columns: dict[str, list[Tensor]] = {one.label: [] for one in wanted}
-    for first in range(0, n, chunk):
+    columns = torch.empty(len(wanted), n, dtype=torch.float64)
+    for part in torch.split(columns, chunk, 1):
         start = time.process_time()
-        U = prior.sample(min(chunk, n - first), rng)
+        U = prior.sample(part.shape[1], rng)
         seconds += time.process_time() - start
-        for one in wanted:
-            columns[one.label].append(one.values(U))
-    return {label: torch.cat(parts) for label, parts in columns.items()}, [one.exact for one in wanted], seconds / n
+        for column, one in zip(part, wanted, strict=True):
+            column.copy_(one.values(U))
+    values = {one.label: column for one, column in zip(wanted, columns, strict=True)}
+    return values, [one.exact for one in wanted], seconds / n
 
 
 def pulls(values: Tensor, exact: float, blocks: int) -> tuple[Tensor, float]:
