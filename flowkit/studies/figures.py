@@ -67,6 +67,15 @@ FIGURES = {
             "fewer sweeps and the smaller lattices alone",
         ),
         Figure(
+            "silent-truth",
+            "Coverage of means without a note, and notes of healthy runs: 20 samplers and theories, 1,000 seeds each",
+            "flowkit.studies.silent_truth:silent_truth",
+            "Exact values; Vehtari et al., 1903.08008",
+            "coverage 0.683, 1 % beyond three errors, 3 % of healthy runs with a note",
+            1500,
+            "60 seeds each",
+        ),
+        Figure(
             "sun-kernels",
             "Speed of the SU(2) and SU(3) kernels over torch, complex64, forward and with gradients",
             "flowkit.studies.sun_kernels:sun_kernels",
