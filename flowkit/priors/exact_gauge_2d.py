@@ -52,9 +52,9 @@ class ExactGauge2D(Prior):
     rejection with exact bounds. A Haar gauge transformation follows. All steps from plaquettes to links are
     translations of the group, whose Jacobian is 1.
 
-    The last step costs about :math:`f(1) / 4^{d/2}` draws of a plaquette for each field, d the dimension of the
-    group, whatever the volume: about 10 for U(1) and SU(2) at usual couplings, about 100 for SU(3) at beta 12; it grows
-    as :math:`\beta^{d/2}`. Draws are made in double precision and rounded to the dtype of the prior. The number of
+    The bridge of m plaquettes costs a few times :math:`w_2(1) \approx f(1) / 2^{d/2}` draws of a plaquette for each
+    field, whatever the volume; d is the dimension of the group. w_2(1) is 4 for SU(2) at beta 4, 102 for SU(3) at beta
+    12, and grows as :math:`\beta^{d/2}`. Draws are made in double precision and rounded to the dtype of the prior. The number of
     tries has no limit. On a GPU each round of rejection waits for the device.
 
     References

@@ -54,7 +54,7 @@ FIGURES = {
             "flowkit.studies.exact_2d:exact_2d",
             "Migdal, Sov. Phys. JETP 42 (1975) 413",
             "exact values; learned holonomies have ESS 0.56 to 0.75 at any volume (2610.09147)",
-            360,
+            300,
             "8x8 and 32x32 alone, fewer configurations",
         ),
         Figure(
