@@ -54,8 +54,8 @@ class ExactGauge2D(Prior):
 
     The bridge of m plaquettes costs a few times :math:`w_2(1) \approx f(1) / 2^{d/2}` draws of a plaquette for each
     field, whatever the volume; d is the dimension of the group. w_2(1) is 4 for SU(2) at beta 4, 102 for SU(3) at beta
-    12, and grows as :math:`\beta^{d/2}`. Draws are made in double precision and rounded to the dtype of the prior. The number of
-    tries has no limit. On a GPU each round of rejection waits for the device.
+    12, and grows as :math:`\beta^{d/2}`. The number of tries has no limit. Draws are made in double precision and
+    rounded to the dtype of the prior. On a GPU each round of rejection waits for the device.
 
     References
     ----------
