@@ -154,6 +154,14 @@ def test_characters_of_one_plaquette(group, beta):
     require_pulls(chi(P)[:, 1:], torch.tensor(expected[1:], dtype=F64))
 
 
+@pytest.mark.parametrize("group", [U1, SU2, SU3], ids=str)
+def test_dtype_and_shape_of_plaquettes(group):
+    """The default dtype where none is given, also for a coupling that is a whole number."""
+    P = group.one_plaquette((2, 3), 4, testing.seeded())
+    assert P.shape == (2, 3, *group.matrix_shape)
+    assert P.dtype == group.field_dtype(torch.get_default_dtype())
+
+
 @pytest.mark.parametrize("b", [0.0, 0.7, 4.0, 30.0])
 def test_the_bound_of_cells_holds(b):
     """At random points, at corners and in the middle of edges."""

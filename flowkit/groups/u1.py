@@ -139,7 +139,7 @@ class U1(Group):
     def one_plaquette(
         self, shape: tuple[int, ...], beta: float, rng: torch.Generator, dtype: torch.dtype | None = None
     ) -> Tensor:
-        return self.wrap(von_mises(torch.full(shape, beta, dtype=dtype, device=rng.device), rng))
+        return self.wrap(von_mises(torch.full(shape, float(beta), dtype=dtype, device=rng.device), rng))
 
     def first_of_two(self, product: Tensor, beta: float, rng: torch.Generator) -> Tensor:
         """cos x + cos(D - x) = 2 cos(D/2) cos(x - D/2)."""
