@@ -1,4 +1,4 @@
-"""Contract checks: what each group, action, prior, transform, map, sampler, schedule, training method and panel must do.
+"""Contract checks: what groups, actions, priors, transforms, maps, samplers, schedules, methods and panels must do.
 
 Each check raises AssertionError with a sentence that says what was expected and what came. The tests use them, and so
 may anyone who writes a new piece: `check_transform(MyCoupling(space))`.

@@ -1,9 +1,11 @@
 """The contract of a training method: what it takes for a state of its own, and what it refuses before it uses it."""
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -43,7 +45,8 @@ def check_method(make: Callable[[], Trainer], steps: int = 3) -> None:
     ...     return fk.Trainer(flow, fk.Phi4(space, m2=1.0, lam=0.5), batch=4)
     >>> testing.check_method(make)
     """
-    with tempfile.TemporaryDirectory() as folder:
+    # No power fails here, and fsync would take most of the time.
+    with tempfile.TemporaryDirectory() as folder, patch.object(os, "fsync", lambda handle: None):
         trainer = make().fit(steps, progress=False)
         trainer.save(Path(folder, "good"))
         good = checkpoint.load(Path(folder, "good"))
