@@ -465,6 +465,15 @@ def attribute(key, value):
     return edit("zarr.json", lambda data: data["attributes"].update({key: value}))
 
 
+def consolidate(files, change):
+    """Put metadata of the arrays into that of the group, where zarr believes it before their own."""
+    metas = {name: json.loads(files[f"{name}/zarr.json"]) for name in ("series", "x")}
+    change(metas["x"])
+    group = json.loads(files["zarr.json"])
+    group["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": metas}
+    files["zarr.json"] = json.dumps(group).encode()
+
+
 HOSTILE = {
     "chunk gone": lambda f: f.pop("x/c/0/0/0/0/0"),
     "chunk elsewhere": lambda f: f.update({"x/c/9/0/0/0/0": f.pop("x/c/0/0/0/0/0")}),
@@ -507,6 +516,31 @@ HOSTILE = {
     "weighted is text": attribute("weighted", "no"),
     "provenance is text": attribute("provenance", "me"),
     "every is text": attribute("provenance", {"every": "x"}),
+    "every is 0": attribute("provenance", {"every": 0}),
+    "invalid is a list": attribute("provenance", {"invalid": ["<script>"]}),
+    "a key more": attribute("virus", 1),
+    "a file more": lambda f: f.update({"y/zarr.json": b"{}"}),
+    "metadata of arrays in the group": lambda f: consolidate(f, lambda meta: None),
+    "a codec that inflates, in the group": lambda f: consolidate(
+        f, lambda meta: meta["codecs"].append({"name": "gzip", "configuration": {"level": 1}})
+    ),
+    "a fill value, in the group": lambda f: consolidate(f, lambda meta: meta.update(fill_value=42.0)),
+    "a group key more": edit("zarr.json", lambda d: d.update(extension={})),
+    **{
+        f"{key} of an array": edit("x/zarr.json", lambda d, key=key, value=value: d.update({key: value}))
+        for key, value in {
+            "fill_value": 42.0,
+            "attributes": {"x": 1},
+            "storage_transformers": [{"name": "sharding"}],
+            "dimension_names": ["a"] * 5,
+            "chunk_key_encoding": {"name": "v2", "configuration": {"separator": "."}},
+            "codecs": [{"name": "bytes", "configuration": {"endian": "big"}}, {"name": "crc32c"}],
+            "chunk_grid": {"name": "rectilinear", "configuration": {}},
+            "shape": [True, 2, 2, 4, 2],
+            "extension": {},
+            "zarr_format": 2,
+        }.items()
+    },
 }
 
 
@@ -514,6 +548,13 @@ HOSTILE = {
 def test_hostile_content_with_right_hashes_is_refused(saved, change):
     rewritten(saved, change)
     refuses(saved, "holds no readable ensemble")
+
+
+def test_larger_arrays_than_were_asked_for_are_refused_before_they_are_read(saved):
+    need = fields_of(links((4, 2), fk.U1())).x.nbytes
+    assert len(Ensemble.load(saved, max_bytes=need))
+    with pytest.raises(EnsembleError, match=r"x \[3, .*\] takes .* GiB, and max_bytes allows"):
+        Ensemble.load(saved, max_bytes=need - 1)
 
 
 def test_nan_in_a_file_is_refused(saved):

@@ -146,3 +146,10 @@ def check_whole(name: str, value: object, least: int) -> None:
     """Raise ValueError for what is no whole number from `least` on."""
     if type(value) is not int or value < least:
         raise ValueError(f"{name} is a whole number >= {least}; got {value!r}.")
+
+
+def check_share(name: str, value: object) -> None:
+    """Raise ValueError for what is no share from 0 to 1; NaN, which every comparison lets pass, is none."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= float(value) <= 1:  # type: ignore[arg-type]
+        raise ValueError(f"{name} is a share from 0 to 1; got {value!r}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -15,7 +14,7 @@ from flowkit import stats
 from flowkit.actions.base import Action
 from flowkit.ensemble import files
 from flowkit.ensemble.diagnosis import Diagnosis, vanishing
-from flowkit.ensemble.files import EnsembleError, check_finite, row_bytes
+from flowkit.ensemble.files import MOST_BYTES, EnsembleError, PathLike, check_finite, check_real, row_bytes
 from flowkit.geometry.space import Space
 from flowkit.observables import Observable, name_of
 from flowkit.priors.base import Prior
@@ -47,7 +46,7 @@ class Ensemble:
     Raises
     ------
     EnsembleError
-        For wrong shapes, a missing S (and logw where weighted), NaN or infinity.
+        For wrong shapes, a missing S (and logw where weighted), complex series, NaN or infinity.
 
     Examples
     --------
@@ -77,6 +76,7 @@ class Ensemble:
         for name, values in series.items():
             if values.dim() != 2 or values.shape != shape or 0 in shape:
                 raise EnsembleError(f"Series are [n, chains] as S, {list(shape)}; {name} is {list(values.shape)}.")
+            check_real(name, values)
             check_finite(name, values)
         if x is not None:
             if x.shape[:2] != shape:
@@ -210,7 +210,7 @@ class Ensemble:
         for first in range(0, len(fields), rows):
             yield fields[first : first + rows]
 
-    def save(self, path: str | os.PathLike[str]) -> str:
+    def save(self, path: PathLike) -> str:
         """Commit the ensemble to a folder; returns the name of the commit.
 
         A reader of the folder sees this ensemble or the one before, never a mixture. Other zarr tools open
@@ -230,7 +230,9 @@ class Ensemble:
         return files.write(path, attributes, arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], commit: str | None = None, action: Action | None = None) -> Ensemble:
+    def load(
+        cls, path: PathLike, commit: str | None = None, action: Action | None = None, *, max_bytes: int = MOST_BYTES
+    ) -> Ensemble:
         """The ensemble that was saved in the folder `path`.
 
         Parameters
@@ -239,6 +241,8 @@ class Ensemble:
             Name of the commit; the last one by default.
         action : Action, optional
             Gives the exact values again; it has to be the one that the ensemble was made with.
+        max_bytes : int
+            Memory that the configurations may take, and the series as much.
 
         Raises
         ------
@@ -247,7 +251,7 @@ class Ensemble:
             is one, a commit that is whole.
         """
         with files.reading(path):
-            attributes, arrays = files.read(path, commit)
+            attributes, arrays = files.read(path, commit, max_bytes)
             x = torch.from_numpy(arrays["x"]) if "x" in arrays else None
             series = dict(zip(attributes["series"], torch.from_numpy(arrays["series"]).unbind(0), strict=True))
             space, provenance = Space.from_description(attributes["space"]), attributes["provenance"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from flowkit.actions.base import Action
-from flowkit.ensemble.chains import check_whole, generator_of
+from flowkit.ensemble.chains import check_share, check_whole, generator_of
 from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
@@ -75,6 +75,7 @@ def importance_sample(
     """
     check_whole("n", n, 1)
     check_whole("chunk", chunk, 1)
+    check_share("max_bad", max_bad)
     if flow.space != action.space or not flow.normalised:
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"importance_sample needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")

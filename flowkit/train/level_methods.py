@@ -102,7 +102,11 @@ class LevelMethod(ABC):
 
     @abstractmethod
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Restore what `state` returned; ValueError for the state of another method."""
+        """Restore what `state` returned, as `check_state` has found it right."""
+
+    @abstractmethod
+    def check_state(self, tensors: dict[str, Tensor], level: int) -> None:
+        """Raise ValueError for what cannot be the state after a step of this level, counted from fine to coarse."""
 
 
 class LevelGradient(LevelMethod):
@@ -165,3 +169,6 @@ class LevelGradient(LevelMethod):
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         self._adam.load_state(tensors, {})
+
+    def check_state(self, tensors: dict[str, Tensor], level: int) -> None:
+        self._adam.check_state(tensors, {})

@@ -9,6 +9,7 @@ from torch import Tensor
 from flowkit.actions import Action
 from flowkit.flow import Flow
 from flowkit.priors import Prior
+from flowkit.train.state import check_plain, check_range, check_tensors
 from flowkit.train.step import Report, TrainingStep
 
 INSTEAD = "Leave method= out: Adam, the usual method of a Trainer, needs none."
@@ -158,7 +159,8 @@ class NaturalGradientStep(TrainingStep):
         move = fit.moves[:, 0] + self.progress * fit.moves[:, 1]
         self.predicted, move = fit.limited(move, self.max_kl, self.learning_rate(lr_factor))
         old = flat(self.parameters)
-        write(self.parameters, torch.where(move.isfinite().all(), old + move, old))
+        new = old + move
+        write(self.parameters, torch.where(new.isfinite().all(), new, old))
         logw = -S - logq
         return Report(-logw.mean(), logw, torch.stack(fit.norms(self.parameters)).to(logw.dtype))
 
@@ -176,8 +178,12 @@ class NaturalGradientStep(TrainingStep):
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {"progress": self.progress.clone(), "predicted": self.predicted.clone()}, {}
 
+    def check_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        check_plain("NaturalGradientStep", meta, {})
+        check_tensors("NaturalGradientStep", tensors, self.state()[0], free=("predicted",))
+        check_range("NaturalGradientStep", "progress", tensors["progress"], 0, 1)
+
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        if set(tensors) != {"progress", "predicted"}:
-            raise ValueError(f"NaturalGradientStep keeps progress and predicted; got {', '.join(sorted(tensors))}")
+        self.check_state(tensors, meta)
         device = self.progress.device
         self.progress, self.predicted = (tensors[name].clone().to(device) for name in ("progress", "predicted"))

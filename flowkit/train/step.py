@@ -10,6 +10,7 @@ from torch import Tensor
 from flowkit.actions import Action
 from flowkit.priors import Prior
 from flowkit.train.losses import Loss, LossFunction, named, path_gradient
+from flowkit.train.state import check_adam, check_plain, check_tensors
 
 
 class Report(NamedTuple):
@@ -128,6 +129,20 @@ class TrainingStep(ABC):
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Restore what `state` returned; ValueError for the state of another method."""
 
+    def check_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Raise ValueError for what cannot be a state of this method; a trainer asks before it loads and saves one.
+
+        By default names, shapes, dtypes and types are those of the present state, where it has tensors; the numbers may
+        be infinite, as of a record that is not yet set.
+        """
+        mine, plain = self.state()
+        who = type(self).__name__
+        check_plain(who, meta, plain)
+        if mine:
+            check_tensors(who, tensors, mine, free=tuple(mine))
+        if any(bool(tensor.isnan().any()) for tensor in tensors.values()):
+            raise ValueError(f"the state of {who} holds NaN")
+
 
 class GradientStep(TrainingStep):
     """Adam on the gradient of a loss, the usual method of a `Trainer`.
@@ -210,8 +225,10 @@ class GradientStep(TrainingStep):
         # Fused Adam divides by grad_scale and skips an update that found_inf marks, with no wait for the device.
         self.optimizer.grad_scale = (total / limit).clamp(min=1.0).float()  # type: ignore[attr-defined]
         self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        # Adam moves a weight by a few times the rate: one near the largest number would make weights infinite.
+        most = torch.finfo(self.parameters[0].dtype).max / 1e8
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(lr_factor)
+            group["lr"] = min(self.learning_rate(lr_factor), most)
         self.optimizer.step()
         return Report(loss.value.detach(), loss.logw, norms)
 
@@ -222,12 +239,15 @@ class GradientStep(TrainingStep):
         kept = [(name, self.optimizer.state[p]) for name, p in zip(self.names, self.parameters, strict=True)]
         return {f"{name}.{key}": value for name, state in kept for key, value in state.items()}, {}
 
+    def check_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        check_plain("GradientStep", meta, {})
+        parameters = dict(zip(self.names, self.parameters, strict=True))
+        check_adam(tensors, parameters, self.adam["betas"], self.adam["amsgrad"])
+
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        wanted = {"step", "exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if self.adam["amsgrad"] else [])}
+        self.check_state(tensors, meta)
         for name, parameter in zip(self.names, self.parameters, strict=True):
             # Of the parameter's own dtype and device, as Adam makes them; its step counter stays float32.
-            mine = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
-            mine = {key: t for key, t in mine.items() if "." not in key}
-            if set(mine) not in (set(), wanted):  # none: no step was made yet
-                raise ValueError(f"Adam keeps {', '.join(sorted(wanted))} of {name}; got {', '.join(sorted(mine))}")
-            self.optimizer.state[parameter] = {key: t.clone().to(parameter.device) for key, t in mine.items()}
+            keys = [key for key in ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq") if f"{name}.{key}" in tensors]
+            mine = {key: tensors[f"{name}.{key}"].clone().to(parameter.device) for key in keys}
+            self.optimizer.state[parameter] = mine

@@ -8,7 +8,8 @@ import torch
 
 from flowkit.actions import Action
 from flowkit.priors import Prior
-from flowkit.storage import checkpoint as files
+from flowkit.storage.checkpoint import CheckpointError
+from flowkit.storage.weights import not_finite, said_of
 from flowkit.tasks.background import Background
 from flowkit.train import resume
 from flowkit.train.losses import LossFunction, path_gradient
@@ -132,15 +133,14 @@ class Trainer(Background):
         """Train `steps` more steps in a thread, also after a stop; return at once.
 
         With `checkpoint`, a folder, commit a checkpoint there after `every` steps and at the end. Raises RuntimeError
-        while a run goes on, and CheckpointError for a folder that holds something else.
+        while a run goes on, and CheckpointError for a folder that holds something else or is used by another run.
         """
         if not (hasattr(steps, "__index__") and hasattr(every, "__index__")) or steps < 1 or every < 1:
             raise ValueError(f"Training needs whole numbers steps >= 1 and every >= 1; got {steps!r} and {every!r}.")
         self._check_ended()
-        if checkpoint is not None:
-            files.refuse_others(checkpoint)
+        work = resume.within(checkpoint, lambda: self._run(checkpoint, every))
         self.total = self.step + int(steps)
-        self._begin(lambda: self._run(checkpoint, every))
+        self._begin(work)
         return self
 
     def fit(
@@ -179,6 +179,8 @@ class Trainer(Background):
             if checkpoint is not None and self.step % every == 0 and self.step < self.total:
                 self.save(checkpoint)
         self._flush()
+        if not_finite(weights := self.flow.state_dict()):
+            raise TrainingError(f"Training ended at step {self.step}. {said_of(weights)}")
         if checkpoint is not None:
             self.save(checkpoint)
         self._save_if_asked()  # last: one may be asked for while the checkpoint is written
@@ -198,12 +200,11 @@ class Trainer(Background):
     def _flush(self) -> None:
         """Move the rows that are still on the device into the history."""
         try:
-            moved = self._recorder.flush()
-        except TrainingError:
-            self.step = int(self.history["step"][-1]) + 1 if len(self.history) else 0
-            raise
-        if moved:
-            self._call_back()
+            if self._recorder.flush():
+                self._call_back()
+        except TrainingError as error:
+            self.step = len(self.history)
+            raise TrainingError(f"{error} {said_of(self.flow.state_dict())}") from None
 
     def save(self, path: PathLike) -> str:
         """Commit weights, optimiser, generator, schedule and history to the folder `path`; returns the commit's name.
@@ -233,7 +234,7 @@ class Trainer(Background):
             return
         try:
             self.save(path)
-        except files.CheckpointError as error:
+        except CheckpointError as error:
             self.error = str(error)
 
     def load(self, path: PathLike) -> "Trainer":
