@@ -41,7 +41,7 @@ def train(flow, action, method=None, device="cpu"):
     method = method or GradientStep()
     method.prepare(flow.to(device))
     if device == "meta" and isinstance(method, GradientStep):
-        method.optimizer.step = lambda: None  # Adam's fused update is torch's own, and has no kernel for `meta`
+        method._update = lambda *_: None  # Adam's fused update is torch's own, and has no kernel for `meta`
     rng = generator()
     return lambda: method.step(flow, action, BATCH, 1.0, rng)
 

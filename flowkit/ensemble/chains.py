@@ -10,6 +10,7 @@ from torch import Tensor
 from flowkit.actions.base import Action
 from flowkit.ensemble.files import EnsembleError
 from flowkit.samplers.chain import Point, Steps, states
+from flowkit.tasks.in_training import frozen
 
 
 class Chains:
@@ -58,6 +59,7 @@ class Chains:
     ):
         check_sampler(sampler)
         check_numbers(1, chains, every, thermalise or 0)
+        sampler = frozen(sampler, "A run of chains")
         device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
         self.rng, self.seed = generator_of(rng, device)
         self.sampler, self.every, self.thermalise, self.warm = sampler, every, thermalise, 0

@@ -14,6 +14,7 @@ from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
 from flowkit.observables import Observable
 from flowkit.priors.base import Prior
+from flowkit.tasks.in_training import frozen
 
 
 @torch.no_grad()
@@ -78,6 +79,7 @@ def importance_sample(
     if flow.space != action.space or not flow.normalised:
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"importance_sample needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
+    flow = frozen(flow, "importance_sample")
     generator, seed = generator_of(rng, flow.device)
     observed = [*observe, *(one for one in monitors(flow.space) if one not in observe)]
     columns = Columns(n, 1, observed, flow.space)

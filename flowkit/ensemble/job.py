@@ -19,6 +19,7 @@ from flowkit.samplers.chain import Steps
 from flowkit.stats import Floats
 from flowkit.tasks.background import Background
 from flowkit.tasks.history import History
+from flowkit.tasks.in_training import frozen
 
 COLUMNS = ("step", "seconds", "forces", "accept")
 
@@ -144,6 +145,8 @@ class Job(Background):
         """
         self._check_ended()
         self._reset()
+        # A training that begins while the chains run must not change what proposes.
+        self.sampler = frozen(self.sampler, "A run of chains", always=True)
         self._begin(self._run)
         return self
 

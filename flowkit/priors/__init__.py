@@ -5,5 +5,6 @@ from flowkit.priors.embedded import Embedded, Interleaved
 from flowkit.priors.free_field import FreeField
 from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal
+from flowkit.priors.symmetrised import Symmetrised
 
-__all__ = ["Embedded", "FreeField", "Haar", "Interleaved", "Normal", "Prior", "Sample"]
+__all__ = ["Embedded", "FreeField", "Haar", "Interleaved", "Normal", "Prior", "Sample", "Symmetrised"]
