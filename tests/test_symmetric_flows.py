@@ -39,7 +39,7 @@ def test_a_broken_symmetry_does_not_trap_the_default_flow():
     """Deep in the broken phase: both minima are drawn, and chi, most of it <phi>^2 within a minimum, is exact."""
     action = fk.Phi4(fk.sites((2, 4)), m2=-4.0, lam=1.0)
     torch.manual_seed(1)
-    flow = fk.scalar_flow(action.space)
+    flow = fk.scalar_flow(action.space, 2, 4, (8,))
     fk.Trainer(flow, action, batch=128, lr=5e-3, seed=1).fit(120, progress=False)
     draws = fk.importance_sample(flow, action, 8192, rng=1, observe=[fk.magnetization, fk.susceptibility], keep=False)
     assert draws.ess().value > 0.5
