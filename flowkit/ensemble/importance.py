@@ -12,6 +12,7 @@ from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenan
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
+from flowkit.ensemble.integration import logdet_error
 from flowkit.observables import Observable
 from flowkit.priors.base import Prior
 from flowkit.tasks.in_training import frozen
@@ -102,7 +103,7 @@ def importance_sample(
     series, _ = columns.finish()
     describe = getattr(flow, "describe", None)
     about = {"flow": describe() if describe else type(flow).__name__, "n": n, "chunk": chunk, "invalid": bad}
-    about["vanishing"] = vanishing(action, observed)
+    about |= {"vanishing": vanishing(action, observed), "logdet_error": logdet_error(flow)}
     return Ensemble(
         flow.space,
         columns.configurations(),

@@ -82,7 +82,7 @@ class Job(Background):
         numbers = {name: settings.get(name, known[name].default) for name in ("chains", "every", "thermalise")}
         check_numbers(n, numbers["chains"], numbers["every"], numbers["thermalise"] or 0)
         generator_of(settings.get("rng"), "cpu")
-        self._given, self.settings = sampler, settings
+        self._given, self.settings = sampler, {"thermalise": numbers["thermalise"], **settings}
         self.total, self.every = n, numbers["every"]
         self.thermalise: int | None = numbers["thermalise"]
         self.chains = len(settings["start"]) if settings.get("start") is not None else numbers["chains"]

@@ -89,6 +89,9 @@ class Symmetrised(Prior):
     def log_prob(self, x: Tensor) -> Tensor:
         return torch.logsumexp(self._of_images(x)[1], 0) - math.log(self.size)
 
+    def defect(self, n: int, rng: torch.Generator) -> Tensor | None:
+        return self.prior.defect(n, rng)
+
     def score(self, x: Tensor) -> Tensor:
         images, logr = self._of_images(x)
         scores = self.prior.score(images).view(*logr.shape, -1)
