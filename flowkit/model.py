@@ -10,6 +10,7 @@ from flowkit.ensemble import Ensemble, importance_sample, run
 from flowkit.flow import Flow
 from flowkit.priors import Prior
 from flowkit.samplers import IndependenceMetropolis
+from flowkit.tasks.in_training import frozen
 from flowkit.train import Trainer
 from flowkit.transforms import Transform
 
@@ -39,12 +40,13 @@ class Posterior:
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """n fields, ``[n, *space.shape]``."""
         with torch.no_grad():
-            return self.flow.sample(n, torch.Generator(self.flow.device).manual_seed(seed))
+            flow = frozen(self.flow, "posterior.sample")
+            return flow.sample(n, torch.Generator(self.flow.device).manual_seed(seed))
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log q(x), ``[batch]``."""
         with torch.no_grad():
-            return self.flow.log_prob(self.flow.space.require(x))
+            return frozen(self.flow, "posterior.log_prob").log_prob(self.flow.space.require(x))
 
     def weighted(self, n: int, seed: int = 0) -> Ensemble:
         """n draws with their weights exp(-S)/q: means by reweighting, and the effective sample size."""

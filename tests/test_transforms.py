@@ -377,6 +377,15 @@ def test_on_keeps_float64_weights_bit_for_bit():
         assert torch.equal(value, f.state_dict()[key])
 
 
+class Unmirrored(fk.Bijection):
+    count = 1
+
+    def forward(self, x, given):
+        return x, given[0] * 0
+
+    inverse = forward
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -386,8 +395,8 @@ def test_on_keeps_float64_weights_bit_for_bit():
         (lambda: fk.CheckerboardCoupling(SITES, 0, CircleSpline(4)), "needs sites and a map of real numbers"),
         (lambda: fk.CheckerboardCoupling(SITES, 0, final="relu"), "ends in 'linear' or 'tanh'; got 'relu'"),
         (
-            lambda: fk.CheckerboardCoupling(SITES, 0, RealSpline(4), z2=True),
-            "Z2-equivariant coupling needs an AffineMap",
+            lambda: fk.CheckerboardCoupling(SITES, 0, Unmirrored(), z2=True),
+            "Unmirrored does not say which parameters its mirror image has",
         ),
         (lambda: checker("affine").on(fk.sites((4, 5))), "A checkerboard needs even lattice sides"),
         (lambda: GaugeCoupling(SITES, *GAUGE["local"][:2]), "GaugeCoupling needs links; got Sites"),

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.ensemble.files import EnsembleError
+from flowkit.ensemble.integration import logdet_error
 from flowkit.samplers.chain import Point, Steps, states
+from flowkit.tasks.in_training import frozen
 
 
 class Chains:
@@ -58,6 +60,7 @@ class Chains:
     ):
         check_sampler(sampler)
         check_numbers(1, chains, every, thermalise or 0)
+        sampler = frozen(sampler, "A run of chains")
         device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
         self.rng, self.seed = generator_of(rng, device)
         self.sampler, self.every, self.thermalise, self.warm = sampler, every, thermalise, 0
@@ -69,7 +72,7 @@ class Chains:
             self.first = begin(chains, self.rng)
         else:
             self.first = sampler.init(sampler.space.cold(chains, like=torch.empty(0)) if start is None else start)
-        self.chains = len(self.first.x)
+        self._z, self.chains = self.first.x, len(self.first.x)
         self.bad = torch.zeros((), dtype=torch.long, device=self.first.S.device)
         self._points = states(sampler, self.first, self.rng, thermalise=thermalise, every=every)
 
@@ -89,6 +92,7 @@ class Chains:
     @torch.no_grad()
     def measured(self, point: Point) -> tuple[Tensor, dict[str, Tensor]]:
         """The fields of the theory at a point, [chains, *space.shape], and numbers of each chain by name."""
+        self._z = point.state.x
         state, x, S = point.state, point.state.x, point.state.S
         logq = getattr(state, "logq", None)
         if self._coordinates is not None and self._coordinates is not self.action:
@@ -96,6 +100,10 @@ class Chains:
             S, logq = S + change, None if logq is None else logq - change
         known = {} if logq is None else {"logq": logq, "logw": -S - logq}
         return x, {"S": S, **point.info, **known}
+
+    def logdet_error(self) -> float | None:
+        """`integration.logdet_error` of the sampler's flow, or of its pullback at the fields last measured."""
+        return logdet_error(getattr(self.sampler, "flow", None), self._coordinates, self._z)
 
     def check(self, done: int, most: int, max_bad: float) -> None:
         """Raise EnsembleError where more than max_bad of the updates of `most` stored steps were invalid."""

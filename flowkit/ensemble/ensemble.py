@@ -15,6 +15,7 @@ from flowkit.actions.base import Action
 from flowkit.ensemble import files
 from flowkit.ensemble.diagnosis import Diagnosis, vanishing
 from flowkit.ensemble.files import MOST_BYTES, EnsembleError, PathLike, check_finite, check_real, row_bytes
+from flowkit.ensemble.integration import shift_note
 from flowkit.geometry.space import Space
 from flowkit.observables import Observable, name_of
 from flowkit.priors.base import Prior
@@ -163,11 +164,27 @@ class Ensemble:
         series = {name: values.numpy() for name, values in self.series.items()}
         zeros = [name for name in self.provenance.get("vanishing", []) if name in series]
         tested = self.provenance.get("schwinger_dyson", [])
-        return Diagnosis(self.space, self.action, zeros, series, self.weighted, tested)
+        error = self.provenance.get("logdet_error")
+        return Diagnosis(self.space, self.action, zeros, series, self.weighted, tested, error)
 
     @cached_property
     def _common_notes(self) -> list[str]:
         return self._diagnosis.common()
+
+    def log_z(self) -> Estimate:
+        """ln Z of the theory from weighted draws of a flow, with the exact value where the action knows it.
+
+        Raises
+        ------
+        EnsembleError
+            For chains, whose proposals alone have weights.
+        """
+        if not self.weighted:
+            raise EnsembleError("ln Z needs the weighted draws of importance_sample; this ensemble holds chains.")
+        result = stats.log_z(self.series["logw"].numpy())
+        shift = shift_note(self.provenance.get("logdet_error"), 1.0, result.error)
+        note = "; ".join(filter(None, [result.note, shift, *self._common_notes]))
+        return replace(result, exact=self.action.log_z() if self.action else None, note=note)
 
     def ess(self) -> Estimate:
         """The effective sample size of the flow behind this ensemble, <w>² / <w²>, in (0, 1].

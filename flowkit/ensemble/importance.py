@@ -12,8 +12,10 @@ from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenan
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
+from flowkit.ensemble.integration import logdet_error
 from flowkit.observables import Observable
 from flowkit.priors.base import Prior
+from flowkit.tasks.in_training import frozen
 
 
 @torch.no_grad()
@@ -79,6 +81,7 @@ def importance_sample(
     if flow.space != action.space or not flow.normalised:
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"importance_sample needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
+    flow = frozen(flow, "importance_sample")
     generator, seed = generator_of(rng, flow.device)
     observed = [*observe, *(one for one in monitors(flow.space) if one not in observe)]
     columns = Columns(n, 1, observed, flow.space)
@@ -101,7 +104,7 @@ def importance_sample(
     series, _ = columns.finish()
     describe = getattr(flow, "describe", None)
     about = {"flow": describe() if describe else type(flow).__name__, "n": n, "chunk": chunk, "invalid": bad}
-    about["vanishing"] = vanishing(action, observed)
+    about |= {"vanishing": vanishing(action, observed), "logdet_error": logdet_error(flow)}
     return Ensemble(
         flow.space,
         columns.configurations(),

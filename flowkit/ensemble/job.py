@@ -19,6 +19,7 @@ from flowkit.samplers.chain import Steps
 from flowkit.stats import Floats
 from flowkit.tasks.background import Background
 from flowkit.tasks.history import History
+from flowkit.tasks.in_training import frozen
 
 COLUMNS = ("step", "seconds", "forces", "accept")
 
@@ -82,7 +83,7 @@ class Job(Background):
         check_numbers(n, numbers["chains"], numbers["every"], numbers["thermalise"] or 0)
         check_share("max_bad", settings.get("max_bad", known["max_bad"].default))
         generator_of(settings.get("rng"), "cpu")
-        self._given, self.settings = sampler, settings
+        self._given, self.settings = sampler, {"thermalise": numbers["thermalise"], **settings}
         self.total, self.every = n, numbers["every"]
         self.thermalise: int | None = numbers["thermalise"]
         self.chains = len(settings["start"]) if settings.get("start") is not None else numbers["chains"]
@@ -147,6 +148,8 @@ class Job(Background):
         """
         self._check_ended()
         self._reset()
+        # A training that begins while the chains run must not change what proposes.
+        self.sampler = frozen(self.sampler, "A run of chains", always=True)
         self._begin(self._run)
         return self
 

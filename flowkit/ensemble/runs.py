@@ -130,6 +130,7 @@ class Recording:
             "invalid": int(chains.bad),
             "left_out": left_out,
             "vanishing": self._vanishing,
+            "logdet_error": chains.logdet_error(),
             **self._tested(),
         }
         about = {"sampler": chains.sampler.describe(), "n": n, **settings, **found}

@@ -6,5 +6,6 @@ from flowkit.priors.exact_gauge_2d import ExactGauge2D
 from flowkit.priors.free_field import FreeField
 from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal
+from flowkit.priors.symmetrised import Symmetrised
 
-__all__ = ["Embedded", "ExactGauge2D", "FreeField", "Haar", "Interleaved", "Normal", "Prior", "Sample"]
+__all__ = ["Embedded", "ExactGauge2D", "FreeField", "Haar", "Interleaved", "Normal", "Prior", "Sample", "Symmetrised"]

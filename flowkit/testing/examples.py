@@ -28,6 +28,7 @@ from flowkit.bijections.tangent import TangentMixture
 from flowkit.flow import Flow
 from flowkit.geometry.patterns import Loop, Stripes
 from flowkit.geometry.space import links, sites
+from flowkit.geometry.symmetries import sign
 from flowkit.groups.real import Real
 from flowkit.groups.sun import SUN
 from flowkit.groups.u1 import U1
@@ -45,6 +46,7 @@ from flowkit.priors.exact_gauge_2d import ExactGauge2D
 from flowkit.priors.free_field import FreeField
 from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal
+from flowkit.priors.symmetrised import Symmetrised
 from flowkit.samplers.annealed import MarkovKernel
 from flowkit.samplers.heatbath import Heatbath
 from flowkit.samplers.hmc import HMC
@@ -223,6 +225,16 @@ def _gauge_coupling(cls: type[Any]) -> Any:
     space, group = links((4, 6), SUN(3)), SUN(3)
     updates = EigenangleSpline(group, bins=4), Residual(3), EigenangleSpline(group, loop=0, bins=4)
     return GaugeCoupling(space, Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)], updates, start=1.0)
+
+
+@gives(Symmetrised)
+def _symmetrised(cls: type[Any]) -> Any:
+    """Two components and so two generators, around a law that is even in neither."""
+    space = sites((2, 3), components=2)
+    moved = Affine(space)
+    with torch.no_grad():
+        moved.get_parameter("shift").copy_(torch.tensor([0.4, -0.2])[:, None, None])
+    return cls(Flow(Normal(space, sigma=0.7), moved), sign(space))
 
 
 @gives(SitesIntegrated)

@@ -152,7 +152,7 @@ class LevelGradient(LevelMethod):
 
     def improve(self, fit: LevelFit, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
         if fit.now == 0:
-            self._adam.optimizer.state.clear()
+            self._adam.forget()
         self._factor = Cosine(warmup=fit.count // 10).factor(fit.now, fit.count, math.nan)
         _, _, logw = fit.sample(fit.some(batch // fit.draws, rng), rng)
         if fit.now >= self.kl_fraction * fit.count:

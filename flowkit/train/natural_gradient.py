@@ -67,7 +67,7 @@ def flat(parameters: Sequence[Tensor]) -> Tensor:
 def write(parameters: Sequence[Tensor], values: Tensor) -> None:
     """Copy one vector into the parameters, in the order of `flat`."""
     for p, part in zip(parameters, torch.split(values, [p.numel() for p in parameters]), strict=True):
-        p.copy_(part.view_as(p))
+        p.data.copy_(part.view_as(p))  # not p: a graph of somebody else's stays valid
 
 
 class NaturalGradientStep(TrainingStep):

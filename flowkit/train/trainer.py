@@ -11,6 +11,7 @@ from flowkit.priors import Prior
 from flowkit.storage.checkpoint import CheckpointError
 from flowkit.storage.weights import not_finite, said_of
 from flowkit.tasks.background import Background
+from flowkit.tasks.in_training import Training
 from flowkit.train import resume
 from flowkit.train.losses import LossFunction, path_gradient
 from flowkit.train.record import Recorder, TrainingError
@@ -124,7 +125,8 @@ class Trainer(Background):
         log_z = action.log_z() if flow.normalised else None
         self._recorder = Recorder(coupling, self.method.names, batch, log_z, flow.device)
         self.history = self._recorder.history
-        self._whole = threading.RLock()  # held while a step changes weights, optimiser and history
+        self._training = Training(f"{self!r}", flow.parameters())
+        self._whole = self._training.whole  # held while a step changes weights, optimiser and history
 
     def __repr__(self) -> str:
         return f"Trainer({type(self.flow).__name__} towards {self.action!r})"
@@ -133,12 +135,19 @@ class Trainer(Background):
         """Train `steps` more steps in a thread, also after a stop; return at once.
 
         With `checkpoint`, a folder, commit a checkpoint there after `every` steps and at the end. Raises RuntimeError
-        while a run goes on, and CheckpointError for a folder that holds something else or is used by another run.
+        while a run goes on, this one's or that of another trainer of the same weights, and CheckpointError for a folder
+        that holds something else or is used by another run. Whoever samples the flow meanwhile gets a copy of its
+        present weights.
         """
         if not (hasattr(steps, "__index__") and hasattr(every, "__index__")) or steps < 1 or every < 1:
             raise ValueError(f"Training needs whole numbers steps >= 1 and every >= 1; got {steps!r} and {every!r}.")
         self._check_ended()
-        work = resume.within(checkpoint, lambda: self._run(checkpoint, every))
+        self._training.begin()
+        try:
+            work = resume.within(checkpoint, lambda: self._run(checkpoint, every))
+        except BaseException:
+            self._training.end()
+            raise
         self.total = self.step + int(steps)
         self._begin(work)
         return self
@@ -165,6 +174,12 @@ class Trainer(Background):
         return f" at step {self.step}"
 
     def _run(self, checkpoint: PathLike | None, every: int) -> bool:
+        try:
+            return self._train(checkpoint, every)
+        finally:
+            self._training.end()
+
+    def _train(self, checkpoint: PathLike | None, every: int) -> bool:
         self._recorder.start_clock()
         while self.step < self.total and not self._stop.is_set():
             if not self._go.is_set():
@@ -173,6 +188,7 @@ class Trainer(Background):
                 self._go.wait()
                 self._recorder.start_clock()
                 continue
+            self._training.let_others_look()
             with self._whole:
                 self._one()
             self._save_if_asked()
@@ -194,6 +210,7 @@ class Trainer(Background):
         at_target = self.anneal is None or self.step >= self.anneal.steps
         full = self._recorder.add(self.step, self.method.learning_rate(factor), action, at_target, report)
         self.step += 1
+        self._training.step = self.step
         if full:
             self._flush()
 
