@@ -21,7 +21,7 @@ def rough(space, n=3, seed=1):
 @pytest.mark.parametrize(
     "action",
     [fk.Wilson(fk.links(sides, group), beta=1.7)
-     for sides in ((4, 3), (2, 3, 4), (2, 3, 2, 2)) for group in (fk.U1(), fk.SUN(2), fk.SUN(3))],
+     for sides in ((4, 3), (2, 3, 4), (3, 4, 5, 6)) for group in (fk.U1(), fk.SUN(2), fk.SUN(3))],
     ids=str,
 )  # fmt: skip
 def test_wilson_in_every_dimension(action):
@@ -57,6 +57,21 @@ def test_known_values():
     one = fk.links((1,), fk.SUN(3))
     U = torch.diag(torch.tensor([1j, -1j, 1.0], dtype=torch.complex128)).view(1, 1, 1, 3, 3)
     assert fk.MatrixModel(one, beta=6.0, coefficients=(1.0, 0.5))(U) == pytest.approx(-6 / 3 * (1 - 0.5))
+
+
+@pytest.mark.parametrize("kind", SCALARS)
+def test_several_components(kind):
+    """Components of one site do not interact: S and ln Z, constants among them, are the sums over components."""
+    one, many = (example(kind).on(fk.sites((2, 3), components)) for components in (1, 3))
+    x = rough(many.space)
+    each = sum(one(x[:, [c]]) for c in range(3))
+    assert (many(x) - each).abs().max() < 1e-12
+    alone = {"beta": 0.0} if kind is fk.Phi4Hopping else {"kappa": 0.0}
+    if kind is not fk.Phi4:  # whose sites are never alone
+        assert many.at(**alone).log_z() == pytest.approx(3 * one.at(**alone).log_z(), rel=1e-12)
+        phi = torch.linspace(-6, 6, 20_001, dtype=F64)
+        weight = (-one.at(**alone).on(fk.sites((1,)))(phi.view(-1, 1, 1))).exp()
+        assert one.at(**alone).log_z() == pytest.approx(6 * math.log(float(torch.trapezoid(weight, phi))), rel=1e-9)
 
 
 def test_normflows_lattice_formula():
@@ -245,6 +260,21 @@ def test_pullback_is_the_same_physics():
     assert pulled.on(fk.sites((3,)))(torch.zeros(2, 1, 3, dtype=F64)).shape == (2,)
     with pytest.raises(ValueError, match=r"cannot move to Sites 1 component\(s\) on 2x4: its transform has no on"):
         example(type(pulled)).on(fk.sites((2, 4)))
+
+
+def test_pullbacks_of_pullbacks():
+    """The theory's field and S, through two maps."""
+
+    def stretch(factor):
+        return lambda z: (factor * z + z**3 / 30, torch.log(factor + z**2 / 10).flatten(1).sum(1))
+
+    action = fk.Phi4(fk.sites((2, 3)), m2=0.5, lam=0.2)
+    twice, z = action.pullback(stretch(2.0)).pullback(stretch(3.0)), rough(action.space)
+    x, change = twice.to_theory(z)
+    middle, inner = stretch(3.0)(z)
+    assert (x - stretch(2.0)(middle)[0]).abs().max() < 1e-12
+    assert (change - inner - stretch(2.0)(middle)[1]).abs().max() < 1e-12
+    assert (action(x) - change - twice(z)).abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

@@ -416,7 +416,7 @@ def test_u1_samplers_keep_their_distribution_on_a_larger_lattice(beta):
 
 
 @pytest.mark.parametrize("group", [U1(), SUN(2), SUN(3), SUN(4)], ids=str)
-@pytest.mark.parametrize("lattice", [(2, 4), (3, 5), (4, 2, 3), (2, 3, 2, 3)], ids=str)
+@pytest.mark.parametrize("lattice", [(2, 4), (3, 5), (4, 2, 3), (3, 4, 5, 6)], ids=str)
 def test_sublattices_and_staples_in_every_dimension(group, lattice):
     action = Wilson(links(lattice, group), beta=1.7)
     x = action.space.haar(2, seed())
@@ -424,6 +424,21 @@ def test_sublattices_and_staples_in_every_dimension(group, lattice):
     check_reflection(Heatbath(action), x)
     if all(side % 2 == 0 for side in lattice):
         assert len(sublattices(action.space)) == 2 * len(lattice)
+
+
+@pytest.mark.parametrize("group", [U1(), SUN(2), SUN(3)], ids=str)
+def test_links_drawn_in_one_sweep_are_independent(group):
+    """At beta = 0 links from Haar measure become others from Haar measure, each by random numbers of its own.
+
+    Two links that use the same numbers are moved by one group element, and Tr V (V' V'^-1) V'^-1 tells of it.
+    """
+    bath, n = Heatbath(Wilson(links((2, 2), group), beta=0.0), overrelaxation=0), 4000
+    x = bath.space.haar(n, seed())
+    y = bath.step(bath.init(x), seed(2))[0].x
+    moves = group.compose(y, group.inverse(x)).reshape(n, 8, *group.matrix_shape)
+    for i in range(1, 8):
+        traces = group.trace(group.compose(moves[:, 0], group.inverse(moves[:, i])))
+        assert abs(float(traces.mean())) < 5 * float(traces.std()) / math.sqrt(n), f"link {i} moves as link 0"
 
 
 @pytest.mark.parametrize("m", [2, 4])
@@ -505,6 +520,19 @@ def test_proposals_drawn_ahead_are_part_of_the_state():
         assert torch.equal(state.x, path[step])
 
 
+def test_a_step_tells_the_weights_of_its_fields_and_of_its_proposals():
+    sampler, rng = metropolis(), seed()
+    state = sampler.begin(50, rng)
+    proposed = sampler.propose(50, seed(2))  # what the step draws first
+    after, info = sampler.step(state, seed(2))
+    yes = info["accept"]
+    assert 0 < yes.sum() < 50
+    assert torch.equal(info["logw_proposed"], (-proposed.S - proposed.logq)[:, 0])
+    assert torch.equal(info["logw"], torch.where(yes, info["logw_proposed"], state.logw))
+    assert torch.equal(info["logw"], after.logw)
+    assert torch.equal(after.x[yes], proposed.x[:, 0][yes])
+
+
 def test_metropolis_takes_over_from_another_sampler():
     hmc, rng = coarse("free"), seed()
     state = thermalised(hmc, hmc.init(hmc.start(4, rng)), rng, 3)
@@ -565,6 +593,16 @@ def test_rounding_is_taken_back_before_it_matters():
     assert group.defect(group.restore(x)).max() < 1e-14
     off = x + 1e-6
     assert group.defect(group.restore(off)).max() < 1e-10
+
+
+@pytest.mark.parametrize("sampler", [HMC(GAUGE["SU3"], steps=4), Heatbath(GAUGE["SU3"]), Heatbath(GAUGE["SU2"])])
+def test_fields_are_brought_back_to_the_group(sampler):
+    """What rounding has moved out by d lies within about d^2 after a step, accepted or not."""
+    space = sampler.space
+    off = space.haar(200, seed()) * (1 + 1e-6)
+    state, info = sampler.step(sampler.init(off), seed(2))
+    assert info["accept"].sum() > 100
+    assert space.group.defect(state.x[info["accept"]]).max() < 1e-10
 
 
 @pytest.mark.parametrize("cls", [HMC, Heatbath, IndependenceMetropolis])
