@@ -213,11 +213,22 @@ def test_log_z_by_haar_integration(action):
     for came, expected in [(w, action.log_z())]:
         pull = (came.mean() - math.exp(expected)) / (came.std() / 200)
         assert abs(float(pull)) < 4, f"ln Z is {float(came.mean().log()):.4f}, {expected:.4f} was claimed"
+    if (zero := action.schwinger_dyson(U)) is not None:
+        assert abs(float((w * zero).mean() / ((w * zero).std() / 200))) < 4
     for obs in (fk.plaquette, fk.observables.trace, fk.wilson_loop(1, 2)):
         known = action.exact(obs.name)
         if known is not None:
             excess = w * (obs(action.space, U) - known)
             assert abs(float(excess.mean() / (excess.std() / 200))) < 4, obs
+
+
+def test_the_schwinger_dyson_identity_of_scalars():
+    """<x dS/dx> is the number of variables: on each exact draw of a free theory, and weighted for another."""
+    space = fk.sites((2, 3), components=2)
+    x, logq = fk.FreeField(space, m2=1.5).double().sample_and_log_prob(40_000, testing.seeded(4))
+    for action in (fk.Phi4(space, m2=1.5, lam=0.0), fk.Phi4(space, m2=1.2, lam=0.2)):
+        values = (-action(x) - logq).softmax(0) * len(x) * action.schwinger_dyson(x)
+        assert abs(float(values.mean() / values.std())) * 200 < 4, action
 
 
 def test_sums_and_multiples():
@@ -410,7 +421,7 @@ def test_symmetries_of_composed_actions():
     assert not (field + plain).symmetries
     assert not Improved(gauge, beta=1.0).symmetries
     (sign,) = plain.symmetries
-    assert (plain + 2 * plain).symmetries == (sign,) == example(fk.Phi4Hopping).symmetries
+    assert (plain + 2 * plain).symmetries == (sign,) == fk.Phi4Hopping(space, beta=0.3, lam=0.5).symmetries
     assert not plain.pullback(lambda z: (z + 1, torch.zeros(len(z)))).symmetries  # the map need not respect any
     assert len(fk.Phi4(fk.sites((4, 2), components=3), m2=1.0, lam=0.5).symmetries) == 3
 
