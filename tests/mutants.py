@@ -144,7 +144,7 @@ MUTANTS = [
     ("observables.py", "space.dof * _mean(x) ** 2", "space.volume * _mean(x) ** 2", SITES),
     ("observables.py", "_mean(x * x)", "_mean(x) ** 2", SITES),
     ("observables.py", "_charge(space, x) ** 2", "_charge(space, x).abs()", CHARGE),
-    ("observables.py", "if axis in (mu, nu) else slice(1)", "if axis in (mu, nu) else slice(2)", "loops.py::test_flux_of_a_constant_field"),
+    ("observables.py", "if axis in (mu, nu) else slice(1)", "if axis in (mu, nu) else slice(2)", "diagnosis.py::test_the_flux_is_the_charge_of_each_plane"),
     ("geometry/symmetries.py", "flipped.roll(1, 2 + mu), mu", "flipped, mu", WILSON),
     ("geometry/symmetries.py", "values[0] - sum(values[1:], values[0]) / self.order", "values[0] - sum(values[1:], values[0])", "actions.py::test_symmetries_change_the_signs_of_what_they_should"),
     # -- groups
@@ -310,6 +310,12 @@ MUTANTS = [
     ("stats/weights.py", "w.mean() ** 2 / (w**2).mean()", "w.mean() / (w**2).mean()", WEIGHTS),
     ("stats/tails.py", "share + 3 * noise", "share + 30 * noise + 0.5", TAIL),
     ("stats/tails.py", "round(2 * gamma(other, 2.0)[1].tau_int)", "1", "stats.py::test_correlated_configurations_are_thinned"),
+    ("stats/agreement.py", "x[: n // 10], x[n // 2 :]", "x[n // 2 :], x[n // 2 :]", "diagnosis.py::test_a_start_that_shows_is_told"),
+    ("stats/agreement.py", "c * (row**2).sum() / (k - 1)", "(row**2).sum() / (k - 1)", "diagnosis.py::test_p_values_are_uniform"),
+    ("stats/agreement.py", "k * (column**2).sum() / (c - 1)", "(column**2).sum() / (c - 1)", "diagnosis.py::test_p_values_are_uniform"),
+    ("stats/agreement.py", "half * scores.mean(0).var(ddof=1)", "scores.mean(0).var(ddof=1)", "diagnosis.py::test_chains_in_places_of_their_own_are_told"),
+    ("stats/pareto.py", "np.log(-b / k) - k - 1", "np.log(-b / k) + k - 1", "diagnosis.py::test_the_shape_of_a_tail_is_found"),
+    ("ensemble/diagnosis.py", 'np.expm1(-self.series["dH"])', 'np.expm1(self.series["dH"])', "diagnosis.py::test_healthy_runs_are_silent"),
     # -- exact results
     ("exact/u1.py", "ratio[:-1] ** (volume - area) * ratio[1:] ** area", "ratio[:-1] ** volume * ratio[1:] ** area", U1_EXACT),
     ("exact/u1.py", "volume * (beta + math.log(scaled_bessel(0, beta)))", "volume * math.log(scaled_bessel(0, beta))", U1_EXACT),

@@ -124,19 +124,6 @@ def test_charge_of_a_constant_field():
         assert fk.charge_squared(space, U) == pytest.approx(9 * k * k)
 
 
-def test_flux_of_a_constant_field():
-    """Plaquettes 2 pi / 4 in the plane (1, 2) of a 3x4x5 lattice: one unit for each of 5 rows, and none elsewhere."""
-    space = fk.links((3, 4, 5), fk.U1())
-    U = torch.zeros(1, *space.shape, dtype=F64)
-    U[:, 2] = 2 * math.pi / 4 * torch.arange(4, dtype=F64)[:, None]
-    U = loops.gauge_transform(space, space.group.project(U), space.group.haar((1, 1, 3, 4, 5), testing.seeded(2), F64))
-    found = {plane: float(fk.observables.flux(*plane)(space, U)) for plane in ((0, 1), (0, 2), (1, 2), (2, 1))}
-    assert found == {(0, 1): 0, (0, 2): 0, (1, 2): 5, (2, 1): -5}
-    space = fk.links((4, 6), fk.U1())
-    U = rough(space)
-    assert torch.equal(fk.observables.flux(0, 1)(space, U), fk.topological_charge(space, U))
-
-
 def check_charge_is_whole():
     space = fk.links((6, 5), fk.U1())
     U = rough(space, 50)
