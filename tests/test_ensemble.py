@@ -239,10 +239,15 @@ def test_infinite_proposals_of_a_sampler_do_not_reach_the_ensemble():
 
 def test_weighted_draws_are_reweighted():
     wide = Normal(SPACE, sigma=1.2)
-    e = importance_sample(wide, Gauss(SPACE), 20_000, rng=4, chunk=3000, observe=(fk.magnetization,))
+    e = importance_sample(wide, Gauss(SPACE), 20_000, rng=4, chunk=3000, observe=(fk.magnetization, fk.phi_squared))
     assert e.x.shape == (20_000, 1, *SPACE.shape)
     assert e.weighted
     torch.testing.assert_close(e.series["logw"], -e.series["S"] - e.series["logq"])
+    x = e.x.flatten(0, 1)  # every number of a row belongs to the row's field
+    torch.testing.assert_close(e.series["S"][:, 0], Gauss(SPACE)(x).double())
+    torch.testing.assert_close(e.series["logq"][:, 0], wide.log_prob(x).double())
+    for obs in (fk.magnetization, fk.phi_squared):
+        torch.testing.assert_close(e.series[obs.name][:, 0], obs(SPACE, x).double())
     second = e.mean(fk.phi_squared)
     assert second.within()
     assert second.error < 0.01
@@ -275,6 +280,8 @@ def test_independence_metropolis_knows_the_ess_of_its_flow_and_the_tail_check_wa
     check = fk.stats.tail_check(importance_sample(flow, action, 4000, rng=8).series["logw"], truth.logw_under(flow))
     assert check.alarm
     wide = Normal(SPACE, sigma=1.1)
+    chains = run(IndependenceMetropolis(wide, action), 1000, chains=8, rng=6, keep=False)
+    assert chains.ess().within((math.sqrt(2 * 1.1**2 - 1) / 1.1**2) ** SPACE.dof)  # of the proposals, not of the chain
     assert not fk.stats.tail_check(
         importance_sample(wide, action, 4000, rng=8).series["logw"], truth.logw_under(wide)
     ).alarm

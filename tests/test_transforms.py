@@ -1,5 +1,6 @@
 """Transforms: the contract in many configurations, what moves and what may be looked at, symmetries, refusals."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -348,6 +349,13 @@ def test_fourier_scale_makes_its_spectrum():
     gain = torch.fft.fftn(y[0, 0], dim=(0, 1)).real.detach()
     assert (gain**2).numpy() == pytest.approx(2 * fk.exact.free_propagator((4, 6), m2), rel=1e-5)
     assert float(logdet.detach()) == pytest.approx(float(gain.log().sum()))
+    # With Chebyshev polynomials of 2 p^2 / p^2_max - 1, here of the kind T_n(x) given by their coefficients.
+    scale = transforms.FourierScale(space, m2=m2, order=3).double()
+    with torch.no_grad():
+        scale.coefficients.copy_(c := torch.tensor([0.3, -0.2, 0.5, 0.1], dtype=F64))
+    p2 = 1 / gain**2 - m2
+    series = np.polynomial.chebyshev.chebval(2 * p2.numpy() / 8 - 1, c.numpy())
+    assert (scale.gain() / gain).log().detach().numpy() == pytest.approx(series, rel=1e-4)
 
 
 def check_chain():
