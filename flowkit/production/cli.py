@@ -147,9 +147,12 @@ def reproduce(
         settings = figure.settings(_pairs(changes))
         if out is not None and (out.is_dir() or not out.parent.is_dir()):
             raise ValueError(f"--out needs a file in a folder that exists; got {out}.")
+    from flowkit.ensemble.runs import all_or_nothing
+
     start = time.monotonic()
     try:
-        with _sentences(), contextlib.redirect_stdout(sys.stderr):  # stdout is for the result alone
+        # stdout is for the result alone
+        with _sentences(), contextlib.redirect_stdout(sys.stderr), all_or_nothing():
             record = figure.run(quick, **settings)
     except KeyboardInterrupt:
         _fail(f"Stopped after {time.monotonic() - start:.0f} s. Nothing of {name} was saved.", status=130)
