@@ -152,7 +152,7 @@ class Gated(fk.HMC):
 def test_a_pause_before_anything_is_stored_is_not_counted(clock):
     sampler = Gated(ACTION, steps=4)
     sampler.gate = Turnstile()
-    job = fk.start(sampler, 1, chains=2, every=2, rng=1)
+    job = fk.start(sampler, 1, chains=2, every=2, thermalise=0, rng=1)
     assert sampler.gate.at.acquire(timeout=30)
     assert job.step == 0
     clock.now += 3
