@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -26,6 +27,8 @@ class Chains:
 
     Attributes
     ----------
+    sampler : Sampler
+        A copy of the one given, which the thermalisation tunes.
     action : Action or None
         Of the theory whose fields are measured; None for a sampler without one.
     space : Space
@@ -63,6 +66,7 @@ class Chains:
         sampler = frozen(sampler, "A run of chains")
         device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
         self.rng, self.seed = generator_of(rng, device)
+        sampler = copy.copy(sampler)  # tuned in place of the caller's
         self.sampler, self.every, self.thermalise, self.warm = sampler, every, thermalise, 0
         self._coordinates: Action | None = getattr(sampler, "action", None)
         self.action = None if self._coordinates is None else self._coordinates.theory
