@@ -9,8 +9,8 @@ from torch import Tensor
 
 from flowkit.groups import Group
 from flowkit.testing.common import LOOSE, TIGHT, require, require_close, require_same_field, seeded
-from flowkit.testing.plaquettes import check_plaquettes
 from flowkit.testing.derivatives import require_nan_stays
+from flowkit.testing.plaquettes import check_plaquettes
 
 
 def check_group(group: Group, dtype: torch.dtype = torch.float64) -> None:
