@@ -7,6 +7,7 @@ from torch import Tensor
 
 from flowkit.actions import Action
 from flowkit.ensemble import Ensemble, importance_sample, run
+from flowkit.ensemble.chains import generator_of
 from flowkit.flow import Flow
 from flowkit.priors import Prior
 from flowkit.samplers import IndependenceMetropolis
@@ -37,18 +38,18 @@ class Posterior:
     def __init__(self, flow: Flow, action: Action):
         self.flow, self.action = flow, action
 
-    def sample(self, n: int, seed: int = 0) -> Tensor:
-        """n fields, ``[n, *space.shape]``."""
+    def sample(self, n: int, seed: int | None = None) -> Tensor:
+        """n fields, ``[n, *space.shape]``; new ones at each call, unless a seed is given."""
+        rng, _ = generator_of(seed, self.flow.device)
         with torch.no_grad():
-            flow = frozen(self.flow, "posterior.sample")
-            return flow.sample(n, torch.Generator(self.flow.device).manual_seed(seed))
+            return frozen(self.flow, "posterior.sample").sample(n, rng)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log q(x), ``[batch]``."""
         with torch.no_grad():
             return frozen(self.flow, "posterior.log_prob").log_prob(self.flow.space.require(x))
 
-    def weighted(self, n: int, seed: int = 0) -> Ensemble:
+    def weighted(self, n: int, seed: int | None = None) -> Ensemble:
         """n draws with their weights exp(-S)/q: means by reweighting, and the effective sample size."""
         return importance_sample(self.flow, self.action, n, rng=seed)
 
@@ -75,7 +76,7 @@ class MCMC:
     def __init__(self, flow: Flow, action: Action):
         self.flow, self.action = flow, action
 
-    def sample(self, n: int, chains: int = 16, seed: int = 0, **options: Any) -> Ensemble:
+    def sample(self, n: int, chains: int = 16, seed: int | None = None, **options: Any) -> Ensemble:
         """`chains` chains of n stored configurations each, by independence Metropolis."""
         sampler = IndependenceMetropolis(self.flow, self.action)
         return run(sampler, n, chains=chains, rng=seed, **options)

@@ -51,3 +51,14 @@ def test_bad_input():
         model().posterior.log_prob(torch.full((2, 1, 2, 2), torch.nan))
     with pytest.raises(TypeError, match="epochs"):
         model().fit(3, epochs=4)
+
+
+@pytest.mark.parametrize("draw", [
+    lambda m, **seed: m.posterior.sample(5, **seed),
+    lambda m, **seed: m.posterior.weighted(5, **seed).x,
+    lambda m, **seed: m.mcmc.sample(5, chains=2, **seed).x,
+])  # fmt: skip
+def test_a_draw_is_a_new_one_unless_it_has_a_seed(draw):
+    m = model()
+    assert not torch.equal(draw(m), draw(m))
+    assert torch.equal(draw(m, seed=0), draw(m, seed=0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -26,6 +27,8 @@ class Chains:
 
     Attributes
     ----------
+    sampler : Sampler
+        A copy of the one given, which the thermalisation tunes.
     action : Action or None
         Of the theory whose fields are measured; None for a sampler without one.
     space : Space
@@ -61,8 +64,10 @@ class Chains:
         check_sampler(sampler)
         check_numbers(1, chains, every, thermalise or 0)
         sampler = frozen(sampler, "A run of chains")
-        device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
+        made_of = getattr(sampler, "flow", getattr(getattr(sampler, "action", None), "anchor", None))
+        device = start.device if start is not None else getattr(made_of, "device", "cpu")
         self.rng, self.seed = generator_of(rng, device)
+        sampler = copy.copy(sampler)  # tuned in place of the caller's
         self.sampler, self.every, self.thermalise, self.warm = sampler, every, thermalise, 0
         self._coordinates: Action | None = getattr(sampler, "action", None)
         self.action = None if self._coordinates is None else self._coordinates.theory
@@ -71,7 +76,8 @@ class Chains:
         if start is None and begin is not None:
             self.first = begin(chains, self.rng)
         else:
-            self.first = sampler.init(sampler.space.cold(chains, like=torch.empty(0)) if start is None else start)
+            like = torch.empty(0, device=self.rng.device)
+            self.first = sampler.init(sampler.space.cold(chains, like=like) if start is None else start)
         self._z, self.chains = self.first.x, len(self.first.x)
         self.bad = torch.zeros((), dtype=torch.long, device=self.first.S.device)
         self._points = states(sampler, self.first, self.rng, thermalise=thermalise, every=every)

@@ -157,7 +157,7 @@ def room_for(n: int, fields: Tensor, max_bytes: int) -> Tensor:
             f"{n} x {len(fields)} configurations need {need / 2**30:.3g} GiB, and max_bytes allows "
             f"{max_bytes / 2**30:.3g} GiB. Use keep=False with observe=(...), or store fewer of them by every=..."
         )
-    return torch.empty((n, *fields.shape), dtype=fields.dtype)
+    return torch.empty((n, *fields.shape), dtype=fields.dtype, device="cpu")
 
 
 def progress_bar(steps: Iterable[Any], total: int, show: bool) -> Iterable[Any]:

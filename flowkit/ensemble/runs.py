@@ -188,14 +188,15 @@ def run(
     Parameters
     ----------
     sampler : Sampler
-        Or anything with space, init(x), step(state, rng) and describe().
+        Or anything with space, init(x), step(state, rng) and describe(). It stays as it is.
     n : int
         Stored steps.
     chains : int
         Their number, where `start` does not give it.
     thermalise : int, optional
-        Steps before the first stored one, in which the sampler is tuned; by default at least 64, and as many as it
-        takes until the action no longer drifts.
+        Steps before the first stored one, in which a copy of the sampler is tuned; by default at least 64, and as many
+        as it takes until the action no longer drifts. What it was tuned to is in the ensemble's
+        ``provenance["sampler"]``.
     every : int
         Steps from one stored step to the next.
     rng : torch.Generator or int, optional

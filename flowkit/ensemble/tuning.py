@@ -9,6 +9,7 @@ import torch
 
 from flowkit.ensemble.comparison import Comparison
 from flowkit.ensemble.turns import compare
+from flowkit.geometry.settings import settings
 from flowkit.observables import Observable
 from flowkit.samplers.hmc import HMC
 
@@ -99,4 +100,7 @@ def tune_length(
     comparison = compare(
         tried, observables, seconds=seconds, forces=forces, chains=chains, thermalise=thermalise, rng=rng
     )
-    return LengthTuning(tried[comparison.best(by="forces")], comparison)
+    best = comparison.best(by="forces")
+    steps = comparison.ensembles[best].provenance["sampler"]["steps"]
+    kept = settings(hmc, "action", "length", "steps", "step_size")
+    return LengthTuning(HMC(hmc.action, tried[best].length, steps=steps, **kept), comparison)

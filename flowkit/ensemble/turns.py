@@ -46,7 +46,8 @@ def compare(
     Parameters
     ----------
     samplers : mapping of Sampler
-        By name. One of a pullback is measured on the theory's fields, the map in its seconds.
+        By name; copies of them are tuned. One of a pullback is measured on the theory's fields, the map in its
+        seconds.
     observables : sequence of Observable
         Each has a cost of its own.
     error : float or mapping, optional

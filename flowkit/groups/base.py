@@ -210,7 +210,9 @@ class Group(GaugeTheory, ABC):
     def casimir(self) -> float:
         """C_F, the number sum_a T_a T_a of the fundamental representation, from the second derivatives of the trace."""
         h = 1e-3
-        steps = h * torch.eye(self.algebra_dim, dtype=torch.float64).reshape(self.algebra_dim, *self.algebra_axes)
+        steps = h * torch.eye(self.algebra_dim, dtype=torch.float64, device="cpu").reshape(
+            self.algebra_dim, *self.algebra_axes
+        )
         return float((1 - self.trace(self.exp(steps))).sum()) * 2 / h**2
 
     def invariants(

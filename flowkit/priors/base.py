@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from flowkit.geometry.settings import settings
 from flowkit.geometry.space import Space, require_space
+from flowkit.kernels.autocast import FullPrecision
 
 
 class Sample(NamedTuple):
@@ -33,7 +34,7 @@ class Sample(NamedTuple):
     logq: Tensor
 
 
-class Prior(nn.Module, ABC):
+class Prior(FullPrecision, nn.Module, ABC):
     """A distribution r(x) on a space: `sample(n, rng)` and `log_prob(x)`, both differentiable in its parameters.
 
     A subclass writes `sample` and `log_prob`, and keeps each argument of its constructor in an attribute of that name,

@@ -140,7 +140,8 @@ class Embedded(_OfCoarser):
         """n independent fields and their log-density; that of paths, where the coarse prior is stochastic."""
         coarse, logr = self.coarse.sample_and_log_prob(n, rng)
         # Of a whole field of noise the coarse part is not used.
-        noise = Haar(self.space) if self.space.kind == "links" else Normal(self.space)
+        with torch.device(self.device):
+            noise = Haar(self.space) if self.space.kind == "links" else Normal(self.space)
         _, *rest = self.doubling.split(noise.to(self.device, self.dtype).sample(n, rng))
         return Sample(self.doubling.join(coarse, *rest), logr + self.log_rest(*rest))
 

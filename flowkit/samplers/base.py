@@ -86,7 +86,7 @@ class Sampler(ABC):
             unit links and zero on sites. Sites start near zero because a quartic force grows as the cube of the field:
             from a wide start HMC at a useful step size diverges, and is rejected for ever.
         dtype : torch.dtype, optional
-            Of the real numbers.
+            Of the real numbers; by default that of the action's map, for a pullback, else torch's own default.
 
         Returns
         -------
@@ -100,6 +100,8 @@ class Sampler(ABC):
         """
         if not isinstance(chains, int) or chains < 1:
             raise ValueError(f"{type(self).__name__} needs chains >= 1; got {chains!r}.")
+        anchor = self.action.anchor
+        dtype = anchor.real.dtype if dtype is None and anchor is not None else dtype
         if not hot:
             return self.space.cold(chains, like=torch.empty(0, dtype=dtype, device=rng.device))
         if self.space.kind == "links":

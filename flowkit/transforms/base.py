@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from flowkit.geometry.settings import settings
 from flowkit.geometry.space import Space, require_space
+from flowkit.kernels.autocast import FullPrecision
 from flowkit.priors.base import Prior, Sample
 
 
@@ -23,7 +24,7 @@ class Layer(NamedTuple):
     """The sum of the logdets of all layers so far, [batch]."""
 
 
-class Transform(nn.Module, ABC):
+class Transform(FullPrecision, nn.Module, ABC):
     r"""An invertible map of fields y = f(x), forward from the prior to the theory.
 
     A subclass writes `forward` and `inverse`, which return the field and the log-Jacobian of the map just applied. It
