@@ -78,6 +78,10 @@ FOURIER = "transforms.py::test_fourier_scale_makes_its_spectrum " + contract(
     "Transform", "FourierScale", "FourierModes"
 )
 
+EXACT_2D = "exact_gauge_2d.py::test_loops_at_every_site exact_gauge_2d.py::test_the_density_is_that_of_the_theory"
+TWO = "exact_gauge_2d.py::test_the_first_of_two_plaquettes_of_su3_at_a_given_product"
+MIXTURE = "symmetric_flows.py::test_a_gauge_flow_is_averaged_over_centre_and_conjugation"
+
 # fmt: off
 MUTANTS = [
     # -- actions
@@ -178,6 +182,17 @@ MUTANTS = [
     ("priors/normal.py", "return self.sigma * z", "return z", contract("Prior", "Normal")),
     ("priors/embedded.py", "flatten(1).sum(1) / 2", "flatten(1).sum(1)", "priors.py::test_an_embedded_normal_prior_is_the_normal_prior_of_all_sites"),
     ("priors/embedded.py", "logr.view(n, parts).sum(1)", "logr.view(n, parts).mean(1)", contract("Prior", "Interleaved")),
+    ("priors/exact_gauge_2d.py", "(-S - self.log_z)", "(-S + self.log_z)", EXACT_2D),
+    ("priors/exact_gauge_2d.py", "G.inverse(G.compose(B, A))", "G.inverse(G.compose(A, B))", EXACT_2D),
+    ("priors/exact_gauge_2d.py", "G.compose(G.inverse(ordered_product(G, P)), D)", "D", EXACT_2D),
+    ("priors/exact_gauge_2d.py", "return loops.gauge_transform(self.space, comb_links(self.space, P, A, B), g)", "return comb_links(self.space, P, A, B)", "exact_gauge_2d.py::test_draws_are_gauge_invariant"),
+    ("priors/bridge.py", "self._at_one[k]).exp()", "self._at_one[k]).exp().sqrt()", EXACT_2D),
+    ("priors/symmetrised.py", "return torch.logsumexp(self._of_images(x)[1], 0) - math.log(self.size)", "return torch.logsumexp(self._of_images(x)[1], 0)", MIXTURE),
+    ("priors/symmetrised.py", "torch.where(power == k, image, x)", "torch.where(power < 0, image, x)", MIXTURE),
+    ("priors/symmetrised.py", "torch.softmax(logr, 0)[..., None]", "1 / self.size", "symmetric_flows.py::test_score_of_a_mixture"),
+    ("groups/su3_plaquettes.py", "return 8 * haar *", "return 8 * haar.sqrt() *", "exact_gauge_2d.py::test_characters_of_one_plaquette"),
+    ("groups/su3_plaquettes.py", "(excess * diagonal - excess.abs())", "(excess * diagonal)", TWO),
+    ("transforms/sites/odd_net.py", "self.even([h * h])", "self.even([h])", "symmetric_flows.py::test_default_scalar_flows_are_even"),
     ("flow.py", "return self.prior.log_prob(z) + logdet", "return self.prior.log_prob(z) - logdet", contract("Prior", "Flow")),
     ("flow.py", "columns[id(p)] + own", "own", "multiscale_ordered.py::test_scales_may_share_a_model"),
     ("transforms/base.py", "return Sample(y, logr - logdet)", "return Sample(y, logr + logdet)", contract("Prior", "Flow")),
