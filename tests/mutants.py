@@ -80,7 +80,7 @@ FOURIER = "transforms.py::test_fourier_scale_makes_its_spectrum " + contract(
 
 EXACT_2D = "exact_gauge_2d.py::test_loops_at_every_site exact_gauge_2d.py::test_the_density_is_that_of_the_theory"
 TWO = "exact_gauge_2d.py::test_the_first_of_two_plaquettes_of_su3_at_a_given_product"
-MIXTURE = "symmetric_flows.py::test_a_gauge_flow_is_averaged_over_centre_and_conjugation"
+MIXTURE = "symmetric_flows.py::test_draws_of_a_mixture_stand_at_every_image symmetric_flows.py::test_a_gauge_flow_is_averaged_over_centre_and_conjugation"
 
 # fmt: off
 MUTANTS = [
