@@ -87,7 +87,7 @@ def models_with_a_score():
     yield Aside(fk.sites((2, 2))), fk.Phi4(fk.sites((2, 2)), m2=1.0, lam=0.5)  # whose images differ in their density
 
 
-@pytest.mark.parametrize(("inner", "action"), models_with_a_score(), ids=["links", "sites"])
+@pytest.mark.parametrize(("inner", "action"), list(models_with_a_score()), ids=["links", "sites"])
 def test_score_of_a_mixture(inner, action):
     flow = Symmetrised(testing.randomised(inner, testing.seeded()), action.symmetries[:2])
     x = flow.sample(3, testing.seeded(2)).detach()
