@@ -66,6 +66,10 @@ CLASSES = (
     "multiscale.py::test_class_functions_are_what_they_say multiscale.py::test_the_score_is_the_derivative_of_log_q"
 )
 STAGES = "multiscale_ordered.py::test_later_stages_see_earlier_links_alone multiscale_ordered.py::test_stages_cover_all_links_and_their_loops_are_plaquettes"
+OWN_LAW = "exact_gauge_2d.py::test_the_first_accepted_proposal_is_of_its_own_law"
+ONE_PLAQUETTE = "exact_gauge_2d.py::test_characters_of_one_plaquette exact_gauge_2d.py::test_the_bound_of_cells_holds exact_gauge_2d.py::test_the_highest_cosine_of_an_interval"
+FIRST_OF_TWO = "exact_gauge_2d.py::test_plaquettes_of_a_bridge exact_gauge_2d.py::test_the_first_of_two_plaquettes_of_su3_at_a_given_product"
+EXACT_2D = "exact_gauge_2d.py::test_loops_at_every_site"
 SCALES = "multiscale_scales.py"
 NATURAL = "multiscale.py::test_the_annealing_keeps_its_limit multiscale.py::test_a_resumed_run_equals_the_unbroken_one"
 LEVELS = "level_step.py::test_the_learned_effective_action_is_exact level_step.py::test_the_two_losses_of_single_links"
@@ -175,6 +179,23 @@ MUTANTS = [
     ("groups/subgroups.py", "heat_angle(u, kappa, 2)", "heat_angle(u, kappa, 0)", BATH),
     ("groups/characters.py", "total = total - term if j % 2 else total + term", "total = total + term", "level_step.py::test_characters_are_orthogonal"),
     # -- priors and flows
+    ("groups/rejection.py", "device=rng.device) * repeats + first)[hit]", "device=rng.device) * repeats)[hit]", OWN_LAW),
+    ("groups/rejection.py", "out[waiting[hit]] = x[chosen]", "out[waiting[hit].flip(0)] = x[chosen]", OWN_LAW),
+    ("groups/rejection.py", "tries = min(2 * tries, width)", "tries = 2 * tries", "exact_gauge_2d.py::test_rejection_goes_on_as_long_as_it_takes"),
+    ("groups/su3_plaquettes.py", "accepted = u[3] * table.bound[cell] <", "accepted = u[3] * 0 <", ONE_PLAQUETTE),
+    ("groups/su3_plaquettes.py", "z = -x[1] - y[1], -x[0] - y[0]", "z = -x[0] - y[0], -x[1] - y[1]", ONE_PLAQUETTE),
+    ("groups/su3_plaquettes.py", "peak = torch.ceil(low / turn) * turn <= high", "peak = (low <= 0) & (high >= 0)", ONE_PLAQUETTE),
+    ("groups/su3_plaquettes.py", "h = 2 * (theta / 2).cos()", "h = 2 * theta.cos()", FIRST_OF_TWO),
+    ("groups/su3_plaquettes.py", "half = torch.polar(torch.ones_like(theta), theta / 2)", "half = torch.polar(torch.ones_like(theta), theta)", FIRST_OF_TWO),
+    ("groups/u1.py", "von_mises(2 * beta * (product / 2).cos().abs(), rng)", "von_mises(beta * (product / 2).cos().abs(), rng)", FIRST_OF_TWO),
+    ("groups/sun.py", "self.heatbath(one, one + product, beta, rng)", "self.heatbath(one, product, beta, rng)", FIRST_OF_TWO),
+    ("groups/sun.py", "table[a + 1, b - 1] -= c", "table[a + 1, b - 1] += c", SCALES),
+    ("priors/bridge.py", "return (P, left), self.chance(left, rest)", "return (P, left), self.chance(left, rest).sqrt()", EXACT_2D),
+    ("priors/exact_gauge_2d.py", ".flip(1)", "", EXACT_2D),
+    ("priors/exact_gauge_2d.py", "G.inverse(G.compose(B, A))", "G.inverse(G.compose(A, B))", EXACT_2D),
+    ("priors/exact_gauge_2d.py", "bridge.chance(D, bridge.size)", "0 * bridge.chance(D, bridge.size) + 1", EXACT_2D),
+    ("priors/exact_gauge_2d.py", "U[:, 0, -1, 0] = A", "U[:, 0, 0, 0] = A", EXACT_2D),
+    ("priors/exact_gauge_2d.py", "comb_links(self.space, P, A, B), g)", "comb_links(self.space, P, A, B), g * 0 + G.identity(g.shape[:4], g))", "exact_gauge_2d.py::test_draws_are_gauge_invariant"),
     ("priors/free_field.py", "self.log_m2.exp()) * (-2 * self.log_scale).exp()", "self.log_m2.exp()) * (-self.log_scale).exp()", "priors.py::test_scale_of_a_free_field"),
     ("priors/free_field.py", "self.kernel().rsqrt()", "self.kernel().sqrt()", "priors.py::test_free_field_two_point_function"),
     ("priors/free_field.py", "(self.space.components * log_norm - quadratic) / 2", "(log_norm - quadratic) / 2", contract("Prior", "FreeField")),
