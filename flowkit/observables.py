@@ -10,6 +10,19 @@ from torch import Tensor
 from flowkit.geometry import charge, loops
 from flowkit.geometry.space import Space
 
+__all__ = [
+    "Observable",
+    "charge_squared",
+    "magnetization",
+    "phi_squared",
+    "plaquette",
+    "polyakov",
+    "susceptibility",
+    "topological_charge",
+    "trace",
+    "wilson_loop",
+]
+
 _WHAT = "An observable is f(space, x) -> [batch], real numbers"
 
 
@@ -203,3 +216,7 @@ def polyakov(mu: int) -> Observable:
         lambda space, x: _mean(space.group.trace(loops.polyakov(space, x, mu))),
         kind="links",
     )
+
+
+def __dir__() -> list[str]:
+    return __all__

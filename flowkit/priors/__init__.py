@@ -7,3 +7,7 @@ from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal
 
 __all__ = ["Embedded", "FreeField", "Haar", "Interleaved", "Normal", "Prior", "Sample"]
+
+
+def __dir__() -> list[str]:
+    return __all__

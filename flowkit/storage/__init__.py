@@ -21,3 +21,7 @@ __all__ = [
     "parse_json",
     "refuse_others",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

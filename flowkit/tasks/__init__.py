@@ -7,3 +7,7 @@ __all__ = [
     "Background",
     "History",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
