@@ -8,7 +8,6 @@ from flowkit import transforms
 from flowkit.kernels.convolution import site_convolution
 from flowkit.observables import polyakov
 from flowkit.storage.checkpoint import CheckpointError
-from flowkit.testing import example
 
 F64 = torch.float64
 SITES, LINKS, SU2 = fk.sites((4, 6)), fk.links((4, 6), fk.U1()), fk.links((4, 6), fk.SUN(2))
@@ -107,14 +106,6 @@ LOW = transforms.LowModes(SITES, most=1)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: fk.scalar_flow(SITES).sample(4, 1), r"need a generator such as torch.Generator.*; got 1\."),
-        (
-            lambda: fk.gauge_flow(LINKS).sample_and_log_prob(4, 1),
-            r"need a generator such as torch.Generator.*; got 1\.",
-        ),
-        (lambda: fk.multiscale_flow(fk.links((4, 4), fk.U1())).sample(4, 1), "need a generator"),
-        (lambda: fk.Normal(SITES).sample(4, None), r"need a generator such as torch.Generator.*; got None\."),
-        (lambda: example(fk.samplers.MarkovPrior).sample(4, 1), "need a generator"),
         (lambda: transforms.LowModes(PHI4), r"LowModes needs a space, made by sites\(\) or links\(\); got Phi4\."),
         (lambda: fk.Normal(PHI4), r"Normal needs a space, made by sites\(\) or links\(\); got Phi4\."),
         (lambda: fk.Chain([LOW, LOW]), r"takes transforms one by one, Chain\(first, second\); got list\."),

@@ -10,6 +10,7 @@ from torch import Tensor
 from flowkit.actions.base import Action
 from flowkit.ensemble.files import EnsembleError
 from flowkit.samplers.chain import Point, Steps, states
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class Chains:
@@ -49,7 +50,7 @@ class Chains:
     def __init__(
         self,
         sampler: Steps,
-        rng: torch.Generator | int | None = None,
+        rng: Rng = None,
         *,
         chains: int = 16,
         thermalise: int | None = 0,
@@ -59,7 +60,8 @@ class Chains:
         check_sampler(sampler)
         check_numbers(1, chains, every, thermalise or 0)
         device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
-        self.rng, self.seed = generator_of(rng, device)
+        self.rng = generator_of(rng, device)
+        self.seed = self.rng.initial_seed()
         self.sampler, self.every, self.thermalise, self.warm = sampler, every, thermalise, 0
         self._coordinates: Action | None = getattr(sampler, "action", None)
         self.action = None if self._coordinates is None else self._coordinates.theory
@@ -118,28 +120,6 @@ def check_numbers(n: int, chains: int, every: int, thermalise: int) -> None:
     """Raise ValueError for numbers of a run that are out of range."""
     for name, value, least in (("n", n, 1), ("chains", chains, 1), ("every", every, 1), ("thermalise", thermalise, 0)):
         check_whole(name, value, least)
-
-
-def generator_of(rng: torch.Generator | int | None, device: torch.device | str) -> tuple[torch.Generator, int]:
-    """The generator of a run, and the seed that it was given at last.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For what is no generator, no seed and not None.
-    """
-    if isinstance(rng, torch.Generator):
-        return rng, rng.initial_seed()
-    generator = torch.Generator(device=device)
-    if rng is None:
-        generator.seed()
-    elif type(rng) is not int:
-        raise TypeError(f"rng is a torch.Generator, a seed or None; got {type(rng).__name__}.")
-    elif not 0 <= rng < 2**64:
-        raise ValueError(f"A seed is a whole number >= 0 of at most 64 bits; got {rng}.")
-    else:
-        generator.manual_seed(rng)
-    return generator, generator.initial_seed()
 
 
 def check_whole(name: str, value: object, least: int) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 
 from flowkit.actions.base import Action
-from flowkit.ensemble.chains import check_whole, generator_of
+from flowkit.ensemble.chains import check_whole
 from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
 from flowkit.observables import Observable
 from flowkit.priors.base import Prior
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 @torch.no_grad()
@@ -21,7 +22,7 @@ def importance_sample(
     flow: Prior,
     action: Action,
     n: int,
-    rng: torch.Generator | int | None = None,
+    rng: Rng = None,
     *,
     chunk: int = 1024,
     observe: Sequence[Observable] = (),
@@ -78,7 +79,7 @@ def importance_sample(
     if flow.space != action.space or not flow.normalised:
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"importance_sample needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
-    generator, seed = generator_of(rng, flow.device)
+    generator = generator_of(rng, flow.device)
     observed = [*observe, *(one for one in monitors(flow.space) if one not in observe)]
     columns = Columns(n, 1, observed, flow.space)
     bad = 0
@@ -106,6 +107,6 @@ def importance_sample(
         columns.configurations(),
         series,
         action=action,
-        provenance=provenance_of(action, seed, **about),
+        provenance=provenance_of(action, generator.initial_seed(), **about),
         weighted=True,
     )

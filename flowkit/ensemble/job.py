@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowkit.ensemble.chains import check_numbers, check_sampler, generator_of
+from flowkit.ensemble.chains import check_numbers, check_sampler
 from flowkit.ensemble.columns import Columns
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
@@ -19,6 +19,7 @@ from flowkit.samplers.chain import Steps
 from flowkit.stats import Floats
 from flowkit.tasks.background import Background
 from flowkit.tasks.history import History
+from flowkit.tasks.randomness import generator_of
 
 COLUMNS = ("step", "seconds", "forces", "accept")
 
@@ -80,7 +81,7 @@ class Job(Background):
                 raise TypeError(f"A job takes the settings of run, without progress and each; got {name!r}.")
         numbers = {name: settings.get(name, known[name].default) for name in ("chains", "every", "thermalise")}
         check_numbers(n, numbers["chains"], numbers["every"], numbers["thermalise"] or 0)
-        generator_of(settings.get("rng"), "cpu")
+        generator_of(settings.get("rng"))
         self._given, self.settings = sampler, settings
         self.total, self.every = n, numbers["every"]
         self.thermalise: int | None = numbers["thermalise"]

@@ -15,6 +15,7 @@ from flowkit.actions import Action
 from flowkit.ensemble.fields import FieldNumbers, check_quantity, in_numbers, measure
 from flowkit.flow import Flow
 from flowkit.stats import Estimate
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class LayerNumbers(NamedTuple):
@@ -87,7 +88,7 @@ def layer_numbers(
     *,
     fields: int = 8,
     n: int = 256,
-    rng: torch.Generator | int = 1,
+    rng: Rng = 1,
     quantity: str | None = None,
     max_bytes: int = 4 * 2**20,
 ) -> LayerNumbers:
@@ -106,8 +107,8 @@ def layer_numbers(
         How many draws are kept to look at, fewer where `max_bytes` of float32 numbers need it.
     n : int
         Draws behind each KL.
-    rng : torch.Generator or int
-        A generator or a seed.
+    rng : torch.Generator or int, optional
+        A generator, a seed, or None for a fresh seed.
     quantity, max_bytes
         As `field_numbers`.
 
@@ -136,7 +137,7 @@ def layer_numbers(
         raise ValueError(f"A flow is compared with an action of its space; got {flow.space} and {action.space}.")
     if n < 2 or not 1 <= fields <= n:
         raise ValueError(f"layer_numbers needs n >= 2 draws and keeps 1 to n of them; got {n} and {fields}.")
-    generator = rng if isinstance(rng, torch.Generator) else torch.Generator(flow.device).manual_seed(rng)
+    generator = generator_of(rng, flow.device)
     space, quantity = flow.space, check_quantity(flow.space, quantity)
     names: list[str] = []
     pictures, logdets, actions, distances = [], [], [], []

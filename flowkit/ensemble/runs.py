@@ -15,6 +15,7 @@ from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.observables import Observable
 from flowkit.samplers.chain import Point, Steps
+from flowkit.tasks.randomness import Rng
 
 IDENTITIES = 64
 """Stored steps of a run on which the Schwinger-Dyson identity is measured."""
@@ -131,7 +132,7 @@ def run(
     chains: int = 16,
     thermalise: int | None = None,
     every: int = 1,
-    rng: torch.Generator | int | None = None,
+    rng: Rng = None,
     observe: Sequence[Observable] = (),
     keep: bool = True,
     start: Tensor | None = None,

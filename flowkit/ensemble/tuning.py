@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from flowkit.ensemble.comparison import Comparison
 from flowkit.ensemble.turns import compare
 from flowkit.observables import Observable
 from flowkit.samplers.hmc import HMC
+from flowkit.tasks.randomness import Rng
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def tune_length(
     seconds: float = 60.0,
     chains: int = 16,
     thermalise: int = 100,
-    rng: torch.Generator | int | None = None,
+    rng: Rng = None,
 ) -> LengthTuning:
     """The length of HMC's trajectories by cost: 2 tau_int times the forces of a trajectory, in the worst observable.
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from flowkit.ensemble.chains import Chains, check_whole, generator_of
+from flowkit.ensemble.chains import Chains, check_whole
 from flowkit.ensemble.comparison import Comparison
 from flowkit.ensemble.runner import SLICE, Runner
 from flowkit.observables import Observable, listed
 from flowkit.samplers.chain import Steps
+from flowkit.tasks.randomness import Rng, generator_of
 
 FIRST = 128
 """Stored steps before the first look at the errors; each look comes a quarter later than the one before."""
@@ -31,7 +32,7 @@ def compare(
     chains: int = 16,
     thermalise: int = 100,
     every: int = 1,
-    rng: torch.Generator | int | None = None,
+    rng: Rng = None,
     start: Mapping[str, Tensor] | None = None,
     max_bad: float = 0.01,
     clock: Callable[[], float] = time.perf_counter,
@@ -93,7 +94,7 @@ def compare(
     """
     observables = listed(observables)
     targets = _check(samplers, observables, error, seconds, forces, training, configurations, start)
-    source, _ = generator_of(rng, "cpu")
+    source = generator_of(rng)
     runners = []
     for name, sampler in samplers.items():
         seed = int(torch.randint(2**62, (), generator=source, device=source.device))

@@ -11,6 +11,7 @@ from flowkit.actions import Action, Wilson
 from flowkit.multiscale import LinkConditional, levels
 from flowkit.priors import Prior
 from flowkit.samplers.heatbath import one_plaquette
+from flowkit.tasks.randomness import lasting
 from flowkit.train.level_methods import LevelFit, LevelGradient, LevelMethod
 from flowkit.train.step import Report, TrainingStep
 
@@ -149,6 +150,7 @@ class LevelStep(TrainingStep):
         return level, LevelFit(self.models[level], effective, self.group, self.pool, self.draws, now - first, count)
 
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
+        rng = lasting(rng, "LevelStep.step")
         level, fit = self._fit()
         if not isinstance(action, Wilson) or batch % self.draws:
             raise ValueError(f"LevelStep needs a Wilson action and a batch in {self.draws}s; got {action!r}, {batch}.")

@@ -9,6 +9,7 @@ from torch import Tensor
 from flowkit.actions import Action
 from flowkit.flow import Flow
 from flowkit.priors import Prior
+from flowkit.tasks.randomness import lasting
 from flowkit.train.step import Report, TrainingStep
 
 INSTEAD = "Leave method= out: Adam, the usual method of a Trainer, needs none."
@@ -148,7 +149,7 @@ class NaturalGradientStep(TrainingStep):
 
     @torch.no_grad()
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
-        x, logq = flow.sample_and_log_prob(batch, rng)
+        x, logq = flow.sample_and_log_prob(batch, lasting(rng, "NaturalGradientStep.step"))
         S = action(x)
         # Sums of many terms that cancel: in double precision whatever the flow computes in.
         s = flow.score(x).double()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from flowkit.actions import Action
 from flowkit.priors import Prior
+from flowkit.tasks.randomness import lasting
 from flowkit.train.losses import Loss, LossFunction, named, path_gradient
 
 
@@ -196,7 +197,7 @@ class GradientStep(TrainingStep):
         self.optimizer = torch.optim.Adam(self.parameters, lr=self.lr, fused=True, **self.adam)
 
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
-        return self.descend(self.loss(flow, action, batch, rng), lr_factor)
+        return self.descend(self.loss(flow, action, batch, lasting(rng, "GradientStep.step")), lr_factor)
 
     def descend(self, loss: Loss, lr_factor: float) -> Report:
         """One update down the gradient of a loss that has been computed."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from flowkit.geometry.settings import settings
 from flowkit.geometry.space import Space, require_space
 from flowkit.priors.base import Prior, Sample
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class Layer(NamedTuple):
@@ -104,7 +105,7 @@ class Transform(nn.Module, ABC):
         y, logdet = self(x)
         return y, logdet
 
-    def sample(self, prior: Prior, n: int, rng: torch.Generator) -> Sample:
+    def sample(self, prior: Prior, n: int, rng: Rng = None) -> Sample:
         """n fields of the flow that this transform makes of a prior, with log q.
 
         Parameters
@@ -113,14 +114,15 @@ class Transform(nn.Module, ABC):
             r, of the same space.
         n : int
             Number of fields.
-        rng : torch.Generator
-            Source of all random numbers.
+        rng : torch.Generator or int, optional
+            A generator, a seed, or None for a fresh seed.
 
         Returns
         -------
         Sample
             Fields ``[n, *space.shape]`` and log q = log r - logdet, ``[n]``.
         """
+        rng = generator_of(rng, prior.device)
         z, logr = prior.sample_and_log_prob(n, rng)
         y, logdet = self.push(z, rng)
         return Sample(y, logr - logdet)
