@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from flowkit.geometry import charge, loops
@@ -134,6 +135,33 @@ def listed(observe: Iterable[Observable]) -> tuple[Observable, ...]:
     if not isinstance(observe, Iterable) or not all(isinstance(one, Observable) for one in found):
         raise TypeError(f"Observables come as a list, such as [fk.plaquette]; got {observe!r}.")
     return found
+
+
+def require_defined(observe: Iterable[Observable], space: Space, n: int = 1, *, like: Tensor | None = None) -> None:
+    """Measure each observable on n cold fields, so that what fails is known before the first step of a long run.
+
+    Parameters
+    ----------
+    observe : iterable of Observable
+        What the run will measure.
+    space : Space
+        Of the fields.
+    n : int
+        Fields in a batch of the run.
+    like : Tensor, optional
+        Gives their dtype and device; by default float32 on the CPU.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where one is not defined there.
+    """
+    cold = space.cold(n, like=torch.zeros(()) if like is None else like.real)
+    for one in listed(observe):
+        try:
+            one(space, cold)
+        except ValueError as error:
+            raise ValueError(f"{one.name} cannot be measured on {space}: {error}") from error
 
 
 def _mean(x: Tensor) -> Tensor:

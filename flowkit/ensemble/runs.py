@@ -13,7 +13,7 @@ from flowkit.ensemble.chains import Chains, check_whole
 from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for, rows_in_a_move
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
-from flowkit.observables import Observable
+from flowkit.observables import Observable, require_defined
 from flowkit.samplers.chain import Point, Steps
 from flowkit.tasks.randomness import Rng
 
@@ -66,6 +66,7 @@ class Recording:
         self.n, self.max_bad = n, max_bad
         self.chains = Chains(sampler, **settings)
         fields = self.chains.first.x
+        require_defined(observe, self.chains.space, self.chains.chains, like=fields)
         observed = [*observe, *(one for one in monitors(self.chains.space) if one not in observe)]
         self.columns = Columns(n, self.chains.chains, observed, self.chains.space, rows_in_a_move(fields.device))
         self._vanishing = vanishing(self.chains.action, observed)
