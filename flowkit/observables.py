@@ -1,7 +1,9 @@
 """Observables: real numbers measured on every field of a batch, all dimensionless."""
 
+import difflib
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -25,6 +27,7 @@ __all__ = [
 ]
 
 _WHAT = "An observable is f(space, x) -> [batch], real numbers"
+_RULE = f"{_WHAT}, with a name: Observable(name, label, f), or the name of one that flowkit knows"
 
 
 @dataclass(frozen=True)
@@ -112,37 +115,67 @@ def name_of(observable: Observable | str) -> str:
     if isinstance(observable, str):
         return observable
     if not isinstance(observable, Observable):
-        raise TypeError(
-            f"{_WHAT}, with a name: Observable(name, label, f), or the name of one; got {type(observable).__name__}."
-        )
+        raise TypeError(f"{_RULE}; got {type(observable).__name__}.")
     return observable.name
 
 
-def listed(observe: Iterable[Observable]) -> tuple[Observable, ...]:
-    """The observables of a list.
+def known(name: str) -> Observable | None:
+    """The observable of this library that has the name, or None.
+
+    Examples
+    --------
+    >>> from flowkit.observables import known
+    >>> known("wilson_loop_2x3")
+    Observable(wilson_loop_2x3: Wilson loop 2×3)
+    """
+    for pattern, make in _FAMILIES.items():
+        if found := re.fullmatch(pattern, name):
+            return make(*map(int, found.groups()))
+    return _NAMED.get(name)
+
+
+def as_observable(observable: Observable | str) -> Observable:
+    """The observable itself, or the one of this library that has the name.
+
+    Raises
+    ------
+    ValueError
+        For a name that is not known, with the nearest that is.
+    TypeError
+        For anything but an observable or a name.
+    """
+    name = name_of(observable)
+    found = known(name) if isinstance(observable, str) else observable
+    if found is None:
+        near = difflib.get_close_matches(name, _NAMED, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ValueError(f"flowkit knows the observables {NAMES}; got {name!r}.{hint}")
+    return found
+
+
+def listed(observe: Iterable[Observable | str]) -> tuple[Observable, ...]:
+    """The observables of a list of observables and names.
 
     Raises
     ------
     TypeError
-        For one alone, for names, and for whatever else is no list of observables.
+        For one alone, and for whatever else is no list of observables.
+    ValueError
+        For a name that is not known.
     """
-    found = tuple(observe) if isinstance(observe, Iterable) else ()
-    for function in (one for one in found if callable(one) and not isinstance(one, Observable)):
-        name_of(function)  # which says that it needs a name
-    names = [one for one in found if isinstance(one, str)]
-    if names and not isinstance(observe, str):
-        raise TypeError(f"Observables are objects such as fk.magnetization, not their names; got {names[0]!r}.")
-    if not isinstance(observe, Iterable) or not all(isinstance(one, Observable) for one in found):
+    if not isinstance(observe, Iterable) or isinstance(observe, str):
         raise TypeError(f"Observables come as a list, such as [fk.plaquette]; got {observe!r}.")
-    return found
+    return tuple(as_observable(one) for one in observe)
 
 
-def require_defined(observe: Iterable[Observable], space: Space, n: int = 1, *, like: Tensor | None = None) -> None:
+def require_defined(
+    observe: Iterable[Observable | str], space: Space, n: int = 1, *, like: Tensor | None = None
+) -> None:
     """Measure each observable on n cold fields, so that what fails is known before the first step of a long run.
 
     Parameters
     ----------
-    observe : iterable of Observable
+    observe : iterable of Observable or str
         What the run will measure.
     space : Space
         Of the fields.
@@ -161,6 +194,8 @@ def require_defined(observe: Iterable[Observable], space: Space, n: int = 1, *, 
         try:
             one(space, cold)
         except ValueError as error:
+            if one.name in str(error):
+                raise
             raise ValueError(f"{one.name} cannot be measured on {space}: {error}") from error
 
 
@@ -244,6 +279,16 @@ def polyakov(mu: int) -> Observable:
         lambda space, x: _mean(space.group.trace(loops.polyakov(space, x, mu))),
         kind="links",
     )
+
+
+_NAMED = {one.name: one for one in list(globals().values()) if isinstance(one, Observable)}
+_FAMILIES: dict[str, Callable[..., Observable]] = {
+    r"wilson_loop_([1-9]\d*)x([1-9]\d*)": wilson_loop,
+    r"flux_(\d)(\d)": flux,
+    r"polyakov_(\d)": polyakov,
+}
+NAMES = ", ".join([*_NAMED, "wilson_loop_RxT", "flux_MUNU", "polyakov_MU"])
+"""Of all observables here, as messages list them."""
 
 
 def __dir__() -> list[str]:

@@ -253,17 +253,6 @@ def test_what_is_no_sampler_no_list_of_observables_and_no_map():
     for call in (lambda: fk.run(flow, 10), lambda: fk.start(flow, 10), lambda: fk.compare({"a": flow}, [fk.plaquette])):
         with pytest.raises(TypeError, match=r"Chains need a sampler such as HMC\(action\).*; got Flow\."):
             call()
-    hmc = fk.HMC(action)
-    with pytest.raises(TypeError, match=r"are objects such as fk.magnetization, not their names; got 'plaquette'\."):
-        fk.run(hmc, 1, observe=["plaquette"])
-    for observe in (fk.plaquette, "plaquette", [1]):
-        for call in (
-            lambda observe=observe: fk.run(hmc, 1, observe=observe),
-            lambda observe=observe: fk.start(hmc, 1, observe=observe),
-            lambda observe=observe: fk.compare({"a": hmc}, observe, seconds=1),
-        ):
-            with pytest.raises(TypeError, match=r"Observables come as a list, such as \[fk.plaquette\]; got"):
-                call()
     with pytest.raises(TypeError, match=r"such as flow.transform; got Flow\."):
         action.pullback(flow)
     x = torch.zeros(1, *space.shape)

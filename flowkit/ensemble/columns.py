@@ -31,7 +31,7 @@ class Columns:
         Rows in all.
     chains : int
         Numbers in each row.
-    observe : sequence of Observable
+    observe : sequence of Observable or str
         Measured on the fields of each row, on their device.
     space : Space
         Of the fields.
@@ -63,8 +63,9 @@ class Columns:
     (array([[1., 1.]]), 1)
     """
 
-    def __init__(self, n: int, chains: int, observe: Sequence[Observable], space: Space, block: int = 1):
-        names = [obs.name for obs in listed(observe)]
+    def __init__(self, n: int, chains: int, observe: Sequence[Observable | str], space: Space, block: int = 1):
+        observe = listed(observe)
+        names = [obs.name for obs in observe]
         taken = [name for i, name in enumerate(names) if name in names[:i] or name in ("S", "accept", "logq", "logw")]
         if taken:
             raise ValueError(f"Observables of a run have names of their own; got {taken[0]!r} twice.")

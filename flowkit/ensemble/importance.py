@@ -12,7 +12,7 @@ from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenan
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
-from flowkit.observables import Observable
+from flowkit.observables import Observable, listed
 from flowkit.priors.base import Prior
 from flowkit.tasks.randomness import Rng, generator_of
 
@@ -25,7 +25,7 @@ def importance_sample(
     rng: Rng = None,
     *,
     chunk: int = 1024,
-    observe: Sequence[Observable] = (),
+    observe: Sequence[Observable | str] = (),
     keep: bool = True,
     progress: bool = False,
     max_bad: float = 0.01,
@@ -80,6 +80,7 @@ def importance_sample(
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"importance_sample needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
     generator = generator_of(rng, flow.device)
+    observe = listed(observe)
     observed = [*observe, *(one for one in monitors(flow.space) if one not in observe)]
     columns = Columns(n, 1, observed, flow.space)
     bad = 0

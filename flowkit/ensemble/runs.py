@@ -13,7 +13,7 @@ from flowkit.ensemble.chains import Chains, check_whole
 from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for, rows_in_a_move
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
-from flowkit.observables import Observable, require_defined
+from flowkit.observables import Observable, listed, require_defined
 from flowkit.samplers.chain import Point, Steps
 from flowkit.tasks.randomness import Rng
 
@@ -56,7 +56,7 @@ class Recording:
         sampler: Steps,
         n: int,
         *,
-        observe: Sequence[Observable] = (),
+        observe: Sequence[Observable | str] = (),
         keep: bool = True,
         max_bad: float = 0.01,
         max_bytes: int = MOST_BYTES,
@@ -66,6 +66,7 @@ class Recording:
         self.n, self.max_bad = n, max_bad
         self.chains = Chains(sampler, **settings)
         fields = self.chains.first.x
+        observe = listed(observe)
         require_defined(observe, self.chains.space, self.chains.chains, like=fields)
         observed = [*observe, *(one for one in monitors(self.chains.space) if one not in observe)]
         self.columns = Columns(n, self.chains.chains, observed, self.chains.space, rows_in_a_move(fields.device))
@@ -134,7 +135,7 @@ def run(
     thermalise: int | None = None,
     every: int = 1,
     rng: Rng = None,
-    observe: Sequence[Observable] = (),
+    observe: Sequence[Observable | str] = (),
     keep: bool = True,
     start: Tensor | None = None,
     progress: bool = False,
@@ -161,7 +162,7 @@ def run(
         Steps from one stored step to the next.
     rng : torch.Generator or int, optional
         A generator, a seed, or None for a fresh seed; the seed is recorded.
-    observe : sequence of Observable
+    observe : sequence of Observable or str
         Measured during the run, on the device of the chains.
     keep : bool
         Whether configurations are stored, on the CPU.

@@ -43,7 +43,7 @@ class LengthTuning:
 
 def tune_length(
     hmc: HMC,
-    observables: Sequence[Observable],
+    observables: Sequence[Observable | str],
     lengths: Sequence[float] = (0.5, 1.0, 2.0, 4.0),
     *,
     forces: int = 200_000,
@@ -61,7 +61,7 @@ def tune_length(
     ----------
     hmc : HMC
         Stays as it is.
-    observables : sequence of Observable
+    observables : sequence of Observable or str
         What is to decorrelate.
     lengths : sequence of float
         To try, in units of simulation time.

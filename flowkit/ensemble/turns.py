@@ -22,7 +22,7 @@ FIRST = 128
 
 def compare(
     samplers: Mapping[str, Steps],
-    observables: Sequence[Observable],
+    observables: Sequence[Observable | str],
     *,
     error: float | Mapping[str, float] | None = None,
     seconds: float = 60.0,
@@ -48,7 +48,7 @@ def compare(
     ----------
     samplers : mapping of Sampler
         By name. One of a pullback is measured on the theory's fields, the map in its seconds.
-    observables : sequence of Observable
+    observables : sequence of Observable or str
         Each has a cost of its own.
     error : float or mapping, optional
         The error that every observable is to reach, one for all or by name.
