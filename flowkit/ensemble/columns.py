@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -147,16 +147,6 @@ def room_for(n: int, fields: Tensor, max_bytes: int) -> Tensor:
             f"{max_bytes / 2**30:.3g} GiB. Use keep=False with observe=(...), or store fewer of them by every=..."
         )
     return torch.empty((n, *fields.shape), dtype=fields.dtype)
-
-
-def progress_bar(steps: Iterable[Any], total: int, show: bool) -> Iterable[Any]:
-    """The steps, behind a progress bar where it is to be shown."""
-    if not show:
-        return steps
-    from tqdm.auto import tqdm
-
-    bar: Iterable[Any] = tqdm(steps, total=total, unit="step")
-    return bar
 
 
 def provenance_of(action: Action | None, seed: int, **more: Any) -> dict[str, Any]:

@@ -8,12 +8,13 @@ import torch
 
 from flowkit.actions.base import Action
 from flowkit.ensemble.chains import check_whole
-from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for
+from flowkit.ensemble.columns import MOST_BYTES, Columns, provenance_of, room_for
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
 from flowkit.observables import Observable, listed
 from flowkit.priors.base import Prior
+from flowkit.tasks.progress import progress_bar
 from flowkit.tasks.randomness import Rng, generator_of
 
 
@@ -84,7 +85,7 @@ def importance_sample(
     observed = [*observe, *(one for one in monitors(flow.space) if one not in observe)]
     columns = Columns(n, 1, observed, flow.space)
     bad = 0
-    bar = iter(progress_bar(range(-(-n // chunk)), -(-n // chunk), progress))
+    bar = progress_bar(n, progress)
     while columns.filled < n:
         fields, logq = flow.sample_and_log_prob(min(chunk, n), generator)
         S = action(fields)
@@ -98,7 +99,8 @@ def importance_sample(
             )
         fields, S, logq = (t[finite][: n - columns.filled] for t in (fields, S, logq))
         columns.store(fields, {"S": S, "logq": logq, "logw": -S - logq})
-        next(bar, None)
+        bar.update(columns.filled - bar.n)
+    bar.close()
     series, _ = columns.finish()
     describe = getattr(flow, "describe", None)
     about = {"flow": describe() if describe else type(flow).__name__, "n": n, "chunk": chunk, "invalid": bad}

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from flowkit.ensemble.chains import Chains, check_whole
-from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for, rows_in_a_move
+from flowkit.ensemble.columns import MOST_BYTES, Columns, provenance_of, room_for, rows_in_a_move
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.observables import Observable, listed, require_defined
 from flowkit.samplers.chain import Point, Steps
+from flowkit.tasks.progress import progress_bar
 from flowkit.tasks.randomness import Rng
 
 IDENTITIES = 64
@@ -207,10 +208,10 @@ def run(
     """
     settings: dict[str, Any] = {"rng": rng, "chains": chains, "thermalise": thermalise, "every": every, "start": start}
     recording = Recording(sampler, n, observe=observe, keep=keep, max_bad=max_bad, max_bytes=max_bytes, **settings)
-    bar = progress_bar(recording, (thermalise or 0) + n * every, progress)
+    bar = progress_bar((thermalise or 0) + n * every, progress, recording)
     for point in bar:
         if point.warm and thermalise is None and progress:
-            bar.total += 1  # type: ignore[attr-defined]
+            bar.total += 1
         if point.stored and each is not None and each(recording.columns) is True:
             break
     return recording.ensemble()

@@ -141,6 +141,10 @@ class LevelStep(TrainingStep):
             return self.beta * self.group.trace(x)
         return self.characters(x) @ self.coefficients[level].to(x.real.dtype)
 
+    @property
+    def annealed(self) -> float:
+        return min(1.0, self.done / self.steps)
+
     def _fit(self) -> tuple[int, LevelFit]:
         """The present level, and its fit."""
         now = self.done % self.steps

@@ -147,6 +147,10 @@ class NaturalGradientStep(TrainingStep):
         self.progress = torch.zeros((), dtype=torch.float64, device=flow.device)
         self.predicted = torch.full_like(self.progress, torch.inf)
 
+    @property
+    def annealed(self) -> float:
+        return float(self.progress)
+
     @torch.no_grad()
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
         x, logq = flow.sample_and_log_prob(batch, lasting(rng, "NaturalGradientStep.step"))

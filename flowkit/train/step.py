@@ -117,6 +117,11 @@ class TrainingStep(ABC):
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
         """Draw a batch and update the parameters once. An update that is not finite must leave them finite."""
 
+    @property
+    def annealed(self) -> float:
+        """The share of its annealing that a method has done, in [0, 1]; 1 where it trains towards the theory itself."""
+        return 1.0
+
     @abstractmethod
     def learning_rate(self, lr_factor: float) -> float:
         """The learning rate at this factor of the schedule."""

@@ -10,6 +10,7 @@ from flowkit.actions import Action
 from flowkit.priors import Prior
 from flowkit.storage import checkpoint as files
 from flowkit.tasks.background import Background
+from flowkit.tasks.progress import progress_bar
 from flowkit.train import resume
 from flowkit.train.losses import LossFunction, path_gradient
 from flowkit.train.record import Recorder, TrainingError
@@ -128,11 +129,15 @@ class Trainer(Background):
     def __repr__(self) -> str:
         return f"Trainer({type(self.flow).__name__} towards {self.action!r})"
 
-    def start(self, steps: int, *, checkpoint: PathLike | None = None, every: int = 100) -> "Trainer":
-        """Train `steps` more steps in a thread, also after a stop; return at once.
+    @property
+    def annealed(self) -> float:
+        """How much of the way to the theory is done, in [0, 1]: of `anneal`, and of a method that anneals."""
+        return min(self.method.annealed, self.step / self.anneal.steps if self.anneal else 1.0)
 
-        With `checkpoint`, a folder, commit a checkpoint there after `every` steps and at the end. Raises RuntimeError
-        while a run goes on, and CheckpointError for a folder that holds something else.
+    def start(self, steps: int, *, checkpoint: PathLike | None = None, every: int = 100) -> "Trainer":
+        """Train `steps` more steps in a thread, also after a stop; return at once. With `checkpoint`, a folder, commit a
+        checkpoint there after `every` steps and at the end. Raises RuntimeError while a run goes on, and
+        CheckpointError for a folder that holds something else.
         """
         if not (hasattr(steps, "__index__") and hasattr(every, "__index__")) or steps < 1 or every < 1:
             raise ValueError(f"Training needs whole numbers steps >= 1 and every >= 1; got {steps!r} and {every!r}.")
@@ -147,11 +152,9 @@ class Trainer(Background):
         self, steps: int, *, checkpoint: PathLike | None = None, every: int = 100, progress: bool = True
     ) -> "Trainer":
         """`start` and `wait`, with a progress bar. An interrupt stops the run and keeps all that was learnt."""
-        from tqdm.auto import tqdm
-
         first = self.step
         self.start(steps, checkpoint=checkpoint, every=every)
-        with tqdm(total=steps, disable=not progress, unit="step") as bar:
+        with progress_bar(steps, progress) as bar:
 
             def show() -> None:
                 bar.set_postfix({name: f"{self.history.last(name):.4g}" for name in ("loss", "ess")}, refresh=False)
@@ -206,9 +209,8 @@ class Trainer(Background):
             self._call_back()
 
     def save(self, path: PathLike) -> str:
-        """Commit weights, optimiser, generator, schedule and history to the folder `path`; returns the commit's name.
-
-        Raises RuntimeError from another thread while the run goes on, and CheckpointError where it cannot be done.
+        """Commit weights, optimiser, generator, schedule and history to the folder `path`; returns the commit's name. Raises
+        RuntimeError from another thread while the run goes on, and CheckpointError where it cannot be done.
         """
         if threading.current_thread() is not self._thread and self.status in ("running", "stopping"):
             raise RuntimeError("A running trainer saves with start(checkpoint=...) or save_soon; or pause it first.")
@@ -237,10 +239,9 @@ class Trainer(Background):
             self.error = str(error)
 
     def load(self, path: PathLike) -> "Trainer":
-        """Take up a run that `save` wrote.
-
-        On a CPU with as many threads, it then equals an unbroken run bit for bit. Raises CheckpointError for damaged
-        files, or another flow, action or method; `load_weights` asks for the same flow alone.
+        """Take up a run that `save` wrote. On a CPU with as many threads, it then equals an unbroken run bit for bit. Raises
+        CheckpointError for damaged files, or another flow, action or method; `load_weights` asks for the same flow
+        alone.
         """
         if not self._ended.is_set():
             raise RuntimeError(f"This trainer is {self.status}; stop it before it loads a checkpoint.")

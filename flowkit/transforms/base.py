@@ -160,7 +160,10 @@ class Transform(nn.Module, ABC):
             Where a weight depends on the volume.
         """
         parameter = next(self.parameters(), None)
-        other = self.rebuild(space)
+        try:
+            other = self.rebuild(space)
+        except ValueError as error:
+            raise ValueError(f"{type(self).__name__} on {self.space} has no form on {space}: {error}") from error
         if parameter is not None:  # before the weights come, or float64 ones would be rounded on the way
             other = other.to(parameter)
         try:
