@@ -1,4 +1,7 @@
-"""The trainer: repeats a training step in a thread, with history, schedules, pause and stop, and checkpoints."""
+"""The trainer: repeats a training step in a thread, with history, schedules, pause and stop, and checkpoints.
+
+Longer than other files: what a thread shares with its callers, and the lock around it, stand in one class.
+"""
 
 import math
 import threading
@@ -135,9 +138,10 @@ class Trainer(Background):
         return min(self.method.annealed, self.step / self.anneal.steps if self.anneal else 1.0)
 
     def start(self, steps: int, *, checkpoint: PathLike | None = None, every: int = 100) -> "Trainer":
-        """Train `steps` more steps in a thread, also after a stop; return at once. With `checkpoint`, a folder, commit a
-        checkpoint there after `every` steps and at the end. Raises RuntimeError while a run goes on, and
-        CheckpointError for a folder that holds something else.
+        """Train `steps` more steps in a thread, also after a stop; return at once.
+
+        With `checkpoint`, a folder, commit a checkpoint there after `every` steps and at the end. Raises RuntimeError
+        while a run goes on, and CheckpointError for a folder that holds something else.
         """
         if not (hasattr(steps, "__index__") and hasattr(every, "__index__")) or steps < 1 or every < 1:
             raise ValueError(f"Training needs whole numbers steps >= 1 and every >= 1; got {steps!r} and {every!r}.")
@@ -209,8 +213,9 @@ class Trainer(Background):
             self._call_back()
 
     def save(self, path: PathLike) -> str:
-        """Commit weights, optimiser, generator, schedule and history to the folder `path`; returns the commit's name. Raises
-        RuntimeError from another thread while the run goes on, and CheckpointError where it cannot be done.
+        """Commit weights, optimiser, generator, schedule and history to the folder `path`; returns the commit's name.
+
+        Raises RuntimeError from another thread while the run goes on, and CheckpointError where it cannot be done.
         """
         if threading.current_thread() is not self._thread and self.status in ("running", "stopping"):
             raise RuntimeError("A running trainer saves with start(checkpoint=...) or save_soon; or pause it first.")
@@ -239,9 +244,10 @@ class Trainer(Background):
             self.error = str(error)
 
     def load(self, path: PathLike) -> "Trainer":
-        """Take up a run that `save` wrote. On a CPU with as many threads, it then equals an unbroken run bit for bit. Raises
-        CheckpointError for damaged files, or another flow, action or method; `load_weights` asks for the same flow
-        alone.
+        """Take up a run that `save` wrote.
+
+        On a CPU with as many threads, it then equals an unbroken run bit for bit. Raises CheckpointError for damaged
+        files, or another flow, action or method; `load_weights` asks for the same flow alone.
         """
         if not self._ended.is_set():
             raise RuntimeError(f"This trainer is {self.status}; stop it before it loads a checkpoint.")
