@@ -1,6 +1,6 @@
 """The trainer: repeats a training step in a thread, with history, schedules, pause and stop, and checkpoints.
 
-Longer than other files: what a thread shares with its callers, and the lock around it, stand in one class.
+This file is long because what a thread shares with its callers, and the lock around it, stand in one class.
 """
 
 import math
