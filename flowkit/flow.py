@@ -107,6 +107,15 @@ class Flow(Prior):
             return x, self.transform.inverse_logdet(x)
         return self.transform.inverse(x)
 
+    @torch.no_grad()
+    def defect(self, n: int, rng: torch.Generator) -> Tensor | None:
+        flat = self.flattened()
+        inner = flat.prior.defect(n, rng)
+        if flat.transform.exact:
+            return inner
+        own = flat.transform.defect(flat.prior.sample(n, rng))
+        return own if inner is None else own + inner
+
     def score(self, x: Tensor) -> Tensor:
         """The derivatives of log q at fixed fields by the trainable parameters of the prior and of the transform.
 

@@ -10,6 +10,7 @@ from flowkit.ensemble import Ensemble, importance_sample, run
 from flowkit.flow import Flow
 from flowkit.priors import Prior
 from flowkit.samplers import IndependenceMetropolis
+from flowkit.tasks.in_training import frozen
 from flowkit.tasks.randomness import Rng
 from flowkit.train import Trainer
 from flowkit.transforms import Transform
@@ -40,12 +41,12 @@ class Posterior:
     def sample(self, n: int, rng: Rng = None) -> Tensor:
         """n fields, ``[n, *space.shape]``; rng is a generator, a seed, or None for a fresh seed."""
         with torch.no_grad():
-            return self.flow.sample(n, rng)
+            return frozen(self.flow, "posterior.sample").sample(n, rng)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log q(x), ``[batch]``."""
         with torch.no_grad():
-            return self.flow.log_prob(self.flow.space.require(x))
+            return frozen(self.flow, "posterior.log_prob").log_prob(self.flow.space.require(x))
 
     def weighted(self, n: int, rng: Rng = None) -> Ensemble:
         """n draws with their weights exp(-S)/q: means by reweighting, and the effective sample size."""

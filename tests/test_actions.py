@@ -21,7 +21,7 @@ def rough(space, n=3, seed=1):
 @pytest.mark.parametrize(
     "action",
     [fk.Wilson(fk.links(sides, group), beta=1.7)
-     for sides in ((4, 3), (2, 3, 4), (2, 3, 2, 2)) for group in (fk.U1(), fk.SUN(2), fk.SUN(3))],
+     for sides in ((4, 3), (2, 3, 4), (3, 4, 5, 6)) for group in (fk.U1(), fk.SUN(2), fk.SUN(3))],
     ids=str,
 )  # fmt: skip
 def test_wilson_in_every_dimension(action):
@@ -57,6 +57,21 @@ def test_known_values():
     one = fk.links((1,), fk.SUN(3))
     U = torch.diag(torch.tensor([1j, -1j, 1.0], dtype=torch.complex128)).view(1, 1, 1, 3, 3)
     assert fk.MatrixModel(one, beta=6.0, coefficients=(1.0, 0.5))(U) == pytest.approx(-6 / 3 * (1 - 0.5))
+
+
+@pytest.mark.parametrize("kind", SCALARS)
+def test_several_components(kind):
+    """Components of one site do not interact: S and ln Z, constants among them, are the sums over components."""
+    one, many = (example(kind).on(fk.sites((2, 3), components)) for components in (1, 3))
+    x = rough(many.space)
+    each = sum(one(x[:, [c]]) for c in range(3))
+    assert (many(x) - each).abs().max() < 1e-12
+    alone = {"beta": 0.0} if kind is fk.Phi4Hopping else {"kappa": 0.0}
+    if kind is not fk.Phi4:  # whose sites are never alone
+        assert many.at(**alone).log_z() == pytest.approx(3 * one.at(**alone).log_z(), rel=1e-12)
+        phi = torch.linspace(-6, 6, 20_001, dtype=F64)
+        weight = (-one.at(**alone).on(fk.sites((1,)))(phi.view(-1, 1, 1))).exp()
+        assert one.at(**alone).log_z() == pytest.approx(6 * math.log(float(torch.trapezoid(weight, phi))), rel=1e-9)
 
 
 def test_normflows_lattice_formula():
@@ -209,11 +224,22 @@ def test_log_z_by_haar_integration(action):
     for came, expected in [(w, action.log_z())]:
         pull = (came.mean() - math.exp(expected)) / (came.std() / 200)
         assert abs(float(pull)) < 4, f"ln Z is {float(came.mean().log()):.4f}, {expected:.4f} was claimed"
+    if (zero := action.schwinger_dyson(U)) is not None:
+        assert abs(float((w * zero).mean() / ((w * zero).std() / 200))) < 4
     for obs in (fk.plaquette, fk.observables.trace, fk.wilson_loop(1, 2)):
         known = action.exact(obs.name)
         if known is not None:
             excess = w * (obs(action.space, U) - known)
             assert abs(float(excess.mean() / (excess.std() / 200))) < 4, obs
+
+
+def test_the_schwinger_dyson_identity_of_scalars():
+    """<x dS/dx> is the number of variables: on each exact draw of a free theory, and weighted for another."""
+    space = fk.sites((2, 3), components=2)
+    x, logq = fk.FreeField(space, m2=1.5).double().sample_and_log_prob(40_000, testing.seeded(4))
+    for action in (fk.Phi4(space, m2=1.5, lam=0.0), fk.Phi4(space, m2=1.2, lam=0.2)):
+        values = (-action(x) - logq).softmax(0) * len(x) * action.schwinger_dyson(x)
+        assert abs(float(values.mean() / values.std())) * 200 < 4, action
 
 
 def test_sums_and_multiples():
@@ -256,6 +282,21 @@ def test_pullback_is_the_same_physics():
     assert pulled.on(fk.sites((3,)))(torch.zeros(2, 1, 3, dtype=F64)).shape == (2,)
     with pytest.raises(ValueError, match=r"cannot move to Sites 1 component\(s\) on 2x4: its transform has no on"):
         example(type(pulled)).on(fk.sites((2, 4)))
+
+
+def test_pullbacks_of_pullbacks():
+    """The theory's field and S, through two maps."""
+
+    def stretch(factor):
+        return lambda z: (factor * z + z**3 / 30, torch.log(factor + z**2 / 10).flatten(1).sum(1))
+
+    action = fk.Phi4(fk.sites((2, 3)), m2=0.5, lam=0.2)
+    twice, z = action.pullback(stretch(2.0)).pullback(stretch(3.0)), rough(action.space)
+    x, change = twice.to_theory(z)
+    middle, inner = stretch(3.0)(z)
+    assert (x - stretch(2.0)(middle)[0]).abs().max() < 1e-12
+    assert (change - inner - stretch(2.0)(middle)[1]).abs().max() < 1e-12
+    assert (action(x) - change - twice(z)).abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -391,7 +432,7 @@ def test_symmetries_of_composed_actions():
     assert not (field + plain).symmetries
     assert not Improved(gauge, beta=1.0).symmetries
     (sign,) = plain.symmetries
-    assert (plain + 2 * plain).symmetries == (sign,) == example(fk.Phi4Hopping).symmetries
+    assert (plain + 2 * plain).symmetries == (sign,) == fk.Phi4Hopping(space, beta=0.3, lam=0.5).symmetries
     assert not plain.pullback(lambda z: (z + 1, torch.zeros(len(z)))).symmetries  # the map need not respect any
     assert len(fk.Phi4(fk.sites((4, 2), components=3), m2=1.0, lam=0.5).symmetries) == 3
 

@@ -109,6 +109,26 @@ def test_rates_and_bad_updates_are_of_the_steps_between():
     assert stored[0].state.S.tolist() == [0.0, 5.0]  # the chain without an action is where it was
 
 
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_chain_is_thermalised_as_long_as_asked(every):
+    """So many steps before the first that counts, and `every` from one stored step to the next."""
+    calls = []
+
+    class Counting(fk.HMC):
+        def step(self, state, rng):
+            calls.append(0)
+            return super().step(state, rng)
+
+    hmc, rng = Counting(ACTION, steps=2), torch.Generator().manual_seed(1)
+    points = list(itertools.islice(states(hmc, hmc.begin(2, rng), rng, thermalise=7, every=every), 7 + 2 * every))
+    assert [point.warm for point in points] == [True] * 7 + [False] * 2 * every
+    assert [point.stored for point in points[7:]] == ([False] * (every - 1) + [True]) * 2
+    assert len(calls) == 7 + 2 * every
+    calls.clear()
+    fk.run(hmc, 4, chains=2, thermalise=9, every=every, rng=1)
+    assert len(calls) == 9 + 4 * every
+
+
 def test_thermalised_is_where_a_run_begins():
     hmc = fk.HMC(ACTION, steps=4)
     other, rng, again = copy.copy(hmc), torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)

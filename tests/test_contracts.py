@@ -184,6 +184,14 @@ def test_unequal_sides():
             assert len(set(space.lattice)) > 1, f"The example of {kind.__name__} lives on {space}."
 
 
+def test_several_components():
+    """What counts sites in the place of numbers must show."""
+    for base, kind in CLASSES:
+        space = getattr(example_of(kind), "space", None) if base in (Action, Prior, Transform) else None
+        if space is not None and space.kind == "sites" and kind.__name__ != "MarkovPrior":  # whose theory is one of all
+            assert space.components > 1, f"The example of {kind.__name__} lives on {space}."
+
+
 def test_a_class_without_example_fails_by_name():
     class Forgetful(Schedule):
         def factor(self, step, total, loss):

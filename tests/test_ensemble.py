@@ -239,10 +239,15 @@ def test_infinite_proposals_of_a_sampler_do_not_reach_the_ensemble():
 
 def test_weighted_draws_are_reweighted():
     wide = Normal(SPACE, sigma=1.2)
-    e = importance_sample(wide, Gauss(SPACE), 20_000, rng=4, chunk=3000, observe=(fk.magnetization,))
+    e = importance_sample(wide, Gauss(SPACE), 20_000, rng=4, chunk=3000, observe=(fk.magnetization, fk.phi_squared))
     assert e.x.shape == (20_000, 1, *SPACE.shape)
     assert e.weighted
     torch.testing.assert_close(e.series["logw"], -e.series["S"] - e.series["logq"])
+    x = e.x.flatten(0, 1)  # every number of a row belongs to the row's field
+    torch.testing.assert_close(e.series["S"][:, 0], Gauss(SPACE)(x).double())
+    torch.testing.assert_close(e.series["logq"][:, 0], wide.log_prob(x).double())
+    for obs in (fk.magnetization, fk.phi_squared):
+        torch.testing.assert_close(e.series[obs.name][:, 0], obs(SPACE, x).double())
     second = e.mean(fk.phi_squared)
     assert second.within()
     assert second.error < 0.01
@@ -275,6 +280,8 @@ def test_independence_metropolis_knows_the_ess_of_its_flow_and_the_tail_check_wa
     check = fk.stats.tail_check(importance_sample(flow, action, 4000, rng=8).series["logw"], truth.logw_under(flow))
     assert check.alarm
     wide = Normal(SPACE, sigma=1.1)
+    chains = run(IndependenceMetropolis(wide, action), 1000, chains=8, rng=6, keep=False)
+    assert chains.ess().within((math.sqrt(2 * 1.1**2 - 1) / 1.1**2) ** SPACE.dof)  # of the proposals, not of the chain
     assert not fk.stats.tail_check(
         importance_sample(wide, action, 4000, rng=8).series["logw"], truth.logw_under(wide)
     ).alarm
@@ -465,6 +472,15 @@ def attribute(key, value):
     return edit("zarr.json", lambda data: data["attributes"].update({key: value}))
 
 
+def consolidate(files, change):
+    """Put metadata of the arrays into that of the group, where zarr believes it before their own."""
+    metas = {name: json.loads(files[f"{name}/zarr.json"]) for name in ("series", "x")}
+    change(metas["x"])
+    group = json.loads(files["zarr.json"])
+    group["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": metas}
+    files["zarr.json"] = json.dumps(group).encode()
+
+
 HOSTILE = {
     "chunk gone": lambda f: f.pop("x/c/0/0/0/0/0"),
     "chunk elsewhere": lambda f: f.update({"x/c/9/0/0/0/0": f.pop("x/c/0/0/0/0/0")}),
@@ -507,6 +523,31 @@ HOSTILE = {
     "weighted is text": attribute("weighted", "no"),
     "provenance is text": attribute("provenance", "me"),
     "every is text": attribute("provenance", {"every": "x"}),
+    "every is 0": attribute("provenance", {"every": 0}),
+    "invalid is a list": attribute("provenance", {"invalid": ["<script>"]}),
+    "a key more": attribute("virus", 1),
+    "a file more": lambda f: f.update({"y/zarr.json": b"{}"}),
+    "metadata of arrays in the group": lambda f: consolidate(f, lambda meta: None),
+    "a codec that inflates, in the group": lambda f: consolidate(
+        f, lambda meta: meta["codecs"].append({"name": "gzip", "configuration": {"level": 1}})
+    ),
+    "a fill value, in the group": lambda f: consolidate(f, lambda meta: meta.update(fill_value=42.0)),
+    "a group key more": edit("zarr.json", lambda d: d.update(extension={})),
+    **{
+        f"{key} of an array": edit("x/zarr.json", lambda d, key=key, value=value: d.update({key: value}))
+        for key, value in {
+            "fill_value": 42.0,
+            "attributes": {"x": 1},
+            "storage_transformers": [{"name": "sharding"}],
+            "dimension_names": ["a"] * 5,
+            "chunk_key_encoding": {"name": "v2", "configuration": {"separator": "."}},
+            "codecs": [{"name": "bytes", "configuration": {"endian": "big"}}, {"name": "crc32c"}],
+            "chunk_grid": {"name": "rectilinear", "configuration": {}},
+            "shape": [True, 2, 2, 4, 2],
+            "extension": {},
+            "zarr_format": 2,
+        }.items()
+    },
 }
 
 
@@ -514,6 +555,13 @@ HOSTILE = {
 def test_hostile_content_with_right_hashes_is_refused(saved, change):
     rewritten(saved, change)
     refuses(saved, "holds no readable ensemble")
+
+
+def test_larger_arrays_than_were_asked_for_are_refused_before_they_are_read(saved):
+    need = fields_of(links((4, 2), fk.U1())).x.nbytes
+    assert len(Ensemble.load(saved, max_bytes=need))
+    with pytest.raises(EnsembleError, match=r"x \[3, .*\] takes .* GiB, and max_bytes allows"):
+        Ensemble.load(saved, max_bytes=need - 1)
 
 
 def test_nan_in_a_file_is_refused(saved):

@@ -98,13 +98,15 @@ def test_tables_are_kept_on_the_cpu_for_training_too():
     assert all(t.is_cpu for t in tables)
 
 
-def test_affine_coupling_is_z2_equivariant():
-    for hidden in ((), (4,)):
-        coupling = fk.CheckerboardCoupling(fk.sites((4, 6)), 1, hidden=hidden, z2=True, start=1.0)
-        testing.check_transform(coupling)
-        testing.check_equivariance(coupling, testing.symmetry(coupling.space, "z2", seeded()))
-    with pytest.raises(ValueError, match="needs an AffineMap; got RealSpline"):
-        fk.CheckerboardCoupling(fk.sites((4, 6)), 1, fk.bijections.RealSpline(4), z2=True)
+@pytest.mark.parametrize(
+    "map", [fk.bijections.AffineMap(), fk.bijections.RealSpline(4)], ids=lambda map: type(map).__name__
+)
+@pytest.mark.parametrize("hidden", [(), (4,), (4, 3)], ids=str)
+@pytest.mark.parametrize("components", [1, 2])
+def test_coupling_is_z2_equivariant(map, hidden, components):
+    coupling = fk.CheckerboardCoupling(fk.sites((4, 6), components), 1, map, hidden=hidden, z2=True, start=0.3)
+    testing.check_transform(coupling)
+    testing.check_equivariance(coupling, testing.symmetry(coupling.space, "z2", seeded()))
 
 
 def test_sublattices_come_apart_and_together():

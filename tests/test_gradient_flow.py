@@ -166,6 +166,12 @@ def test_defect_measures_the_error_of_the_logdet():
         sizes.append([float(e.detach().square().mean().sqrt()) for e in errors])
     for miss, defect in sizes:
         assert 1e-9 < miss < 5 * defect < 25 * miss
+    # In size and sign: log q at f(x) beside that of the exact flow, here of four times the steps.
+    with torch.no_grad():
+        (y, logdet), claimed = f(x), f.defect(x)
+        f.steps = 48
+        change = -(logdet + f.inverse(y)[1])
+    testing.require_close(claimed / change.abs().max(), change / change.abs().max(), "defect", 0.05)
     for before, after in zip(*sizes, strict=True):
         assert 8 < before / after < 50
 
@@ -327,3 +333,44 @@ def test_force_of_the_pullback():
 def test_bad_input(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+# ---------------------------------------------------------------- ensembles know of the integration error
+
+
+def integrated(beta, steps):
+    action = fk.Wilson(fk.links((4, 4), fk.U1()), beta)
+    return fk.Flow(fk.Haar(action.space), transforms.TrivializingFlow(action.space, 2, beta=beta, steps=steps)), action
+
+
+def test_few_steps_are_noted_and_many_are_not():
+    """At one step ln Z is off by many errors; at eight the estimated error is far below a statistical one."""
+    for steps in (1, 8):
+        flow, action = integrated(1.0, steps)
+        draws = fk.importance_sample(flow, action, 4096, rng=1, observe=[fk.plaquette], keep=False)
+        assert (draws.provenance["logdet_error"] > 0.01) == (steps == 1)
+        for estimate in (draws.log_z(), draws.mean(fk.plaquette)):
+            assert ("integrated log-Jacobian is off by" in estimate.note) == (steps == 1), estimate
+        assert (abs(draws.log_z().pull(action.log_z())) > 5) == (steps == 1)
+
+
+@pytest.mark.parametrize(("steps", "noted"), [(1, True), (8, False)])
+def test_chains_through_an_integrated_flow_are_noted(steps, noted):
+    flow, action = integrated(1.0, steps)
+    samplers = fk.HMC(action.pullback(flow.transform), steps=3), fk.IndependenceMetropolis(flow, action)
+    for sampler in samplers:
+        ensemble = fk.run(sampler, 150, chains=16, thermalise=5, rng=1, observe=[fk.plaquette], keep=False)
+        assert ("integrated log-Jacobian" in ensemble.mean(fk.plaquette).note) == noted
+
+
+def test_the_error_is_found_inside_other_flows():
+    flow, action = integrated(1.0, 1)
+    rng = testing.seeded()
+    chain = fk.Flow(fk.Haar(action.space), transforms.Chain(flow.transform, flow.transform))
+    both = fk.priors.Symmetrised(flow, action.symmetries[:1]), fk.Flow(flow, flow.transform), chain
+    for one in both:
+        assert one.defect(5, rng).shape == (5,)
+        assert one.defect(5, rng).abs().max() > 1e-3
+    assert not chain.transform.exact
+    assert fk.gauge_flow(action.space).defect(5, rng) is None
+    assert fk.importance_sample(fk.Haar(action.space), action, 5, rng=1).provenance["logdet_error"] is None

@@ -181,3 +181,17 @@ def test_another_default_device_leaves_cpu_fields_alone():
             hmc = fk.HMC(theory)
             state, _ = hmc.step(hmc.init(start), seeded())
             assert state.x.is_cpu
+
+
+def test_a_cache_that_cannot_be_written_is_read_and_what_it_lacks_lies_elsewhere(folder, monkeypatch):
+    load()
+    (path,) = libraries(folder)
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != folder and may(path, mode))  # root may write anywhere
+    monkeypatch.setattr(Path, "chmod", lambda *arguments: pytest.fail("a folder that cannot be written was changed"))
+    assert Path(load()._name) == path
+    path.unlink()
+    made = Path(load()._name)
+    assert made.is_file()
+    assert folder not in made.parents
+    assert libraries(folder) == []

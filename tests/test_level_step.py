@@ -9,9 +9,10 @@ from scipy.special import ive
 
 import flowkit as fk
 from flowkit import exact, testing
+from flowkit.multiscale import levels
 from flowkit.samplers.heatbath import one_plaquette
 from flowkit.storage import CheckpointError
-from flowkit.train.level_methods import LevelGradient
+from flowkit.train.level_methods import LevelFit, LevelGradient
 from flowkit.train.levels import LevelStep
 from flowkit.train.natural_levels import LevelNaturalGradient
 
@@ -68,6 +69,62 @@ def test_the_learned_effective_action_is_exact():
     assert sorted(set(level)) == [0, 1, 2, 3]
     assert np.isfinite(ess).sum() == 4
     assert ess[np.isfinite(ess)][-1] > 0.9
+
+
+@pytest.mark.parametrize("kl_fraction", [0.0, 1.0])
+def test_the_two_losses_of_single_links(kl_fraction):
+    """Half of the variance of log w, or ln <w> - <log w>, over the links that share an A; the mean over A of it."""
+    flow, beta = testing.randomised(fk.multiscale_flow(fk.links((2, 2), U1), 4), testing.seeded()), 1.5
+    model, method = levels(flow)[0].models[0], LevelGradient(kl_fraction=kl_fraction)
+    method.prepare(flow, [model])
+    pool = U1.haar((4096,), testing.seeded(2))
+    fit = LevelFit(model, lambda x: beta * U1.trace(x), U1, pool, draws=8, now=0, count=10)
+    rng = testing.seeded(3)
+    V, (A, zero), logw = fit.sample(fit.some(16, rng), rng)
+    expected = beta * (V + A).cos() + beta * V.cos() - model.log_prob(V, (A, zero))
+    testing.require_close(logw.flatten(), expected, "log w", 1e-9)
+    of_one = [expected[a == A] for a in A.unique()]
+    assert [len(w) for w in of_one] == [8] * 16
+    if kl_fraction:
+        loss = torch.stack([w.exp().mean().log() - w.mean() for w in of_one]).mean()
+    else:
+        loss = torch.stack([w.var() for w in of_one]).mean() / 2
+    testing.require_close(method.improve(fit, 128, 1.0, testing.seeded(3)).loss, loss, "loss", 1e-9)
+
+
+def test_a_pool_holds_products_of_independent_plaquettes():
+    """A of level j is a product of 2^(j + 1) of them, <cos A> = (I_1 / I_0)^(2^(j + 1))."""
+    method, space = LevelStep(4, shares=(1, 1, 1, 1), pool=2**17), fk.links((4, 4), U1)
+    trainer = fk.Trainer(fk.multiscale_flow(space, 4), fk.Wilson(space, 2.0), batch=64, method=method)
+    for level in range(2):
+        trainer.fit(1, progress=False)
+        cosine = method.pool.cos()
+        error = float(cosine.std()) / math.sqrt(len(cosine) / 2)  # a plaquette stands in two of them
+        assert abs(float(cosine.mean()) - exact.u1_wilson_loop(2.0, 2 ** (level + 1))) < 4 * error
+
+
+def test_a_step_that_makes_kl_worse_is_undone_with_more_damping():
+    group, model = U1, fk.multiscale.ClassFunctionConditional(4)
+    method, pool = LevelNaturalGradient(), group.haar((512,), testing.seeded(2))
+    method.prepare(model, [model])
+    rng = testing.seeded(3)
+
+    def improve(now):
+        before = [p.clone() for p in model.parameters()], float(method.damping)
+        fit = LevelFit(model, lambda x: 1.5 * group.trace(x), group, pool, draws=8, now=now, count=100)
+        method.improve(fit, 512, 1.0, rng)
+        return before
+
+    for now in range(4):
+        known, damping = improve(now)
+        assert not any(torch.equal(a, b) for a, b in zip(known, model.parameters(), strict=True))
+        assert float(method.damping) == (damping if now else method.damping_first) / 2
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(20.0)  # far from the target
+    _, damping = improve(4)
+    assert all(torch.equal(a, b) for a, b in zip(known, model.parameters(), strict=True))
+    assert float(method.damping) == 8 * damping
 
 
 def test_a_resumed_run_equals_the_unbroken_one(tmp_path):

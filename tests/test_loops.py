@@ -13,7 +13,7 @@ from flowkit.geometry.patterns import Checkered, Loop, Stripes, frozen_plaquette
 F64 = torch.float64
 SPACES = [
     fk.links(sides, group)
-    for sides in ((4, 6), (2, 3, 4), (2, 3, 2, 4))
+    for sides in ((4, 6), (2, 3, 4), (3, 4, 5, 6))  # sides of 2 hide the sign of a shift
     for group in (fk.U1(), fk.SUN(2), fk.SUN(3))
 ]  # fmt: skip
 
@@ -93,6 +93,28 @@ def test_area_law_of_a_constant_field():
             assert space.group.wrap(loop - sign * f * r * t).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("space", SPACES, ids=str)
+def test_wilson_loops_link_by_link(space):
+    """The mean over all sites and planes (mu < nu), r along mu and t along nu, of products along a list of steps."""
+    U, G, everywhere = rough(space), space.group, torch.arange(space.volume)
+    flat = U.flatten(1, 1 + space.ndim)
+    for r, t in ((1, 1), (2, 1), (1, 2), (1, 3)):
+        traces = []
+        for mu, nu in space.planes:
+            steps = Loop(nu, r, t).steps(mu, space.ndim)
+            around = [flat[:, index] for index in link_index(space, everywhere, steps)]
+            traces.append(G.trace(G.product(around, [sign for *_, sign in steps])))
+        assert (fk.wilson_loop(r, t)(space, U) - torch.cat(traces, 1).mean(1)).abs().max() < 1e-13
+
+
+def test_gauge_transformations_move_both_ends_of_a_link():
+    """U_mu(x) -> g(x) U_mu(x) g(x + mu)^-1, at one link of a rough field."""
+    space = fk.links((2, 3, 4), fk.SUN(3))
+    U, g = rough(space), space.group.haar((2, 1, *space.lattice), testing.seeded(2), F64)
+    came = loops.gauge_transform(space, U, g)[:, 1, 1, 2, 3]
+    assert (came - g[:, 0, 1, 2, 3] @ U[:, 1, 1, 2, 3] @ g[:, 0, 1, 0, 3].mH).abs().max() < 1e-13
+
+
 def test_charge_of_a_constant_field():
     """Plaquettes 2 pi k / L_0 on L_0 x L_1 sites carry k L_1 units of flux."""
     space = fk.links((8, 3), fk.U1())
@@ -156,6 +178,27 @@ def test_clover_charge_counts_every_pair_of_planes_with_the_sign_of_epsilon(plan
     w[:, plane[1], ..., 2], w[:, dual[1], ..., 2] = 2 * a * x[plane[0]], 2 * a * x[dual[0]]
     q = charge.charge_density_4d(space, space.group.exp(w))
     assert (q - math.sin(a) ** 2 / (2 * math.pi**2)).abs().max() < 1e-13
+
+
+def test_clover_by_its_four_leaves():
+    """(Q - Q^dagger) / 8 without its trace, Q the four plaquettes that turn from mu to nu around x, link by link."""
+    space = fk.links((2, 3, 5, 4), fk.SUN(3))
+    U, everywhere = rough(space, 1), torch.arange(space.volume)
+    flat, eye = U.flatten(1, 5)[0], torch.eye(3, dtype=U.dtype)
+    for mu, nu in ((0, 1), (2, 3), (3, 1)):
+        total = 0
+        for s, t in ((1, 1), (1, -1), (-1, -1), (-1, 1)):  # to the side s of mu and t of nu, and always the same way
+            path = [(mu, s), (nu, t), (mu, -s), (nu, -t)] if s == t else [(nu, t), (mu, s), (nu, -t), (mu, -s)]
+            leaf, place = eye, [0] * 4
+            for axis, sign in path:
+                place[axis] -= sign < 0
+                link = flat[link_index(space, everywhere, [(axis, tuple(place), sign)])[0]]
+                leaf = leaf @ (link if sign > 0 else link.mH)
+                place[axis] += sign > 0
+            total = total + leaf
+        anti = (total - total.mH) / 8
+        anti = anti - anti.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * eye
+        assert (charge.clover(space, U, mu, nu).flatten(0, 5) - anti).abs().max() < 1e-13
 
 
 def test_clover_charge_is_gauge_invariant():

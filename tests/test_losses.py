@@ -1,5 +1,6 @@
 """Losses: their values, and gradients that agree in the mean."""
 
+import copy
 import math
 
 import pytest
@@ -50,6 +51,25 @@ def test_path_gradient_on_links():
     error = math.sqrt(a.var() / len(a) + b.var() / len(b))
     assert abs(float(a.mean() - b.mean())) < 4.5 * error
     assert abs(float(b.mean())) > 5 * error
+
+
+@pytest.mark.parametrize("group", [fk.U1(), fk.SUN(2)], ids=str)
+def test_path_gradient_moves_the_draws_alone(group):
+    """It is the slope of <log q(x) + S(x)> with respect to the parameters of the draws x, those of q being fixed."""
+    space = fk.links((2, 2), group)
+    flow = testing.randomised(fk.gauge_flow(space, bins=3, hidden=(3,)), testing.seeded(), 0.5)
+    action, way = fk.Wilson(space, 1.5), [torch.randn(p.shape, generator=testing.seeded(2)) for p in flow.parameters()]
+
+    def value(step):
+        moved = copy.deepcopy(flow)
+        with torch.no_grad():
+            for p, d in zip(moved.parameters(), way, strict=True):
+                p.add_(step * d)
+            x = moved.sample(32, testing.seeded(3))
+            return float((flow.log_prob(x) + action(x)).mean())
+
+    came = gradient(losses.path_gradient, flow, action, 32, 3) @ torch.cat([d.flatten().double() for d in way])
+    assert float(came) == pytest.approx((value(1e-5) - value(-1e-5)) / 2e-5, rel=1e-5)
 
 
 def exact_flow():

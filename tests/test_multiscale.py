@@ -450,6 +450,9 @@ def test_the_annealing_keeps_its_limit():
         way.append(float(method.progress))
         assert float(method.predicted) == pytest.approx(0.5, rel=1e-6)
     assert all(0 < a < b < 1 for a, b in itertools.pairwise(way))
+    method.progress.fill_(0.95)  # farther than the limit alone would allow: it never falls back
+    trainer.fit(1, progress=False)
+    assert float(method.progress) == 0.95
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -461,8 +464,11 @@ def test_a_resumed_run_equals_the_unbroken_one(dtype, tmp_path):
         return fk.Trainer(model, fk.Wilson(space, 4.0), batch=64, method=NaturalGradientStep(max_kl=0.5), seed=seed)
 
     whole = make().fit(7, progress=False)
-    make().fit(4, progress=False, checkpoint=tmp_path / "run", every=2)
-    resumed = make(seed=9).load(tmp_path / "run").fit(3, progress=False)
+    part = make().fit(4, progress=False, checkpoint=tmp_path / "run", every=2)
+    resumed = make(seed=9).load(tmp_path / "run")
+    for name in ("progress", "predicted"):
+        assert torch.equal(getattr(resumed.method, name), getattr(part.method, name))
+    resumed.fit(3, progress=False)
     assert 0 < float(whole.method.progress) < 1
     assert torch.equal(whole.method.progress, resumed.method.progress)
     for ours, theirs in zip(whole.flow.parameters(), resumed.flow.parameters(), strict=True):

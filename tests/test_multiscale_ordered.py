@@ -126,6 +126,17 @@ def test_stages_need_a_model_each():
         fk.multiscale.NewLinks(doubling, HeatbathConditional(U1))
 
 
+def test_models_of_stages_stay_in_order_on_another_lattice():
+    model = rough(spatial(U1, True, strength=0.4), 0.3)
+    x = model.space.haar(3, testing.seeded())
+    testing.require_close(model.on(model.space).log_prob(x), model.log_prob(x), "log q on the same lattice", 1e-12)
+    larger = model.on(model.space.on([2 * side for side in model.space.lattice]))
+    for mine, theirs in zip(levels(model), levels(larger), strict=True):
+        for one, other in zip(mine.models, theirs.models, strict=True):
+            assert (one.loops, one.weights().tolist()) == (other.loops, other.weights().tolist())
+            assert torch.equal(one.log_strength, other.log_strength)
+
+
 # ---------------------------------------------------------------- shared weights
 
 

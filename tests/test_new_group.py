@@ -29,6 +29,7 @@ class SO2(Group):
     abelian = True
     angles = 1
     winding = True
+    solved_2d = True
 
     @property
     def label(self):
@@ -93,8 +94,23 @@ class SO2(Group):
     def overrelax(self, v, staples):
         return self.exp(2 * self.log(staples) - self.log(v))
 
+    def one_plaquette(self, shape, beta, rng, dtype=None):
+        return self.exp(fk.U1().one_plaquette(shape, beta, rng, dtype)[..., None])
+
+    def first_of_two(self, product, beta, rng):
+        return self.exp(fk.U1().first_of_two(self.angle(product), beta, rng)[..., None])
+
+    def decimated_log_weight(self, plaquettes, beta, area):
+        return fk.U1().decimated_log_weight(self.angle(plaquettes), beta, area)
+
     def one_plaquette_mean(self, beta):
         return fk.U1().one_plaquette_mean(beta)
+
+    def one_plaquette_log_z(self, beta):
+        return fk.U1().one_plaquette_log_z(beta)
+
+    def log_z_2d(self, beta, volume):
+        return fk.U1().log_z_2d(beta, volume)
 
     def wilson_loop_2d(self, beta, area, volume):
         return fk.U1().wilson_loop_2d(beta, area, volume)
@@ -211,6 +227,12 @@ def test_sampling_a_group_without_exact_answers():
     testing.require_same_field(U2(), U2().restore(x), x, "elements that need no repair, determinants among them")
     with pytest.raises(ValueError, match="Heatbath needs a group that draws a link anew; U2 has no such law"):
         fk.Heatbath(action)
+
+
+def test_exact_draws_of_fields_in_two_dimensions():
+    testing.check_prior(fk.priors.ExactGauge2D(fk.links((2, 3), SO2()), beta=1.0))
+    with pytest.raises(ValueError, match=r"plaquettes are drawn exactly, .*; got Links U2 on 4x4"):
+        fk.priors.ExactGauge2D(fk.links((4, 4), U2()), beta=1.0)
 
 
 UPDATES = {

@@ -75,6 +75,12 @@ def test_normal_density():
     assert prior.sample(40_000, testing.seeded()).std() == pytest.approx(0.7, rel=0.02)
 
 
+def test_an_embedded_normal_prior_is_the_normal_prior_of_all_sites():
+    coarse, fine = (fk.Normal(fk.sites(sides, components=2)).double() for sides in ((2, 3), (4, 6)))
+    x = fine.sample(3, testing.seeded())
+    testing.require_close(fk.priors.Embedded(coarse).double().log_prob(x), fine.log_prob(x), "log r", 1e-12)
+
+
 def test_dtype_and_device_follow():
     prior = example(fk.FreeField)
     assert prior.dtype == torch.float32

@@ -77,7 +77,7 @@ def test_training_steps_refuse_a_seed():
 def test_every_public_rng_says_what_it_takes():
     """Annotated as any of the three where one call draws all, and as a generator in a step of many."""
     steps = {"step", "push", "by_layer", "heatbath", "momenta", "step_sizes", "propose", "improve", "some"}
-    steps |= {"reverse_kl", "path_gradient", "ess_loss"}  # a loss draws a batch of a step
+    steps |= {"defect", "one_plaquette", "reverse_kl", "path_gradient", "ess_loss"}  # a loss draws a batch of a step
     for room in fk._ROOMS.split():
         if room in ("panels", "testing"):
             continue

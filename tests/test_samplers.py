@@ -3,6 +3,7 @@
 Every `check_*` raises AssertionError where a kernel is wrong, and test_planted_bugs.py proves that it does.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -17,7 +18,7 @@ from flowkit.geometry.space import links, sites
 from flowkit.groups import SUN, U1, subgroups, u1
 from flowkit.priors import FreeField, Haar, Normal
 from flowkit.samplers import HMC, Heatbath, IndependenceMetropolis, Sampler, State, thermalised
-from flowkit.samplers.heatbath import one_plaquette, sublattices
+from flowkit.samplers.heatbath import Sublattice, one_plaquette, sublattices
 from flowkit.testing import example
 
 REFUSE = 1e-4  # a test of this many fixed seeds should never meet this p-value by chance; a bug is far below it
@@ -416,7 +417,7 @@ def test_u1_samplers_keep_their_distribution_on_a_larger_lattice(beta):
 
 
 @pytest.mark.parametrize("group", [U1(), SUN(2), SUN(3), SUN(4)], ids=str)
-@pytest.mark.parametrize("lattice", [(2, 4), (3, 5), (4, 2, 3), (2, 3, 2, 3)], ids=str)
+@pytest.mark.parametrize("lattice", [(2, 4), (3, 5), (4, 2, 3), (3, 4, 5, 6)], ids=str)
 def test_sublattices_and_staples_in_every_dimension(group, lattice):
     action = Wilson(links(lattice, group), beta=1.7)
     x = action.space.haar(2, seed())
@@ -424,6 +425,25 @@ def test_sublattices_and_staples_in_every_dimension(group, lattice):
     check_reflection(Heatbath(action), x)
     if all(side % 2 == 0 for side in lattice):
         assert len(sublattices(action.space)) == 2 * len(lattice)
+
+
+class Alone(Heatbath):
+    """Every link sees staples of 1, whatever the others are."""
+
+    def staple_sum(self, links: Tensor, part: Sublattice) -> Tensor:
+        G = self.space.group
+        return G.ambient(G.identity((len(links), len(part.active)), links))
+
+
+@pytest.mark.parametrize("group", [U1(), SUN(2), SUN(3)], ids=str)
+def test_links_drawn_in_one_sweep_are_independent(group):
+    """Each is drawn with random numbers of its own: without what links them, any two are independent."""
+    bath, n = Alone(Wilson(links((2, 2), group), beta=0.0), overrelaxation=0), 4000
+    state = bath.init(bath.start(n, seed(), hot=False))
+    y = bath.step(state, seed(2))[0].x.reshape(n, 8, *group.matrix_shape)
+    for i, j in itertools.combinations(range(8), 2):
+        traces = group.trace(group.compose(y[:, i], group.inverse(y[:, j])))
+        assert abs(float(traces.mean())) < 5 * float(traces.std()) / math.sqrt(n), f"links {i} and {j} are correlated"
 
 
 @pytest.mark.parametrize("m", [2, 4])
@@ -505,6 +525,19 @@ def test_proposals_drawn_ahead_are_part_of_the_state():
         assert torch.equal(state.x, path[step])
 
 
+def test_a_step_tells_the_weights_of_its_fields_and_of_its_proposals():
+    sampler, rng = metropolis(), seed()
+    state = sampler.begin(50, rng)
+    proposed = sampler.propose(50, seed(2))  # what the step draws first
+    after, info = sampler.step(state, seed(2))
+    yes = info["accept"]
+    assert 0 < yes.sum() < 50
+    assert torch.equal(info["logw_proposed"], (-proposed.S - proposed.logq)[:, 0])
+    assert torch.equal(info["logw"], torch.where(yes, info["logw_proposed"], state.logw))
+    assert torch.equal(info["logw"], after.logw)
+    assert torch.equal(after.x[yes], proposed.x[:, 0][yes])
+
+
 def test_metropolis_takes_over_from_another_sampler():
     hmc, rng = coarse("free"), seed()
     state = thermalised(hmc, hmc.init(hmc.start(4, rng)), rng, 3)
@@ -565,6 +598,16 @@ def test_rounding_is_taken_back_before_it_matters():
     assert group.defect(group.restore(x)).max() < 1e-14
     off = x + 1e-6
     assert group.defect(group.restore(off)).max() < 1e-10
+
+
+@pytest.mark.parametrize("sampler", [HMC(GAUGE["SU3"], steps=4), Heatbath(GAUGE["SU3"]), Heatbath(GAUGE["SU2"])])
+def test_fields_are_brought_back_to_the_group(sampler):
+    """What rounding has moved out by d lies within about d^2 after a step, accepted or not."""
+    space = sampler.space
+    off = space.haar(200, seed()) * (1 + 1e-6)
+    state, info = sampler.step(sampler.init(off), seed(2))
+    assert info["accept"].sum() > 100
+    assert space.group.defect(state.x[info["accept"]]).max() < 1e-10
 
 
 @pytest.mark.parametrize("cls", [HMC, Heatbath, IndependenceMetropolis])

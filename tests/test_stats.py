@@ -118,6 +118,8 @@ def test_hopeless_and_uncalibrated_data_say_so():
     assert few.error > 0
     assert "not calibrated" in few.note
     assert "200 are needed" in few.note
+    for n, note in ((199, "not calibrated: 199 independent values, 200 are needed"), (200, "")):
+        assert stats.estimate(rng.normal(size=n), S=0).note == note
     short = stats.estimate(rng.normal(size=(5, 100)))
     assert math.isnan(short.error)
     assert "chains of 5 steps" in short.note

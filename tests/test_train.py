@@ -650,8 +650,31 @@ def test_batch_and_ensemble_share_the_formulas_of_the_weights(spread):
     single = logw.float()
     exact = single.double()
     assert 0 < log_ess(single).exp() <= 1
+    assert 0 < acceptance(single) <= 1
     torch.testing.assert_close(log_ess(single).double(), log_ess(exact), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(acceptance(single).double(), acceptance(exact), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [2, 3, 255, 20_000])
+@pytest.mark.parametrize("level", [-6000.0, 6000.0, 3e5])
+def test_nearly_equal_weights_in_single_precision(n, level):
+    """Rounding of 6,000 in float32 is 2.4e-4: neither number may leave (0, 1], nor miss 1 by more."""
+    logw = (level + 1e-4 * torch.randn(n, generator=torch.Generator().manual_seed(n), dtype=torch.float64)).float()
+    noise = float(logw.double().std()) + 1e-6
+    for value in (log_ess(logw).exp(), acceptance(logw)):
+        assert 1 - 4 * noise < float(value) <= 1
+    for theirs in (stats.ess(logw.numpy()), stats.acceptance_from_logw(logw.numpy())):
+        assert 1 - 4 * noise < theirs.value <= 1
+
+
+def test_history_of_a_perfect_flow_of_a_large_volume():
+    """-S and log q are several thousand each; ESS and acceptance of their difference stay at most 1."""
+    space = fk.sites((96, 80))
+    flow, action = fk.FreeField(space, m2=0.5, learned=True), fk.Phi4(space, m2=0.5, lam=0.0)
+    history = fk.Trainer(flow, action, batch=16, lr=1e-9).fit(4, progress=False).history
+    assert abs(action.log_z()) > 500
+    for name in ("ess", "acceptance"):
+        assert ((history[name] > 0.9) & (history[name] <= 1)).all(), history[name]
 
 
 def test_the_annealed_coupling_names_its_column(tmp_path):

@@ -1,5 +1,6 @@
 """Transforms: the contract in many configurations, what moves and what may be looked at, symmetries, refusals."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -348,6 +349,13 @@ def test_fourier_scale_makes_its_spectrum():
     gain = torch.fft.fftn(y[0, 0], dim=(0, 1)).real.detach()
     assert (gain**2).numpy() == pytest.approx(2 * fk.exact.free_propagator((4, 6), m2), rel=1e-5)
     assert float(logdet.detach()) == pytest.approx(float(gain.log().sum()))
+    # With Chebyshev polynomials of 2 p^2 / p^2_max - 1, here of the kind T_n(x) given by their coefficients.
+    scale = transforms.FourierScale(space, m2=m2, order=3).double()
+    with torch.no_grad():
+        scale.coefficients.copy_(c := torch.tensor([0.3, -0.2, 0.5, 0.1], dtype=F64))
+    p2 = 1 / gain**2 - m2
+    series = np.polynomial.chebyshev.chebval(2 * p2.numpy() / 8 - 1, c.numpy())
+    assert (scale.gain() / gain).log().detach().numpy() == pytest.approx(series, rel=1e-4)
 
 
 def check_chain():
@@ -377,6 +385,15 @@ def test_on_keeps_float64_weights_bit_for_bit():
         assert torch.equal(value, f.state_dict()[key])
 
 
+class Unmirrored(fk.Bijection):
+    count = 1
+
+    def forward(self, x, given):
+        return x, given[0] * 0
+
+    inverse = forward
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -386,8 +403,8 @@ def test_on_keeps_float64_weights_bit_for_bit():
         (lambda: fk.CheckerboardCoupling(SITES, 0, CircleSpline(4)), "needs sites and a map of real numbers"),
         (lambda: fk.CheckerboardCoupling(SITES, 0, final="relu"), "ends in 'linear' or 'tanh'; got 'relu'"),
         (
-            lambda: fk.CheckerboardCoupling(SITES, 0, RealSpline(4), z2=True),
-            "Z2-equivariant coupling needs an AffineMap",
+            lambda: fk.CheckerboardCoupling(SITES, 0, Unmirrored(), z2=True),
+            "Unmirrored does not say which parameters its mirror image has",
         ),
         (lambda: checker("affine").on(fk.sites((4, 5))), "A checkerboard needs even lattice sides"),
         (lambda: GaugeCoupling(SITES, *GAUGE["local"][:2]), "GaugeCoupling needs links; got Sites"),

@@ -1,5 +1,6 @@
 """A scale and a shift."""
 
+import torch
 from torch import Tensor
 
 from flowkit.bijections.base import Bijection
@@ -17,6 +18,10 @@ class AffineMap(Bijection[Tensor]):
     """
 
     count = 2
+
+    def mirrored(self, params: Tensor) -> Tensor:
+        s, t = params
+        return torch.stack([s, -t])
 
     def forward(self, x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
         s, t = given

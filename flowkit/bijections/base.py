@@ -72,6 +72,16 @@ class Bijection(ABC, Generic[Given]):
         """Parameters for each link that has so many loops."""
         return self.count + self.per_loop * loops
 
+    def mirrored(self, params: Tensor) -> Tensor:
+        """The parameters of the map seen in a mirror, x -> -f(-x), or 1 - f(1 - x) on [0, 1]; linear in `params`.
+
+        Raises
+        ------
+        ValueError
+            Where the mirror image is no map of the same family, or not known.
+        """
+        raise ValueError(f"{type(self).__name__} does not say which parameters its mirror image has.")
+
     @abstractmethod
     def forward(self, x: Tensor, given: Given) -> tuple[Tensor, Tensor]:
         """The image of x and the log-Jacobian of the map.

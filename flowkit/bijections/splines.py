@@ -19,6 +19,12 @@ def _spline(inverse: bool) -> Callable[[Tensor, Tensor, int, bool], tuple[Tensor
     return rqs_inverse if inverse else rqs_forward
 
 
+def _mirrored_bins(params: Tensor, bins: int) -> Tensor:
+    """Widths, heights and slopes from the other end."""
+    widths, heights, slopes = torch.split(params, [bins, bins, bins + 1])
+    return torch.cat([widths.flip(0), heights.flip(0), slopes.flip(0)])
+
+
 class _Binned(Bijection[Tensor], ABC):
     """A spline of so many bins with 3 parameters each and one more."""
 
@@ -50,6 +56,9 @@ class IntervalSpline(_Binned, TwoWay[Tensor]):
 
     def _map(self, x: Tensor, given: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         return _spline(inverse)(x, given, self.bins, False)
+
+    def mirrored(self, params: Tensor) -> Tensor:
+        return _mirrored_bins(params, self.bins)
 
 
 class RealSpline(Bijection[Tensor]):
@@ -89,6 +98,9 @@ class RealSpline(Bijection[Tensor]):
             raise ValueError(f"RealSpline needs reach > 0; got {reach}.")
         self.bins, self.reach = whole_bins(bins), float(reach)
         self.count = 3 * bins + 3
+
+    def mirrored(self, params: Tensor) -> Tensor:
+        return torch.cat([_mirrored_bins(params[:-2], self.bins), params[-2:-1], -params[-1:]])
 
     def _ends(self, params: Tensor) -> tuple[Tensor, Tensor]:
         slopes = params[2 * self.bins : 3 * self.bins + 1 : self.bins]

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.ensemble.files import EnsembleError
+from flowkit.ensemble.integration import logdet_error
 from flowkit.samplers.chain import Point, Steps, states
+from flowkit.tasks.in_training import frozen
 from flowkit.tasks.randomness import Rng, generator_of
 
 
@@ -59,6 +61,7 @@ class Chains:
     ):
         check_sampler(sampler)
         check_numbers(1, chains, every, thermalise or 0)
+        sampler = frozen(sampler, "A run of chains")
         device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
         self.rng = generator_of(rng, device)
         self.seed = self.rng.initial_seed()
@@ -71,7 +74,7 @@ class Chains:
             self.first = begin(chains, self.rng)
         else:
             self.first = sampler.init(sampler.space.cold(chains, like=torch.empty(0)) if start is None else start)
-        self.chains = len(self.first.x)
+        self._z, self.chains = self.first.x, len(self.first.x)
         self.bad = torch.zeros((), dtype=torch.long, device=self.first.S.device)
         self._points = states(sampler, self.first, self.rng, thermalise=thermalise, every=every)
 
@@ -91,6 +94,7 @@ class Chains:
     @torch.no_grad()
     def measured(self, point: Point) -> tuple[Tensor, dict[str, Tensor]]:
         """The fields of the theory at a point, [chains, *space.shape], and numbers of each chain by name."""
+        self._z = point.state.x
         state, x, S = point.state, point.state.x, point.state.S
         logq = getattr(state, "logq", None)
         if self._coordinates is not None and self._coordinates is not self.action:
@@ -98,6 +102,10 @@ class Chains:
             S, logq = S + change, None if logq is None else logq - change
         known = {} if logq is None else {"logq": logq, "logw": -S - logq}
         return x, {"S": S, **point.info, **known}
+
+    def logdet_error(self) -> float | None:
+        """`integration.logdet_error` of the sampler's flow, or of its pullback at the fields last measured."""
+        return logdet_error(getattr(self.sampler, "flow", None), self._coordinates, self._z)
 
     def check(self, done: int, most: int, max_bad: float) -> None:
         """Raise EnsembleError where more than max_bad of the updates of `most` stored steps were invalid."""
@@ -126,3 +134,10 @@ def check_whole(name: str, value: object, least: int) -> None:
     """Raise ValueError for what is no whole number from `least` on."""
     if type(value) is not int or value < least:
         raise ValueError(f"{name} is a whole number >= {least}; got {value!r}.")
+
+
+def check_share(name: str, value: object) -> None:
+    """Raise ValueError for what is no share from 0 to 1; NaN, which every comparison lets pass, is none."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= float(value) <= 1:  # type: ignore[arg-type]
+        raise ValueError(f"{name} is a share from 0 to 1; got {value!r}.")

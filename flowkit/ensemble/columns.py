@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,12 +15,9 @@ from torch import Tensor
 from flowkit import stats
 from flowkit._version import __version__
 from flowkit.actions.base import Action
-from flowkit.ensemble.files import EnsembleError, check_finite, row_bytes
+from flowkit.ensemble.files import MOST_BYTES as MOST_BYTES, EnsembleError, check_finite, check_real, row_bytes
 from flowkit.geometry.space import Space
 from flowkit.observables import Observable, listed
-
-MOST_BYTES = 4 * 2**30
-"""Memory that the configurations of a run may take, unless told otherwise."""
 
 
 class Columns:
@@ -86,10 +84,12 @@ class Columns:
         Raises
         ------
         EnsembleError
-            Where an observable is NaN or infinite, when its block of rows is moved.
+            Where an observable is NaN or infinite, when its block of rows is moved; the rows before it are stored.
         """
         values = values | {obs.name: obs(self.space, x) for obs in self.observe}
         if not self.series:
+            for name, numbers in values.items():
+                check_real(name, numbers)
             # numpy's zeros touch no memory before it is written; torch's would take the first second of a long run.
             self._numbers = {name: np.zeros(self.shape) for name in values}
             self.series = {name: torch.from_numpy(numbers) for name, numbers in self._numbers.items()}
@@ -100,7 +100,13 @@ class Columns:
             self.move()
 
     def move(self) -> None:
-        """Move the rows that still lie on their device; one transfer of numbers, one of fields where they are kept."""
+        """Move the rows that still lie on their device; one transfer of numbers, one of fields where they are kept.
+
+        Raises
+        ------
+        EnsembleError
+            Where an observable is NaN or infinite; the rows before it are stored.
+        """
         if not self._pending:
             return
         fields, wide = zip(*self._pending, strict=True)
@@ -108,11 +114,17 @@ class Columns:
         rows = slice(self.filled, self.taken)
         if self.x is not None:
             self.x[rows] = fetch(torch.cat(fields)).view_as(self.x[rows])
-        for (name, column), values in zip(self.series.items(), fetch(torch.cat(wide, 1)), strict=True):
-            if any(name == obs.name for obs in self.observe):
-                check_finite(name, values)
-            column[rows] = values
-        self.filled = self.taken
+        numbers = dict(zip(self.series, fetch(torch.cat(wide, 1)), strict=True))
+        for name, values in numbers.items():
+            self.series[name][rows] = values
+        try:
+            for obs in self.observe:
+                check_finite(obs.name, numbers[obs.name])
+            self.filled = self.taken
+        except EnsembleError:
+            observed = torch.stack([numbers[obs.name] for obs in self.observe])
+            self.filled += int(observed.isfinite().all(2).all(0).int().cumprod(0).sum())
+            raise
 
     def finish(self) -> tuple[dict[str, Tensor], list[str]]:
         """The series, and the names of those left out because they hold NaN or infinity, as of rejected proposals."""
@@ -141,7 +153,7 @@ def fetch(values: Tensor) -> Tensor:
 def room_for(n: int, fields: Tensor, max_bytes: int) -> Tensor:
     """Uninitialised room for n batches on the CPU."""
     need = n * len(fields) * row_bytes(fields)
-    if need > max_bytes:
+    if not need <= max_bytes:
         raise EnsembleError(
             f"{n} x {len(fields)} configurations need {need / 2**30:.3g} GiB, and max_bytes allows "
             f"{max_bytes / 2**30:.3g} GiB. Use keep=False with observe=(...), or store fewer of them by every=..."
@@ -150,7 +162,41 @@ def room_for(n: int, fields: Tensor, max_bytes: int) -> Tensor:
 
 
 def provenance_of(action: Action | None, seed: int, **more: Any) -> dict[str, Any]:
-    """How an ensemble came about, as plain data."""
+    """How an ensemble came about, as plain data; what is none is told in words."""
     date = datetime.now(UTC).isoformat(timespec="seconds")
     made = {"flowkit": __version__, "torch": torch.__version__, "date": date, "seed": seed}
-    return {**made, "action": None if action is None else repr(action), **more}
+    told: dict[str, Any] = plain({**made, "action": None if action is None else repr(action), **more}, repr)
+    return told
+
+
+def check_plain(who: str, described: object) -> None:
+    """Raise EnsembleError where a description could not be saved, before anything has been computed.
+
+    Examples
+    --------
+    >>> from flowkit.ensemble.columns import check_plain
+    >>> try:
+    ...     check_plain("HMC", {"length": 1.0, "steps": {10, 20}})
+    ... except RuntimeError as error:
+    ...     print(error)
+    Provenance is plain finite data, and describe() of HMC gives {10, 20}.
+    """
+
+    def refuse(value: object) -> None:
+        raise EnsembleError(f"Provenance is plain finite data, and describe() of {who} gives {value!r:.200}.")
+
+    plain(described, refuse)
+
+
+def plain(value: Any, other: Callable[[Any], Any]) -> Any:
+    """A value as JSON holds it: numbers of numpy and torch as numbers, arrays as lists; `other` of anything else."""
+    if isinstance(value, Mapping):
+        return {name if isinstance(name, str) else other(name): plain(one, other) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one, other) for one in value]
+    if isinstance(value, (np.generic, np.ndarray, Tensor)):
+        return plain(value.tolist(), other)
+    if isinstance(value, str):
+        return str(value)  # as torch's version is of a class of its own
+    finite = value is None or type(value) in (bool, int) or (type(value) is float and math.isfinite(value))
+    return value if finite else other(value)

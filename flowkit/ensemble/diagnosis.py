@@ -11,6 +11,7 @@ import torch
 
 from flowkit import stats
 from flowkit.actions.base import Action
+from flowkit.ensemble.integration import shift_note
 from flowkit.geometry.space import Space
 from flowkit.observables import Observable, flux, magnetization, topological_charge
 from flowkit.stats import Estimate, Floats
@@ -91,6 +92,8 @@ class Diagnosis:
         Whether the values are independent draws with weights exp(logw).
     identity : sequence of float
         The mean of `Action.schwinger_dyson` in each chain; empty where it is not known.
+    logdet_error : float, optional
+        What `integration.logdet_error` estimated, where a log-Jacobian is integrated.
     """
 
     space: Space
@@ -99,6 +102,7 @@ class Diagnosis:
     series: Mapping[str, Floats]
     weighted: bool
     identity: Sequence[float] = ()
+    logdet_error: float | None = None
 
     def common(self) -> list[str]:
         """What concerns every observable."""
@@ -121,9 +125,10 @@ class Diagnosis:
 
     def of(self, values: Floats, estimate: Estimate) -> list[str]:
         """What concerns the mean of `values`, ``[n, chains]``."""
+        shift = [shift_note(self.logdet_error, float(values.std()), estimate.error)]
         if self.weighted:
-            return []
-        found = list(stats.agreement(values).notes) or [f"S: {note}" for note in self.action_notes]
+            return shift
+        found = shift + (list(stats.agreement(values).notes) or [f"S: {note}" for note in self.action_notes])
         return found + [note for charge in self._charges() for note in self._sectors(charge, values, estimate)]
 
     def _charges(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -15,7 +14,8 @@ from flowkit import stats
 from flowkit.actions.base import Action
 from flowkit.ensemble import files
 from flowkit.ensemble.diagnosis import Diagnosis, vanishing
-from flowkit.ensemble.files import EnsembleError, check_finite, row_bytes
+from flowkit.ensemble.files import MOST_BYTES, EnsembleError, PathLike, check_finite, check_real, row_bytes
+from flowkit.ensemble.integration import shift_note
 from flowkit.geometry.space import Space
 from flowkit.observables import NAMES, Observable, known, name_of
 from flowkit.priors.base import Prior
@@ -47,7 +47,7 @@ class Ensemble:
     Raises
     ------
     EnsembleError
-        For wrong shapes, a missing S (and logw where weighted), NaN or infinity.
+        For wrong shapes, a missing S (and logw where weighted), complex series, NaN or infinity.
 
     Examples
     --------
@@ -77,6 +77,7 @@ class Ensemble:
         for name, values in series.items():
             if values.dim() != 2 or values.shape != shape or 0 in shape:
                 raise EnsembleError(f"Series are [n, chains] as S, {list(shape)}; {name} is {list(values.shape)}.")
+            check_real(name, values)
             check_finite(name, values)
         if x is not None:
             if x.shape[:2] != shape:
@@ -167,11 +168,27 @@ class Ensemble:
         series = {name: values.numpy() for name, values in self.series.items()}
         zeros = [name for name in self.provenance.get("vanishing", []) if name in series]
         tested = self.provenance.get("schwinger_dyson", [])
-        return Diagnosis(self.space, self.action, zeros, series, self.weighted, tested)
+        error = self.provenance.get("logdet_error")
+        return Diagnosis(self.space, self.action, zeros, series, self.weighted, tested, error)
 
     @cached_property
     def _common_notes(self) -> list[str]:
         return self._diagnosis.common()
+
+    def log_z(self) -> Estimate:
+        """ln Z of the theory from weighted draws of a flow, with the exact value where the action knows it.
+
+        Raises
+        ------
+        EnsembleError
+            For chains, whose proposals alone have weights.
+        """
+        if not self.weighted:
+            raise EnsembleError("ln Z needs the weighted draws of importance_sample; this ensemble holds chains.")
+        result = stats.log_z(self.series["logw"].numpy())
+        shift = shift_note(self.provenance.get("logdet_error"), 1.0, result.error)
+        note = "; ".join(filter(None, [result.note, shift, *self._common_notes]))
+        return replace(result, exact=self.action.log_z() if self.action else None, note=note)
 
     def ess(self) -> Estimate:
         """The effective sample size of the flow behind this ensemble, <w>² / <w²>, in (0, 1].
@@ -214,7 +231,7 @@ class Ensemble:
         for first in range(0, len(fields), rows):
             yield fields[first : first + rows]
 
-    def save(self, path: str | os.PathLike[str]) -> str:
+    def save(self, path: PathLike) -> str:
         """Commit the ensemble to a folder; returns the name of the commit.
 
         A reader of the folder sees this ensemble or the one before, never a mixture. Other zarr tools open
@@ -234,7 +251,9 @@ class Ensemble:
         return files.write(path, attributes, arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], commit: str | None = None, action: Action | None = None) -> Ensemble:
+    def load(
+        cls, path: PathLike, commit: str | None = None, action: Action | None = None, *, max_bytes: int = MOST_BYTES
+    ) -> Ensemble:
         """The ensemble that was saved in the folder `path`.
 
         Parameters
@@ -243,6 +262,8 @@ class Ensemble:
             Name of the commit; the last one by default.
         action : Action, optional
             Gives the exact values again; it has to be the one that the ensemble was made with.
+        max_bytes : int
+            Memory that the configurations may take, and the series as much.
 
         Raises
         ------
@@ -251,7 +272,7 @@ class Ensemble:
             is one, a commit that is whole.
         """
         with files.reading(path):
-            attributes, arrays = files.read(path, commit)
+            attributes, arrays = files.read(path, commit, max_bytes)
             x = torch.from_numpy(arrays["x"]) if "x" in arrays else None
             series = dict(zip(attributes["series"], torch.from_numpy(arrays["series"]).unbind(0), strict=True))
             space, provenance = Space.from_description(attributes["space"]), attributes["provenance"]

@@ -14,15 +14,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flowkit.storage import zarr_files
+from flowkit.storage.commit import Commit
 from flowkit.storage.manifest import StoreError
 from flowkit.storage.store import Store
 
 _FORMAT, _KIND = "flowkit ensemble 1", "an ensemble"
+_KEYS = {"format", "space", "series", "weighted", "provenance"}
+MOST_BYTES = 4 * 2**30
+"""Memory that the configurations of a run may take, and each array of an ensemble that is read, unless told otherwise.
+"""
+PathLike = str | os.PathLike[str]
 Arrays = dict[str, NDArray[Any]]
 
 
 class EnsembleError(RuntimeError):
     """A run that had to end, or an ensemble that cannot be written or read; the message is the reason.
+
+    Attributes
+    ----------
+    ensemble : Ensemble or None
+        What a run had stored before it ended; None where it had stored nothing, and for every other failure.
 
     Examples
     --------
@@ -34,8 +45,10 @@ class EnsembleError(RuntimeError):
     no-such-folder does not exist.
     """
 
+    ensemble: Any = None
 
-def write(path: str | os.PathLike[str], attributes: dict[str, Any], arrays: Arrays) -> str:
+
+def write(path: PathLike, attributes: dict[str, Any], arrays: Arrays) -> str:
     """Commit the plain data and the arrays of an ensemble to a folder; the name of the commit.
 
     Raises
@@ -56,24 +69,28 @@ def write(path: str | os.PathLike[str], attributes: dict[str, Any], arrays: Arra
         raise EnsembleError(str(error)) from error
 
 
-def read(path: str | os.PathLike[str], commit: str | None) -> tuple[dict[str, Any], Arrays]:
+def read(path: PathLike, commit: str | None, max_bytes: int) -> tuple[dict[str, Any], Arrays]:
     """The plain data and the arrays of an ensemble, checked for what `write` writes; use within `reading`."""
-    opened = Store(path, kind=_KIND).open(commit)
-    with zarr_files.errors():
-        attributes, arrays = zarr_files.read(opened)
+
+    def parsed(opened: Commit) -> tuple[dict[str, Any], Arrays]:
+        with zarr_files.errors():
+            return zarr_files.read(opened, max_bytes)
+
+    attributes, arrays = Store(path, kind=_KIND).read(parsed, commit)
     names, provenance = attributes["series"], attributes["provenance"]
     plain = isinstance(provenance, dict) and isinstance(attributes["weighted"], bool)
-    if attributes["format"] != _FORMAT or not plain:
+    if attributes["format"] != _FORMAT or not plain or set(attributes) != _KEYS:
         raise ValueError(f"it is no {_FORMAT!r}")
-    if type(provenance.get("every", 1)) is not int:
-        raise ValueError(f"its steps are stored every {provenance['every']!r:.80} steps")
+    for name, least in (("every", 1), ("invalid", 0)):
+        if type(found := provenance.get(name, 1)) is not int or found < least:
+            raise ValueError(f"{name} in its provenance is {found!r:.80}")
     if not _names(names) or arrays["series"].dtype != np.float64 or arrays["series"].shape[:1] != (len(names),):
         raise ValueError(f"its series {names!r:.200} do not fit the array of shape {arrays['series'].shape}")
     return attributes, arrays
 
 
 @contextlib.contextmanager
-def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+def reading(path: PathLike) -> Iterator[None]:
     """Turn whatever goes wrong while an ensemble is read into an EnsembleError that says why."""
     try:
         yield
@@ -89,6 +106,13 @@ def check_finite(name: str, values: Tensor) -> None:
     bad = int((~values.isfinite()).sum())
     if bad:
         raise EnsembleError(f"An ensemble stores finite numbers; {name} has {bad} NaN or infinite of {values.numel()}.")
+
+
+def check_real(name: str, values: Tensor) -> None:
+    """Raise EnsembleError for a series of complex numbers: it is stored as float64, without the imaginary part."""
+    if values.is_complex():
+        advice = "store its real and its imaginary part"
+        raise EnsembleError(f"Series are real numbers; {name} is {str(values.dtype).removeprefix('torch.')}: {advice}.")
 
 
 def row_bytes(fields: Tensor) -> int:

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import torch
 
 from flowkit.actions.base import Action
-from flowkit.ensemble.chains import check_whole
+from flowkit.ensemble.chains import check_share, check_whole
 from flowkit.ensemble.columns import MOST_BYTES, Columns, provenance_of, room_for
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
+from flowkit.ensemble.integration import logdet_error
 from flowkit.observables import Observable, listed
 from flowkit.priors.base import Prior
+from flowkit.tasks.in_training import frozen
 from flowkit.tasks.progress import progress_bar
 from flowkit.tasks.randomness import Rng, generator_of
 
@@ -77,9 +79,11 @@ def importance_sample(
     """
     check_whole("n", n, 1)
     check_whole("chunk", chunk, 1)
+    check_share("max_bad", max_bad)
     if flow.space != action.space or not flow.normalised:
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"importance_sample needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
+    flow = frozen(flow, "importance_sample")
     generator = generator_of(rng, flow.device)
     observe = listed(observe)
     observed = [*observe, *(one for one in monitors(flow.space) if one not in observe)]
@@ -104,7 +108,7 @@ def importance_sample(
     series, _ = columns.finish()
     describe = getattr(flow, "describe", None)
     about = {"flow": describe() if describe else type(flow).__name__, "n": n, "chunk": chunk, "invalid": bad}
-    about["vanishing"] = vanishing(action, observed)
+    about |= {"vanishing": vanishing(action, observed), "logdet_error": logdet_error(flow)}
     return Ensemble(
         flow.space,
         columns.configurations(),

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowkit.ensemble.chains import check_numbers, check_sampler
+from flowkit.ensemble.chains import check_numbers, check_sampler, check_share
 from flowkit.ensemble.columns import Columns
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
@@ -19,6 +19,7 @@ from flowkit.samplers.chain import Steps
 from flowkit.stats import Floats
 from flowkit.tasks.background import Background
 from flowkit.tasks.history import History
+from flowkit.tasks.in_training import frozen
 from flowkit.tasks.randomness import generator_of
 
 COLUMNS = ("step", "seconds", "forces", "accept")
@@ -81,8 +82,9 @@ class Job(Background):
                 raise TypeError(f"A job takes the settings of run, without progress and each; got {name!r}.")
         numbers = {name: settings.get(name, known[name].default) for name in ("chains", "every", "thermalise")}
         check_numbers(n, numbers["chains"], numbers["every"], numbers["thermalise"] or 0)
+        check_share("max_bad", settings.get("max_bad", known["max_bad"].default))
         generator_of(settings.get("rng"))
-        self._given, self.settings = sampler, settings
+        self._given, self.settings = sampler, {"thermalise": numbers["thermalise"], **settings}
         self.total, self.every = n, numbers["every"]
         self.thermalise: int | None = numbers["thermalise"]
         self.chains = len(settings["start"]) if settings.get("start") is not None else numbers["chains"]
@@ -104,7 +106,9 @@ class Job(Background):
 
     @property
     def ensemble(self) -> Ensemble:
-        """What `run` gives; of a stopped run, what it gives for the steps that were stored.
+        """What `run` gives; of a stopped or failed run, what it gives for the steps that were stored.
+
+        Of a failed one, ``provenance["ended"]`` says where it failed.
 
         Raises
         ------
@@ -145,6 +149,8 @@ class Job(Background):
         """
         self._check_ended()
         self._reset()
+        # A training that begins while the chains run must not change what proposes.
+        self.sampler = frozen(self.sampler, "A run of chains", always=True)
         self._begin(self._run)
         return self
 
@@ -153,16 +159,24 @@ class Job(Background):
 
     def _run(self) -> bool:
         recording = Recording(self.sampler, self.total, **self.settings)
-        while self._may_go_on() and (point := next(recording, None)) is not None:
-            if point.warm:
-                self.warm, self._paused = self.warm + 1, 0.0  # the clock begins after the thermalisation
-            if point.stored:
-                self._stored(recording.columns)
-        if recording.columns.taken:
-            self._ensemble = recording.ensemble()
-            self._stored(recording.columns)  # rows that still lay on the device
-            self._ensemble.provenance["seconds"] = self.history.last("seconds")
+        try:
+            while self._may_go_on() and (point := next(recording, None)) is not None:
+                if point.warm:
+                    self.warm, self._paused = self.warm + 1, 0.0  # the clock begins after the thermalisation
+                if point.stored:
+                    self._stored(recording.columns)
+            if recording.columns.taken:
+                self._keep(recording.ensemble(), recording.columns)
+        except BaseException:
+            if (so_far := recording.rescued("failed")) is not None:
+                self._keep(so_far, recording.columns)
+            raise
         return self.step == self.total
+
+    def _keep(self, ensemble: Ensemble, columns: Columns) -> None:
+        self._stored(columns)  # rows that still lay on the device
+        ensemble.provenance["seconds"] = self.history.last("seconds")
+        self._ensemble = ensemble
 
     def _may_go_on(self) -> bool:
         """Wait while the run is paused; whether it was not stopped."""

@@ -15,6 +15,7 @@ from flowkit.actions import Action
 from flowkit.ensemble.fields import FieldNumbers, check_quantity, in_numbers, measure
 from flowkit.flow import Flow
 from flowkit.stats import Estimate
+from flowkit.tasks.in_training import frozen
 from flowkit.tasks.randomness import Rng, generator_of
 
 
@@ -137,6 +138,7 @@ def layer_numbers(
         raise ValueError(f"A flow is compared with an action of its space; got {flow.space} and {action.space}.")
     if n < 2 or not 1 <= fields <= n:
         raise ValueError(f"layer_numbers needs n >= 2 draws and keeps 1 to n of them; got {n} and {fields}.")
+    flow = frozen(flow)
     generator = generator_of(rng, flow.device)
     space, quantity = flow.space, check_quantity(flow.space, quantity)
     names: list[str] = []

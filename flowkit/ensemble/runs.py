@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from flowkit.ensemble.chains import Chains, check_whole
-from flowkit.ensemble.columns import MOST_BYTES, Columns, provenance_of, room_for, rows_in_a_move
+from flowkit.ensemble.chains import Chains, check_share, check_whole
+from flowkit.ensemble.columns import MOST_BYTES, Columns, check_plain, provenance_of, room_for, rows_in_a_move
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
+from flowkit.ensemble.files import EnsembleError
 from flowkit.observables import Observable, listed, require_defined
 from flowkit.samplers.chain import Point, Steps
 from flowkit.tasks.progress import progress_bar
@@ -64,8 +67,10 @@ class Recording:
         **settings: Any,
     ):
         check_whole("n", n, 1)
+        check_share("max_bad", max_bad)
         self.n, self.max_bad = n, max_bad
         self.chains = Chains(sampler, **settings)
+        check_plain(type(sampler).__name__, sampler.describe())
         fields = self.chains.first.x
         observe = listed(observe)
         require_defined(observe, self.chains.space, self.chains.chains, like=fields)
@@ -121,11 +126,37 @@ class Recording:
             "invalid": int(chains.bad),
             "left_out": left_out,
             "vanishing": self._vanishing,
+            "logdet_error": chains.logdet_error(),
             **self._tested(),
         }
         about = {"sampler": chains.sampler.describe(), "n": n, **settings, **found}
         provenance = provenance_of(chains.action, chains.seed, **about)
         return Ensemble(chains.space, x, series, action=chains.action, provenance=provenance)
+
+    def rescued(self, why: str) -> Ensemble | None:
+        """What was stored before the run ended early, None where that is nothing; ``provenance["ended"]`` says why."""
+        with contextlib.suppress(EnsembleError):  # rows that still lie on the device
+            self.columns.move()
+        if not self.columns.filled:
+            return None
+        ensemble = self.ensemble()
+        ensemble.provenance["ended"] = f"{why} at stored step {self.columns.filled} of {self.n}"
+        return ensemble
+
+
+class RunInterrupted(RuntimeWarning):
+    """A run was interrupted, and its ensemble holds fewer steps than were asked for."""
+
+
+@contextlib.contextmanager
+def all_or_nothing() -> Iterator[None]:
+    """Within it an interrupted run raises KeyboardInterrupt, for work of many runs that needs each of them whole."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RunInterrupted)
+        try:
+            yield
+        except RunInterrupted as interrupted:
+            raise KeyboardInterrupt from interrupted
 
 
 def run(
@@ -146,7 +177,9 @@ def run(
 ) -> Ensemble:
     r"""Run chains of a sampler and store n steps of each.
 
-    An interrupt (Ctrl-C) ends it with nothing kept; a run that may be stopped and keeps its steps is `start`.
+    An interrupt (Ctrl-C, or that of a notebook) ends it: the ensemble then holds the steps stored so far,
+    ``provenance["ended"]`` says at which step, and a warning is printed. Where nothing was stored yet, it raises
+    KeyboardInterrupt. A run that can be stopped and watched is `start`.
 
     Parameters
     ----------
@@ -190,7 +223,8 @@ def run(
     ValueError
         For numbers out of range.
     EnsembleError
-        Past max_bad or max_bytes, or where an observable is not finite.
+        Before the first step where `sampler.describe()` gives no plain data, or past max_bytes. Past max_bad, or where
+        an observable is not finite or anything fails after steps were stored; its `ensemble` holds these.
 
     Notes
     -----
@@ -209,9 +243,23 @@ def run(
     settings: dict[str, Any] = {"rng": rng, "chains": chains, "thermalise": thermalise, "every": every, "start": start}
     recording = Recording(sampler, n, observe=observe, keep=keep, max_bad=max_bad, max_bytes=max_bytes, **settings)
     bar = progress_bar((thermalise or 0) + n * every, progress, recording)
-    for point in bar:
-        if point.warm and thermalise is None and progress:
-            bar.total += 1
-        if point.stored and each is not None and each(recording.columns) is True:
-            break
-    return recording.ensemble()
+    try:
+        for point in bar:
+            if point.warm and thermalise is None and progress:
+                bar.total += 1
+            if point.stored and each is not None and each(recording.columns) is True:
+                break
+        return recording.ensemble()
+    except KeyboardInterrupt:
+        if (so_far := recording.rescued("interrupted")) is None:
+            raise
+        text = f"This run was {so_far.provenance['ended']}; its ensemble holds the steps up to there."
+        warnings.warn(text, RunInterrupted, stacklevel=2)
+        return so_far
+    except Exception as error:
+        if (so_far := recording.rescued("failed")) is None:
+            raise
+        why = str(error) if isinstance(error, EnsembleError) else f"{type(error).__name__}: {error}"
+        failure = EnsembleError(f"{why.rstrip('.')}. The run {so_far.provenance['ended']}; error.ensemble holds those.")
+        failure.ensemble = so_far
+        raise failure from error

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from flowkit.multiscale import ByScale, by_scale, levels
+from flowkit.tasks.in_training import frozen
 
 
 @torch.no_grad()
@@ -34,6 +35,7 @@ def scale_numbers(flow: Any, action: Any, n: int = 1024) -> ByScale | None:
     """
     if action.log_z() is None or not levels(flow):
         return None
+    flow = frozen(flow)
     rng = torch.Generator(flow.device).manual_seed(1)
     try:
         by_scale(flow, action, flow.sample(2, rng), fields=1)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from flowkit.ensemble.chains import Chains, check_whole
+from flowkit.ensemble.chains import Chains, check_share, check_whole
 from flowkit.ensemble.comparison import Comparison
 from flowkit.ensemble.runner import SLICE, Runner
 from flowkit.observables import Observable, listed
@@ -93,6 +93,7 @@ def compare(
     ('4 steps', True)
     """
     observables = listed(observables)
+    check_share("max_bad", max_bad)
     targets = _check(samplers, observables, error, seconds, forces, training, configurations, start)
     source = generator_of(rng)
     runners = []

@@ -24,7 +24,7 @@ class Symmetry:
     name : str
         What notes and messages call it, such as "charge conjugation".
     apply : callable
-        x -> g x, fields ``[batch, *space.shape]``; differentiable, of any dtype and on any device.
+        x -> g x, fields ``[batch, *space.shape]``; differentiable, of any dtype, on any device and lattice.
     order : int
         The least k >= 1 with g^k = 1.
 
@@ -131,7 +131,7 @@ def centre(space: Space, mu: int) -> Symmetry:
 
     def apply(U: Tensor) -> Tensor:
         one = U.narrow(1, mu, 1)
-        rest = one.narrow(2 + mu, 1, space.lattice[mu] - 1)
+        rest = one.narrow(2 + mu, 1, one.shape[2 + mu] - 1)
         return _replaced(U, mu, torch.cat([space.group.times_centre(one.narrow(2 + mu, 0, 1)), rest], 2 + mu))
 
     return Symmetry(f"centre in direction {mu}", apply, space.group.centre_order)

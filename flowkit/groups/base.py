@@ -59,6 +59,8 @@ class Group(GaugeTheory, ABC):
         Whether `angle` is known, so that fields in two dimensions have a topological charge.
     decimated : bool
         Whether `decimated_log_weight` is known at every area.
+    solved_2d : bool
+        Whether fields in two dimensions can be drawn exactly.
 
     Examples
     --------

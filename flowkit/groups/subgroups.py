@@ -55,6 +55,12 @@ def su2_element(kappa: Tensor, rng: torch.Generator) -> SU2:
     return torch.complex(angle.cos(), radius * z), torch.polar(radius * (1 - z * z).sqrt(), 2 * math.pi * phi)
 
 
+def matrix(x: SU2) -> Tensor:
+    """The matrix [[a, b], [-b*, a*]], [..., 2, 2]."""
+    a, b = x
+    return torch.stack([a, b, -b.conj(), a.conj()], -1).view(*a.shape, 2, 2)
+
+
 def times(x: SU2, y: SU2) -> SU2:
     """The product x y."""
     (a, b), (c, d) = x, y

@@ -1,6 +1,7 @@
 """SU(N), as complex matrices."""
 
 import cmath
+import functools
 import math
 from collections.abc import Sequence
 
@@ -8,9 +9,9 @@ import torch
 from torch import Tensor
 
 from flowkit import exact
-from flowkit.groups import subgroups
+from flowkit.groups import su3_plaquettes, subgroups
 from flowkit.groups.base import Group
-from flowkit.groups.characters import Characters, complete, schur, sun_characters
+from flowkit.groups.characters import Characters, complete, sun_characters
 from flowkit.kernels import sun as kernels
 from flowkit.kernels.sun import algebra, coordinates, generators
 from flowkit.tasks.randomness import Rng, generator_of
@@ -50,7 +51,7 @@ class SUN(Group):
         self.matrix_shape = (n, n)
         self.lowest_trace = -math.cos(math.pi / n) if n % 2 else -1.0  # the element of the centre nearest to -1
         self.algebra_dim = n * n - 1
-        self.decimated = n <= 3
+        self.decimated = self.solved_2d = n <= 3
 
     @classmethod
     def from_name(cls, name: str) -> "SUN | None":
@@ -174,6 +175,26 @@ class SUN(Group):
     def overrelax(self, v: Tensor, staples: Tensor) -> Tensor:
         return subgroups.overrelax(v, staples)
 
+    def one_plaquette(
+        self, shape: tuple[int, ...], beta: float, rng: torch.Generator, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        if not self.solved_2d:
+            return super().one_plaquette(shape, beta, rng, dtype)
+        n, kind = math.prod(shape), self.field_dtype(dtype)
+        if self.n == 3:
+            return su3_plaquettes.one_plaquette(n, beta, rng).to(kind).view(*shape, 3, 3)
+        kappa = torch.full(shape, beta, dtype=kind.to_real(), device=rng.device)
+        return subgroups.matrix(subgroups.su2_element(kappa, rng))
+
+    def first_of_two(self, product: Tensor, beta: float, rng: torch.Generator) -> Tensor:
+        """Density ~ exp((beta/N) Re Tr X (1 + D)^dagger): for SU(2) a heatbath step with 1 + D as the staples."""
+        if not self.solved_2d:
+            return super().first_of_two(product, beta, rng)
+        if self.n == 3:
+            return su3_plaquettes.first_of_two(product, beta, rng)
+        one = self.identity(product.shape[:-2], product)
+        return self.heatbath(one, one + product, beta, rng)
+
     def one_plaquette_mean(self, beta: float) -> float:
         return exact.sun_one_plaquette(self.n, beta)
 
@@ -189,16 +210,32 @@ class SUN(Group):
     def decimated_log_weight(self, plaquettes: Tensor, beta: float, area: int) -> Tensor:
         if not self.decimated:
             return super().decimated_log_weight(plaquettes, beta, area)
-        coefficients = exact.sun_decimated(self.n, beta, area)
         t = plaquettes.diagonal(dim1=-2, dim2=-1).sum(-1)
         one = torch.ones_like(t)
         elementary = [one, t, one] if self.n == 2 else [one, t, t.conj(), one]
-        h = complete(elementary, max(rep[0] for rep in coefficients) + 1)
-        weight = torch.zeros_like(t.real)
-        for rep, c in coefficients.items():
-            weight = weight + c * schur(rep, h).real
+        table = _decimated(self.n, beta, area).to(t)
+        h = torch.stack(complete(elementary, len(table) - 1), -1)
+        weight = (h @ table * h).sum(-1).real
         scale = area * self.one_plaquette_log_z(beta)
         return weight.clamp(min=torch.finfo(weight.dtype).tiny).log() + scale
 
     def __repr__(self) -> str:
         return f"SUN({self.n})"
+
+
+@functools.lru_cache(maxsize=256)
+def _decimated(n: int, beta: float, area: int) -> Tensor:
+    """The matrix M with sum_r d_r (u_r/u_0)^A chi_r = sum_ij h_i M_ij h_j, for N = 2 and 3; h as of `complete`.
+
+    chi_r = h_a h_b - h_{a+1} h_{b-1} for a diagram of rows a >= b; with one row it is h_a.
+    """
+    coefficients = exact.sun_decimated(n, beta, area)
+    size = 2 + max(rep[0] for rep in coefficients)
+    with torch.inference_mode(False):
+        table = torch.zeros(size, size, dtype=torch.float64)
+    for rep, c in coefficients.items():
+        a, b = rep[0], rep[1] if n == 3 else 0
+        table[a, b] += c
+        if b:
+            table[a + 1, b - 1] -= c
+    return table

@@ -19,6 +19,9 @@ class GaugeTheory:
         What files and messages call the group, as "SU3".
     decimated : bool
         Whether `decimated_log_weight` is known at every area.
+    solved_2d : bool
+        Whether fields in two dimensions can be drawn exactly: `one_plaquette`, `first_of_two`,
+        `one_plaquette_log_z`, `log_z_2d`, and `decimated_log_weight` at every area are known.
 
     Examples
     --------
@@ -31,6 +34,7 @@ class GaugeTheory:
 
     name: str
     decimated: bool = False
+    solved_2d: bool = False
 
     @property
     def label(self) -> str:
@@ -54,6 +58,24 @@ class GaugeTheory:
     def overrelax(self, v: Tensor, staples: Tensor) -> Tensor:
         """The overrelaxation step: a reflection of V that leaves Re Tr V A^dagger unchanged and is its own inverse."""
         raise ValueError(f"{self.label} does not say how a link is reflected.")
+
+    # ------------------------------------------------------------ exact draws of plaquettes in two dimensions
+
+    def one_plaquette(
+        self, shape: tuple[int, ...], beta: float, rng: torch.Generator, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """Independent elements of density f(P) ~ exp((beta/N) Re Tr P), exactly; `shape` without the matrix axes."""
+        raise ValueError(f"{self.label} does not say how a plaquette is drawn exactly.")
+
+    def first_of_two(self, product: Tensor, beta: float, rng: torch.Generator) -> Tensor:
+        """The first, X, of two plaquettes with law f whose product is D: density ~ f(X) f(X^-1 D), exactly.
+
+        Parameters
+        ----------
+        product : Tensor
+            D, ``[n, *matrix_shape]``; one X is drawn for each.
+        """
+        raise ValueError(f"{self.label} does not say how two plaquettes of given product are drawn exactly.")
 
     # ------------------------------------------------------------ exact results of S = -(beta/N) sum Re Tr U_P
 

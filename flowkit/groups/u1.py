@@ -40,6 +40,7 @@ class U1(Group):
     centre_order = 2  # of -1; every element commutes with all others
     winding = True
     decimated = True
+    solved_2d = True
 
     def wrap(self, x: Tensor) -> Tensor:
         """The angle in [-pi, pi) that equals x modulo 2 pi, with gradient 1.
@@ -137,6 +138,15 @@ class U1(Group):
     def overrelax(self, v: Tensor, staples: Tensor) -> Tensor:
         return self.wrap(2 * staples.angle() - v)
 
+    def one_plaquette(
+        self, shape: tuple[int, ...], beta: float, rng: torch.Generator, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        return self.wrap(von_mises(torch.full(shape, float(beta), dtype=dtype, device=rng.device), rng))
+
+    def first_of_two(self, product: Tensor, beta: float, rng: torch.Generator) -> Tensor:
+        """cos x + cos(D - x) = 2 cos(D/2) cos(x - D/2)."""
+        return self.compose(product / 2, von_mises(2 * beta * (product / 2).cos().abs(), rng))
+
     def one_plaquette_mean(self, beta: float) -> float:
         return exact.u1_plaquette(beta)
 
@@ -162,6 +172,8 @@ class U1(Group):
             return log
         weight = torch.ones_like(plaquettes)
         for n, c in enumerate(exact.u1_decimated(beta, area).tolist()[1:], start=1):
+            if c < 1e-17:  # and so are those that follow
+                break
             weight = weight + 2 * c * (n * plaquettes).cos()
         return weight.clamp(min=torch.finfo(weight.dtype).tiny).log() + area * self.one_plaquette_log_z(beta)
 

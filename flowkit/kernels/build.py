@@ -50,7 +50,7 @@ def cache_folder() -> Path:
     Returns
     -------
     Path
-        Where neither a home folder nor leave to write there is found, a temporary folder of this process.
+        Where neither a home folder nor leave to make it there is found, a temporary folder of this process.
 
     Raises
     ------
@@ -77,7 +77,8 @@ def cache_folder() -> Path:
                 f"{'link' if cache.is_symlink() else 'folder'} of user {status.st_uid} with mode "
                 f"{status.st_mode & 0o777:o}. Remove it, or name another one in FLOWKIT_CACHE"
             )
-        cache.chmod(0o700)
+        if status.st_mode & 0o077 and os.access(cache, os.W_OK):
+            cache.chmod(0o700)
     return cache
 
 
@@ -124,6 +125,7 @@ def _digest(path: Path) -> str:
 def _compiled(source: Path, compiler: str, stem: str) -> Path:
     """The library of `source`, compiled into the cache under a name that ends in its hash."""
     folder, start, threads = cache_folder(), [compiler, *_flags()], _openmp() or ["-fopenmp"]
+    folder = folder if os.access(folder, os.W_OK | os.X_OK) else _temporary_folder()
     logger.info("compiling %s (seconds, kept in %s)", source.name, folder)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         whole = Path(scratch, "whole.so")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from flowkit.bijections.splines import RealSpline
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
-from flowkit.models.scalar import scalar_flow
+from flowkit.models.scalar import free_field, scalar_flow
 from flowkit.multiscale import (
     ClassFunctionConditional,
     HeatAngleConditional,
@@ -15,7 +15,7 @@ from flowkit.multiscale import (
     SiteDoubling,
     SU2ClassFunctionConditional,
 )
-from flowkit.priors import Embedded, FreeField, Haar, Prior
+from flowkit.priors import Embedded, Haar, Prior
 from flowkit.transforms import Chain, CheckerboardCoupling, DistributionConverter
 
 
@@ -101,12 +101,18 @@ def multiscale_flow(
 
 
 def scalar_multiscale_flow(
-    space: Space, couplings: int = 0, bins: int = 6, hidden: Sequence[int] = (24,), least: int = 4
+    space: Space,
+    couplings: int = 0,
+    bins: int = 6,
+    hidden: Sequence[int] = (24,),
+    least: int = 4,
+    symmetric: bool = True,
 ) -> Flow:
     """The default multiscale model of scalar fields, with checkerboard spline couplings on its finest lattice.
 
     All sides are halved while they are even and do not fall below `least`. The coarsest lattice has `scalar_flow` where
-    its sides are even, and a free field with a symmetric distribution converter where one is odd.
+    its sides are even, and a free field with a symmetric distribution converter where one is odd. The density is even,
+    as that of `scalar_flow`.
 
     Parameters
     ----------
@@ -120,6 +126,8 @@ def scalar_multiscale_flow(
         Channels of the networks' hidden layers.
     least : int
         Smallest side of the coarsest lattice.
+    symmetric : bool
+        False leaves the symmetry phi -> -phi out, for theories that lack it.
 
     Raises
     ------
@@ -142,13 +150,15 @@ def scalar_multiscale_flow(
     while max(spaces[0].lattice) >= 4 and all(side % 2 == 0 and side // 2 >= least for side in spaces[0].lattice):
         spaces.insert(0, space.on([side // 2 for side in spaces[0].lattice]))
     if all(side % 2 == 0 for side in spaces[0].lattice):
-        flow = scalar_flow(spaces[0], bins=bins, hidden=hidden)
+        flow = scalar_flow(spaces[0], bins=bins, hidden=hidden, symmetric=symmetric)
     else:
-        flow = Flow(FreeField(spaces[0], learned=True), DistributionConverter(spaces[0], 16, symmetric=True))
+        flow = Flow(free_field(spaces[0], symmetric), DistributionConverter(spaces[0], 16, symmetric=True))
     for one in spaces[1:]:
-        flow = Flow(Embedded(flow), SiteDoubling(one, bins, hidden))
+        flow = Flow(Embedded(flow), SiteDoubling(one, bins, hidden, z2=symmetric))
     if not couplings:
         return flow
     kernels = (5, *[1] * len(hidden))
-    layers = [CheckerboardCoupling(space, k % 2, RealSpline(bins), hidden, kernels) for k in range(couplings)]
+    layers = [
+        CheckerboardCoupling(space, k % 2, RealSpline(bins), hidden, kernels, z2=symmetric) for k in range(couplings)
+    ]
     return Flow(flow, Chain(*layers))

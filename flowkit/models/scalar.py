@@ -2,19 +2,31 @@
 
 from collections.abc import Sequence
 
+from torch import nn
+
 from flowkit.bijections.splines import RealSpline
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
-from flowkit.priors import FreeField
-from flowkit.transforms import Chain, CheckerboardCoupling, DistributionConverter, Transform
+from flowkit.geometry.symmetries import sign
+from flowkit.priors import FreeField, Prior, Symmetrised
+from flowkit.transforms import Affine, Chain, CheckerboardCoupling, DistributionConverter, Transform
+
+START = 0.5
+"""v at the start, in units of the field. At 0 its gradient vanishes."""
 
 
-def scalar_flow(space: Space, layers: int = 4, bins: int = 6, hidden: Sequence[int] = (24,)) -> Flow:
+def scalar_flow(
+    space: Space, layers: int = 4, bins: int = 6, hidden: Sequence[int] = (24,), symmetric: bool = True
+) -> Flow:
     """A flow for scalar fields: a free field, checkerboard couplings, and a map of each site.
 
     The free field learns its mass. The couplings move the sites of each parity in turn by splines of the real line; the
     network of each reads the frozen sites within two steps and goes on at each active site alone. A symmetric
     distribution converter ends the chain.
+
+    The density is even, q(-phi) = q(phi), as the phi^4 actions are: the free field stands in two wells, whose distance
+    it learns, and the couplings are odd. Where the symmetry is broken, training by the reverse KL then cannot end in
+    one of the two minima alone.
 
     Parameters
     ----------
@@ -26,6 +38,8 @@ def scalar_flow(space: Space, layers: int = 4, bins: int = 6, hidden: Sequence[i
         Of their splines.
     hidden : sequence of int
         Channels of the networks' hidden layers.
+    symmetric : bool
+        False leaves the symmetry out, for theories that lack it, as in an external field.
 
     Raises
     ------
@@ -41,7 +55,20 @@ def scalar_flow(space: Space, layers: int = 4, bins: int = 6, hidden: Sequence[i
     """
     kernels = (5, *[1] * len(hidden))
     couplings: list[Transform] = [
-        CheckerboardCoupling(space, k % 2, RealSpline(bins), hidden, kernels) for k in range(layers)
+        CheckerboardCoupling(space, k % 2, RealSpline(bins), hidden, kernels, z2=symmetric) for k in range(layers)
     ]
     converter = DistributionConverter(space, 16, symmetric=True)
-    return Flow(FreeField(space, 1.0, learned=True), Chain(*couplings, converter))
+    return Flow(free_field(space, symmetric), Chain(*couplings, converter))
+
+
+def free_field(space: Space, wells: bool) -> Prior:
+    """A free field that learns its mass and scale, around 0 or, with equal probability, around +-v; v is learned too,
+    one for each component.
+    """
+    one = FreeField(space, 1.0, learned=True)
+    if not wells:
+        return one
+    moved = Affine(space)
+    assert moved.shift is not None
+    nn.init.constant_(moved.shift, START)
+    return Symmetrised(Flow(one, moved), sign(space))

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from flowkit.bijections.splines import RealSpline
 from flowkit.geometry.lattice import coordinates
 from flowkit.geometry.space import Space
-from flowkit.nets import ConvNet
 from flowkit.transforms.base import TwoWay
+from flowkit.transforms.sites.odd_net import site_net
 
 
 def site_stages(lattice: Sequence[int]) -> list[Tensor]:
@@ -74,6 +74,8 @@ class SiteDoubling(TwoWay):
     kernel : int
         Side of the first convolution, which alone looks at neighbours. The first stage, which sees coarse sites alone,
         takes kernel + 2: in two dimensions it then sees sixteen of them instead of four, for a kernel of 5.
+    z2 : bool
+        Makes the map odd, as in `CheckerboardCoupling`.
 
     Raises
     ------
@@ -99,20 +101,20 @@ class SiteDoubling(TwoWay):
     True
     """
 
-    def __init__(self, space: Space, bins: int = 6, hidden: Sequence[int] = (24,), kernel: int = 5):
+    def __init__(self, space: Space, bins: int = 6, hidden: Sequence[int] = (24,), kernel: int = 5, z2: bool = False):
         super().__init__(space)
         if space.kind != "sites" or any(side % 2 for side in space.lattice) or max(space.lattice) < 4:
             raise ValueError(f"SiteDoubling ends at sites with even sides, one of them at least 4; got {space}.")
         self.map, self.bins, self.hidden, self.kernel = RealSpline(bins), bins, tuple(hidden), kernel
+        self.z2 = z2
         self.stages = site_stages(space.lattice)
         known = (coordinates(space.lattice) % 2 == 0).all(0).nonzero()[:, 0]
         nets = []
         for i, stage in enumerate(self.stages):
             self.register_buffer(f"new{i}", stage, persistent=False)
             self.register_buffer(f"known{i}", known, persistent=False)
-            source, outputs = [(space.components, known)], self.map.count * space.components
             sides = (kernel if i else kernel + 2, *[1] * len(self.hidden))
-            nets.append(ConvNet(space.lattice, source, stage, outputs, hidden, sides).shrink(0.1))
+            nets.append(site_net(self.map, space, known, stage, hidden, sides, z2=z2))
             known = torch.cat([known, stage]).sort().values
         self.nets = nn.ModuleList(nets)
 

@@ -1,6 +1,7 @@
 """The observables of this library, all dimensionless."""
 
 import math
+from functools import partial
 
 from torch import Tensor
 
@@ -19,18 +20,47 @@ def _charge(space: Space, x: Tensor) -> Tensor:
     return charge.charge_density_4d(space, x).flatten(1).sum(1)
 
 
-plaquette = Observable(
-    "plaquette",
-    "plaquette Re Tr P / N",
-    lambda space, x: _mean(space.group.trace(loops.plaquettes(space, x))),
-    kind="links",
-)
-trace = Observable("trace", "Re Tr U / N", lambda space, x: _mean(space.group.trace(x)), kind="links")
+def _plaquette(space: Space, x: Tensor) -> Tensor:
+    return _mean(space.group.trace(loops.plaquettes(space, x)))
+
+
+def _trace(space: Space, x: Tensor) -> Tensor:
+    return _mean(space.group.trace(x))
+
+
+def _charge_squared(space: Space, x: Tensor) -> Tensor:
+    return _charge(space, x) ** 2
+
+
+def _magnetization(space: Space, x: Tensor) -> Tensor:
+    return _mean(x)
+
+
+def _phi_squared(space: Space, x: Tensor) -> Tensor:
+    return _mean(x * x)
+
+
+def _susceptibility(space: Space, x: Tensor) -> Tensor:
+    return space.dof * _mean(x) ** 2
+
+
+def _wilson_loop(r: int, t: int, space: Space, x: Tensor) -> Tensor:
+    values = [_mean(space.group.trace(loops.rectangle(space, x, mu, nu, r, t))) for mu, nu in space.planes]
+    return sum(values[1:], values[0]) / len(values)
+
+
+def _polyakov(mu: int, space: Space, x: Tensor) -> Tensor:
+    return _mean(space.group.trace(loops.polyakov(space, x, mu)))
+
+
+# Functions with names of their own, so that an observable can be sent to another process.
+plaquette = Observable("plaquette", "plaquette Re Tr P / N", _plaquette, kind="links")
+trace = Observable("trace", "Re Tr U / N", _trace, kind="links")
 topological_charge = Observable("topological_charge", "topological charge Q", _charge, kind="links")
-charge_squared = Observable("charge_squared", "Q²", lambda space, x: _charge(space, x) ** 2, kind="links")
-magnetization = Observable("magnetization", "magnetization φ̄", lambda space, x: _mean(x), kind="sites")
-phi_squared = Observable("phi_squared", "φ²", lambda space, x: _mean(x * x), kind="sites")
-susceptibility = Observable("susceptibility", "(Σφ)² / V", lambda space, x: space.dof * _mean(x) ** 2, kind="sites")
+charge_squared = Observable("charge_squared", "Q²", _charge_squared, kind="links")
+magnetization = Observable("magnetization", "magnetization φ̄", _magnetization, kind="sites")
+phi_squared = Observable("phi_squared", "φ²", _phi_squared, kind="sites")
+susceptibility = Observable("susceptibility", "(Σφ)² / V", _susceptibility, kind="sites")
 
 
 def wilson_loop(r: int, t: int) -> Observable:
@@ -43,12 +73,7 @@ def wilson_loop(r: int, t: int) -> Observable:
     >>> fk.wilson_loop(2, 2)(space, space.cold(1, like=torch.zeros(1)))
     tensor([1.])
     """
-
-    def measure(space: Space, x: Tensor) -> Tensor:
-        values = [_mean(space.group.trace(loops.rectangle(space, x, mu, nu, r, t))) for mu, nu in space.planes]
-        return sum(values[1:], values[0]) / len(values)
-
-    return Observable(f"wilson_loop_{r}x{t}", f"Wilson loop {r}×{t}", measure, kind="links")
+    return Observable(f"wilson_loop_{r}x{t}", f"Wilson loop {r}×{t}", partial(_wilson_loop, r, t), kind="links")
 
 
 def flux(mu: int, nu: int) -> Observable:
@@ -83,9 +108,4 @@ def polyakov(mu: int) -> Observable:
     >>> fk.observables.polyakov(0)(space, space.cold(1, like=torch.zeros(1)))
     tensor([1.])
     """
-    return Observable(
-        f"polyakov_{mu}",
-        f"Polyakov loop, direction {mu}",
-        lambda space, x: _mean(space.group.trace(loops.polyakov(space, x, mu))),
-        kind="links",
-    )
+    return Observable(f"polyakov_{mu}", f"Polyakov loop, direction {mu}", partial(_polyakov, mu), kind="links")

@@ -48,11 +48,17 @@ def let_subshell_answer(widget: ipywidgets.Widget) -> None:
 
 
 def close_all(widget: ipywidgets.Widget) -> None:
-    """Close a widget and all that lie in it."""
-    widgets = [widget]
+    """Close a widget and all that lie in it, their layouts and styles among them."""
+    widgets, seen = [widget], set[int]()
     while widgets:
         one = widgets.pop()
-        widgets.extend(getattr(one, "children", ()))
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        held = [getattr(one, name, None) for name in ("layout", "style")]
+        widgets.extend(
+            inner for inner in (*held, *getattr(one, "children", ())) if isinstance(inner, ipywidgets.Widget)
+        )
         one.close()
 
 

@@ -69,8 +69,8 @@ class Controls:
             self.start = self._button("start", f"Run{of} {beginning}", run.start, "play")
             shown = [self.start, self.pause, self.stop]
         else:
-            field = ipywidgets.BoundedIntText(value=steps, min=1, max=1_000_000_000, description="steps")
-            field.layout, field.style = ipywidgets.Layout(width="150px"), {"description_width": "40px"}
+            look = {"layout": ipywidgets.Layout(width="150px"), "style": {"description_width": "40px"}}
+            field = ipywidgets.BoundedIntText(value=steps, min=1, max=1_000_000_000, description="steps", **look)
             let_subshell_answer(field)
             self.start = self._button("start", f"Run{of} {beginning}", lambda: run.start(steps=field.value), "play")
             shown = [self.start, self.pause, self.stop, field]
@@ -79,15 +79,14 @@ class Controls:
             words = f"Save the whole run after the current step, in {checkpoint}"
             shown.append(self._button("checkpoint", words, lambda: save(checkpoint), "save"))
         if name:
-            label = ipywidgets.Label(name)
-            label.layout = ipywidgets.Layout(width=f"{0.85 * max(len(name), room) + 1:.3g}ch", min_width="8ch")
-            shown.insert(0, label)
+            wide = ipywidgets.Layout(width=f"{0.85 * max(len(name), room) + 1:.3g}ch", min_width="8ch")
+            shown.insert(0, ipywidgets.Label(name, layout=wide))
         self.box = ipywidgets.HBox(shown, layout=ipywidgets.Layout(flex_flow="row wrap"))
         self.follow(str(run.status))
 
     def _button(self, name: str, tooltip: str, action: Callable[[], Any], icon: str = "") -> ipywidgets.Button:
-        button = ipywidgets.Button(description=name.capitalize(), icon=icon or name, tooltip=tooltip)
-        button.layout = ipywidgets.Layout(width="130px" if len(name) > 8 else "100px")
+        wide = ipywidgets.Layout(width="130px" if len(name) > 8 else "100px")
+        button = ipywidgets.Button(description=name.capitalize(), icon=icon or name, tooltip=tooltip, layout=wide)
         button.add_class(f"fk-{name}")
         let_subshell_answer(button)
         button.on_click(lambda _: self._call(action))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,19 @@ def on_the_page(figure: go.Figure) -> go.Figure:
     return figure.update_xaxes(**lines).update_yaxes(**lines)
 
 
+def for_plotly(text: str) -> str:
+    """A text, which may come from a file, as plotly shows it: it would take tags for links and letters for fonts."""
+    return escape(text, quote=False)
+
+
+def for_matplotlib(text: str) -> str:
+    """A text as matplotlib shows it: it would take what lies between dollars for a formula."""
+    return text.replace("$", r"\$")
+
+
 def plotly_figure(pictures: Sequence[Picture], title: str) -> go.Figure:
     """Small multiples, two in a row."""
+    title, pictures = for_plotly(title), [picture.worded(for_plotly) for picture in pictures]
     height = max(1, -(-len(pictures) // 2))
     titles = [titled(picture.label, picture.unit) for picture in pictures]
     places: list[list[dict[str, Any] | None]]
@@ -76,7 +88,7 @@ def plotly_figure(pictures: Sequence[Picture], title: str) -> go.Figure:
 
 
 def add_picture(figure: go.Figure, picture: Picture, row: int, column: int) -> None:
-    """Draw a picture in its place of a plotly figure."""
+    """Draw a picture, in texts as plotly shows them, in its place of a plotly figure."""
     place = {"row": row, "col": column}
     in_legend = {trace.name for trace in figure.data}
     for layer in picture.layers:
@@ -124,10 +136,11 @@ def _alone(layer: Layer) -> bool:
 
 def png(pictures: Sequence[Picture], title: str, columns: int = 4) -> Image:
     """The same small multiples as a png, at most `columns` in a row; without a browser, a network or a display."""
+    heads, pictures = for_matplotlib(title), [picture.worded(for_matplotlib) for picture in pictures]
     height = max(1, -(-len(pictures) // columns))
     columns = max(1, -(-len(pictures) // height))  # rows of nearly equal length
     figure = new_figure(0.6 + (2.3 if columns > 3 else 2.7) * height)
-    heading = figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    heading = figure.suptitle(heads, fontsize=11, x=0.01, ha="left")
     axes = figure.subplots(height, columns, squeeze=False).flat
     names: dict[str, Any] = {}
     for ax, picture in zip(axes, pictures, strict=False):
@@ -141,7 +154,7 @@ def png(pictures: Sequence[Picture], title: str, columns: int = 4) -> Image:
         legend = figure.legend(names.values(), names.keys(), loc="outside upper right", **look)
         if heading.get_window_extent().width + legend.get_window_extent().width > 0.96 * figure.bbox.width:
             legend.remove()
-            heading.set_text(f"{title}\n")  # room for a line below
+            heading.set_text(f"{heads}\n")  # room for a line below
             figure.legend(names.values(), names.keys(), loc="outside upper right", borderaxespad=2.4, **look)
     return as_png(figure, title)
 
@@ -169,7 +182,7 @@ def as_png(figure: Figure, title: str) -> Image:
 
 
 def draw_picture(ax: Axes, picture: Picture) -> dict[str, Any]:
-    """Draw a picture with matplotlib; returns what a legend needs of each name."""
+    """Draw a picture, in texts as matplotlib shows them; returns what a legend needs of each name."""
     handles: dict[str, Any] = {}
     for layer in picture.layers:
         handle = _draw(ax, layer)

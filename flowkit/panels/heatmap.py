@@ -15,7 +15,15 @@ from plotly.subplots import make_subplots
 
 from flowkit.panels.base import Panel, let_subshell_answer
 from flowkit.panels.colours import Colours, colours
-from flowkit.panels.drawing import add_picture, as_png, draw_picture, new_figure, on_the_page
+from flowkit.panels.drawing import (
+    add_picture,
+    as_png,
+    draw_picture,
+    for_matplotlib,
+    for_plotly,
+    new_figure,
+    on_the_page,
+)
 from flowkit.panels.heatmap_view import Heatmaps, HeatmapView, Shown
 from flowkit.panels.pictures import Layer, Picture, titled
 
@@ -140,7 +148,8 @@ class HeatmapPanel(Panel):
         return lattice[mu], lattice[nu]
 
     def figure(self) -> go.Figure:
-        ramp, shown, data, charts = self._colours(), self.shown, self._data, self._pictures()
+        ramp, shown, data = self._colours(), self.shown, self._data
+        charts = [chart.worded(for_plotly) for chart in self._pictures()]
         (width, height), rows, last = self._extent(), len(charts), len(data.fields) - 1
         figure = make_subplots(
             rows=rows,
@@ -151,14 +160,18 @@ class HeatmapPanel(Panel):
             vertical_spacing=0.3 / rows,
             subplot_titles=["", *[titled(one.label, one.unit) for one in charts]],
         )
-        bar = {"title": {"text": ramp.label.replace(" (", "<br>(")}, "tickvals": ramp.ticks, "ticktext": ramp.texts}
+        bar = {
+            "title": {"text": for_plotly(ramp.label).replace(" (", "<br>(")},
+            "tickvals": ramp.ticks,
+            "ticktext": ramp.texts,
+        }
         table = [[i / 255, colour] for i, colour in enumerate(ramp.table())]
         look = {"zmin": ramp.low, "zmax": ramp.high, "colorscale": table, "colorbar": {**bar, "x": 0.43}}
         for main in range(last + 1):
             z = self._picture(main)
             dy, dx = height / z.shape[0], width / z.shape[1]  # sites stand at whole numbers on the last lattice
             places = {"x0": (dx - 1) / 2, "dx": dx, "y0": (dy - 1) / 2, "dy": dy}
-            heatmap = go.Heatmap(z=z, visible=main == shown.main, name=data.words[main], **places, **look)
+            heatmap = go.Heatmap(z=z, visible=main == shown.main, name=for_plotly(data.words[main]), **places, **look)
             figure.add_trace(heatmap, row=1, col=1)
         for row, chart in enumerate(charts, start=1):
             add_picture(figure, chart, row, 2)
@@ -167,28 +180,29 @@ class HeatmapPanel(Panel):
         figure.update_yaxes(title_text=COORDINATES[nu], scaleanchor="x", constrain="domain", row=1, col=1)
         every = list(range(last + 1))
         steps = [
-            {"label": tick, "method": "restyle", "args": [{"visible": [i == main for i in every]}, every]}
+            {"label": for_plotly(tick), "method": "restyle", "args": [{"visible": [i == main for i in every]}, every]}
             for main, tick in enumerate(data.ticks)
         ]
-        prefix = {"prefix": f"{data.axis} "}
+        prefix = {"prefix": for_plotly(f"{data.axis} ")}
         slider = {"active": shown.main, "steps": steps, "len": 0.46, "pad": {"t": 50}, "currentvalue": prefix}
         size = {"height": max(520, 200 + 180 * rows), "margin": {"l": 60, "r": 20, "t": 90, "b": 50}}
-        look = {"template": "plotly_white", "showlegend": False, "title_text": self._title()}
+        look = {"template": "plotly_white", "showlegend": False, "title_text": for_plotly(self._title())}
         figure.update_layout(sliders=[slider], **look, **size).update_annotations(yshift=8, font_size=14)
         return on_the_page(figure)
 
     def snapshot(self) -> Image:
-        ramp, data, charts, (width, height) = self._colours(), self._data, self._pictures(), self._extent()
+        ramp, data, (width, height) = self._colours(), self._data, self._extent()
+        charts = [chart.worded(for_matplotlib) for chart in self._pictures()]
         count = len(data.fields)
         some = np.unique(np.linspace(0, count - 1, min(SHOWN, count)).round().astype(int)).tolist()
         figure = new_figure(5.2)
-        figure.suptitle(self._title(), fontsize=11, x=0.01, ha="left")
+        figure.suptitle(for_matplotlib(self._title()), fontsize=11, x=0.01, ha="left")
         above, below = figure.subfigures(2, 1, height_ratios=(1.0, 1.2), squeeze=False)[:, 0]
         axes = above.subplots(1, len(some), squeeze=False)[0]
         look: dict[str, Any] = {"cmap": ramp.map, "vmin": ramp.low, "vmax": ramp.high, "extent": (0, width, 0, height)}
         for ax, main in zip(axes, some, strict=True):
             image = ax.imshow(self._picture(main), origin="lower", interpolation="nearest", **look)
-            tick = data.ticks[main]
+            tick = for_matplotlib(data.ticks[main])
             ax.set_title(f"{data.axis} {tick}" if tick.isdigit() else tick, fontsize=10)
             ax.set(xticks=[], yticks=[])
         mu, nu = self._axes[self.shown.plane]
@@ -196,7 +210,7 @@ class HeatmapPanel(Panel):
         axes[0].set_ylabel(COORDINATES[nu], fontsize=8)
         scale = above.colorbar(image, ax=list(axes), ticks=ramp.ticks, shrink=0.9, pad=0.01)
         scale.ax.set_yticklabels(ramp.texts, fontsize=8)
-        scale.set_label(ramp.label.replace(" (", "\n("), fontsize=8)
+        scale.set_label(for_matplotlib(ramp.label).replace(" (", "\n("), fontsize=8)
         for ax, chart in zip(below.subplots(1, len(charts), squeeze=False)[0], charts, strict=True):
             draw_picture(ax, chart)
         return as_png(figure, data.title)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -81,6 +81,13 @@ class Picture(NamedTuple):
     key: bool = False
     log_x: bool = False
     ticks: tuple[str, ...] = ()
+
+    def worded(self, write: Callable[[str], str]) -> Picture:
+        """The same with all its texts as `write` writes them."""
+        layers = [layer._replace(name=write(layer.name)) for layer in self.layers]
+        label, unit, x_label = (write(text) for text in (self.label, self.unit, self.x_label))
+        ticks = tuple(write(tick) for tick in self.ticks)
+        return self._replace(label=label, unit=unit, x_label=x_label, layers=layers, ticks=ticks)
 
     def plain(self) -> dict[str, Any]:
         """The same as plain data and float32 buffers for the front end."""

@@ -2,11 +2,13 @@
 
 from flowkit.priors.base import Prior, Sample
 from flowkit.priors.embedded import Embedded, Interleaved
+from flowkit.priors.exact_gauge_2d import ExactGauge2D
 from flowkit.priors.free_field import FreeField
 from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal
+from flowkit.priors.symmetrised import Symmetrised
 
-__all__ = ["Embedded", "FreeField", "Haar", "Interleaved", "Normal", "Prior", "Sample"]
+__all__ = ["Embedded", "ExactGauge2D", "FreeField", "Haar", "Interleaved", "Normal", "Prior", "Sample", "Symmetrised"]
 
 
 def __dir__() -> list[str]:

@@ -161,6 +161,10 @@ class Prior(nn.Module, ABC):
         x = self.sample(n, self._generator(rng))
         return Sample(x, self.log_prob(x))
 
+    def defect(self, n: int, rng: torch.Generator) -> Tensor | None:
+        """The estimated error of log q of n samples, ``[n]``, in nats; None where log q is exact to rounding."""
+        return None
+
     @property
     def base(self) -> "Prior":
         """The prior below all transforms: this one, or that of the innermost flow of a `Flow`."""

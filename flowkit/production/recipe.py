@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 import flowkit as fk
+from flowkit.ensemble.runs import all_or_nothing
 from flowkit.observables import require_defined
 from flowkit.stats import table
 from flowkit.storage.manifest import StoreError, parse_json
@@ -138,15 +139,18 @@ def execute(recipe: Recipe, folder: Path, device: str, say: Callable[[str], None
 
     Raises
     ------
-    ValueError
-        Where the folder holds a run with other settings, or the device is not there.
+    ValueError, StoreError
+        Where the folder holds a run with other settings or is used by another process, or the device is not there.
     """
-    where = pick_device(device)
     torch.manual_seed(recipe.seed)  # the weights a flow starts with
-    action, flow = recipe.action(), recipe.flow().to(where)
+    action, flow = recipe.action(), recipe.flow().to(pick_device(device))
     require_defined(recipe.observables, action.space)
-    _claim(recipe, folder)
-    say(f"{action!r} on {where}; {describe()}")
+    with _claim(recipe, folder).claimed():
+        return _execute(recipe, folder, action, flow, say)
+
+
+def _execute(recipe: Recipe, folder: Path, action: fk.Action, flow: fk.Flow, say: Callable[[str], None]) -> bool:
+    say(f"{action!r} on {flow.device}; {describe()}")
     trainer = fk.Trainer(
         flow,
         action,
@@ -160,15 +164,15 @@ def execute(recipe: Recipe, folder: Path, device: str, say: Callable[[str], None
     saved = folder / "ensemble.zarr"
     try:
         known = _committed(saved)
-        ensemble = fk.Ensemble.load(saved, action=action) if known else _sample(recipe, flow, action)
+        with all_or_nothing():
+            ensemble = fk.Ensemble.load(saved, action=action) if known else _sample(recipe, flow, action)
     except KeyboardInterrupt:
         say(f"Stopped while sampling. The trained flow is saved in {folder}; the same command continues.")
         return False
     if not known:
         ensemble.save(saved)
     say(report(recipe, ensemble))
-    runs = f"{recipe.chains} chains x {recipe.draws}"
-    say(f"Saved in {folder}: checkpoint (the trained flow) and ensemble.zarr ({runs}).")
+    say(f"Saved in {folder}: checkpoint (the trained flow), ensemble.zarr ({recipe.chains} chains x {recipe.draws}).")
     return True
 
 
@@ -202,21 +206,22 @@ def _committed(path: Path) -> bool:
         return (path / "LAST").exists()  # opening a damaged store raises; it is not overwritten
 
 
-def _claim(recipe: Recipe, folder: Path) -> None:
-    """Make the folder this run's own, or see that it is."""
+def _claim(recipe: Recipe, folder: Path) -> Store:
+    """Make the folder this run's own, or see that it is; the store of its settings."""
     store = Store(folder / "settings")
     mine = recipe.describe()
     if not _committed(store.path):
         if folder.exists() and any(entry != store.path for entry in folder.iterdir()):
             raise ValueError(f"{folder} holds other files; --out names a folder for this run alone.")
         store.commit({"recipe.json": json.dumps(mine).encode()})
-        return
-    theirs = parse_json(store.open().read("recipe.json"))
+        return store
+    theirs = parse_json(store.read(lambda commit: commit.read("recipe.json")))
     differing = [f"{key} {theirs.get(key)} there, {mine.get(key)} here" for key in mine if theirs.get(key) != mine[key]]
     if differing:
         raise ValueError(
             f"{folder} holds a run with other settings ({'; '.join(differing)}); --out names another folder."
         )
+    return store
 
 
 def _train(trainer: fk.Trainer, steps: int, path: Path, say: Callable[[str], None]) -> bool:

@@ -173,6 +173,9 @@ class Heatbath(Sampler):
 def one_plaquette(group: Group, beta: float, n: int, rng: Rng, dtype: torch.dtype, sweeps: int = 20) -> Tensor:
     r"""Independent elements of density ~ exp((beta/N) Re Tr U), the law of a plaquette in two dimensions.
 
+    By heatbath steps, in which a GPU never waits; for SU(N > 2) up to what is left of the start after the last one.
+    `Group.one_plaquette` draws exactly, for SU(3) by rejection.
+
     Parameters
     ----------
     group : Group

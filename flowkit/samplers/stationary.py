@@ -1,21 +1,23 @@
 """When a thermalisation may end: once the action no longer drifts."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from flowkit.stats import agreement
+from flowkit.stats.agreement import agreement, same_mean
 
 SHORTEST, LONGEST = 64, 4096
 """Steps of a thermalisation whose length is not given."""
-LEVEL = 0.01
+LEVEL = 0.05
 """p-value of equal means below which it goes on."""
 
 
 class Stationary:
     """Tells the end of a thermalisation from the action of its chains.
 
-    It looks after 64, 128, 256, ... steps: the second half of them has to pass the tests of `stats.agreement` for a
-    start that shows and for a drift. After 4096 steps it ends in any case. It reads the device at these steps alone.
+    It looks after 64, 128, 256, ... steps: the third and the last quarter of them have to agree, and the second half
+    has to pass the test of `stats.agreement` for a start that shows. After 4096 steps it ends in any case. It reads
+    the device at these steps alone.
 
     Examples
     --------
@@ -40,5 +42,8 @@ class Stationary:
         steps = len(self._history)
         if steps < SHORTEST or steps & (steps - 1):
             return False
-        found = agreement(torch.stack(self._history[steps // 2 :]).double().cpu().numpy())
-        return steps >= LONGEST or not (found.start_p < LEVEL or found.drift_p < LEVEL)
+        late = torch.stack(self._history[steps // 2 :]).double().cpu().numpy()
+        if steps >= LONGEST or np.ptp(late) == 0:
+            return True
+        quarter = len(late) // 2
+        return not (agreement(late).start_p < LEVEL or same_mean(late[:quarter], late[quarter:]) < LEVEL)

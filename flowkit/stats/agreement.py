@@ -111,9 +111,9 @@ def agreement(chains: ArrayLike, *, level: float = LEVEL) -> Agreement:
     if n < 4 * SEGMENTS or constant(x):
         return Agreement(nothing, nothing, nothing, (), nothing, ())
     still = tuple(int(k) for k in np.flatnonzero(np.ptp(x, axis=0) <= 1e-14 * np.abs(x).max()))
-    start = _same(x[: n // 10], x[n // 2 :]) if n >= 40 else nothing
+    start = same_mean(x[: n // 10], x[n // 2 :]) if n >= 40 else nothing
     if c < ENOUGH:
-        drift, between = _same(x[: n // 2], x[n // 2 :]), nothing
+        drift, between = same_mean(x[: n // 2], x[n // 2 :]), nothing
     else:
         drift, between = _two_ways(np.stack([part.mean(0) for part in np.array_split(x, SEGMENTS)]))
     notes = []
@@ -160,16 +160,16 @@ def vanishes(chains: ArrayLike) -> float:
     return float(2 * norm.sf(abs(x.mean()) / gamma(x, 2.0)[0]))
 
 
-def _same(a: Floats, b: Floats) -> float:
-    """p-value of equal means of two stretches of the same chains."""
+def same_mean(a: Floats, b: Floats) -> float:
+    """p-value of equal means of two stretches of the same chains; of few chains, with the tau_int of the second."""
     from scipy.stats import norm
 
     if a.shape[1] >= ENOUGH:
         return vanishes((a.mean(0) - b.mean(0))[None])
-    if min(len(a), len(b)) < SHORTEST or constant(a) or constant(b):
+    if len(b) < SHORTEST or constant(b):
         return float("nan")
-    errors = gamma(a, 2.0)[0], gamma(b, 2.0)[0]
-    return float(2 * norm.sf(abs(a.mean() - b.mean()) / np.hypot(*errors)))
+    error = gamma(b, 2.0)[0] * np.sqrt(1 + len(b) / len(a))
+    return float(2 * norm.sf(abs(a.mean() - b.mean()) / error))
 
 
 def _two_ways(m: Floats) -> tuple[float, float]:

@@ -93,7 +93,7 @@ def ess(logw: ArrayLike, *, S: float = 0.0) -> Estimate:
     0.7777(43)
     """
     w = _weights(logw, "ess")
-    value = effective(w)
+    value = float(effective(w))
     fluctuations = value * (2 * w / w.mean() - w**2 / (w**2).mean())
     return linearised(value, fluctuations, S, value, _EQUAL, "")
 
@@ -171,17 +171,44 @@ def acceptance_from_logw(logw: ArrayLike) -> Estimate:
     n = len(w)
     if n < 2:
         raise ValueError("acceptance_from_logw compares pairs of draws; got one draw.")
+    above = np.arange(n - 1, -1, -1)
+    value = float(accepted(w, above))
     below = np.concatenate([[0.0], np.cumsum(w)[:-1]])
-    with_others = (below + w * np.arange(n - 1, -1, -1)) / (n - 1)  # the mean over the others of min(w_i, w_j)
-    pairs = with_others.mean()
-    value = pairs / w.mean()
-    fluctuations = value * (2 * with_others / pairs - w / w.mean())
+    with_others = (below + w * above) / (n - 1)  # the mean over the others of min(w_i, w_j)
+    fluctuations = value * (2 * with_others / with_others.mean() - w / w.mean())
     return linearised(float(value), fluctuations[:, None], 0.0, effective(w), _EQUAL, "")
 
 
-def effective(w: Floats) -> float:
-    """<w>^2 / <w^2> of weights of any scale."""
-    return float(min(1.0, w.mean() ** 2 / (w**2).mean()))
+def effective(w: Any) -> Any:
+    r"""ESS of weights, :math:`\langle w \rangle^2 / \langle w^2 \rangle`, at most 1: the one formula of it.
+
+    Parameters
+    ----------
+    w : array or Tensor
+        Weights, divided by the largest one so that neither they nor their squares overflow.
+
+    Returns
+    -------
+    array or Tensor
+        ``[]``, of the kind and dtype of w, differentiable for tensors.
+    """
+    return (w.mean() ** 2 / (w**2).mean()).clip(max=1.0)
+
+
+def accepted(w: Any, above: Any) -> Any:
+    r"""Acceptance of independence Metropolis from sorted weights, at most 1: the one formula of it.
+
+    .. math:: \frac{\sum_{i \ne j} \min(w_i, w_j)}{(n - 1) \sum_i w_i}
+              = \frac{2 \sum_k (n - k)\, w_k}{(n - 1) \sum_k w_k}, \qquad w_1 \le w_2 \le \dots
+
+    Parameters
+    ----------
+    w : array or Tensor
+        Weights in rising order, divided by the largest one.
+    above : array or Tensor
+        n - k for each of them.
+    """
+    return (2 * (w * above).sum() / ((len(w) - 1) * w.sum())).clip(max=1.0)
 
 
 def _weights(logw: Any, who: str) -> Floats:

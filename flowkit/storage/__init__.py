@@ -1,11 +1,12 @@
 """Commits of files, checkpoints, and arrays in zarr."""
 
-from flowkit.storage.checkpoint import CheckpointError, load_weights, refuse_others
+from flowkit.storage.checkpoint import CheckpointError, claimed
 from flowkit.storage.commit import Commit
 from flowkit.storage.disk import Disk
 from flowkit.storage.draft import Draft
 from flowkit.storage.manifest import Entry, StoreError, parse_json
 from flowkit.storage.store import Store
+from flowkit.storage.weights import load_weights
 from flowkit.storage.zarr_files import Files
 
 __all__ = [
@@ -17,9 +18,9 @@ __all__ = [
     "Files",
     "Store",
     "StoreError",
+    "claimed",
     "load_weights",
     "parse_json",
-    "refuse_others",
 ]
 
 

@@ -6,18 +6,29 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
 
+from flowkit.storage.commit import Commit
 from flowkit.storage.manifest import HEADER_LIMIT, StoreError, parse_json
 from flowkit.storage.store import Store
+from flowkit.storage.tensors import said, tensors_of
 
 _FORMAT, _KIND = "flowkit checkpoint 1", "a checkpoint"
 _TENSORS, _META = "tensors.safetensors", "checkpoint.json"
 
-F = TypeVar("F", bound=nn.Module)
+MOST_BYTES = 4 * 2**30
+"""Size of a checkpoint, written or read; to read one takes this much memory, and the time of its SHA-256."""
+
+
+class _Head(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    format: Literal["flowkit checkpoint 1"]
+    complex: dict[str, Literal["complex64", "complex128"]]
+    meta: dict[str, Any]
 
 
 class CheckpointError(RuntimeError):
@@ -57,8 +68,8 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapp
     Raises
     ------
     CheckpointError
-        For other content, a full disk, a second writer, or a folder that holds something else; earlier commits stay
-        whole.
+        For other content or more than 4 GiB, a full disk, a second writer, or a folder that holds something else;
+        earlier commits stay whole.
 
     Examples
     --------
@@ -94,6 +105,8 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapp
         raise CheckpointError(f"safetensors could not hold tensors of {', '.join(dtypes)}: {error}") from error
     if int.from_bytes(data[:8], "little") > HEADER_LIMIT:
         raise CheckpointError(f"The names of a checkpoint's tensors stay under 1 MiB; got {len(stored)} tensors.")
+    if len(data) > MOST_BYTES:
+        raise CheckpointError(f"A checkpoint holds at most 4 GiB; its tensors take {len(data) / 2**30:.3g} GiB.")
     with _errors():
         return Store(path, keep=keep, kind=_KIND).commit({_META: text, _TENSORS: data})
 
@@ -107,29 +120,36 @@ def _errors() -> Iterator[None]:
         raise CheckpointError(str(error)) from error
 
 
-def refuse_others(path: str | os.PathLike[str]) -> None:
-    """Raise CheckpointError where a folder holds something else, so that `save` would refuse it.
+@contextlib.contextmanager
+def claimed(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep a folder for the checkpoints of one run, from its first step to its last.
 
     Parameters
     ----------
     path : path
-        The folder; one that is missing or empty is not refused.
+        The folder; made where it is missing.
+
+    Raises
+    ------
+    CheckpointError
+        Where another run keeps it, it holds something else, so that `save` would refuse it, or cannot be written.
 
     Examples
     --------
     >>> import tempfile, pathlib
-    >>> from flowkit.storage import CheckpointError, refuse_others
+    >>> from flowkit.storage import CheckpointError, claimed
     >>> folder = pathlib.Path(tempfile.mkdtemp())
-    >>> refuse_others(folder)
-    >>> _ = (folder / "thesis.tex").write_text("")
     >>> try:
-    ...     refuse_others(folder)
+    ...     with claimed(folder), claimed(folder):
+    ...         pass
     ... except CheckpointError as error:
-    ...     print(str(error).split(" holds ")[1][:24])
-    other files (thesis.tex)
+    ...     print(str(error).split(folder.name)[1])
+     is used for a run by this process; one run at a time.
     """
-    with _errors():
-        Store(path, kind=_KIND).refuse_others()
+    with contextlib.ExitStack() as stack:
+        with _errors():
+            stack.enter_context(Store(path, kind=_KIND).claimed())
+        yield
 
 
 def load(path: str | os.PathLike[str], commit: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -154,87 +174,30 @@ def load(path: str | os.PathLike[str], commit: str | None = None) -> tuple[dict[
     CheckpointError
         Where anything differs from what was saved; the message names a commit that is whole.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    with _errors():
+        try:
+            return Store(path, kind=_KIND).read(_parsed, commit)
+        except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+            if isinstance(error, StoreError):
+                raise
+            raise CheckpointError(f"{path} holds no readable checkpoint: {error}.") from error
 
+
+def _parsed(opened: Commit) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the plain data of a commit; what is parsed is what was compared with its SHA-256."""
+    opened.check_size(MOST_BYTES + 2 * HEADER_LIMIT)
     try:
-        opened = Store(path, kind=_KIND).open(commit)
-        head = parse_json(opened.read(_META))
-        file = opened.path(_TENSORS)
-        with file.open("rb") as start:
-            if (header := int.from_bytes(start.read(8), "little")) > HEADER_LIMIT:
-                raise ValueError(f"the header of {_TENSORS} says {header} bytes, over 1 MiB")
-        tensors = load_file(file, device="cpu")
-        meta, complex_names = head["meta"], head["complex"]
-        if head["format"] != _FORMAT or not isinstance(meta, dict) or not isinstance(complex_names, dict):
-            raise ValueError(f"it is no {_FORMAT!r}")
-        for name, dtype in complex_names.items():
-            tensors[name] = torch.view_as_complex(tensors[name])
-            if str(tensors[name].dtype) != f"torch.{dtype}":
-                raise ValueError(f"{name!r} was {dtype} and is {tensors[name].dtype}")
-    except StoreError as error:
-        raise CheckpointError(str(error)) from error
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OSError, OverflowError) as error:
-        raise CheckpointError(f"{path} holds no readable checkpoint: {error}.") from error
-    return tensors, meta
-
-
-def load_weights(flow: F, folder: str | os.PathLike[str], commit: str | None = None) -> F:
-    """Load the weights that a `Trainer` saved into a flow, in place.
-
-    The trainer's action, batch and method are not needed. The lattice may be another one where no weight depends on it.
-
-    Parameters
-    ----------
-    flow : Module
-        Built like the flow that was trained, of the same dtype.
-    folder : path
-        Folder of the checkpoint.
-    commit : str, optional
-        Name of a commit; by default the last one.
-
-    Returns
-    -------
-    Module
-        The same flow.
-
-    Raises
-    ------
-    TypeError
-        For an argument that is no flow.
-    CheckpointError
-        Where the folder is no checkpoint, or is damaged (the message names a commit that is whole), or names, shapes or
-        dtypes differ. The flow is then as before.
-
-    Examples
-    --------
-    >>> import tempfile, flowkit as fk
-    >>> def flow(space):
-    ...     return fk.Flow(fk.Normal(space), fk.transforms.Affine(space))
-    >>> space, folder = fk.sites((4, 4)), tempfile.mkdtemp()
-    >>> trainer = fk.Trainer(flow(space), fk.Phi4(space, m2=1.0, lam=0.5)).fit(5, progress=False)
-    >>> _ = trainer.save(folder)
-    >>> larger = fk.storage.load_weights(flow(fk.sites((8, 8))), folder)
-    >>> all(bool((a == b).all()) for a, b in zip(larger.parameters(), trainer.flow.parameters()))
-    True
-    """
-    if not isinstance(flow, nn.Module):
-        raise TypeError(f"load_weights needs a flow, then a folder; got {type(flow).__name__}.")
-    flow.load_state_dict(weights(flow, load(folder, commit)[0], folder))
-    return flow
-
-
-def weights(flow: nn.Module, tensors: Mapping[str, Tensor], path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The flow's tensors among those of a trainer's checkpoint; CheckpointError where they do not fit the flow."""
-    found = {name.removeprefix("flow."): t for name, t in tensors.items() if name.startswith("flow.")}
-    there, here = ({name: f"{list(t.shape)} of {t.dtype}" for name, t in w.items()} for w in (found, flow.state_dict()))
-    for name in sorted({*there, *here}):
-        if there.get(name) != here.get(name):
-            raise CheckpointError(
-                f"{path} holds the weights of another flow: names, shapes or dtypes differ from this one's; {name} is "
-                f"{there.get(name, 'missing')} there and {here.get(name, 'missing')} here."
-            )
-    return found
+        head = _Head.model_validate(parse_json(opened.read(_META)))
+    except ValidationError as error:
+        raise ValueError(f"{_META} does not fit: {said(error)}") from error
+    tensors = tensors_of(opened.buffer(_TENSORS))
+    for name, dtype in head.complex.items():
+        if name not in tensors:
+            raise ValueError(f"the complex tensor {name!r:.200} is missing")
+        tensors[name] = torch.view_as_complex(tensors[name])
+        if str(tensors[name].dtype) != f"torch.{dtype}":
+            raise ValueError(f"{name!r:.200} was {dtype} and is {tensors[name].dtype}")
+    return tensors, head.meta
 
 
 def _plain(value: Any, where: str) -> Any:

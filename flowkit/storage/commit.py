@@ -47,18 +47,20 @@ class Commit:
 
     def read(self, name: str) -> bytes:
         """The bytes of a file. Raises StoreError, naming it, where it is missing or differs from what was written."""
+        return bytes(self.buffer(name))
+
+    def buffer(self, name: str) -> bytearray:
+        """As `read`, in memory of its own that tensors may lie in."""
         data = bytearray()
         with self.advising():
             for piece in pieces(self.folder, name, self._entry(name)):
                 data += piece
-        return bytes(data)
+        return data
 
-    def path(self, name: str) -> Path:
-        """The path of a file that has just been compared with the manifest, in pieces of 1 MiB; raises as `read`."""
-        with self.advising():
-            for _ in pieces(self.folder, name, self._entry(name)):
-                pass
-        return self.folder / name
+    def check_size(self, most: int) -> None:
+        """Raise StoreError where the files together take more than `most` bytes, before anything is read."""
+        if (size := sum(entry.size for entry in self.files.values())) > most:
+            raise StoreError(f"{self.folder} has {size / 2**30:.3g} GiB; at most {most / 2**30:.3g} GiB are read.")
 
     @property
     def kind(self) -> str | None:

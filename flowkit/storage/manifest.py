@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowkit.storage.disk import open_regular
+from flowkit.storage.disk import MOST_UNWRITTEN, open_regular, unwritten
 
 HEADER_LIMIT = 2**20
 """Bytes of a header (manifest, pointer, JSON) that are read before it is trusted."""
@@ -75,10 +75,12 @@ def pieces(folder: Path, name: str, entry: Entry) -> Iterator[bytes]:
     """The file in pieces of 1 MiB; DamageError, at once or at the end, where it is not what the manifest says."""
     path, digest = folder / name, hashlib.sha256()
     try:
-        with open_regular(path, within=folder) as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size != entry.size:
                 raise DamageError(f"{path} is damaged: {entry.size} bytes were written, {size} are there")
+            if size > MOST_UNWRITTEN and unwritten(file.fileno(), size) > MOST_UNWRITTEN:
+                raise DamageError(f"{path} is damaged: of its {size} bytes over 16 MiB were never written")
             while piece := file.read(min(_PIECE, size)):
                 size -= len(piece)
                 digest.update(piece)
@@ -93,7 +95,7 @@ def manifest_of(folder: Path) -> dict[str, Entry]:
     """The files that the manifest of a commit lists; DamageError where it is missing or damaged."""
     path = folder / MANIFEST
     try:
-        files = {name: Entry(size, sha256) for name, (size, sha256) in unseal(path, within=folder)["files"].items()}
+        files = {name: Entry(size, sha256) for name, (size, sha256) in unseal(path)["files"].items()}
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DamageError(f"{path} does not exist") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -102,6 +104,16 @@ def manifest_of(folder: Path) -> dict[str, Entry]:
         if not is_safe(name) or type(entry.size) is not int or entry.size < 0:
             raise DamageError(f"{path} is damaged: it names a file {name[:80]!r} of size {entry.size!r}")
     return files
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a folder is a commit and holds nothing but the files that its manifest lists."""
+    try:
+        listed = {MANIFEST, *manifest_of(folder)}
+    except DamageError:
+        return False
+    there = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return all(path.relative_to(folder).as_posix() in listed for path in there)
 
 
 def is_whole(folder: Path) -> bool:
@@ -124,13 +136,13 @@ def seal(data: dict[str, Any]) -> bytes:
     return _canonical({"format": _FORMAT, **data, "sha256": hashlib.sha256(_canonical(data)).hexdigest()})
 
 
-def unseal(path: Path, within: Path) -> dict[str, Any]:
+def unseal(path: Path) -> dict[str, Any]:
     """The content of a file that `seal` made.
 
     Raises FileNotFoundError or NotADirectoryError where there is none, and DamageError where it is anything else.
     """
     try:
-        with open_regular(path, within) as file:
+        with open_regular(path) as file:
             text = file.read(HEADER_LIMIT + 1)
         data = parse_json(text)
         if data.pop("format", None) != _FORMAT:

@@ -3,7 +3,8 @@
     path/
       LAST             the pointer: the names of the kept commits, newest first
       commit-000007/   files, and manifest.json with the size and SHA-256 of each
-      writer.lock      locked by the one process that writes
+      writer.lock      locked while a commit is written
+      run.lock         locked while a run goes on that commits here
 
 A commit is written beside the others, every file and folder is synced to the disk (fsync), the folder is renamed, its
 parent synced, and only then is a new pointer renamed over the old one. Whatever moment the power fails, the pointer
@@ -14,19 +15,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from flowkit.storage.commit import KINDS, Commit
+from flowkit.storage.commit import Commit
 from flowkit.storage.disk import Disk
 from flowkit.storage.draft import Draft
-from flowkit.storage.manifest import MANIFEST, DamageError, StoreError, is_whole, manifest_of, seal, unseal
+from flowkit.storage.folders import draft_of, is_draft, kind_of, named, next_name
+from flowkit.storage.lock import lock
+from flowkit.storage.manifest import MANIFEST, DamageError, StoreError, is_own, is_whole, manifest_of, seal, unseal
 
-_POINTER, _LOCK = "LAST", "writer.lock"
-_COMMIT = re.compile(r"commit-(\d{6,12})", re.ASCII)
+_POINTER, _LOCK, RUN_LOCK = "LAST", "writer.lock", "run.lock"
+_READS, _ADVISED = 20, 8
+
+T = TypeVar("T")
 
 
 class Store:
@@ -84,30 +88,47 @@ class Store:
     def writing(self) -> Iterator[Draft]:
         """Write a commit file by file; it exists once the block has ended without an error. Raises as `commit`."""
         try:
-            self.refuse_others()
-            for folder in reversed([self.path, *self.path.parents]):
-                if not folder.is_dir():
-                    self._disk.mkdir(folder)
-                    self._disk.sync(folder.parent)
-            with self._lock():
+            self._make_folder()
+            with lock(self.path / _LOCK, "is being written", "writer"):
                 self.refuse_others()  # again: it may have come meanwhile
                 yield from self._write()
         except OSError as error:
-            where = f" at {error.filename}" if error.filename else ""
+            raise self._unwritable(error) from error
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep the folder for one run, which commits to it now and then; StoreError where another run has it."""
+        with contextlib.ExitStack() as stack:
             try:
-                last = f"{self.names()[0]} is its last commit."
-            except StoreError as none:
-                last = str(none)
-            raise StoreError(f"{self.path} could not be written{where}: {error.strerror or error}. {last}") from error
+                self._make_folder()
+                stack.enter_context(lock(self.path / RUN_LOCK, "is used for a run", "run"))
+            except OSError as error:
+                raise self._unwritable(error) from error
+            yield
+
+    def _make_folder(self) -> None:
+        self.refuse_others()
+        for folder in reversed([self.path, *self.path.parents]):
+            if not folder.is_dir():
+                self._disk.mkdir(folder)
+                self._disk.sync(folder.parent)
+
+    def _unwritable(self, error: OSError) -> StoreError:
+        where = f" at {error.filename}" if error.filename else ""
+        try:
+            last = f"{self.names()[0]} is its last commit."
+        except StoreError as none:
+            last = str(none)
+        return StoreError(f"{self.path} could not be written{where}: {error.strerror or error}. {last}")
 
     def refuse_others(self) -> None:
         """Raise StoreError where a commit of this kind would push out, or lie beside, something of another kind."""
         if self.kind is None or not self.path.is_dir():
             return
         entries = sorted(entry for entry in self.path.iterdir() if not entry.name.startswith("."))
-        kinds = {_kind_of(entry) for entry in entries if _named(entry.name)} - {None, self.kind}
-        others = [] if (self.path / _POINTER).exists() else [entry.name for entry in entries if entry.name != _LOCK]
-        if not kinds and all(_named(name) and (self.path / name / MANIFEST).exists() for name in others):
+        kinds = {kind_of(entry) for entry in entries if named(entry.name)} - {None, self.kind}
+        others = [] if (self.path / _POINTER).exists() else [e.name for e in entries if e.name not in (_LOCK, RUN_LOCK)]
+        if not kinds and all(named(name) and (self.path / name / MANIFEST).exists() for name in others):
             return
         shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
         there = " and ".join(sorted(map(str, kinds))) or f"other files ({shown})"
@@ -116,16 +137,17 @@ class Store:
     def _write(self) -> Iterator[Draft]:
         with self._advising(""):
             kept = self._pointer()
-        found = [int(match[1]) for entry in self.path.iterdir() if (match := _COMMIT.fullmatch(entry.name))]
-        name = f"commit-{max(found, default=0) + 1:06d}"
-        draft_folder, pointer = self.path / f".{name}.draft", self.path / f".{_POINTER}.new"
+        name, process = next_name(self.path, kept), os.getpid()
+        draft_folder, pointer = draft_of(self.path / name), self.path / f".{_POINTER}.new"
         for left in self.path.glob(".*"):  # what a writer that died has left; the lock says that none lives
-            if left == pointer or left.name.endswith(".draft"):
+            if left == pointer or is_draft(left.name):
                 self._disk.remove(left)
         self._disk.mkdir(draft_folder)
         try:
             draft = Draft(name, draft_folder, self._disk)
             yield draft
+            if os.getpid() != process:
+                raise StoreError(f"{name} of {self.path} is written by process {process}, not by a fork of it.")
             draft.finish()
             self._disk.rename(draft_folder, self.path / name)
             self._disk.sync(self.path)
@@ -135,13 +157,15 @@ class Store:
             self._disk.rename(pointer, self.path / _POINTER)
             self._disk.sync(self.path)
         except BaseException:
-            with contextlib.suppress(OSError):
-                self._disk.remove(draft_folder)
+            if os.getpid() == process:
+                with contextlib.suppress(OSError):
+                    self._disk.remove(draft_folder)
             raise
         for entry in sorted(self.path.iterdir()):
-            if _named(entry.name) and entry.name not in kept:
+            if named(entry.name) and entry.name not in kept and is_own(entry):
                 with contextlib.suppress(OSError):  # one that stays does no harm; the next writer tries again
-                    self._disk.remove(entry)
+                    self._disk.rename(entry, draft_of(entry))  # half removed it is still known as one of ours
+                    self._disk.remove(draft_of(entry))
 
     def names(self) -> tuple[str, ...]:
         """Names of the commits that can be opened, newest first.
@@ -154,13 +178,27 @@ class Store:
             raise StoreError(f"{self.path} {'holds no commit' if self.path.exists() else 'does not exist'}.")
         return tuple(names)
 
+    def read(self, use: Callable[[Commit], T], name: str | None = None) -> T:
+        """What `use` makes of a commit, the last one or the one named.
+
+        Where a writer removes the last one meanwhile, `use` is called again for the one that took its place.
+        """
+        for left in reversed(range(_READS)):
+            commit = self.open(name)
+            try:
+                return use(commit)
+            except Exception:
+                if name is not None or not left or self.names()[0] == commit.folder.name:
+                    raise
+        raise AssertionError  # the last round returns or raises
+
     def open(self, name: str | None = None) -> Commit:
         """A commit for reading: the last one, or the one named.
 
         Raises StoreError where it is missing, of another kind, or its manifest is damaged.
         """
         chosen = name or self.names()[0]
-        if not _named(chosen):
+        if not named(chosen):
             raise StoreError(f"A commit is called commit-000001 or alike; got {chosen!r}.")
         try:
             with self._advising(chosen):
@@ -178,12 +216,12 @@ class Store:
         """The names in the pointer, newest first; none where there is no pointer yet."""
         path = self.path / _POINTER
         try:
-            names = unseal(path, within=self.path)["commits"]
+            names = unseal(path)["commits"]
         except (FileNotFoundError, NotADirectoryError):
             return []
         except KeyError:
             names = None
-        if not isinstance(names, list) or not names or any(not _named(name) for name in names):
+        if not isinstance(names, list) or not names or any(not named(name) for name in names):
             raise DamageError(f"{path} is damaged: it names no commits")
         return names
 
@@ -196,44 +234,7 @@ class Store:
             try:
                 names = self._pointer()
             except DamageError:  # the folder itself still tells
-                names = sorted((p.name for p in self.path.glob("commit-*") if _named(p.name)), reverse=True)
-            whole = next((name for name in names if name != damaged and is_whole(self.path / name)), None)
+                names = sorted((p.name for p in self.path.glob("commit-*") if named(p.name)), reverse=True)
+            whole = next((name for name in names[:_ADVISED] if name != damaged and is_whole(self.path / name)), None)
             advice = f"{whole} is whole and can be opened by its name." if whole else "No other commit is whole."
             raise StoreError(f"{error}. {advice}") from error
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """One writer. The kernel drops the lock when its process ends, so a dead writer leaves none behind."""
-        with (self.path / _LOCK).open("a+b") as file:
-            try:
-                if sys.platform == "win32":
-                    import msvcrt
-
-                    file.seek(0)
-                    msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-                else:
-                    import fcntl
-
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError) as error:
-                file.seek(0)
-                who = file.read(64).decode("ascii", "replace").strip() or "another process"
-                raise StoreError(f"{self.path} is being written by {who}; one writer at a time.") from error
-            file.truncate(0)
-            file.write(f"process {os.getpid()}".encode())
-            file.flush()
-            yield
-
-
-def _named(name: object) -> bool:
-    """Whether this is the name of a commit."""
-    return isinstance(name, str) and _COMMIT.fullmatch(name) is not None
-
-
-def _kind_of(folder: Path) -> str | None:
-    """What a commit is; None for a damaged one that does not tell."""
-    try:
-        names, other = set(manifest_of(folder)), "commits of another kind"
-    except DamageError:
-        names, other = {entry.name for entry in folder.glob("*")}, None
-    return next((kind for name, kind in KINDS.items() if name in names), other)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from flowkit.storage.commit import Commit
 from flowkit.storage.draft import Draft
-from flowkit.storage.manifest import HEADER_LIMIT, StoreError
+from flowkit.storage.manifest import HEADER_LIMIT, StoreError, parse_json
 
 CHUNK = 2**24  # bytes of configurations in one file, and in one piece that an observable is measured on
 
@@ -100,7 +99,7 @@ class Files(MutableMapping[str, Any]):
             raise KeyError(name)
         if name.endswith(".json") and self._files.files[name].size > HEADER_LIMIT:
             raise ValueError(f"{name} is over 1 MiB")
-        return default_buffer_prototype().buffer.from_bytes(self._files.read(name))
+        return default_buffer_prototype().buffer.from_bytes(self._files.buffer(name))
 
     def __delitem__(self, name: str) -> None:
         del self._json[name]
@@ -112,31 +111,77 @@ class Files(MutableMapping[str, Any]):
         return len({**self._json, **self._files.files})
 
 
-def read(commit: Commit) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
-    """Attributes and arrays of a commit. No array is made before files of its size are seen to be there."""
+def read(commit: Commit, max_bytes: int) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+    """Attributes and arrays of a commit, each array of at most `max_bytes`.
+
+    No array is made before its own metadata is found to be what `write` writes and files of its size are there. Reading
+    takes the memory of the arrays and of two chunks, and the time of a SHA-256 of the files.
+    """
     import zarr
     from zarr.storage import MemoryStore
 
-    group = zarr.open_group(MemoryStore(Files(commit), read_only=True), mode="r", zarr_format=3)
+    files = Files(commit)
+    group = parse_json(bytes(files["zarr.json"].to_bytes()))
+    attributes = group.pop("attributes", None)
+    # Metadata of arrays in that of the group would be believed in place of their own.
+    if group.pop("consolidated_metadata", None) is not None or group != _GROUP or not isinstance(attributes, dict):
+        raise ValueError(f"zarr.json is that of no group of plain arrays: {list(group)!r:.200}")
+    names = [name for name in ("series", "x") if name == "series" or "x/zarr.json" in commit.files]
+    if odd := [file for file in commit.files if file != "zarr.json" and file.split("/")[0] not in names]:
+        raise ValueError(f"it holds a file {odd[0]:.200}")
     arrays = {}
-    for name in ("series", "x"):
-        if name == "x" and "x/zarr.json" not in commit.files:
-            continue
-        array = group[name]
-        codecs = json.loads(Files(commit)[f"{name}/zarr.json"].to_bytes())["codecs"]
-        if not isinstance(array, zarr.Array) or [codec["name"] for codec in codecs] != ["bytes", "crc32c"]:
-            raise ValueError(f"{name} is no array of plain bytes with crc32c")
-        if array.ndim < 3 or array.dtype.kind not in "fc":
-            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}")
-        grid = [-(-side // chunk) for side, chunk in zip(array.shape, array.chunks, strict=True)]
-        size = math.prod(array.chunks) * array.dtype.itemsize + 4
+    for name in names:
+        shape, dtype, chunks = _described(name, parse_json(bytes(files[f"{name}/zarr.json"].to_bytes())))
+        if (need := math.prod(shape) * dtype.itemsize) > max_bytes:
+            allowed = f"max_bytes allows {max_bytes / 2**30:.3g} GiB"
+            raise ValueError(f"{name} {list(shape)} takes {need / 2**30:.3g} GiB, and {allowed}")
+        grid = [-(-side // chunk) for side, chunk in zip(shape, chunks, strict=True)]
+        size = math.prod(chunks) * dtype.itemsize + 4
         sizes = [entry.size for file, entry in commit.files.items() if file.startswith(f"{name}/c/")]
         if math.prod(grid) != len(sizes) or set(sizes) != {size}:
-            raise ValueError(
-                f"{name} {list(array.shape)} needs {math.prod(grid)} chunks of {size} bytes; got {len(sizes)}"
-            )
+            raise ValueError(f"{name} {list(shape)} needs {math.prod(grid)} chunks of {size} bytes; got {len(sizes)}")
+        array = zarr.open_array(MemoryStore(files, read_only=True), path=name, mode="r", zarr_format=3)
+        if (array.shape, array.dtype, array.chunks) != (shape, dtype, chunks):
+            raise ValueError(f"{name} was opened as {array.dtype} {list(array.shape)}")
         arrays[name] = np.asarray(array[...])
-    return dict(group.attrs), arrays
+    return attributes, arrays
+
+
+_GROUP = {"zarr_format": 3, "node_type": "group"}
+_ARRAY = {
+    "zarr_format": 3,
+    "node_type": "array",
+    "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+    "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+    "attributes": {},
+}
+_FREE = {"fill_value": (0.0, [0.0, 0.0]), "storage_transformers": ([],), "dimension_names": (None,)}
+"""What may be missing, and what it may be; every chunk has to be there, so that nothing is filled."""
+_DTYPES = ("float32", "float64", "complex64", "complex128")
+
+
+def _described(name: str, meta: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype[Any], tuple[int, ...]]:
+    """Shape, dtype and chunks that the metadata of an array gives; ValueError where anything in it is not as `write`
+    writes it.
+    """
+    shape, kind, grid = meta.pop("shape", None), meta.pop("data_type", None), meta.pop("chunk_grid", None)
+    odd = [key for key, allowed in _FREE.items() if meta.pop(key, allowed[0]) not in allowed]
+    odd += [key for key in {**meta, **_ARRAY} if meta.get(key) != _ARRAY.get(key)]
+    if odd or kind not in _DTYPES:
+        raise ValueError(f"{name} is no array of plain numbers with crc32c: {odd[0] if odd else kind!r:.80}")
+    chunks = grid["configuration"]["chunk_shape"] if isinstance(grid, dict) else None
+    both = _sides(shape), _sides(chunks)
+    regular = grid == {"name": "regular", "configuration": {"chunk_shape": chunks}}
+    if not regular or len(both[0]) < 3 or len(both[0]) != len(both[1]):
+        raise ValueError(f"{name} is {kind} {shape!r:.80} in chunks {chunks!r:.80}")
+    return both[0], np.dtype(kind), both[1]
+
+
+def _sides(found: object) -> tuple[int, ...]:
+    """The sides of an array or a chunk; none where they are not positive whole numbers, at most 16 of them."""
+    if not isinstance(found, list) or len(found) > 16 or not all(type(side) is int and side > 0 for side in found):
+        return ()
+    return tuple(found)
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """Work in a thread, and the history that it records."""
 
-from flowkit.tasks.background import Background
+from flowkit.tasks.background import Background, running
 from flowkit.tasks.history import History
 
 __all__ = [
     "Background",
     "History",
+    "running",
 ]
 
 

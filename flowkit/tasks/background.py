@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import math
+import sys
 import threading
 import time
 import warnings
@@ -21,10 +22,44 @@ PATIENCE = 30.0
 @atexit.register
 def _end_of_program() -> None:
     """Stop what still runs. A thread that is inside torch when the interpreter exits would abort the process."""
-    for work in [work for work in _GOING if not work._ended.is_set()]:
+    for work in running():
         work.stop()
         work._ended.wait(PATIENCE)
         print(f"The program ended, and with it this {work.what}{work._where()}; wait() would have let it finish.")
+
+
+def running() -> list[Background]:
+    """The trainers and runs that go on in this process, the oldest first: also those that no name is left for.
+
+    Returns
+    -------
+    list of Background
+        Each with `status`, `pause`, `resume`, `stop` and `wait`.
+
+    Examples
+    --------
+    A cell that is run again leaves its first run without a name, and still going on.
+
+    >>> import flowkit as fk
+    >>> action = fk.Wilson(fk.links((4, 4), fk.U1()), beta=2.0)
+    >>> job = fk.start(fk.Heatbath(action), 10**6, keep=False)
+    >>> job = None
+    >>> for work in fk.tasks.running():
+    ...     work.stop()
+    ...     print(work.wait().status)
+    stopped
+    """
+    return sorted((work for work in _GOING if not work._ended.is_set()), key=lambda work: work._begun)
+
+
+def _cell() -> tuple[object, int] | None:
+    """Which cell of a notebook runs, by its id or else its text, and the number of its run; None outside of one."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None:
+        return None
+    parent = shell.kernel.get_parent() if hasattr(shell, "kernel") else {}
+    named = parent.get("metadata", {}).get("cellId")
+    return named or shell.user_ns.get("In", [""])[-1], shell.execution_count
 
 
 class Background:
@@ -74,6 +109,7 @@ class Background:
         self._go, self._stop, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._go.set()
         self._ended.set()  # is_alive() would not do: Python 3.11 takes a thread for dead when its join() is interrupted
+        self._begun, self._cell = 0.0, None  # type: tuple[float, tuple[object, int] | None]
         self._turn = threading.Lock()  # a pause that comes as the work ends must not overwrite its last status
 
     def _check_ended(self) -> None:
@@ -88,6 +124,15 @@ class Background:
         self._ended.clear()
         self._go.set()
         self.status = "running"
+        self._begun, self._cell = time.monotonic(), _cell()
+        for other in running():
+            if self._cell and other._cell and (other._cell[0] == self._cell[0]) and other._cell[1] != self._cell[1]:
+                warnings.warn(
+                    f"A {other.what} that this cell has begun before still goes on beside the new one; it is "
+                    f"{other.status}{other._where()}. fk.tasks.running()[{running().index(other)}].stop() ends it.",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
         _GOING.add(self)
         name = f"flowkit-{self.what}"
         self._thread = threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)

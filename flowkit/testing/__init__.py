@@ -1,4 +1,4 @@
-"""Contract checks: what every group, action, prior, transform, map, sampler, schedule and panel must do.
+"""Contract checks: what groups, actions, priors, transforms, maps, samplers, schedules, methods and panels must do.
 
 Each check raises AssertionError with a sentence that says what was expected and what came. The tests use them, and so
 may anyone who writes a new piece: `check_transform(MyCoupling(space))`.
@@ -21,7 +21,9 @@ from flowkit.testing.dependence import require_gradients, require_independent_ba
 from flowkit.testing.examples import concrete, example, gives
 from flowkit.testing.groups import check_group
 from flowkit.testing.markov import check_markov_kernel
+from flowkit.testing.methods import check_method
 from flowkit.testing.panels import check_panel
+from flowkit.testing.plaquettes import check_plaquettes
 from flowkit.testing.priors import check_normalised, check_prior
 from flowkit.testing.samplers import check_sampler
 from flowkit.testing.schedules import check_schedule
@@ -36,8 +38,10 @@ __all__ = [
     "check_equivariance",
     "check_group",
     "check_markov_kernel",
+    "check_method",
     "check_normalised",
     "check_panel",
+    "check_plaquettes",
     "check_prior",
     "check_sampler",
     "check_schedule",

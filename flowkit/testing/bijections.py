@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from flowkit.bijections import Bijection
+from flowkit.bijections import Bijection, IntervalSpline
 from flowkit.testing.common import require, require_close, seeded
 
 
@@ -52,6 +52,17 @@ def check_bijection(bijection: Bijection[Tensor]) -> None:
         require_close(minus.expand_as(x), -logs.detach().expand_as(x), f"{who}: slope of the inverse", 1e-7)
         if bijection.odd:
             require_close(bijection.forward(-x, params)[0], -y, f"{who}: f(-x) against -f(x)", 1e-12)
+    params = torch.randn(bijection.count, *unit.shape, generator=rng, dtype=torch.float64)
+    try:
+        mirrored = bijection.mirrored(params)
+    except ValueError as error:
+        require(who in str(error), f"{who}: the message of mirrored does not name it: {error}")
+    else:
+        total = 1.0 if isinstance(bijection, IntervalSpline) else 0.0  # the sum of those of the domain
+        y, logs = bijection.forward(unit, params)
+        image, image_logs = bijection.forward(total - unit, mirrored)
+        require_close(image, total - y, f"{who}: its mirror image", 1e-10)
+        require_close(image_logs.expand_as(y), logs.expand_as(y), f"{who}: slope of its mirror image", 1e-10)
     if circular:
         params = torch.randn(bijection.count, 5, generator=rng, dtype=torch.float64)
         ends = [bijection.forward(torch.full((5,), s * math.pi, dtype=torch.float64), params) for s in (-1, 1)]

@@ -28,6 +28,7 @@ from flowkit.bijections.tangent import TangentMixture
 from flowkit.flow import Flow
 from flowkit.geometry.patterns import Loop, Stripes
 from flowkit.geometry.space import links, sites
+from flowkit.geometry.symmetries import sign
 from flowkit.groups.real import Real
 from flowkit.groups.sun import SUN
 from flowkit.groups.u1 import U1
@@ -41,9 +42,11 @@ from flowkit.multiscale.doubling import LinkDoubling
 from flowkit.multiscale.new_links import NewLinks
 from flowkit.multiscale.site_doubling import SiteDoubling
 from flowkit.priors.embedded import Embedded, Interleaved
+from flowkit.priors.exact_gauge_2d import ExactGauge2D
 from flowkit.priors.free_field import FreeField
 from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal
+from flowkit.priors.symmetrised import Symmetrised
 from flowkit.samplers.annealed import MarkovKernel
 from flowkit.samplers.heatbath import Heatbath
 from flowkit.samplers.hmc import HMC
@@ -177,7 +180,7 @@ def _pullback(cls: type[Any]) -> Any:
 @gives(ScalarAction)
 def _scalar_action(cls: type[Any]) -> Any:
     numbers = {"m2": -0.5, "lam": 0.7, "beta": 0.6, "kappa": 0.8, "m_sq": -0.4}
-    return cls(sites((4, 6)), **{name: numbers[name] for name in cls.couplings})
+    return cls(sites((4, 6), components=2), **{name: numbers[name] for name in cls.couplings})
 
 
 @gives(ClassFunctionConditional, SmoothClassFunctionConditional)
@@ -224,6 +227,16 @@ def _gauge_coupling(cls: type[Any]) -> Any:
     return GaugeCoupling(space, Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)], updates, start=1.0)
 
 
+@gives(Symmetrised)
+def _symmetrised(cls: type[Any]) -> Any:
+    """Two components and so two generators, around a law that is even in neither."""
+    space = sites((2, 3), components=2)
+    moved = Affine(space)
+    with torch.no_grad():
+        moved.get_parameter("shift").copy_(torch.tensor([0.4, -0.2])[:, None, None])
+    return cls(Flow(Normal(space, sigma=0.7), moved), sign(space))
+
+
 @gives(SitesIntegrated)
 def _sites_integrated(cls: type[Any]) -> Any:
     transform = example(SiteConditional)
@@ -231,9 +244,9 @@ def _sites_integrated(cls: type[Any]) -> Any:
 
 
 _MAKERS |= {
-    Sum: lambda cls: Sum(Phi4(sites((4, 2)), m2=-1.0, lam=1.0), Phi4(sites((4, 2)), m2=0.5, lam=0.3)),
+    Sum: lambda cls: Sum(*(Phi4(sites((4, 2), components=2), m2, lam) for m2, lam in ((-1.0, 1.0), (0.5, 0.3)))),
     Multiple: lambda cls: Multiple(example(Sum), 0.5),
-    MatrixModel: lambda cls: MatrixModel(links((1,), SUN(3)), beta=2.0, coefficients=(1.0, 0.3)),
+    MatrixModel: lambda cls: MatrixModel(links((1,), SUN(3)), beta=2.0, coefficients=(1.0, 0.3, -0.2, 0.1)),
     Wilson: lambda cls: Wilson(links((2, 3, 4), U1()), beta=1.3),
     AffineMap: lambda cls: AffineMap(),
     IntervalSpline: lambda cls: IntervalSpline(bins=5),
@@ -250,9 +263,10 @@ _MAKERS |= {
     HeatAngleConditional: lambda cls: cls(3, strength=1.5, bins=4, hidden=(8,)),
     HeatbathConditional: lambda cls: cls(SUN(2), strength=1.2),
     NewLinks: lambda cls: cls(LinkDoubling(links((1, 2), U1()), 1), example(ClassFunctionConditional)),
-    SiteDoubling: lambda cls: SiteDoubling(sites((4, 8)), bins=4, hidden=(6,), kernel=3),
-    Interleaved: lambda cls: cls(FreeField(sites((2, 3)), m2=0.5, learned=True)),
-    FreeField: lambda cls: FreeField(sites((4, 6)), m2=0.5, learned=True),
+    SiteDoubling: lambda cls: SiteDoubling(sites((4, 8), components=2), bins=4, hidden=(6,), kernel=3),
+    Interleaved: lambda cls: cls(FreeField(sites((2, 3), components=2), m2=0.5, learned=True)),
+    ExactGauge2D: lambda cls: cls(links((2, 3), SUN(3)), beta=1.5),
+    FreeField: lambda cls: FreeField(sites((4, 6), components=2), m2=0.5, learned=True),
     Haar: lambda cls: Haar(links((2, 3), SUN(3))),
     Normal: lambda cls: Normal(sites((4, 6), components=2), sigma=0.7),
     Heatbath: lambda cls: cls(Wilson(links((2, 3, 4), SUN(2)), beta=1.7)),
@@ -271,15 +285,17 @@ _MAKERS |= {
     SpectralCoupling: lambda cls: SpectralCoupling(links((2, 3), SUN(3)), bins=4),
     TrivializingFlow: lambda cls: TrivializingFlow(links((2, 3), U1()), order=1, steps=64),
     Affine: lambda cls: Affine(sites((4, 6), components=2)),
-    OnSublattices: lambda cls: cls(CheckerboardCoupling(sites((2, 4)), 1, hidden=(), start=1.0)),
-    Prolongation: lambda cls: Prolongation(sites((4, 6))),
-    CheckerboardCoupling: lambda cls: CheckerboardCoupling(sites((4, 6)), moves=1, start=1.0),
-    FourierScale: lambda cls: FourierScale(sites((4, 6)), m2=0.7),
-    FourierModes: lambda cls: FourierModes(sites((4, 6)), m2=0.7),
-    LowModes: lambda cls: LowModes(sites((4, 6)), most=1, gain=2.0),
-    SiteConditional: lambda cls: SiteConditional(Phi4Hopping(sites((4, 6)), beta=0.6, lam=0.5)),
+    OnSublattices: lambda cls: cls(CheckerboardCoupling(sites((2, 4), components=2), 1, hidden=(), start=1.0)),
+    Prolongation: lambda cls: Prolongation(sites((4, 6), components=2)),
+    CheckerboardCoupling: lambda cls: CheckerboardCoupling(sites((4, 6), components=2), moves=1, start=1.0),
+    FourierScale: lambda cls: FourierScale(sites((4, 6), components=2), m2=0.7),
+    FourierModes: lambda cls: FourierModes(sites((4, 6), components=2), m2=0.7),
+    LowModes: lambda cls: LowModes(sites((4, 6), components=2), most=1, gain=2.0),
+    SiteConditional: lambda cls: SiteConditional(Phi4Hopping(sites((4, 6), components=2), beta=0.6, lam=0.5)),
     Spline: lambda cls: Spline(links((2, 3), U1()), bins=5, domain="circle"),
-    DistributionConverter: lambda cls: DistributionConverter(sites((4, 6)), bins=6),
-    Flow: lambda cls: Flow(Normal(sites((4, 6))), example(CheckerboardCoupling)),
-    Chain: lambda cls: Chain(Affine(sites((4, 6))), DistributionConverter(sites((4, 6)), bins=5)),
+    DistributionConverter: lambda cls: DistributionConverter(sites((4, 6), components=2), bins=6),
+    Flow: lambda cls: Flow(Normal(sites((4, 6), components=2)), example(CheckerboardCoupling)),
+    Chain: lambda cls: Chain(
+        Affine(sites((4, 6), components=2)), DistributionConverter(sites((4, 6), components=2), bins=5)
+    ),
 }

@@ -7,10 +7,13 @@ import torch
 
 from flowkit.groups import Group
 from flowkit.testing.common import LOOSE, TIGHT, require, require_close, require_same_field, seeded
+from flowkit.testing.plaquettes import check_plaquettes
 
 
 def check_group(group: Group, dtype: torch.dtype = torch.float64) -> None:
     """Check a group: its axioms, exp and log, orthonormal generators, projection, defect, Haar measure and dtypes.
+
+    With `solved_2d` also its plaquettes, by :func:`check_plaquettes`.
 
     Parameters
     ----------
@@ -74,3 +77,5 @@ def check_group(group: Group, dtype: torch.dtype = torch.float64) -> None:
     require_close(group.trace(one), torch.ones(2, 3, dtype=dtype), f"{group}: trace of the identity", tolerance)
     again = group.haar((2, 3), seeded(5), dtype)
     require(torch.equal(again, group.haar((2, 3), seeded(5), dtype)), f"{group}: one seed, two draws.")
+    if group.solved_2d:
+        check_plaquettes(group, dtype)

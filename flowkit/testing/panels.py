@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 def check_panel(panel: Panel) -> None:
-    """Check a panel: a text that stays the same, a figure, and a snapshot that is a PNG; then close it.
+    """Check a panel: a text that stays the same, a figure, and a snapshot that is a PNG; then close it, with all that
+    it has made for the page.
 
     Parameters
     ----------
@@ -36,7 +37,17 @@ def check_panel(panel: Panel) -> None:
     data = panel.snapshot().data
     require(isinstance(data, bytes) and data.startswith(b"\x89PNG\r\n"), f"{who}: its snapshot is no PNG.")
     require(len(panel.figure().to_json()) > 100, f"{who}: its figure is empty.")
+    before = set(_widgets())
     bundle = panel._repr_mimebundle_()
     shown = bundle[0] if isinstance(bundle, tuple) else bundle
     require(shown["text/plain"] == text, f"{who}: it shows other text than its repr.")
     panel.close()
+    left = [type(widget).__name__ for name, widget in _widgets().items() if name not in before]
+    require(not left, f"{who}: closed, it leaves {', '.join(sorted(left))}.")
+
+
+def _widgets() -> dict[str, object]:
+    """The widgets that are open in this process, by their names."""
+    from ipywidgets.widgets import widget
+
+    return dict(widget._instances)

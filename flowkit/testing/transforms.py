@@ -105,6 +105,8 @@ def check_transform(transform: Transform, x: Tensor | None = None, local: bool =
     require_same_field(group, there, x, f"{who}: forward(inverse(y))", 1e-8)
     require_close(plus, -f.inverse(x)[1], f"{who}: logdet of the forward map", 1e-7)
     require_close(jacobian(f, x), logdet, f"{who}: logdet against autograd", 1e-8)
+    off = f.defect(x)
+    require(off.shape == logdet.shape and f.exact == (not off.any()), f"{who}: exact and defect say different things.")
     require_independent_batch(lambda t: f(t)[1], x, f"{who}: logdet")
     require_independent_batch(lambda t: f(t)[0].flatten(1), x, who)
     for name, (field, logs) in {"forward": f(x), "inverse": f.inverse(x)}.items():

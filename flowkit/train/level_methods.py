@@ -102,7 +102,11 @@ class LevelMethod(ABC):
 
     @abstractmethod
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Restore what `state` returned; ValueError for the state of another method."""
+        """Restore what `state` returned, as `check_state` has found it right."""
+
+    @abstractmethod
+    def check_state(self, tensors: dict[str, Tensor], level: int) -> None:
+        """Raise ValueError for what cannot be the state after a step of this level, counted from fine to coarse."""
 
 
 class LevelGradient(LevelMethod):
@@ -148,7 +152,7 @@ class LevelGradient(LevelMethod):
 
     def improve(self, fit: LevelFit, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
         if fit.now == 0:
-            self._adam.optimizer.state.clear()
+            self._adam.forget()
         self._factor = Cosine(warmup=fit.count // 10).factor(fit.now, fit.count, math.nan)
         _, _, logw = fit.sample(fit.some(batch // fit.draws, rng), rng)
         if fit.now >= self.kl_fraction * fit.count:
@@ -165,3 +169,6 @@ class LevelGradient(LevelMethod):
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         self._adam.load_state(tensors, {})
+
+    def check_state(self, tensors: dict[str, Tensor], level: int) -> None:
+        self._adam.check_state(tensors, {})

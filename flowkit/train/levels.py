@@ -1,5 +1,6 @@
 """Training of multiscale models in two dimensions one scale after the other, the finest first."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from flowkit.priors import Prior
 from flowkit.samplers.heatbath import one_plaquette
 from flowkit.tasks.randomness import lasting
 from flowkit.train.level_methods import LevelFit, LevelGradient, LevelMethod
+from flowkit.train.state import check_plain, check_tensors
 from flowkit.train.step import Report, TrainingStep
 
 ORDERS = {1: 16, 2: 12, 3: 5}
@@ -147,11 +149,14 @@ class LevelStep(TrainingStep):
 
     def _fit(self) -> tuple[int, LevelFit]:
         """The present level, and its fit."""
-        now = self.done % self.steps
-        level = next(j for j, end in enumerate(self.ends) if now < end)
+        now, level = self.done % self.steps, self._level(self.done)
         first = self.ends[level - 1] if level else 0
         effective, count = partial(self.effective, level), self.ends[level] - first
         return level, LevelFit(self.models[level], effective, self.group, self.pool, self.draws, now - first, count)
+
+    def _level(self, done: int) -> int:
+        """The level of the step that follows `done` steps."""
+        return next(j for j, end in enumerate(self.ends) if done % self.steps < end)
 
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
         rng = lasting(rng, "LevelStep.step")
@@ -193,16 +198,29 @@ class LevelStep(TrainingStep):
         return self.method.learning_rate(lr_factor)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        own = {"pool": self.pool.clone(), "coefficients": self.coefficients.clone()}
+        own = {name: tensor.clone() for name, tensor in self._own().items()}
         return {**self.method.state(), **own}, {"plan": self._plan(), "done": self.done, "beta": self.beta}
 
     def _plan(self) -> str:
         return f"{self.steps} steps by {type(self.method).__name__}"
 
+    def _own(self) -> dict[str, Tensor]:
+        return {"pool": self.pool, "coefficients": self.coefficients}
+
+    def check_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        check_plain("LevelStep", meta, {"plan": "", "done": 0, "beta": 0.0})
+        done, own = meta["done"], self._own()
+        if meta["plan"] != self._plan():
+            raise ValueError(f"LevelStep has a plan of {self._plan()}; got the state of one of {meta['plan']:.200}")
+        if done < 0 or (done > 0 and not math.isfinite(meta["beta"])):
+            raise ValueError(f"LevelStep has made done >= 0 steps at a finite beta; got {done} and {meta['beta']}")
+        check_tensors("LevelStep", {name: tensors[name] for name in own if name in tensors}, own)
+        rest = {name: tensor for name, tensor in tensors.items() if name not in own}
+        self.method.check_state(rest, self._level(max(0, done - 1)))
+
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        own = {"pool": self.pool, "coefficients": self.coefficients}
-        if meta.get("plan") != self._plan() or not set(own) <= set(tensors):
-            raise ValueError(f"LevelStep has a plan of {self._plan()}; got the state of one of {meta.get('plan')}")
+        self.check_state(tensors, meta)
+        own = self._own()
         self.method.load_state({name: t for name, t in tensors.items() if name not in own})
         self.pool, self.coefficients = (tensors[name].clone().to(one) for name, one in own.items())
-        self.done, self.beta = int(meta["done"]), float(meta["beta"])
+        self.done, self.beta = meta["done"], meta["beta"]

@@ -129,7 +129,7 @@ def path_gradient(flow: Prior, action: Action, n: int, rng: torch.Generator) -> 
     path_gradient False
     reverse_kl True
     """
-    x = flow.sample_and_log_prob(n, rng).x
+    x = flow.sample(n, rng)
     with torch.enable_grad():
         fixed = x.detach().requires_grad_()
         excess = flow.log_prob(fixed) + action(fixed)

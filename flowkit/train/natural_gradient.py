@@ -10,6 +10,7 @@ from flowkit.actions import Action
 from flowkit.flow import Flow
 from flowkit.priors import Prior
 from flowkit.tasks.randomness import lasting
+from flowkit.train.state import check_plain, check_range, check_tensors
 from flowkit.train.step import Report, TrainingStep
 
 INSTEAD = "Leave method= out: Adam, the usual method of a Trainer, needs none."
@@ -67,7 +68,7 @@ def flat(parameters: Sequence[Tensor]) -> Tensor:
 def write(parameters: Sequence[Tensor], values: Tensor) -> None:
     """Copy one vector into the parameters, in the order of `flat`."""
     for p, part in zip(parameters, torch.split(values, [p.numel() for p in parameters]), strict=True):
-        p.copy_(part.view_as(p))
+        p.data.copy_(part.view_as(p))  # not p: a graph of somebody else's stays valid
 
 
 class NaturalGradientStep(TrainingStep):
@@ -163,7 +164,8 @@ class NaturalGradientStep(TrainingStep):
         move = fit.moves[:, 0] + self.progress * fit.moves[:, 1]
         self.predicted, move = fit.limited(move, self.max_kl, self.learning_rate(lr_factor))
         old = flat(self.parameters)
-        write(self.parameters, torch.where(move.isfinite().all(), old + move, old))
+        new = old + move
+        write(self.parameters, torch.where(new.isfinite().all(), new, old))
         logw = -S - logq
         return Report(-logw.mean(), logw, torch.stack(fit.norms(self.parameters)).to(logw.dtype))
 
@@ -181,8 +183,12 @@ class NaturalGradientStep(TrainingStep):
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {"progress": self.progress.clone(), "predicted": self.predicted.clone()}, {}
 
+    def check_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        check_plain("NaturalGradientStep", meta, {})
+        check_tensors("NaturalGradientStep", tensors, self.state()[0], free=("predicted",))
+        check_range("NaturalGradientStep", "progress", tensors["progress"], 0, 1)
+
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        if set(tensors) != {"progress", "predicted"}:
-            raise ValueError(f"NaturalGradientStep keeps progress and predicted; got {', '.join(sorted(tensors))}")
+        self.check_state(tensors, meta)
         device = self.progress.device
         self.progress, self.predicted = (tensors[name].clone().to(device) for name in ("progress", "predicted"))

@@ -10,6 +10,7 @@ from flowkit.multiscale import LinkConditional
 from flowkit.priors import Prior
 from flowkit.train.level_methods import LevelFit, LevelMethod
 from flowkit.train.natural_gradient import FisherFit, flat, write
+from flowkit.train.state import check_range, check_tensors
 from flowkit.train.step import Report
 
 
@@ -70,7 +71,8 @@ class LevelNaturalGradient(LevelMethod):
         if without := [type(model).__name__ for model in models if not model.scored]:
             raise ValueError(f"A natural gradient needs a model with a score; {without[0]} has none.")
         self._all = [p for p in flow.parameters() if p.requires_grad]
-        self._restart(self._own(models[0]))
+        self._owned = [self._own(model) for model in models]
+        self._restart(self._owned[0])
 
     @staticmethod
     def _own(model: LinkConditional) -> list[Tensor]:
@@ -97,9 +99,10 @@ class LevelNaturalGradient(LevelMethod):
         kl = (torch.logsumexp(excess, 0) - math.log(fit.draws) - excess.mean(0)).mean()
         solved = FisherFit.of((s - s.mean(0)).flatten(0, 1), (excess - excess.mean(0)).flatten(), self.damping)
         _, move = solved.limited(solved.moves, self.max_kl_per_link, self.learning_rate(lr_factor))
-        better = (kl <= self.worse * self.last + self.slack) & move.isfinite().all()
         old = flat(parameters)
-        write(parameters, torch.where(better, old + move, self.saved))
+        new = old + move
+        better = (kl <= self.worse * self.last + self.slack) & new.isfinite().all()
+        write(parameters, torch.where(better, new, self.saved))
         self.saved, self.last = torch.where(better, old, self.saved), torch.where(better, kl, self.last)
         damping = torch.where(better, self.damping / 2, self.damping * 8)
         self.damping = damping.clamp(self.damping_least, self.damping_most)
@@ -114,8 +117,13 @@ class LevelNaturalGradient(LevelMethod):
         return {name: getattr(self, name).clone() for name in ("saved", "last", "damping")}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        if set(tensors) != set(self.state()):
-            mine, came = ", ".join(self.state()), ", ".join(sorted(tensors)) or "nothing"
-            raise ValueError(f"LevelNaturalGradient keeps {mine}; got {came}")
         for name, value in tensors.items():
             setattr(self, name, value.clone().to(self.saved.device))
+
+    def check_state(self, tensors: dict[str, Tensor], level: int) -> None:
+        who = type(self).__name__
+        # The first step of a level forgets the weights of the level before.
+        check_tensors(who, tensors, {**self.state(), "saved": flat(self._owned[level])}, free=("last",))
+        check_range(who, "damping", tensors["damping"], self.damping_least, self.damping_most)
+        if bool(tensors["last"].isnan()):
+            raise ValueError(f"last of {who} is NaN")

@@ -103,7 +103,7 @@ class Recorder:
                 where = ", ".join(layers[:NAMED]) + more
                 raise TrainingError(
                     f"Training stopped at step {row['step']}: the loss is {loss:.4g}, the gradient not finite in "
-                    f"{where}. The weights are finite and every checkpoint is kept; try a smaller lr or clip."
+                    f"{where}."
                 )
             kl = excess + self.log_z if self.log_z is not None and at_target else math.nan
             self.history.append(**row, loss=loss, ess=ess, kl=kl, acceptance=accept, grad_norm=norm, samples_per_s=rate)

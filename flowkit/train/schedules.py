@@ -185,6 +185,10 @@ class Plateau(Schedule):
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
+        numbers = [state[name] for name in ("factor", "mean", "best") if name == "factor" or state[name] is not None]
+        finite = all(type(number) is float and math.isfinite(number) for number in numbers)
+        if not finite or not 0 < state["factor"] <= 1 or type(state["since"]) is not int or state["since"] < 0:
+            raise ValueError(f"Plateau keeps factor in (0, 1], finite mean and best, since >= 0; got {state!r:.200}")
         self._state = dict(state)
 
 

@@ -2,15 +2,18 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from flowkit.actions import Action
 from flowkit.priors import Prior
 from flowkit.tasks.randomness import lasting
 from flowkit.train.losses import Loss, LossFunction, named, path_gradient
+from flowkit.train.state import check_adam, check_plain, check_tensors
 
 
 class Report(NamedTuple):
@@ -134,6 +137,20 @@ class TrainingStep(ABC):
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Restore what `state` returned; ValueError for the state of another method."""
 
+    def check_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Raise ValueError for what cannot be a state of this method; a trainer asks before it loads and saves one.
+
+        By default names, shapes, dtypes and types are those of the present state, where it has tensors; the numbers may
+        be infinite, as of a record that is not yet set.
+        """
+        mine, plain = self.state()
+        who = type(self).__name__
+        check_plain(who, meta, plain)
+        if mine:
+            check_tensors(who, tensors, mine, free=tuple(mine))
+        if any(bool(tensor.isnan().any()) for tensor in tensors.values()):
+            raise ValueError(f"the state of {who} holds NaN")
+
 
 class GradientStep(TrainingStep):
     """Adam on the gradient of a loss, the usual method of a `Trainer`.
@@ -199,41 +216,78 @@ class GradientStep(TrainingStep):
 
     def prepare(self, flow: Prior) -> None:
         self._take_parameters(flow)
-        self.optimizer = torch.optim.Adam(self.parameters, lr=self.lr, fused=True, **self.adam)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew with no moments of the gradient."""
+        self.moments: dict[str, dict[str, Tensor]] = {name: {} for name in self.names}
 
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
         return self.descend(self.loss(flow, action, batch, lasting(rng, "GradientStep.step")), lr_factor)
 
     def descend(self, loss: Loss, lr_factor: float) -> Report:
         """One update down the gradient of a loss that has been computed."""
-        self.optimizer.zero_grad()
-        loss.value.backward()  # type: ignore[no-untyped-call]
-        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+        # Tensors of the step's own: `.grad` of the parameters belongs to whoever else calls backward() meanwhile.
+        found = torch.autograd.grad(loss.value, self.parameters, allow_unused=True)
+        gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(self.parameters, found, strict=True)]
         norms = torch.stack(torch._foreach_norm(gradients))
         total = torch.linalg.vector_norm(norms)
         finite = total.isfinite() & loss.value.detach().isfinite()
         limit = math.inf if self.clip is None else self.clip
-        # Fused Adam divides by grad_scale and skips an update that found_inf marks, with no wait for the device.
-        self.optimizer.grad_scale = (total / limit).clamp(min=1.0).float()  # type: ignore[attr-defined]
-        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(lr_factor)
-        self.optimizer.step()
+        # Adam moves a weight by a few times the rate: one near the largest number would make weights infinite.
+        rate = min(self.learning_rate(lr_factor), torch.finfo(self.parameters[0].dtype).max / 1e8)
+        with torch.no_grad():
+            self._update(found, rate, (total / limit).clamp(min=1.0).float(), (~finite).float())
         return Report(loss.value.detach(), loss.logw, norms)
+
+    def _update(self, gradients: Sequence[Tensor | None], rate: float, scale: Tensor, bad: Tensor) -> None:
+        """Fused Adam on the parameters that have a gradient: it divides by `scale`, and skips an update that `bad`
+        marks, with no wait for the device.
+        """
+        rows = [row for row in zip(self.names, self.parameters, gradients, strict=True) if row[2] is not None]
+        for name, p, _ in rows:
+            if not self.moments[name]:
+                step = torch.zeros((), dtype=torch.float32, device=p.device)
+                self.moments[name] = {"step": step, **{key: torch.zeros_like(p) for key in self._kept[1:]}}
+        kept = {key: [self.moments[name][key] for name, _, _ in rows] for key in self._kept}
+        adam(
+            [p.data for _, p, _ in rows],  # not p: a graph of somebody else's stays valid
+            [g for _, _, g in rows if g is not None],
+            kept["exp_avg"],
+            kept["exp_avg_sq"],
+            kept.get("max_exp_avg_sq", []),
+            kept["step"],
+            fused=True,
+            grad_scale=scale,
+            found_inf=bad,
+            amsgrad=self.adam["amsgrad"],
+            beta1=self.adam["betas"][0],
+            beta2=self.adam["betas"][1],
+            lr=rate,
+            weight_decay=self.adam["weight_decay"],
+            eps=1e-8,
+            maximize=False,
+        )
+
+    @property
+    def _kept(self) -> tuple[str, ...]:
+        """What Adam keeps of each parameter."""
+        return ("step", "exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if self.adam["amsgrad"] else []))
 
     def learning_rate(self, lr_factor: float) -> float:
         return self.lr * lr_factor
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        kept = [(name, self.optimizer.state[p]) for name, p in zip(self.names, self.parameters, strict=True)]
-        return {f"{name}.{key}": value for name, state in kept for key, value in state.items()}, {}
+        return {f"{name}.{key}": t for name, kept in self.moments.items() for key, t in kept.items()}, {}
+
+    def check_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        check_plain("GradientStep", meta, {})
+        parameters = dict(zip(self.names, self.parameters, strict=True))
+        check_adam(tensors, parameters, self.adam["betas"], self.adam["amsgrad"])
 
     def load_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        wanted = {"step", "exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if self.adam["amsgrad"] else [])}
+        self.check_state(tensors, meta)
         for name, parameter in zip(self.names, self.parameters, strict=True):
             # Of the parameter's own dtype and device, as Adam makes them; its step counter stays float32.
-            mine = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
-            mine = {key: t for key, t in mine.items() if "." not in key}
-            if set(mine) not in (set(), wanted):  # none: no step was made yet
-                raise ValueError(f"Adam keeps {', '.join(sorted(wanted))} of {name}; got {', '.join(sorted(mine))}")
-            self.optimizer.state[parameter] = {key: t.clone().to(parameter.device) for key, t in mine.items()}
+            keys = [key for key in self._kept if f"{name}.{key}" in tensors]
+            self.moments[name] = {key: tensors[f"{name}.{key}"].clone().to(parameter.device) for key in keys}

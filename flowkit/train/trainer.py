@@ -11,8 +11,10 @@ import torch
 
 from flowkit.actions import Action
 from flowkit.priors import Prior
-from flowkit.storage import checkpoint as files
+from flowkit.storage.checkpoint import CheckpointError
+from flowkit.storage.weights import not_finite, said_of
 from flowkit.tasks.background import Background
+from flowkit.tasks.in_training import Training
 from flowkit.tasks.progress import progress_bar
 from flowkit.train import resume
 from flowkit.train.losses import LossFunction, path_gradient
@@ -127,7 +129,8 @@ class Trainer(Background):
         log_z = action.log_z() if flow.normalised else None
         self._recorder = Recorder(coupling, self.method.names, batch, log_z, flow.device)
         self.history = self._recorder.history
-        self._whole = threading.RLock()  # held while a step changes weights, optimiser and history
+        self._training = Training(f"{self!r}", flow.parameters())
+        self._whole = self._training.whole  # held while a step changes weights, optimiser and history
 
     def __repr__(self) -> str:
         return f"Trainer({type(self.flow).__name__} towards {self.action!r})"
@@ -141,15 +144,21 @@ class Trainer(Background):
         """Train `steps` more steps in a thread, also after a stop; return at once.
 
         With `checkpoint`, a folder, commit a checkpoint there after `every` steps and at the end. Raises RuntimeError
-        while a run goes on, and CheckpointError for a folder that holds something else.
+        while a run goes on, this one's or that of another trainer of the same weights, and CheckpointError for a folder
+        that holds something else or is used by another run. Whoever samples the flow meanwhile gets a copy of its
+        present weights.
         """
         if not (hasattr(steps, "__index__") and hasattr(every, "__index__")) or steps < 1 or every < 1:
             raise ValueError(f"Training needs whole numbers steps >= 1 and every >= 1; got {steps!r} and {every!r}.")
         self._check_ended()
-        if checkpoint is not None:
-            files.refuse_others(checkpoint)
+        self._training.begin()
+        try:
+            work = resume.within(checkpoint, lambda: self._run(checkpoint, every))
+        except BaseException:
+            self._training.end()
+            raise
         self.total = self.step + int(steps)
-        self._begin(lambda: self._run(checkpoint, every))
+        self._begin(work)
         return self
 
     def fit(
@@ -172,6 +181,12 @@ class Trainer(Background):
         return f" at step {self.step}"
 
     def _run(self, checkpoint: PathLike | None, every: int) -> bool:
+        try:
+            return self._train(checkpoint, every)
+        finally:
+            self._training.end()
+
+    def _train(self, checkpoint: PathLike | None, every: int) -> bool:
         self._recorder.start_clock()
         while self.step < self.total and not self._stop.is_set():
             if not self._go.is_set():
@@ -180,12 +195,15 @@ class Trainer(Background):
                 self._go.wait()
                 self._recorder.start_clock()
                 continue
+            self._training.let_others_look()
             with self._whole:
                 self._one()
             self._save_if_asked()
             if checkpoint is not None and self.step % every == 0 and self.step < self.total:
                 self.save(checkpoint)
         self._flush()
+        if not_finite(weights := self.flow.state_dict()):
+            raise TrainingError(f"Training ended at step {self.step}. {said_of(weights)}")
         if checkpoint is not None:
             self.save(checkpoint)
         self._save_if_asked()  # last: one may be asked for while the checkpoint is written
@@ -199,18 +217,18 @@ class Trainer(Background):
         at_target = self.anneal is None or self.step >= self.anneal.steps
         full = self._recorder.add(self.step, self.method.learning_rate(factor), action, at_target, report)
         self.step += 1
+        self._training.step = self.step
         if full:
             self._flush()
 
     def _flush(self) -> None:
         """Move the rows that are still on the device into the history."""
         try:
-            moved = self._recorder.flush()
-        except TrainingError:
-            self.step = int(self.history["step"][-1]) + 1 if len(self.history) else 0
-            raise
-        if moved:
-            self._call_back()
+            if self._recorder.flush():
+                self._call_back()
+        except TrainingError as error:
+            self.step = len(self.history)
+            raise TrainingError(f"{error} {said_of(self.flow.state_dict())}") from None
 
     def save(self, path: PathLike) -> str:
         """Commit weights, optimiser, generator, schedule and history to the folder `path`; returns the commit's name.
@@ -240,7 +258,7 @@ class Trainer(Background):
             return
         try:
             self.save(path)
-        except files.CheckpointError as error:
+        except CheckpointError as error:
             self.error = str(error)
 
     def load(self, path: PathLike) -> "Trainer":

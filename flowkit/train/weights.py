@@ -1,9 +1,9 @@
-"""ESS and acceptance of a batch, as tensors on its device: the twins of those in `flowkit.stats`, without errors."""
-
-import math
+"""ESS and acceptance of a batch, as tensors on its device, by the formulas of `flowkit.stats.weights`."""
 
 import torch
 from torch import Tensor
+
+from flowkit.stats.weights import accepted, effective
 
 
 def log_ess(logw: Tensor) -> Tensor:
@@ -21,10 +21,10 @@ def log_ess(logw: Tensor) -> Tensor:
 
     Notes
     -----
-    .. math:: \ln \mathrm{ESS} = 2 \ln \sum_i w_i - \ln \sum_i w_i^2 - \ln n
+    .. math:: \ln \mathrm{ESS} = \ln \frac{\langle w \rangle^2}{\langle w^2 \rangle}
 
-    The largest log w is subtracted first. The logarithms are then small numbers, and their difference keeps its digits
-    in single precision too, where log w itself may be several thousand.
+    The largest log w is subtracted first, so that the weights keep their digits in single precision too, where log w
+    itself may be several thousand.
 
     Examples
     --------
@@ -33,9 +33,8 @@ def log_ess(logw: Tensor) -> Tensor:
     >>> log_ess(torch.tensor([6000.0, 6000.0])), log_ess(torch.tensor([6000.0, 0.0]))
     (tensor(0.), tensor(-0.6931))
     """
-    shifted = logw - logw.detach().max()
-    value = 2 * torch.logsumexp(shifted, 0) - torch.logsumexp(2 * shifted, 0) - math.log(len(logw))
-    return value.clamp(max=0.0)
+    value: Tensor = effective(_weights(logw)).log()
+    return value
 
 
 def acceptance(logw: Tensor) -> Tensor:
@@ -53,11 +52,8 @@ def acceptance(logw: Tensor) -> Tensor:
 
     Notes
     -----
-    The chain stands at x ~ p and not at a sample of q, so that the mean over its place carries the weight w. Over all
-    pairs of different samples, sorted such that :math:`w_1 \le w_2 \le \dots`,
-
-    .. math:: \frac{\sum_{i \ne j} \min(w_i, w_j)}{(n - 1) \sum_i w_i}
-              = \frac{2 \sum_k (n - k)\, w_k}{(n - 1) \sum_k w_k}.
+    The chain stands at x ~ p and not at a sample of q, so that the mean over its place carries the weight w:
+    :math:`\sum_{i \ne j} \min(w_i, w_j) / ((n - 1) \sum_i w_i)` over all pairs of different samples.
 
     Examples
     --------
@@ -66,7 +62,11 @@ def acceptance(logw: Tensor) -> Tensor:
     >>> acceptance(torch.tensor([2.0, 2.0, 2.0])), acceptance(torch.tensor([1.0, 3.0]).log())
     (tensor(1.), tensor(0.5000))
     """
-    n = len(logw)
-    w = torch.softmax(logw, 0).sort().values
-    above = torch.arange(n - 1, -1, -1, dtype=w.dtype, device=w.device)
-    return 2 * (w * above).sum() / (n - 1)
+    w = _weights(logw).sort().values
+    value: Tensor = accepted(w, torch.arange(len(w) - 1, -1, -1, dtype=w.dtype, device=w.device))
+    return value
+
+
+def _weights(logw: Tensor) -> Tensor:
+    """w / max w."""
+    return (logw - logw.detach().max()).exp()

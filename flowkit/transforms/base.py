@@ -86,6 +86,15 @@ class Transform(nn.Module, ABC):
         """Whether it is, or contains, a Markov kernel: it then has neither `forward` nor `inverse`."""
         return False
 
+    @property
+    def exact(self) -> bool:
+        """Whether logdet is that of the very map, to rounding; False where a rule of integration stands for it."""
+        return True
+
+    def defect(self, x: Tensor) -> Tensor:
+        """The estimated error of logdet at each field, ``[batch]``, in nats: zero where it is `exact`."""
+        return x.real.new_zeros(len(x))
+
     def push(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """One passage from the prior towards the theory, with random numbers where the step needs them.
 

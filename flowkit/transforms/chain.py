@@ -61,6 +61,19 @@ class Chain(Transform):
         """Whether any step is a Markov kernel."""
         return any(step.stochastic for step in self)
 
+    @property
+    def exact(self) -> bool:
+        """Whether the logdet of every step is."""
+        return all(step.exact for step in self)
+
+    def defect(self, x: Tensor) -> Tensor:
+        """The sum of the errors of all steps; of Markov kernels, at fields of one run of each."""
+        rng, total = torch.Generator(x.device).manual_seed(0), x.real.new_zeros(len(x))
+        for step in self:
+            total = total + step.defect(x)
+            x, _ = step.push(x, rng)
+        return total
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return _through(list(self), self.space.check(x))
 

@@ -74,6 +74,13 @@ class Inside(Transform):
         return self._inside(x, lambda coarse: self.coarse.push(coarse, rng))
 
     @property
+    def exact(self) -> bool:
+        return self.coarse.exact
+
+    def defect(self, x: Tensor) -> Tensor:
+        return self.coarse.defect(self.doubling.split(x)[0])
+
+    @property
     def stochastic(self) -> bool:
         return self.coarse.stochastic
 

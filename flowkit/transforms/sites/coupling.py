@@ -11,8 +11,9 @@ from flowkit.bijections.base import Bijection
 from flowkit.geometry.lattice import parity
 from flowkit.geometry.space import Space
 from flowkit.kernels import affine_coupling
-from flowkit.nets import ConvNet, SiteConv
+from flowkit.nets import SiteConv
 from flowkit.transforms.base import TwoWay
+from flowkit.transforms.sites.odd_net import OddNet, site_net
 
 
 class CheckerboardCoupling(TwoWay):
@@ -36,15 +37,16 @@ class CheckerboardCoupling(TwoWay):
     final : str
         "linear", or "tanh" to bound the parameters by 1.
     z2 : bool
-        Makes the map odd, f(-x; -frozen) = -f(x; frozen), for AffineMap: an odd network for the shift, and the
-        log-scale from the squares of its last features, or of the frozen sites where there is no hidden layer.
+        Makes the map odd, f(-x; -frozen) = -f(x; frozen): parameters that the mirror image of the map has with the
+        other sign, such as a shift, come from an odd network, the others from the squares of its last features, or of
+        the frozen sites where there is no hidden layer.
     start : float
         Factor on the last layer's initial weights; 0 starts at the identity.
 
     Raises
     ------
     ValueError
-        For links, odd sides, an unknown parity or final, or z2 with another map.
+        For links, odd sides, an unknown parity or final, or z2 with a map whose mirror image is not known.
 
     Notes
     -----
@@ -88,26 +90,13 @@ class CheckerboardCoupling(TwoWay):
             raise ValueError(f"CheckerboardCoupling moves the sites of parity 0 or 1; got {moves!r}.")
         if final not in ("linear", "tanh"):
             raise ValueError(f"CheckerboardCoupling ends in 'linear' or 'tanh'; got {final!r}.")
-        if z2 and not isinstance(map, AffineMap):
-            raise ValueError(f"A Z2-equivariant coupling needs an AffineMap; got {type(map).__name__}.")
         self.moves, self.map, self.final, self.z2, self.start = moves, map, final, z2, start
         self.hidden, self.kernel, self.activation = tuple(hidden), kernel, "tanh" if z2 else activation
         sublattice = parity(space.lattice)
         active, frozen = (sublattice == moves).nonzero()[:, 0], (sublattice != moves).nonzero()[:, 0]
         self.register_buffer("active", active, persistent=False)
         self.register_buffer("frozen", frozen, persistent=False)
-        components = space.components
-        outputs = components if z2 else map.count * components
-        source = [(components, frozen)]
-        self.net = ConvNet(space.lattice, source, active, outputs, hidden, kernel, self.activation, odd=z2).shrink(
-            start
-        )
-        self.scale = None
-        if z2:
-            kernels = kernel if isinstance(kernel, int) else kernel[-1]
-            reads = self.net.last_reads
-            squares = source if reads is None else [(self.hidden[-1], reads)]
-            self.scale = ConvNet(space.lattice, squares, active, components, (), kernels).shrink(start)
+        self.net = site_net(map, space, frozen, active, hidden, kernel, activation, z2, start)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[batch, components, *lattice] -> active and frozen parts, each [components, sites, batch]."""
@@ -120,30 +109,25 @@ class CheckerboardCoupling(TwoWay):
 
     def _params(self, frozen: Tensor) -> Tensor:
         """[count, components, active sites, batch]."""
-        if self.scale is not None:
-            h = self.net.features([frozen]) if self.hidden else frozen
-            shift = self.net.head(h) if self.hidden else self.net([h])
-            out = torch.stack([self.scale([h * h]), shift])
-        else:
-            out = self.net([frozen]).unflatten(0, (self.map.count, self.space.components))
+        out: Tensor = self.net([frozen]).unflatten(0, (self.map.count, self.space.components))
         return out.tanh() if self.final == "tanh" else out
 
     def _fused(self, x: Tensor, back: bool) -> tuple[Tensor, Tensor] | None:
         """The map or its inverse by the kernel for affine couplings without hidden layers, where it serves."""
         if self.hidden or self.final != "linear" or not isinstance(self.map, AffineMap):
             return None
-        conv = self.net.first[0]
+        net, squares = (self.net.odd, self.net.even.first[0]) if isinstance(self.net, OddNet) else (self.net, None)
+        conv = net.first[0]
         assert isinstance(conv, SiteConv)
         if not affine_coupling.native(self.space.check(x), conv.weight):
             return None
         side = self.kernel if isinstance(self.kernel, int) else self.kernel[0]
         where = affine_coupling.geometry(self.space.lattice, side, self.moves)
         weight: Tensor = conv.weight
-        if self.scale is None:
+        if squares is None:
             assert conv.bias is not None
             bias: Tensor = conv.bias
         else:
-            squares = self.scale.first[0]
             assert isinstance(squares, SiteConv)
             assert squares.bias is not None
             weight, bias = torch.cat([squares.weight, weight]), F.pad(squares.bias, (0, 1))

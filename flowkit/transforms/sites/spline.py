@@ -117,7 +117,7 @@ class DistributionConverter(TwoWay):
         far = torch.sigmoid(-x) * (2 if self.symmetric else 1)
         rqs = rqs_inverse if inverse else rqs_forward
         v, logderiv = rqs(u, params, self.bins, False)
-        tail, tail_logderiv = rqs(far, _mirror(params, self.bins), self.bins, False)
+        tail, tail_logderiv = rqs(far, self.map.mirrored(params), self.bins, False)
         upper = u > 0.5
         v_low, v_high = torch.where(upper, 1 - tail, v), torch.where(upper, tail, 1 - v)
         logderiv = torch.where(upper, tail_logderiv, logderiv)
@@ -136,8 +136,3 @@ class DistributionConverter(TwoWay):
             y, logderiv = self._half(inner.abs(), inverse)
             y = torch.where(x < 0, -y, y)
         return y + (x - inner), logderiv.flatten(1).sum(1)
-
-
-def _mirror(params: Tensor, bins: int) -> Tensor:
-    """Parameters of 1 - g(1 - u)."""
-    return torch.cat([params[:bins].flip(0), params[bins : 2 * bins].flip(0), params[2 * bins :].flip(0)])
