@@ -15,6 +15,7 @@ from torch import Tensor
 from flowkit.geometry.space import Space, require_space
 from flowkit.geometry.symmetries import Symmetry
 from flowkit.kernels.autocast import FullPrecision
+from flowkit.observables import Observable
 
 if TYPE_CHECKING:
     from flowkit.actions.combined import Multiple, Sum
@@ -179,8 +180,8 @@ class Action(FullPrecision, ABC):
         """The same action, with the same couplings, on another lattice."""
         return type(self)(space, **self.parameters)
 
-    def exact(self, name: str) -> float | None:
-        """The exact mean of the observable of that name, or None where no formula is known."""
+    def exact(self, observable: Observable | str) -> float | None:
+        """The exact mean of an observable, or of the one of that name; None where no result is known at once."""
         return None
 
     def log_z(self) -> float | None:

@@ -13,6 +13,7 @@ from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.integration import logdet_error
 from flowkit.samplers.chain import Point, Steps, states
 from flowkit.tasks.in_training import frozen
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class Chains:
@@ -54,7 +55,7 @@ class Chains:
     def __init__(
         self,
         sampler: Steps,
-        rng: torch.Generator | int | None = None,
+        rng: Rng = None,
         *,
         chains: int = 16,
         thermalise: int | None = 0,
@@ -66,7 +67,8 @@ class Chains:
         sampler = frozen(sampler, "A run of chains")
         made_of = getattr(sampler, "flow", getattr(getattr(sampler, "action", None), "anchor", None))
         device = start.device if start is not None else getattr(made_of, "device", "cpu")
-        self.rng, self.seed = generator_of(rng, device)
+        self.rng = generator_of(rng, device)
+        self.seed = self.rng.initial_seed()
         sampler = copy.copy(sampler)  # tuned in place of the caller's
         self.sampler, self.every, self.thermalise, self.warm = sampler, every, thermalise, 0
         self._coordinates: Action | None = getattr(sampler, "action", None)
@@ -132,28 +134,6 @@ def check_numbers(n: int, chains: int, every: int, thermalise: int) -> None:
     """Raise ValueError for numbers of a run that are out of range."""
     for name, value, least in (("n", n, 1), ("chains", chains, 1), ("every", every, 1), ("thermalise", thermalise, 0)):
         check_whole(name, value, least)
-
-
-def generator_of(rng: torch.Generator | int | None, device: torch.device | str) -> tuple[torch.Generator, int]:
-    """The generator of a run, and the seed that it was given at last.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For what is no generator, no seed and not None.
-    """
-    if isinstance(rng, torch.Generator):
-        return rng, rng.initial_seed()
-    generator = torch.Generator(device=device)
-    if rng is None:
-        generator.seed()
-    elif type(rng) is not int:
-        raise TypeError(f"rng is a torch.Generator, a seed or None; got {type(rng).__name__}.")
-    elif not 0 <= rng < 2**64:
-        raise ValueError(f"A seed is a whole number >= 0 of at most 64 bits; got {rng}.")
-    else:
-        generator.manual_seed(rng)
-    return generator, generator.initial_seed()
 
 
 def check_whole(name: str, value: object, least: int) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowkit.ensemble.chains import check_numbers, check_sampler, check_share, generator_of
+from flowkit.ensemble.chains import check_numbers, check_sampler, check_share
 from flowkit.ensemble.columns import Columns
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
@@ -19,6 +19,7 @@ from flowkit.stats import Floats
 from flowkit.tasks.background import Background
 from flowkit.tasks.history import History
 from flowkit.tasks.in_training import frozen
+from flowkit.tasks.randomness import generator_of
 
 COLUMNS = ("step", "seconds", "forces", "accept")
 
@@ -81,7 +82,7 @@ class Job(Background):
         numbers = {name: settings.get(name, known[name].default) for name in ("chains", "every", "thermalise")}
         check_numbers(n, numbers["chains"], numbers["every"], numbers["thermalise"] or 0)
         check_share("max_bad", settings.get("max_bad", known["max_bad"].default))
-        generator_of(settings.get("rng"), "cpu")
+        generator_of(settings.get("rng"))
         self._given, self.settings = sampler, {"thermalise": numbers["thermalise"], **settings}
         self.total, self.every = n, numbers["every"]
         self.thermalise: int | None = numbers["thermalise"]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from flowkit.groups.theory import GaugeTheory
+from flowkit.tasks.randomness import Rng
 
 if TYPE_CHECKING:
     from flowkit.groups.characters import Characters
@@ -122,8 +123,11 @@ class Group(GaugeTheory, ABC):
         """Unit elements, `shape` without the matrix axes; dtype and device of `like`."""
 
     @abstractmethod
-    def haar(self, shape: tuple[int, ...], rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
-        """Independent elements from the normalised invariant measure, `shape` without the matrix axes."""
+    def haar(self, shape: tuple[int, ...], rng: Rng = None, dtype: torch.dtype | None = None) -> Tensor:
+        """Independent elements from the normalised invariant measure, `shape` without the matrix axes.
+
+        rng is a generator, a seed, or None for a fresh seed.
+        """
 
     @abstractmethod
     def project(self, x: Tensor, /) -> Tensor:
