@@ -8,7 +8,6 @@ from flowkit import transforms
 from flowkit.kernels.convolution import site_convolution
 from flowkit.observables import polyakov
 from flowkit.storage.checkpoint import CheckpointError
-from flowkit.testing import example
 
 F64 = torch.float64
 SITES, LINKS, SU2 = fk.sites((4, 6)), fk.links((4, 6), fk.U1()), fk.links((4, 6), fk.SUN(2))
@@ -107,14 +106,6 @@ LOW = transforms.LowModes(SITES, most=1)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: fk.scalar_flow(SITES).sample(4, 1), r"need a generator such as torch.Generator.*; got 1\."),
-        (
-            lambda: fk.gauge_flow(LINKS).sample_and_log_prob(4, 1),
-            r"need a generator such as torch.Generator.*; got 1\.",
-        ),
-        (lambda: fk.multiscale_flow(fk.links((4, 4), fk.U1())).sample(4, 1), "need a generator"),
-        (lambda: fk.Normal(SITES).sample(4, None), r"need a generator such as torch.Generator.*; got None\."),
-        (lambda: example(fk.samplers.MarkovPrior).sample(4, 1), "need a generator"),
         (lambda: transforms.LowModes(PHI4), r"LowModes needs a space, made by sites\(\) or links\(\); got Phi4\."),
         (lambda: fk.Normal(PHI4), r"Normal needs a space, made by sites\(\) or links\(\); got Phi4\."),
         (lambda: fk.Chain([LOW, LOW]), r"takes transforms one by one, Chain\(first, second\); got list\."),
@@ -262,17 +253,6 @@ def test_what_is_no_sampler_no_list_of_observables_and_no_map():
     for call in (lambda: fk.run(flow, 10), lambda: fk.start(flow, 10), lambda: fk.compare({"a": flow}, [fk.plaquette])):
         with pytest.raises(TypeError, match=r"Chains need a sampler such as HMC\(action\).*; got Flow\."):
             call()
-    hmc = fk.HMC(action)
-    with pytest.raises(TypeError, match=r"are objects such as fk.magnetization, not their names; got 'plaquette'\."):
-        fk.run(hmc, 1, observe=["plaquette"])
-    for observe in (fk.plaquette, "plaquette", [1]):
-        for call in (
-            lambda observe=observe: fk.run(hmc, 1, observe=observe),
-            lambda observe=observe: fk.start(hmc, 1, observe=observe),
-            lambda observe=observe: fk.compare({"a": hmc}, observe, seconds=1),
-        ):
-            with pytest.raises(TypeError, match=r"Observables come as a list, such as \[fk.plaquette\]; got"):
-                call()
     with pytest.raises(TypeError, match=r"such as flow.transform; got Flow\."):
         action.pullback(flow)
     x = torch.zeros(1, *space.shape)

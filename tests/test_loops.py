@@ -335,10 +335,12 @@ def test_checkered_links(sides):
 
 
 def test_bad_patterns():
-    with pytest.raises(ValueError, match=r"Stripes of periods \(1, 4\) need a lattice with sides they divide; got 4x6"):
+    with pytest.raises(
+        ValueError, match=r"repeats every 1x4 sites needs a lattice whose sides are multiples of these; got 4x6"
+    ):
         Stripes(0, (1, 4), (0, 0)).sites((4, 6))
     for bad in (Stripes(2, (1, 2), (0, 0)), Stripes(0, (1,), (0,))):
-        with pytest.raises(ValueError, match="need a lattice with sides they divide"):
+        with pytest.raises(ValueError, match="sites needs a lattice whose sides are multiples of these"):
             bad.sites((4, 6))
     with pytest.raises(ValueError, match=r"Checkered\(mu=0, parity=0\) needs even sides across mu .*; got 4x5"):
         Checkered(0, 0).sites((4, 5))

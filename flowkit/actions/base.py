@@ -1,4 +1,7 @@
-"""What an action is: a function S of the fields, its force, and what it knows of its own theory."""
+"""What an action is: a function S of the fields, its force, and what it knows of its own theory.
+
+The file is longer than most because it defines one interface, with the operators that make new actions of old ones.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from torch import Tensor
 
 from flowkit.geometry.space import Space, require_space
 from flowkit.geometry.symmetries import Symmetry
+from flowkit.kernels.autocast import FullPrecision
+from flowkit.observables import Observable
 
 if TYPE_CHECKING:
     from flowkit.actions.combined import Multiple, Sum
@@ -20,7 +25,7 @@ Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 """A map z -> (x, log|det dx/dz|), fields [batch, *space.shape] and numbers [batch]."""
 
 
-class Action(ABC):
+class Action(FullPrecision, ABC):
     r"""An action S(x), dimensionless, whose theory has the density exp(-S(x)) / Z.
 
     A subclass writes ``__call__`` and lists the names of its couplings in ``couplings``. It overrides `force` where a
@@ -175,8 +180,8 @@ class Action(ABC):
         """The same action, with the same couplings, on another lattice."""
         return type(self)(space, **self.parameters)
 
-    def exact(self, name: str) -> float | None:
-        """The exact mean of the observable of that name, or None where no formula is known."""
+    def exact(self, observable: Observable | str) -> float | None:
+        """The exact mean of an observable, or of the one of that name; None where no result is known at once."""
         return None
 
     def log_z(self) -> float | None:
@@ -190,6 +195,11 @@ class Action(ABC):
         Ensembles are checked against the exact zeros that they imply, and flows can be made to respect them.
         """
         return ()
+
+    @property
+    def anchor(self) -> Tensor | None:
+        """A tensor of the precision and on the device that fields must have; None where the action follows them."""
+        return None
 
     @property
     def theory(self) -> Action:

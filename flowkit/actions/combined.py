@@ -51,6 +51,10 @@ class Sum(Action):
         """Those that both actions have."""
         return tuple(one for one in self.first.symmetries if one in self.second.symmetries)
 
+    @property
+    def anchor(self) -> Tensor | None:
+        return self.first.anchor if self.second.anchor is None else self.second.anchor
+
     def on(self, space: Space) -> Action:
         return Sum(self.first.on(space), self.second.on(space))
 
@@ -96,6 +100,10 @@ class Multiple(Action):
     def symmetries(self) -> tuple[Symmetry, ...]:
         """Those of S_1."""
         return self.action.symmetries
+
+    @property
+    def anchor(self) -> Tensor | None:
+        return self.action.anchor
 
     def on(self, space: Space) -> Action:
         return Multiple(self.action.on(space), self.factor)

@@ -11,6 +11,7 @@ from flowkit.geometry import loops
 from flowkit.geometry.lattice import shift
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry, centre, conjugation, reflection
+from flowkit.observables import Observable, name_of
 
 
 class Wilson(Action):
@@ -110,7 +111,8 @@ class Wilson(Action):
         centres = [centre(self.space, mu) for mu in axes if self.space.group.centre_order > 1]
         return (conjugation(self.space), *centres, *(reflection(self.space, mu) for mu in axes))
 
-    def exact(self, name: str) -> float | None:
+    def exact(self, observable: Observable | str) -> float | None:
+        name = name_of(observable)
         group, lattice, volume = self.space.group, self.space.lattice, self.space.volume
         if self.space.ndim != 2:
             return None

@@ -36,3 +36,7 @@ __all__ = [
     "start",
     "tune_length",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -12,6 +13,7 @@ from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.integration import logdet_error
 from flowkit.samplers.chain import Point, Steps, states
 from flowkit.tasks.in_training import frozen
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class Chains:
@@ -26,6 +28,8 @@ class Chains:
 
     Attributes
     ----------
+    sampler : Sampler
+        A copy of the one given, which the thermalisation tunes.
     action : Action or None
         Of the theory whose fields are measured; None for a sampler without one.
     space : Space
@@ -51,7 +55,7 @@ class Chains:
     def __init__(
         self,
         sampler: Steps,
-        rng: torch.Generator | int | None = None,
+        rng: Rng = None,
         *,
         chains: int = 16,
         thermalise: int | None = 0,
@@ -61,8 +65,11 @@ class Chains:
         check_sampler(sampler)
         check_numbers(1, chains, every, thermalise or 0)
         sampler = frozen(sampler, "A run of chains")
-        device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
-        self.rng, self.seed = generator_of(rng, device)
+        made_of = getattr(sampler, "flow", getattr(getattr(sampler, "action", None), "anchor", None))
+        device = start.device if start is not None else getattr(made_of, "device", "cpu")
+        self.rng = generator_of(rng, device)
+        self.seed = self.rng.initial_seed()
+        sampler = copy.copy(sampler)  # tuned in place of the caller's
         self.sampler, self.every, self.thermalise, self.warm = sampler, every, thermalise, 0
         self._coordinates: Action | None = getattr(sampler, "action", None)
         self.action = None if self._coordinates is None else self._coordinates.theory
@@ -71,7 +78,8 @@ class Chains:
         if start is None and begin is not None:
             self.first = begin(chains, self.rng)
         else:
-            self.first = sampler.init(sampler.space.cold(chains, like=torch.empty(0)) if start is None else start)
+            like = torch.empty(0, device=self.rng.device)
+            self.first = sampler.init(sampler.space.cold(chains, like=like) if start is None else start)
         self._z, self.chains = self.first.x, len(self.first.x)
         self.bad = torch.zeros((), dtype=torch.long, device=self.first.S.device)
         self._points = states(sampler, self.first, self.rng, thermalise=thermalise, every=every)
@@ -126,28 +134,6 @@ def check_numbers(n: int, chains: int, every: int, thermalise: int) -> None:
     """Raise ValueError for numbers of a run that are out of range."""
     for name, value, least in (("n", n, 1), ("chains", chains, 1), ("every", every, 1), ("thermalise", thermalise, 0)):
         check_whole(name, value, least)
-
-
-def generator_of(rng: torch.Generator | int | None, device: torch.device | str) -> tuple[torch.Generator, int]:
-    """The generator of a run, and the seed that it was given at last.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For what is no generator, no seed and not None.
-    """
-    if isinstance(rng, torch.Generator):
-        return rng, rng.initial_seed()
-    generator = torch.Generator(device=device)
-    if rng is None:
-        generator.seed()
-    elif type(rng) is not int:
-        raise TypeError(f"rng is a torch.Generator, a seed or None; got {type(rng).__name__}.")
-    elif not 0 <= rng < 2**64:
-        raise ValueError(f"A seed is a whole number >= 0 of at most 64 bits; got {rng}.")
-    else:
-        generator.manual_seed(rng)
-    return generator, generator.initial_seed()
 
 
 def check_whole(name: str, value: object, least: int) -> None:

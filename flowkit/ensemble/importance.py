@@ -7,15 +7,17 @@ from collections.abc import Sequence
 import torch
 
 from flowkit.actions.base import Action
-from flowkit.ensemble.chains import check_share, check_whole, generator_of
-from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for
+from flowkit.ensemble.chains import check_share, check_whole
+from flowkit.ensemble.columns import MOST_BYTES, Columns, provenance_of, room_for
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.integration import logdet_error
-from flowkit.observables import Observable
+from flowkit.observables import Observable, listed
 from flowkit.priors.base import Prior
 from flowkit.tasks.in_training import frozen
+from flowkit.tasks.progress import progress_bar
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 @torch.no_grad()
@@ -23,10 +25,10 @@ def importance_sample(
     flow: Prior,
     action: Action,
     n: int,
-    rng: torch.Generator | int | None = None,
+    rng: Rng = None,
     *,
     chunk: int = 1024,
-    observe: Sequence[Observable] = (),
+    observe: Sequence[Observable | str] = (),
     keep: bool = True,
     progress: bool = False,
     max_bad: float = 0.01,
@@ -82,11 +84,12 @@ def importance_sample(
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"importance_sample needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
     flow = frozen(flow, "importance_sample")
-    generator, seed = generator_of(rng, flow.device)
+    generator = generator_of(rng, flow.device)
+    observe = listed(observe)
     observed = [*observe, *(one for one in monitors(flow.space) if one not in observe)]
     columns = Columns(n, 1, observed, flow.space)
     bad = 0
-    bar = iter(progress_bar(range(-(-n // chunk)), -(-n // chunk), progress))
+    bar = progress_bar(n, progress)
     while columns.filled < n:
         fields, logq = flow.sample_and_log_prob(min(chunk, n), generator)
         S = action(fields)
@@ -100,7 +103,8 @@ def importance_sample(
             )
         fields, S, logq = (t[finite][: n - columns.filled] for t in (fields, S, logq))
         columns.store(fields, {"S": S, "logq": logq, "logw": -S - logq})
-        next(bar, None)
+        bar.update(columns.filled - bar.n)
+    bar.close()
     series, _ = columns.finish()
     describe = getattr(flow, "describe", None)
     about = {"flow": describe() if describe else type(flow).__name__, "n": n, "chunk": chunk, "invalid": bad}
@@ -110,6 +114,6 @@ def importance_sample(
         columns.configurations(),
         series,
         action=action,
-        provenance=provenance_of(action, seed, **about),
+        provenance=provenance_of(action, generator.initial_seed(), **about),
         weighted=True,
     )

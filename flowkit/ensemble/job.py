@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowkit.ensemble.chains import check_numbers, check_sampler, check_share, generator_of
+from flowkit.ensemble.chains import check_numbers, check_sampler, check_share
 from flowkit.ensemble.columns import Columns
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
@@ -20,6 +19,7 @@ from flowkit.stats import Floats
 from flowkit.tasks.background import Background
 from flowkit.tasks.history import History
 from flowkit.tasks.in_training import frozen
+from flowkit.tasks.randomness import generator_of
 
 COLUMNS = ("step", "seconds", "forces", "accept")
 
@@ -30,7 +30,7 @@ class Job(Background):
     Parameters
     ----------
     sampler : Sampler
-        Each run works on a copy of it, `job.sampler`, which is tuned in its place.
+        Each run works on a copy of it, which is `job.sampler` from then on and is tuned in its place.
     n : int
         Stored steps of the whole run.
     callbacks : sequence of callable
@@ -82,7 +82,7 @@ class Job(Background):
         numbers = {name: settings.get(name, known[name].default) for name in ("chains", "every", "thermalise")}
         check_numbers(n, numbers["chains"], numbers["every"], numbers["thermalise"] or 0)
         check_share("max_bad", settings.get("max_bad", known["max_bad"].default))
-        generator_of(settings.get("rng"), "cpu")
+        generator_of(settings.get("rng"))
         self._given, self.settings = sampler, {"thermalise": numbers["thermalise"], **settings}
         self.total, self.every = n, numbers["every"]
         self.thermalise: int | None = numbers["thermalise"]
@@ -90,7 +90,7 @@ class Job(Background):
         self._reset()
 
     def _reset(self) -> None:
-        self.sampler = copy.copy(self._given)
+        self.sampler = self._given
         self.history = History(COLUMNS)
         self.warm, self._paused = 0, 0.0
         self._columns: Columns | None = None
@@ -157,7 +157,8 @@ class Job(Background):
         return f" at stored step {self.step} of {self.total}"
 
     def _run(self) -> bool:
-        recording = Recording(self.sampler, self.total, **self.settings)
+        recording = Recording(self._given, self.total, **self.settings)
+        self.sampler = recording.chains.sampler
         try:
             while self._may_go_on() and (point := next(recording, None)) is not None:
                 if point.warm:

@@ -16,6 +16,7 @@ from flowkit.ensemble.fields import FieldNumbers, check_quantity, in_numbers, me
 from flowkit.flow import Flow
 from flowkit.stats import Estimate
 from flowkit.tasks.in_training import frozen
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class LayerNumbers(NamedTuple):
@@ -88,7 +89,7 @@ def layer_numbers(
     *,
     fields: int = 8,
     n: int = 256,
-    rng: torch.Generator | int = 1,
+    rng: Rng = 1,
     quantity: str | None = None,
     max_bytes: int = 4 * 2**20,
 ) -> LayerNumbers:
@@ -107,8 +108,8 @@ def layer_numbers(
         How many draws are kept to look at, fewer where `max_bytes` of float32 numbers need it.
     n : int
         Draws behind each KL.
-    rng : torch.Generator or int
-        A generator or a seed.
+    rng : torch.Generator or int, optional
+        A generator, a seed, or None for a fresh seed.
     quantity, max_bytes
         As `field_numbers`.
 
@@ -138,7 +139,7 @@ def layer_numbers(
     if n < 2 or not 1 <= fields <= n:
         raise ValueError(f"layer_numbers needs n >= 2 draws and keeps 1 to n of them; got {n} and {fields}.")
     flow = frozen(flow)
-    generator = rng if isinstance(rng, torch.Generator) else torch.Generator(flow.device).manual_seed(rng)
+    generator = generator_of(rng, flow.device)
     space, quantity = flow.space, check_quantity(flow.space, quantity)
     names: list[str] = []
     pictures, logdets, actions, distances = [], [], [], []

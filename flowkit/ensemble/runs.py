@@ -12,20 +12,14 @@ import torch
 from torch import Tensor
 
 from flowkit.ensemble.chains import Chains, check_share, check_whole
-from flowkit.ensemble.columns import (
-    MOST_BYTES,
-    Columns,
-    check_plain,
-    progress_bar,
-    provenance_of,
-    room_for,
-    rows_in_a_move,
-)
+from flowkit.ensemble.columns import MOST_BYTES, Columns, check_plain, provenance_of, room_for, rows_in_a_move
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
-from flowkit.observables import Observable
+from flowkit.observables import Observable, listed, require_defined
 from flowkit.samplers.chain import Point, Steps
+from flowkit.tasks.progress import progress_bar
+from flowkit.tasks.randomness import Rng
 
 IDENTITIES = 64
 """Stored steps of a run on which the Schwinger-Dyson identity is measured."""
@@ -66,7 +60,7 @@ class Recording:
         sampler: Steps,
         n: int,
         *,
-        observe: Sequence[Observable] = (),
+        observe: Sequence[Observable | str] = (),
         keep: bool = True,
         max_bad: float = 0.01,
         max_bytes: int = MOST_BYTES,
@@ -78,6 +72,8 @@ class Recording:
         self.chains = Chains(sampler, **settings)
         check_plain(type(sampler).__name__, sampler.describe())
         fields = self.chains.first.x
+        observe = listed(observe)
+        require_defined(observe, self.chains.space, self.chains.chains, like=fields)
         observed = [*observe, *(one for one in monitors(self.chains.space) if one not in observe)]
         self.columns = Columns(n, self.chains.chains, observed, self.chains.space, rows_in_a_move(fields.device))
         self._vanishing = vanishing(self.chains.action, observed)
@@ -170,8 +166,8 @@ def run(
     chains: int = 16,
     thermalise: int | None = None,
     every: int = 1,
-    rng: torch.Generator | int | None = None,
-    observe: Sequence[Observable] = (),
+    rng: Rng = None,
+    observe: Sequence[Observable | str] = (),
     keep: bool = True,
     start: Tensor | None = None,
     progress: bool = False,
@@ -188,19 +184,20 @@ def run(
     Parameters
     ----------
     sampler : Sampler
-        Or anything with space, init(x), step(state, rng) and describe().
+        Or anything with space, init(x), step(state, rng) and describe(). It stays as it is.
     n : int
         Stored steps.
     chains : int
         Their number, where `start` does not give it.
     thermalise : int, optional
-        Steps before the first stored one, in which the sampler is tuned; by default at least 64, and as many as it
-        takes until the action no longer drifts.
+        Steps before the first stored one, in which a copy of the sampler is tuned; by default at least 64, and as many
+        as it takes until the action no longer drifts. What it was tuned to is in the ensemble's
+        ``provenance["sampler"]``.
     every : int
         Steps from one stored step to the next.
     rng : torch.Generator or int, optional
         A generator, a seed, or None for a fresh seed; the seed is recorded.
-    observe : sequence of Observable
+    observe : sequence of Observable or str
         Measured during the run, on the device of the chains.
     keep : bool
         Whether configurations are stored, on the CPU.
@@ -246,11 +243,11 @@ def run(
     """
     settings: dict[str, Any] = {"rng": rng, "chains": chains, "thermalise": thermalise, "every": every, "start": start}
     recording = Recording(sampler, n, observe=observe, keep=keep, max_bad=max_bad, max_bytes=max_bytes, **settings)
-    bar = progress_bar(recording, (thermalise or 0) + n * every, progress)
+    bar = progress_bar((thermalise or 0) + n * every, progress, recording)
     try:
         for point in bar:
             if point.warm and thermalise is None and progress:
-                bar.total += 1  # type: ignore[attr-defined]
+                bar.total += 1
             if point.stored and each is not None and each(recording.columns) is True:
                 break
         return recording.ensemble()

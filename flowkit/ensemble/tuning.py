@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from flowkit.ensemble.comparison import Comparison
 from flowkit.ensemble.turns import compare
+from flowkit.geometry.settings import settings
 from flowkit.observables import Observable
 from flowkit.samplers.hmc import HMC
+from flowkit.tasks.randomness import Rng
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class LengthTuning:
 
 def tune_length(
     hmc: HMC,
-    observables: Sequence[Observable],
+    observables: Sequence[Observable | str],
     lengths: Sequence[float] = (0.5, 1.0, 2.0, 4.0),
     *,
     forces: int = 200_000,
     seconds: float = 60.0,
     chains: int = 16,
     thermalise: int = 100,
-    rng: torch.Generator | int | None = None,
+    rng: Rng = None,
 ) -> LengthTuning:
     """The length of HMC's trajectories by cost: 2 tau_int times the forces of a trajectory, in the worst observable.
 
@@ -62,7 +62,7 @@ def tune_length(
     ----------
     hmc : HMC
         Stays as it is.
-    observables : sequence of Observable
+    observables : sequence of Observable or str
         What is to decorrelate.
     lengths : sequence of float
         To try, in units of simulation time.
@@ -99,4 +99,7 @@ def tune_length(
     comparison = compare(
         tried, observables, seconds=seconds, forces=forces, chains=chains, thermalise=thermalise, rng=rng
     )
-    return LengthTuning(tried[comparison.best(by="forces")], comparison)
+    best = comparison.best(by="forces")
+    steps = comparison.ensembles[best].provenance["sampler"]["steps"]
+    kept = settings(hmc, "action", "length", "steps", "step_size")
+    return LengthTuning(HMC(hmc.action, tried[best].length, steps=steps, **kept), comparison)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from flowkit.ensemble.chains import Chains, check_share, check_whole, generator_of
+from flowkit.ensemble.chains import Chains, check_share, check_whole
 from flowkit.ensemble.comparison import Comparison
 from flowkit.ensemble.runner import SLICE, Runner
 from flowkit.observables import Observable, listed
 from flowkit.samplers.chain import Steps
+from flowkit.tasks.randomness import Rng, generator_of
 
 FIRST = 128
 """Stored steps before the first look at the errors; each look comes a quarter later than the one before."""
@@ -21,7 +22,7 @@ FIRST = 128
 
 def compare(
     samplers: Mapping[str, Steps],
-    observables: Sequence[Observable],
+    observables: Sequence[Observable | str],
     *,
     error: float | Mapping[str, float] | None = None,
     seconds: float = 60.0,
@@ -31,7 +32,7 @@ def compare(
     chains: int = 16,
     thermalise: int = 100,
     every: int = 1,
-    rng: torch.Generator | int | None = None,
+    rng: Rng = None,
     start: Mapping[str, Tensor] | None = None,
     max_bad: float = 0.01,
     clock: Callable[[], float] = time.perf_counter,
@@ -46,8 +47,9 @@ def compare(
     Parameters
     ----------
     samplers : mapping of Sampler
-        By name. One of a pullback is measured on the theory's fields, the map in its seconds.
-    observables : sequence of Observable
+        By name; copies of them are tuned. One of a pullback is measured on the theory's fields, the map in its
+        seconds.
+    observables : sequence of Observable or str
         Each has a cost of its own.
     error : float or mapping, optional
         The error that every observable is to reach, one for all or by name.
@@ -94,7 +96,7 @@ def compare(
     observables = listed(observables)
     check_share("max_bad", max_bad)
     targets = _check(samplers, observables, error, seconds, forces, training, configurations, start)
-    source, _ = generator_of(rng, "cpu")
+    source = generator_of(rng)
     runners = []
     for name, sampler in samplers.items():
         seed = int(torch.randint(2**62, (), generator=source, device=source.device))

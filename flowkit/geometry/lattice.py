@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+from flowkit.kernels.native import kept_on_cpu
+
 
 def shift(x: Tensor, mu: int, n: int = 1) -> Tensor:
     """x(site) -> x(site + n mu), periodic; x is [batch, component, *lattice, ...].
@@ -125,6 +127,7 @@ def momentum_squared(lattice: tuple[int, ...], like: Tensor) -> Tensor:
 
 
 @functools.lru_cache(maxsize=64)
+@kept_on_cpu()
 def _momentum_squared(lattice: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     total = torch.zeros(lattice, dtype=torch.float64)
     for axis, size in enumerate(lattice):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flowkit.geometry.lattice import format_lattice
 from flowkit.groups import Group, Real, named
+from flowkit.tasks.randomness import Rng
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ class Space:
         """n ordered fields: zero on sites, unit links; [n, *shape], dtype and device of `like`."""
         return self.group.identity((n, self.components, *self.lattice), like)
 
-    def haar(self, n: int, rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
-        """n fields from the normalised Haar measure, [n, *shape]."""
+    def haar(self, n: int, rng: Rng = None, dtype: torch.dtype | None = None) -> Tensor:
+        """n fields from the normalised Haar measure, [n, *shape]; rng is a generator, a seed, or None."""
         return self.group.haar((n, self.components, *self.lattice), rng, dtype)
 
     def on(self, lattice: Sequence[int]) -> "Space":

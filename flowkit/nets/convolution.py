@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flowkit.kernels.autocast import FullPrecision
 from flowkit.kernels.convolution import by_gather, site_convolution, site_weight_gradient
 from flowkit.kernels.native import differentiated
 from flowkit.nets.activations import activation_of
@@ -51,7 +52,7 @@ class _Gather(torch.autograd.Function):
         return grad_x, grad_w, grad.sum((1, 2)) if to_b else None, None, None
 
 
-class SiteConv(nn.Module):
+class SiteConv(FullPrecision, nn.Module):
     r"""A periodic convolution from listed sites of a lattice to listed sites.
 
     Sites that are not among the inputs count as zero, and nothing is computed at sites that are not among the outputs.
@@ -121,10 +122,6 @@ class SiteConv(nn.Module):
         self.bias = nn.Parameter(torch.empty(channels[1]).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        device = x.device.type  # autocast would make log q of a draw another one than that of its field
-        if device != "meta" and torch.is_autocast_enabled(device):
-            with torch.autocast(device, enabled=False):
-                return self(x)  # type: ignore[no-any-return]
         if self.pointwise:  # nothing to gather: one product
             flat, weight = x.flatten(1), self.weight[:, :, 0]
             product = weight @ flat if self.bias is None else torch.addmm(self.bias[:, None], weight, flat)
@@ -133,7 +130,7 @@ class SiteConv(nn.Module):
         return out
 
 
-class ConvNet(nn.Module):
+class ConvNet(FullPrecision, nn.Module):
     """A convolutional network of a coupling: it reads the frozen sites and writes parameters at the active ones.
 
     Each layer computes only those sites that the next one reads. Called with a list of tensors

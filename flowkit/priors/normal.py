@@ -7,6 +7,7 @@ from torch import Tensor
 
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
+from flowkit.tasks.randomness import Rng
 
 
 class Normal(Prior):
@@ -47,7 +48,7 @@ class Normal(Prior):
             raise ValueError(f"Normal needs sigma > 0; got {sigma}.")
         self.sigma = float(sigma)
 
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample(self, n: int, rng: Rng = None) -> Tensor:
         z = torch.randn(n, *self.space.shape, generator=self._generator(rng), dtype=self.dtype, device=self.device)
         return self.sigma * z
 

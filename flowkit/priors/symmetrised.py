@@ -10,6 +10,7 @@ from torch import Tensor
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry, group_images
 from flowkit.priors.base import Prior, Sample
+from flowkit.tasks.randomness import Rng
 
 
 class Symmetrised(Prior):
@@ -77,10 +78,12 @@ class Symmetrised(Prior):
     def device(self) -> torch.device:
         return self.prior.device
 
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample(self, n: int, rng: Rng = None) -> Tensor:
+        rng = self._generator(rng)
         return self._moved(self.prior.sample(n, rng), rng)
 
-    def sample_and_log_prob(self, n: int, rng: torch.Generator) -> Sample:
+    def sample_and_log_prob(self, n: int, rng: Rng = None) -> Sample:
+        rng = self._generator(rng)
         x, logr = self.prior.sample_and_log_prob(n, rng)
         others = self.prior.log_prob(torch.cat(group_images(self.symmetries, x)[1:])).view(-1, n)
         logq = torch.logsumexp(torch.cat([logr[None], others]), 0) - math.log(self.size)
@@ -105,9 +108,7 @@ class Symmetrised(Prior):
     def _moved(self, x: Tensor, rng: torch.Generator) -> Tensor:
         """Each field moved by a random element of the group."""
         for one in self.symmetries:
-            power = torch.randint(
-                one.order, (len(x), *[1] * (x.dim() - 1)), generator=self._generator(rng), device=x.device
-            )
+            power = torch.randint(one.order, (len(x), *[1] * (x.dim() - 1)), generator=rng, device=x.device)
             for k, image in enumerate(one.orbit(x)):
                 x = image if not k else torch.where(power == k, image, x)
         return x

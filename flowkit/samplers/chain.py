@@ -15,6 +15,7 @@ from torch import Tensor
 from flowkit.geometry.space import Space
 from flowkit.samplers.state import Info, State
 from flowkit.samplers.stationary import Stationary
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class Steps(Protocol):
@@ -90,7 +91,7 @@ class Point(NamedTuple):
 
 @torch.no_grad()
 def states(
-    sampler: Steps, state: State, rng: torch.Generator, *, thermalise: int | None = 0, every: int = 1
+    sampler: Steps, state: State, rng: Rng = None, *, thermalise: int | None = 0, every: int = 1
 ) -> Iterator[Point]:
     """A Markov chain as a generator without end, one step of the sampler after the other.
 
@@ -100,8 +101,8 @@ def states(
         Tuned in place during the thermalisation, where it has a `tuner`.
     state : State
         The start, from `sampler.init` or `sampler.begin`. It is not among the points.
-    rng : torch.Generator
-        Source of all random numbers.
+    rng : torch.Generator or int, optional
+        Source of all random numbers: a generator, a seed, or None for a fresh seed.
     thermalise : int or None
         Steps of the thermalisation; None for as many as it takes until the action no longer drifts (`Stationary`).
     every : int
@@ -124,6 +125,7 @@ def states(
     >>> [(point.warm, point.stored) for point in itertools.islice(chain, 5)]
     [(True, False), (True, False), (False, False), (False, False), (False, True)]
     """
+    rng = generator_of(rng, state.x.device)
     make = getattr(sampler, "tuner", None)
     tuner = make() if make is not None and thermalise != 0 else None
     stationary = Stationary() if thermalise is None else None
@@ -154,7 +156,7 @@ def states(
         yield Point(state, {**info, "accept": rate / every}, bad, False, True)
 
 
-def thermalised(sampler: Steps, state: State, rng: torch.Generator, steps: int) -> State:
+def thermalised(sampler: Steps, state: State, rng: Rng, steps: int) -> State:
     """The state after so many steps of thermalisation, in which the sampler is tuned.
 
     Examples

@@ -11,6 +11,7 @@ from flowkit.geometry.settings import settings
 from flowkit.samplers.base import Sampler, accept, select
 from flowkit.samplers.integrators import INTEGRATORS, trajectory
 from flowkit.samplers.state import Info, State
+from flowkit.tasks.randomness import lasting
 
 MOST_STEPS = 1000
 RANDOMISE = 0.5
@@ -170,7 +171,7 @@ class HMC(Sampler):
 
     @torch.no_grad()
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        p = self.momenta(state.x, rng)
+        p = self.momenta(state.x, lasting(rng, "HMC.step"))
         x, p_end = self.trajectory(state.x, p, self.step_sizes(p, rng))
         x = self.space.group.restore(x)
         S = self.action(x)

@@ -34,3 +34,7 @@ __all__ = [
     "path_gradient",
     "reverse_kl",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

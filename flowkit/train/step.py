@@ -11,6 +11,7 @@ from torch.optim.adam import adam
 
 from flowkit.actions import Action
 from flowkit.priors import Prior
+from flowkit.tasks.randomness import lasting
 from flowkit.train.losses import Loss, LossFunction, named, path_gradient
 from flowkit.train.state import check_adam, check_plain, check_tensors
 
@@ -119,6 +120,11 @@ class TrainingStep(ABC):
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
         """Draw a batch and update the parameters once. An update that is not finite must leave them finite."""
 
+    @property
+    def annealed(self) -> float:
+        """The share of its annealing that a method has done, in [0, 1]; 1 where it trains towards the theory itself."""
+        return 1.0
+
     @abstractmethod
     def learning_rate(self, lr_factor: float) -> float:
         """The learning rate at this factor of the schedule."""
@@ -217,7 +223,7 @@ class GradientStep(TrainingStep):
         self.moments: dict[str, dict[str, Tensor]] = {name: {} for name in self.names}
 
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
-        return self.descend(self.loss(flow, action, batch, rng), lr_factor)
+        return self.descend(self.loss(flow, action, batch, lasting(rng, "GradientStep.step")), lr_factor)
 
     def descend(self, loss: Loss, lr_factor: float) -> Report:
         """One update down the gradient of a loss that has been computed."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.geometry.space import Space
+from flowkit.kernels.native import differentiated
 from flowkit.priors import Prior
 from flowkit.transforms.base import Transform
 from flowkit.transforms.links.loop_potential import loop_potential
@@ -180,7 +181,7 @@ class TrivializingFlow(Transform):
             for _ in range(50):
                 image, logdet = self._step(x, theta, k * h, h)
                 miss = group.tangent(group.compose(y, group.inverse(image)))
-                size = float(miss.abs().amax())
+                size = float(miss.abs().nan_to_num(0.0).amax())  # a field that holds NaN has no steps to undo
                 if size <= rounding or size >= last / 2:
                     break
                 last, aim = size, self._turn(miss, aim)
@@ -241,8 +242,10 @@ class _Kept(torch.autograd.Function):
         return step(x, theta, t, h)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # to be differentiated again
+            twin = differentiated(lambda x, theta: ctx.step(x, theta, *ctx.times), ctx.saved_tensors, gradients)
+            return None, *twin, None, None
         wanted = ctx.needs_input_grad[1:3]
         with torch.enable_grad():
             inputs = [p.detach().requires_grad_(need) for p, need in zip(ctx.saved_tensors, wanted, strict=True)]

@@ -1,0 +1,59 @@
+"""Where random numbers come from: one rule for everything that draws."""
+
+from numbers import Integral
+
+import torch
+
+Rng = torch.Generator | int | None
+"""A generator, a seed, or None for a fresh seed."""
+
+
+def generator_of(rng: Rng, device: torch.device | str = "cpu") -> torch.Generator:
+    """The generator to draw with; its `initial_seed` is the seed that it was given at last.
+
+    Parameters
+    ----------
+    rng : torch.Generator or int, optional
+        A generator, which is used as it stands, a seed, or None for a fresh seed.
+    device : torch.device or str
+        Of a new generator.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is none of the three.
+
+    Examples
+    --------
+    >>> from flowkit.tasks.randomness import generator_of
+    >>> generator_of(7).initial_seed()
+    7
+    """
+    if isinstance(rng, torch.Generator):
+        return rng
+    generator = torch.Generator(device=device)
+    if rng is None:
+        generator.seed()
+    elif isinstance(rng, bool) or not isinstance(rng, Integral):
+        raise TypeError(f"rng is a torch.Generator, a seed or None; got {type(rng).__name__}.")
+    elif not 0 <= rng < 2**64:
+        raise ValueError(f"A seed is a whole number >= 0 of at most 64 bits; got {rng}.")
+    else:
+        generator.manual_seed(int(rng))
+    return generator
+
+
+def lasting(rng: torch.Generator, who: str) -> torch.Generator:
+    """The generator of one step of many: a seed would give each step the same random numbers, and is refused.
+
+    Raises
+    ------
+    TypeError
+        For anything but a generator.
+    """
+    if not isinstance(rng, torch.Generator):
+        raise TypeError(
+            f"{who} takes one step of many: rng is the torch.Generator of all of them, such as "
+            f"torch.Generator().manual_seed(1); got {rng!r}."
+        )
+    return rng
