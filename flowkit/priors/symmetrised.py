@@ -52,7 +52,7 @@ class Symmetrised(Prior):
     >>> with torch.no_grad():
     ...     x, logq = flow.sample_and_log_prob(6, torch.Generator().manual_seed(1))
     ...     (x > 0).flatten().tolist(), torch.allclose(flow.log_prob(-x), logq)
-    ([False, False, False, False, True, True], True)
+    ([True, False, False, True, True, False], True)
     """
 
     def __init__(self, prior: Prior, symmetries: Sequence[Symmetry]):
