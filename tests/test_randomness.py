@@ -77,7 +77,14 @@ def test_training_steps_refuse_a_seed():
 def test_every_public_rng_says_what_it_takes():
     """Annotated as any of the three where one call draws all, and as a generator in a step of many."""
     steps = {"step", "push", "by_layer", "heatbath", "momenta", "step_sizes", "propose", "improve", "some"}
-    steps |= {"defect", "one_plaquette", "reverse_kl", "path_gradient", "ess_loss"}  # a loss draws a batch of a step
+    steps |= {
+        "defect",
+        "one_plaquette",
+        "first_of_two",
+        "reverse_kl",
+        "path_gradient",
+        "ess_loss",
+    }  # a loss draws a batch of a step
     for room in fk._ROOMS.split():
         if room in ("panels", "testing"):
             continue
@@ -97,3 +104,18 @@ def test_a_seed_is_kept():
     assert generator_of(7).initial_seed() == 7
     generator = torch.Generator().manual_seed(3)
     assert generator_of(generator) is generator
+
+
+@pytest.mark.parametrize("kind", concrete(Sampler))
+def test_a_run_walks_in_the_dtype_that_it_is_given(kind):
+    sampler = example(kind)
+    flow = getattr(sampler, "flow", None)
+    for dtype in (torch.float32, torch.float64):
+        if flow is not None:  # whose proposals have a dtype of their own
+            flow.to(dtype)
+        ensemble = fk.run(sampler, 2, chains=3, thermalise=0, rng=1, dtype=dtype)
+        assert ensemble.x.real.dtype == dtype
+        job = fk.start(sampler, 2, chains=3, thermalise=0, rng=1, dtype=dtype).wait()
+        assert torch.equal(job.ensemble.x, ensemble.x)
+    with pytest.raises(ValueError, match=r"float32 or torch\.float64; got torch\.int64\."):
+        fk.run(sampler, 2, dtype=torch.int64)

@@ -61,9 +61,13 @@ class Chains:
         thermalise: int | None = 0,
         every: int = 1,
         start: Tensor | None = None,
+        dtype: torch.dtype | None = None,
     ):
         check_sampler(sampler)
         check_numbers(1, chains, every, thermalise or 0)
+        if dtype is not None and (start is not None or dtype not in (torch.float32, torch.float64)):
+            got = f"{dtype} beside a start, which has its own" if start is not None else f"{dtype}"
+            raise ValueError(f"Chains start in dtype torch.float32 or torch.float64; got {got}.")
         sampler = frozen(sampler, "A run of chains")
         made_of = getattr(sampler, "flow", getattr(getattr(sampler, "action", None), "anchor", None))
         device = start.device if start is not None else getattr(made_of, "device", "cpu")
@@ -76,9 +80,9 @@ class Chains:
         self.space = sampler.space if self.action is None else self.action.space
         begin = getattr(sampler, "begin", None)
         if start is None and begin is not None:
-            self.first = begin(chains, self.rng)
+            self.first = begin(chains, self.rng) if dtype is None else begin(chains, self.rng, dtype=dtype)
         else:
-            like = torch.empty(0, device=self.rng.device)
+            like = torch.empty(0, dtype=dtype, device=self.rng.device)
             self.first = sampler.init(sampler.space.cold(chains, like=like) if start is None else start)
         self._z, self.chains = self.first.x, len(self.first.x)
         self.bad = torch.zeros((), dtype=torch.long, device=self.first.S.device)

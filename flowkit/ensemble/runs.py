@@ -170,6 +170,7 @@ def run(
     observe: Sequence[Observable | str] = (),
     keep: bool = True,
     start: Tensor | None = None,
+    dtype: torch.dtype | None = None,
     progress: bool = False,
     max_bad: float = 0.01,
     max_bytes: int = MOST_BYTES,
@@ -204,6 +205,8 @@ def run(
     start : Tensor, optional
         Fields ``[chains, *space.shape]``, in the coordinates z of a pullback; by default the sampler's own start, else
         a cold one.
+    dtype : torch.dtype, optional
+        float32 or float64, in which chains without `start` walk; by default torch's default dtype, or that of a flow.
     progress : bool
         Whether to show a progress bar.
     max_bad : float
@@ -242,6 +245,7 @@ def run(
     (True, 0.1317)
     """
     settings: dict[str, Any] = {"rng": rng, "chains": chains, "thermalise": thermalise, "every": every, "start": start}
+    settings["dtype"] = dtype
     recording = Recording(sampler, n, observe=observe, keep=keep, max_bad=max_bad, max_bytes=max_bytes, **settings)
     bar = progress_bar((thermalise or 0) + n * every, progress, recording)
     try:

@@ -136,9 +136,9 @@ class Sampler(ABC):
             raise ValueError(f"{type(self).__name__} needs a start with a finite action; got {S.tolist()[:4]}.")
         return State(x, S)
 
-    def begin(self, chains: int, rng: Rng = None) -> State:
-        """The state of new chains at the sampler's own start."""
-        return self.init(self.start(chains, rng))
+    def begin(self, chains: int, rng: Rng = None, *, dtype: torch.dtype | None = None) -> State:
+        """The state of new chains at the sampler's own start, in the dtype of `start`."""
+        return self.init(self.start(chains, rng, dtype=dtype))
 
     @property
     def forces(self) -> int | None:

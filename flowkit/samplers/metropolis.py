@@ -91,8 +91,16 @@ class IndependenceMetropolis(Sampler):
         return self._checked(super().init(x), self.flow.log_prob(x))
 
     @torch.no_grad()
-    def begin(self, chains: int, rng: Rng = None) -> State:
-        """New chains at draws of the flow, with the log q that they were drawn with."""
+    def begin(self, chains: int, rng: Rng = None, *, dtype: torch.dtype | None = None) -> State:
+        """New chains at draws of the flow, with the log q that they were drawn with.
+
+        Raises
+        ------
+        ValueError
+            For another dtype than the flow's, in which all proposals come.
+        """
+        if dtype not in (None, self.flow.dtype):
+            raise ValueError(f"The proposals of this flow come in {self.flow.dtype}; got dtype={dtype}.")
         if not isinstance(chains, int) or chains < 1:
             super().start(chains, rng)  # which raises
         x, logq = self.flow.sample_and_log_prob(chains, rng)
