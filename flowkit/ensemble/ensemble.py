@@ -157,7 +157,7 @@ class Ensemble:
         name = name_of(obs)
         exact = self.action.exact(name) if self.action else None
         notes = [result.note, *self._diagnosis.of(values, result), *self._common_notes]
-        if exact is None and isinstance(obs, Observable) and vanishing(self.action, [obs]):
+        if exact is None and (name in self._zeros or (isinstance(obs, Observable) and vanishing(self.action, [obs]))):
             exact = 0.0
             notes += self._diagnosis.broken(name, values)
         note = "; ".join(dict.fromkeys(filter(None, notes)))
@@ -166,10 +166,16 @@ class Ensemble:
     @cached_property
     def _diagnosis(self) -> Diagnosis:
         series = {name: values.numpy() for name, values in self.series.items()}
-        zeros = [name for name in self.provenance.get("vanishing", []) if name in series]
+        zeros = [name for name in self._zeros if name in series]
         tested = self.provenance.get("schwinger_dyson", [])
         error = self.provenance.get("logdet_error")
         return Diagnosis(self.space, self.action, zeros, series, self.weighted, tested, error)
+
+    @property
+    def _zeros(self) -> list[str]:
+        """Names of the observables that a symmetry makes vanish, as the run found them."""
+        found: list[str] = self.provenance.get("vanishing", [])
+        return found
 
     @cached_property
     def _common_notes(self) -> list[str]:
