@@ -24,7 +24,7 @@ from flowkit.multiscale.conditionals import frames
 from flowkit.nets import convolution as nets
 from flowkit.nets.convolution import SiteConv
 from flowkit.testing.derivatives import nearby, require_second_derivatives
-from flowkit.transforms.links import trivializing
+from flowkit.transforms.links import recomputed
 from flowkit.transforms.sites import fourier
 
 F64, C128 = torch.float64, torch.complex128
@@ -111,7 +111,7 @@ CASES = {
     frames._Vectors: [(False, vectors, [w(3)])],
     nets._Gather: [(True, lambda x, *_: CONV(x), [real(1, 16, 2), *CONV.parameters()])],
     fourier._Modes: [(True, lambda x: fourier._Modes.apply(x, (4, 6)).square(), [real(2, 1, 4, 6)])],
-    trivializing._Kept: [(True, lambda w, *_: FLOW(FIELD + w), [torch.zeros_like(FIELD), *FLOW.parameters()])],
+    recomputed.Recomputed: [(True, lambda w, *_: FLOW(FIELD + w), [torch.zeros_like(FIELD), *FLOW.parameters()])],
     u1._Wrap: [(True, lambda x: fk.U1().wrap(2 * x).sin(), [real(5)])],
 }
 

@@ -120,16 +120,7 @@ class Action(FullPrecision, ABC):
         r"""A number of each field whose mean vanishes exactly in this theory, or None where none is known.
 
         A run tests its chains by it: a mode that never moves, or a wrong force, shows although all else looks well.
-
-        Parameters
-        ----------
-        x : Tensor
-            Fields, ``[batch, *space.shape]``.
-
-        Returns
-        -------
-        Tensor or None
-            ``[batch]``, dimensionless.
+        From fields ``[batch, *space.shape]`` to ``[batch]``.
 
         Notes
         -----

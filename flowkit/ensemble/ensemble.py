@@ -1,4 +1,7 @@
-"""Ensembles: configurations and series of many chains, with honest errors, saved and loaded whole."""
+"""Ensembles: configurations and series of many chains, with honest errors, saved and loaded whole.
+
+This file is long because all that a user asks of an ensemble is a method of one class with full docstrings.
+"""
 
 from __future__ import annotations
 

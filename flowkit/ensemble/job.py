@@ -12,7 +12,8 @@ from flowkit.ensemble.chains import check_numbers, check_sampler, check_share
 from flowkit.ensemble.columns import Columns
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
-from flowkit.ensemble.runs import Recording, run
+from flowkit.ensemble.recording import Recording
+from flowkit.ensemble.runs import run
 from flowkit.observables import listed
 from flowkit.samplers.chain import Steps
 from flowkit.stats import Floats

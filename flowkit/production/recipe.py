@@ -240,12 +240,5 @@ def _train(trainer: fk.Trainer, steps: int, path: Path, say: Callable[[str], Non
 def _sample(recipe: Recipe, flow: fk.Flow, action: fk.Action) -> fk.Ensemble:
     # As many proposals at once as in training: efficient, and kernels compiled for that shape are used again.
     sampler = fk.IndependenceMetropolis(flow, action, chunk=max(1, recipe.batch // recipe.chains))
-    return fk.run(
-        sampler,
-        recipe.draws,
-        chains=recipe.chains,
-        thermalise=10,
-        rng=recipe.seed,
-        observe=recipe.observables,
-        progress=True,
-    )
+    settings: dict[str, Any] = {"chains": recipe.chains, "rng": recipe.seed, "observe": recipe.observables}
+    return fk.run(sampler, recipe.draws, progress=True, **settings)

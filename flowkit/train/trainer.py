@@ -17,11 +17,12 @@ from flowkit.tasks.background import Background
 from flowkit.tasks.in_training import Training
 from flowkit.tasks.progress import progress_bar
 from flowkit.train import resume
+from flowkit.train.gradient_step import GradientStep
 from flowkit.train.losses import LossFunction, path_gradient
 from flowkit.train.record import Recorder, TrainingError
 from flowkit.train.resume import PathLike
 from flowkit.train.schedules import Anneal, Constant, Schedule
-from flowkit.train.step import GradientStep, TrainingStep
+from flowkit.train.step import TrainingStep
 
 
 class Trainer(Background):
