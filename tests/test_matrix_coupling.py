@@ -584,7 +584,7 @@ SPACE = fk.links((4, 6), fk.SUN(3))
     (lambda: GaugeCoupling(SPACE, Checkered(0, 1), PAIR, [spectral(3, 2)]), "one of 2, counted from 0; got 2"),
     (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, [spectral(3, -1)]), "one of 2, counted from 0; got -1"),
     (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, activation="relu"), "An activation is one of"),
-    (lambda: example(GaugeCoupling).on(fk.links((4, 5), fk.SUN(3))), "sides they divide; got 4x5"),
+    (lambda: example(GaugeCoupling).on(fk.links((4, 5), fk.SUN(3))), "multiples of these; got 4x5"),
     (lambda: make(3)(torch.zeros(2, 2, 2, 4, 2, 2, dtype=torch.complex64)), r"holds fields \[batch, 2, 2, 4, 3, 3\]"),
     (lambda: spectral(3, bins=1), "A spline needs bins >= 2; got 1"),
     (lambda: spectral(3, order=0), "AlcoveSpline needs order >= 1; got 0"),

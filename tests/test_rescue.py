@@ -19,10 +19,10 @@ SETTINGS = {"chains": 2, "rng": 1, "thermalise": 0}
 
 def failing(at, fail):
     """An observable that is the mean of phi, and does `fail` in row number `at` of a run of two chains."""
-    calls = [0]
+    calls = [-1]  # a run tries its observables on cold fields before the first row
 
     def measure(space, x):
-        calls[0] += len(x) == 2  # a run asks for other batches before its first row
+        calls[0] += len(x) == 2  # and on batches of other sizes
         value = x.flatten(1).mean(1)
         return fail(value) if calls[0] == at else value
 

@@ -140,7 +140,7 @@ def run(
     except Exception as error:
         if (so_far := recording.rescued("failed")) is None:
             raise
-        why = str(error) if isinstance(error, EnsembleError) else f"{type(error).__name__}: {error}"
+        why = str(error) if isinstance(error, EnsembleError) else f"{type(error).__name__}: {error}".rstrip(": ")
         failure = EnsembleError(f"{why.rstrip('.')}. The run {so_far.provenance['ended']}; error.ensemble holds those.")
         failure.ensemble = so_far
         raise failure from error
