@@ -54,11 +54,11 @@ def test_bad_input():
 
 
 @pytest.mark.parametrize("draw", [
-    lambda m, **seed: m.posterior.sample(5, **seed),
-    lambda m, **seed: m.posterior.weighted(5, **seed).x,
-    lambda m, **seed: m.mcmc.sample(5, chains=2, **seed).x,
+    lambda m, **rng: m.posterior.sample(5, **rng),
+    lambda m, **rng: m.posterior.weighted(5, **rng).x,
+    lambda m, **rng: m.mcmc.sample(5, chains=2, **rng).x,
 ])  # fmt: skip
 def test_a_draw_is_a_new_one_unless_it_has_a_seed(draw):
     m = model()
     assert not torch.equal(draw(m), draw(m))
-    assert torch.equal(draw(m, seed=0), draw(m, seed=0))
+    assert torch.equal(draw(m, rng=0), draw(m, rng=0))
