@@ -133,7 +133,7 @@ def test_the_warning_points_at_the_line_of_the_caller(paused):
 def test_pictures_of_the_moment_do_not_warn(paused):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        layer_numbers(paused.flow, ACTION, n=4, fields=2)
+        assert layer_numbers(paused.flow, ACTION, n=4, fields=2).names
 
 
 def test_callbacks_see_the_flow_itself():
