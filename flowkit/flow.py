@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.actions import Action, Pullback
+from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.priors import Embedded, Prior, Sample
 from flowkit.transforms import Chain, Inside, Transform
@@ -51,10 +52,8 @@ class Flow(Prior):
     (torch.Size([3, 1, 4, 4]), True)
     """
 
+    @checked
     def __init__(self, prior: Prior, transform: Transform):
-        if not isinstance(prior, Prior) or not isinstance(transform, Transform):
-            names = f"{type(prior).__name__} and {type(transform).__name__}"
-            raise TypeError(f"A flow needs a prior, then a transform; got {names}.")
         if prior.space != transform.space:
             raise ValueError(f"A flow needs prior and transform of one space; got {prior.space} and {transform.space}.")
         super().__init__(prior.space)

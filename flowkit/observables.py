@@ -1,19 +1,21 @@
 """Observables: real numbers measured on every field of a batch, all dimensionless."""
 
-import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated, Literal
 
 from torch import Tensor
 
+from flowkit.checks import Count, Natural, checked, shown
 from flowkit.geometry import charge, loops
 from flowkit.geometry.space import Space
 
 _WHAT = "An observable is f(space, x) -> [batch], real numbers"
 
 
+@checked
 @dataclass(frozen=True)
 class Observable:
     """A named real number that is measured on every field of a batch.
@@ -50,20 +52,7 @@ class Observable:
     label: str
     function: Callable[[Space, Tensor], Tensor]
     unit: str = "dimensionless"
-    kind: str | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not callable(self.function):
-            got = f"{type(self.name).__name__} and {type(self.function).__name__}"
-            raise TypeError(f"{_WHAT}, with a name: Observable(name, label, f); got {got} as name and f.")
-        try:
-            signature = inspect.signature(self.function)
-        except ValueError:  # compiled code may not tell its arguments
-            return
-        try:
-            signature.bind(None, None)
-        except TypeError as error:
-            raise TypeError(f"{_WHAT}; the function of {self.name} takes {signature}.") from error
+    kind: Literal["sites", "links"] | None = None
 
     def __call__(self, space: Space, x: Tensor) -> Tensor:
         """The value on each field, [batch].
@@ -74,6 +63,8 @@ class Observable:
             For fields of another shape, or of a kind it is not defined on, and where the function returns anything but
             ``[batch]``.
         """
+        if not isinstance(space, Space):
+            raise TypeError(f"{self.name} is measured on a space, made by sites() or links(); got {shown(space)}.")
         if self.kind not in (None, space.kind):
             raise ValueError(f"The observable {self.name} is measured on {self.kind}; got {space}.")
         values: object = self.function(space, space.check(x))
@@ -113,25 +104,24 @@ def listed(observe: Iterable[Observable]) -> tuple[Observable, ...]:
     TypeError
         For one alone, for names, and for whatever else is no list of observables.
     """
-    found = tuple(observe) if isinstance(observe, Iterable) else ()
+    is_list = isinstance(observe, Iterable) and not isinstance(observe, Tensor)
+    found = tuple(observe) if is_list else ()
     for function in (one for one in found if callable(one) and not isinstance(one, Observable)):
         name_of(function)  # which says that it needs a name
     names = [one for one in found if isinstance(one, str)]
     if names and not isinstance(observe, str):
         raise TypeError(f"Observables are objects such as fk.magnetization, not their names; got {names[0]!r}.")
-    if not isinstance(observe, Iterable) or not all(isinstance(one, Observable) for one in found):
+    if not is_list or not all(isinstance(one, Observable) for one in found):
         raise TypeError(f"Observables come as a list, such as [fk.plaquette]; got {observe!r}.")
     return found
 
 
+Observables = Annotated[Sequence[Observable], listed]
+"""Observables of a run."""
+
+
 def _mean(x: Tensor) -> Tensor:
     return x.flatten(1).mean(1)
-
-
-def _charge(space: Space, x: Tensor) -> Tensor:
-    if space.ndim == 2 and space.group.winding:
-        return charge.charge_density_2d(space, x).flatten(1).sum(1).round()
-    return charge.charge_density_4d(space, x).flatten(1).sum(1)
 
 
 def _plaquette(space: Space, x: Tensor) -> Tensor:
@@ -140,10 +130,6 @@ def _plaquette(space: Space, x: Tensor) -> Tensor:
 
 def _trace(space: Space, x: Tensor) -> Tensor:
     return _mean(space.group.trace(x))
-
-
-def _charge_squared(space: Space, x: Tensor) -> Tensor:
-    return _charge(space, x) ** 2
 
 
 def _magnetization(space: Space, x: Tensor) -> Tensor:
@@ -158,16 +144,35 @@ def _susceptibility(space: Space, x: Tensor) -> Tensor:
     return space.dof * _mean(x) ** 2
 
 
-def _wilson_loop(r: int, t: int, space: Space, x: Tensor) -> Tensor:
+def _charge_squared(space: Space, x: Tensor) -> Tensor:
+    return _charge(space, x) ** 2
+
+
+def _wilson(space: Space, x: Tensor, r: int, t: int) -> Tensor:
+    if not space.planes or any(r > space.lattice[mu] or t > space.lattice[nu] for mu, nu in space.planes):
+        raise ValueError(f"A Wilson loop of sides 1 to those of the lattice is measured; got {r}x{t} on {space}.")
     values = [_mean(space.group.trace(loops.rectangle(space, x, mu, nu, r, t))) for mu, nu in space.planes]
     return sum(values[1:], values[0]) / len(values)
 
 
-def _polyakov(mu: int, space: Space, x: Tensor) -> Tensor:
+def _polyakov(space: Space, x: Tensor, mu: int) -> Tensor:
     return _mean(space.group.trace(loops.polyakov(space, x, mu)))
 
 
-# Functions with names of their own, so that an observable can be sent to another process.
+def _flux(space: Space, x: Tensor, mu: int, nu: int) -> Tensor:
+    keep = [slice(None) if axis in (mu, nu) else slice(1) for axis in range(space.ndim)]
+    plane = space.on([side if axis in (mu, nu) else 1 for axis, side in enumerate(space.lattice)])
+    angles = space.group.angle(loops.plaquette(plane, x[(slice(None), slice(None), *keep)], mu, nu))
+    return (angles.flatten(1).sum(1) / (2 * math.pi)).round()
+
+
+def _charge(space: Space, x: Tensor) -> Tensor:
+    if space.ndim == 2 and space.group.winding:
+        return charge.charge_density_2d(space, x).flatten(1).sum(1).round()
+    return charge.charge_density_4d(space, x).flatten(1).sum(1)
+
+
+# Functions of this module, no lambdas: an observable can be sent to another process.
 plaquette = Observable("plaquette", "plaquette Re Tr P / N", _plaquette, kind="links")
 trace = Observable("trace", "Re Tr U / N", _trace, kind="links")
 topological_charge = Observable("topological_charge", "topological charge Q", _charge, kind="links")
@@ -177,7 +182,8 @@ phi_squared = Observable("phi_squared", "φ²", _phi_squared, kind="sites")
 susceptibility = Observable("susceptibility", "(Σφ)² / V", _susceptibility, kind="sites")
 
 
-def wilson_loop(r: int, t: int) -> Observable:
+@checked
+def wilson_loop(r: Count, t: Count) -> Observable:
     """The mean r x t Wilson loop, Re Tr W / N, over all sites and planes (r along mu, t along nu, mu < nu).
 
     Examples
@@ -187,10 +193,11 @@ def wilson_loop(r: int, t: int) -> Observable:
     >>> fk.wilson_loop(2, 2)(space, space.cold(1, like=torch.zeros(1)))
     tensor([1.])
     """
-    return Observable(f"wilson_loop_{r}x{t}", f"Wilson loop {r}×{t}", partial(_wilson_loop, r, t), kind="links")
+    return Observable(f"wilson_loop_{r}x{t}", f"Wilson loop {r}×{t}", partial(_wilson, r=r, t=t), kind="links")
 
 
-def flux(mu: int, nu: int) -> Observable:
+@checked
+def flux(mu: Natural, nu: Natural) -> Observable:
     r"""The magnetic flux through one plane, :math:`\sum_P \theta_P / 2 \pi` over the plane through the origin.
 
     A whole number for groups with a winding number such as U(1), the same in all parallel planes where no monopole lies
@@ -203,16 +210,11 @@ def flux(mu: int, nu: int) -> Observable:
     >>> fk.observables.flux(0, 1)(space, space.cold(1, like=torch.zeros(1)))
     tensor([0.])
     """
-
-    def measure(space: Space, x: Tensor) -> Tensor:
-        keep = [slice(None) if axis in (mu, nu) else slice(1) for axis in range(space.ndim)]
-        angles = space.group.angle(loops.plaquette(space, x[(slice(None), slice(None), *keep)], mu, nu))
-        return (angles.flatten(1).sum(1) / (2 * math.pi)).round()
-
-    return Observable(f"flux_{mu}{nu}", f"flux, plane {mu}{nu}", measure, kind="links")
+    return Observable(f"flux_{mu}{nu}", f"flux, plane {mu}{nu}", partial(_flux, mu=mu, nu=nu), kind="links")
 
 
-def polyakov(mu: int) -> Observable:
+@checked
+def polyakov(mu: Natural) -> Observable:
     """The mean Polyakov loop in direction mu, Re Tr L / N, the product of links around the lattice.
 
     Examples
@@ -222,4 +224,9 @@ def polyakov(mu: int) -> Observable:
     >>> fk.observables.polyakov(0)(space, space.cold(1, like=torch.zeros(1)))
     tensor([1.])
     """
-    return Observable(f"polyakov_{mu}", f"Polyakov loop, direction {mu}", partial(_polyakov, mu), kind="links")
+    return Observable(
+        f"polyakov_{mu}",
+        f"Polyakov loop, direction {mu}",
+        partial(_polyakov, mu=mu),
+        kind="links",
+    )

@@ -149,7 +149,7 @@ def test_a_checkpoint_of_another_method_or_plan_is_refused(tmp_path):
 
 
 def test_what_does_not_fit():
-    with pytest.raises(ValueError, match=r"LevelStep needs steps >= 1, draws >= 2"):
+    with pytest.raises(ValueError, match="LevelStep needs"):
         LevelStep(0)
     with pytest.raises(ValueError, match=r"LevelGradient needs kl_fraction in \[0, 1\]; got 1.5"):
         LevelGradient(kl_fraction=1.5)

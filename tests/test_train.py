@@ -166,8 +166,8 @@ def test_steps_and_constant():
         (lambda: schedules.Cosine(final=2.0), "Cosine needs warmup >= 0, final in"),
         (lambda: schedules.Steps((4, 2)), "Steps needs rising milestones"),
         (lambda: schedules.Plateau(gamma=1.0), "Plateau needs patience >= 1, gamma in"),
-        (lambda: schedules.Anneal("beta", 1.0, 0), "Anneal needs steps >= 1"),
-        (lambda: schedules.Anneal("beta", math.inf, 3), "Anneal needs steps >= 1 and a finite start"),
+        (lambda: schedules.Anneal("beta", 1.0, 0), "Anneal needs steps, a whole number >= 1; got 0"),
+        (lambda: schedules.Anneal("beta", math.inf, 3), "Anneal needs start, a finite number; got inf"),
     ],
 )
 def test_bad_schedules(make, message):

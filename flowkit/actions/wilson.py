@@ -1,12 +1,12 @@
 """The Wilson gauge action."""
 
-import math
 import re
 
 import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.checks import NotNegative, checked
 from flowkit.geometry import loops
 from flowkit.geometry.lattice import shift
 from flowkit.geometry.space import Space
@@ -51,13 +51,12 @@ class Wilson(Action):
 
     couplings = ("beta",)
 
-    def __init__(self, space: Space, beta: float):
+    @checked
+    def __init__(self, space: Space, beta: NotNegative):
         super().__init__(space)
         if space.kind != "links" or space.ndim < 2:
             raise ValueError(f"Wilson lives on links in two or more dimensions; got {space}.")
-        if not isinstance(beta, (int, float)) or not 0 <= beta < math.inf:
-            raise ValueError(f"Wilson needs beta >= 0; got {beta!r}.")
-        self.beta = float(beta)
+        self.beta = beta
 
     def __call__(self, x: Tensor) -> Tensor:
         space = self.space

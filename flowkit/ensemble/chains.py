@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.checks import Count, Natural, Seed, checked
 from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.integration import logdet_error
 from flowkit.samplers.chain import Point, Steps, states
@@ -47,21 +48,21 @@ class Chains:
     (torch.Size([3, 1, 4, 4]), ['S', 'accept', 'dH', 'invalid'])
     """
 
+    @checked
     @torch.no_grad()
     def __init__(
         self,
         sampler: Steps,
-        rng: torch.Generator | int | None = None,
+        rng: torch.Generator | Seed | None = None,
         *,
-        chains: int = 16,
-        thermalise: int | None = 0,
-        every: int = 1,
+        chains: Count = 16,
+        thermalise: Natural | None = 0,
+        every: Count = 1,
         start: Tensor | None = None,
     ):
-        check_sampler(sampler)
-        check_numbers(1, chains, every, thermalise or 0)
         sampler = frozen(sampler, "A run of chains")
-        device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", "cpu")
+        like: Tensor = getattr(getattr(sampler, "action", None), "like", torch.empty(0))
+        device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", like.device)
         self.rng, self.seed = generator_of(rng, device)
         self.sampler, self.every, self.thermalise, self.warm = sampler, every, thermalise, 0
         self._coordinates: Action | None = getattr(sampler, "action", None)
@@ -71,7 +72,7 @@ class Chains:
         if start is None and begin is not None:
             self.first = begin(chains, self.rng)
         else:
-            self.first = sampler.init(sampler.space.cold(chains, like=torch.empty(0)) if start is None else start)
+            self.first = sampler.init(sampler.space.cold(chains, like=like) if start is None else start)
         self._z, self.chains = self.first.x, len(self.first.x)
         self.bad = torch.zeros((), dtype=torch.long, device=self.first.S.device)
         self._points = states(sampler, self.first, self.rng, thermalise=thermalise, every=every)
@@ -115,49 +116,13 @@ class Chains:
             )
 
 
-def check_sampler(sampler: object) -> None:
-    """Raise TypeError for what cannot be driven as a Markov chain."""
-    if not all(callable(getattr(sampler, name, None)) for name in ("init", "step", "describe")):
-        example = "HMC(action) or IndependenceMetropolis(flow, action)"
-        raise TypeError(f"Chains need a sampler such as {example}; got {type(sampler).__name__}.")
-
-
-def check_numbers(n: int, chains: int, every: int, thermalise: int) -> None:
-    """Raise ValueError for numbers of a run that are out of range."""
-    for name, value, least in (("n", n, 1), ("chains", chains, 1), ("every", every, 1), ("thermalise", thermalise, 0)):
-        check_whole(name, value, least)
-
-
 def generator_of(rng: torch.Generator | int | None, device: torch.device | str) -> tuple[torch.Generator, int]:
-    """The generator of a run, and the seed that it was given at last.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For what is no generator, no seed and not None.
-    """
+    """The generator of a run, and the seed that it was given at last."""
     if isinstance(rng, torch.Generator):
         return rng, rng.initial_seed()
     generator = torch.Generator(device=device)
     if rng is None:
         generator.seed()
-    elif type(rng) is not int:
-        raise TypeError(f"rng is a torch.Generator, a seed or None; got {type(rng).__name__}.")
-    elif not 0 <= rng < 2**64:
-        raise ValueError(f"A seed is a whole number >= 0 of at most 64 bits; got {rng}.")
     else:
         generator.manual_seed(rng)
     return generator, generator.initial_seed()
-
-
-def check_whole(name: str, value: object, least: int) -> None:
-    """Raise ValueError for what is no whole number from `least` on."""
-    if type(value) is not int or value < least:
-        raise ValueError(f"{name} is a whole number >= {least}; got {value!r}.")
-
-
-def check_share(name: str, value: object) -> None:
-    """Raise ValueError for what is no share from 0 to 1; NaN, which every comparison lets pass, is none."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= float(value) <= 1:  # type: ignore[arg-type]
-        raise ValueError(f"{name} is a share from 0 to 1; got {value!r}.")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from flowkit.ensemble.chains import Chains, check_share, check_whole
+from flowkit.checks import Bytes, Count, Natural, Seed, Share, checked
+from flowkit.ensemble.chains import Chains
 from flowkit.ensemble.columns import (
     MOST_BYTES,
     Columns,
@@ -24,7 +25,7 @@ from flowkit.ensemble.columns import (
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
-from flowkit.observables import Observable
+from flowkit.observables import Observables
 from flowkit.samplers.chain import Point, Steps
 
 IDENTITIES = 64
@@ -61,19 +62,18 @@ class Recording:
     3
     """
 
+    @checked
     def __init__(
         self,
         sampler: Steps,
-        n: int,
+        n: Count,
         *,
-        observe: Sequence[Observable] = (),
+        observe: Observables = (),
         keep: bool = True,
-        max_bad: float = 0.01,
-        max_bytes: int = MOST_BYTES,
+        max_bad: Share = 0.01,
+        max_bytes: Bytes = MOST_BYTES,
         **settings: Any,
     ):
-        check_whole("n", n, 1)
-        check_share("max_bad", max_bad)
         self.n, self.max_bad = n, max_bad
         self.chains = Chains(sampler, **settings)
         check_plain(type(sampler).__name__, sampler.describe())
@@ -163,20 +163,21 @@ def all_or_nothing() -> Iterator[None]:
             raise KeyboardInterrupt from interrupted
 
 
+@checked
 def run(
     sampler: Steps,
-    n: int,
+    n: Count,
     *,
-    chains: int = 16,
-    thermalise: int | None = None,
-    every: int = 1,
-    rng: torch.Generator | int | None = None,
-    observe: Sequence[Observable] = (),
+    chains: Count = 16,
+    thermalise: Natural | None = None,
+    every: Count = 1,
+    rng: torch.Generator | Seed | None = None,
+    observe: Observables = (),
     keep: bool = True,
     start: Tensor | None = None,
     progress: bool = False,
-    max_bad: float = 0.01,
-    max_bytes: int = MOST_BYTES,
+    max_bad: Share = 0.01,
+    max_bytes: Bytes = MOST_BYTES,
     each: Callable[[Columns], object] | None = None,
 ) -> Ensemble:
     r"""Run chains of a sampler and store n steps of each.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flowkit.checks import Count, NotNegative, checked
 from flowkit.exact.common import Array, Indices
 from flowkit.exact.scalars import check_potential, sides_of, site_grid
 
@@ -122,7 +123,8 @@ def _phi4_trace(width: int, length: int, phi: Array, weight: Array) -> tuple[flo
     return phi2 / (z * width), chi / (z * width), math.log(z) + length * (math.log(scale) + float(peak))
 
 
-def phi4_transfer_matrix(lattice: Sequence[int], m2: float, lam: float) -> Phi4Exact:
+@checked
+def phi4_transfer_matrix(lattice: Sequence[Count], m2: float, lam: NotNegative) -> Phi4Exact:
     r"""Exact results of phi^4 on a small periodic lattice in two dimensions.
 
     Parameters

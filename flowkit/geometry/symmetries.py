@@ -10,9 +10,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from flowkit.checks import Count, checked
 from flowkit.geometry.space import Space
 
 
+@checked
 @dataclass(frozen=True)
 class Symmetry:
     r"""A transformation g of fields with S(g x) = S(x), which keeps the measure of the fields too.
@@ -50,7 +52,7 @@ class Symmetry:
 
     name: str
     apply: Callable[[Tensor], Tensor] = field(compare=False, repr=False)
-    order: int = 2
+    order: Count = 2
 
     def orbit(self, x: Tensor) -> list[Tensor]:
         """x, g x, ..., g^{order-1} x, each ``[batch, *space.shape]``."""
@@ -80,6 +82,7 @@ class Symmetry:
         return values[0] - sum(values[1:], values[0]) / self.order
 
 
+@checked
 def group_images(symmetries: Sequence[Symmetry], x: Tensor) -> list[Tensor]:
     """The images of x under all products of powers of commuting symmetries, x first.
 

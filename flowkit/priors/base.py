@@ -1,13 +1,14 @@
 """What a prior is: a distribution that can be sampled directly and whose density is known."""
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import Count, check, checked
 from flowkit.geometry.settings import settings
-from flowkit.geometry.space import Space, require_space
+from flowkit.geometry.space import Space
 
 
 class Sample(NamedTuple):
@@ -76,10 +77,16 @@ class Prior(nn.Module, ABC):
     up_to_constant = False
     anchor: Tensor
 
+    @checked
     def __init__(self, space: Space):
         super().__init__()
-        self.space = require_space(self, space)
+        self.space = space
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # carries dtype and device under .to()
+
+    def __call__(self, *fields: object) -> NoReturn:
+        """Raise TypeError: a distribution is no function of fields."""
+        name = type(self).__name__
+        raise TypeError(f"{name} is a distribution: use sample(n, rng), log_prob(x) or {name}.transform; got a call.")
 
     @property
     def dtype(self) -> torch.dtype:
@@ -192,9 +199,9 @@ class Prior(nn.Module, ABC):
         """The prior as plain data, for provenance."""
         return {"kind": type(self).__name__, "space": self.space.describe()}
 
-    @staticmethod
-    def _generator(rng: torch.Generator) -> torch.Generator:
-        """rng itself; TypeError for what is no generator."""
+    def _draws(self, n: int, rng: torch.Generator) -> torch.Generator:
+        """rng; TypeError for what is no generator, ValueError for what is no number of fields."""
+        check(type(self).__name__, "a number of fields", Count, self.space.batch(n))
         if not isinstance(rng, torch.Generator):
             raise TypeError(f"Draws need a generator such as torch.Generator().manual_seed(1); got {rng!r}.")
         return rng

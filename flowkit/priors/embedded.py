@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flowkit.checks import checked
 from flowkit.geometry.doubling import Doubling, EvenSites, halved
 from flowkit.geometry.lattice import join_sublattices, split_sublattices
 from flowkit.geometry.space import Space
@@ -69,6 +70,7 @@ class Interleaved(_OfCoarser):
     ((4, 4), torch.Size([3, 1, 4, 4]))
     """
 
+    @checked
     def __init__(self, coarse: Prior):
         if coarse.space.kind != "sites":
             raise ValueError(f"Interleaved puts fields on sites together; got {coarse.space}.")
@@ -126,6 +128,7 @@ class Embedded(_OfCoarser):
     (torch.Size([3, 2, 4, 2]), tensor([0., 0., 0.]))
     """
 
+    @checked
     def __init__(self, coarse: Prior, doubling: Doubling | None = None):
         if doubling is None:
             if coarse.space.kind != "sites":

@@ -105,9 +105,7 @@ class Symmetrised(Prior):
     def _moved(self, x: Tensor, rng: torch.Generator) -> Tensor:
         """Each field moved by a random element of the group."""
         for one in self.symmetries:
-            power = torch.randint(
-                one.order, (len(x), *[1] * (x.dim() - 1)), generator=self._generator(rng), device=x.device
-            )
+            power = torch.randint(one.order, (len(x), *[1] * (x.dim() - 1)), generator=rng, device=x.device)
             for k, image in enumerate(one.orbit(x)):
                 x = image if not k else torch.where(power == k, image, x)
         return x

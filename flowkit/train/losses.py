@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions import Action
+from flowkit.checks import Count, checked
 from flowkit.priors import Prior
 from flowkit.train.weights import log_ess
 
@@ -50,7 +51,8 @@ class Loss(NamedTuple):
 LossFunction = Callable[[Prior, Action, int, torch.Generator], Loss]
 
 
-def reverse_kl(flow: Prior, action: Action, n: int, rng: torch.Generator) -> Loss:
+@checked
+def reverse_kl(flow: Prior, action: Action, n: Count, rng: torch.Generator) -> Loss:
     r"""The reverse Kullback-Leibler divergence up to ln Z, with the reparametrised gradient.
 
     Parameters
@@ -91,7 +93,8 @@ def reverse_kl(flow: Prior, action: Action, n: int, rng: torch.Generator) -> Los
     return Loss(excess.mean(), -excess.detach())
 
 
-def path_gradient(flow: Prior, action: Action, n: int, rng: torch.Generator) -> Loss:
+@checked
+def path_gradient(flow: Prior, action: Action, n: Count, rng: torch.Generator) -> Loss:
     r"""The value of `reverse_kl` with the gradient through the samples alone.
 
     Parameters
@@ -139,7 +142,8 @@ def path_gradient(flow: Prior, action: Action, n: int, rng: torch.Generator) -> 
     return Loss(excess.detach().mean() + path, -excess.detach())
 
 
-def ess_loss(flow: Prior, action: Action, n: int, rng: torch.Generator) -> Loss:
+@checked
+def ess_loss(flow: Prior, action: Action, n: Count, rng: torch.Generator) -> Loss:
     r"""Minus the logarithm of the effective sample size, zero at q = p.
 
     Parameters
@@ -175,6 +179,7 @@ def ess_loss(flow: Prior, action: Action, n: int, rng: torch.Generator) -> Loss:
     return Loss(-log_ess(logw), logw.detach())
 
 
+@checked
 def named(name: str) -> LossFunction:
     """The loss of this name: "reverse_kl", "path_gradient" or "ess".
 
