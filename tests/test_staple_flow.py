@@ -246,7 +246,7 @@ def test_what_does_not_fit():
         StapleConditional(heat(SU2), (odd(),))
     with pytest.raises(ValueError, match=r"one of 2, counted from 0; got 2\."):
         StapleConditional(heat(U1), (odd(loop=2),))
-    with pytest.raises(ValueError, match=r"A spline needs bins >= 2; got 1\."):
+    with pytest.raises(ValueError, match=r"needs bins, a whole number in .2, 500.; got 1\."):
         odd(1)
     model = flow(U1, 3)
     v, rest = links_of(model)
