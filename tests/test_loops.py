@@ -249,7 +249,9 @@ def test_bad_input():
             loops.rectangle(space, U, mu, nu, r, t)
     with pytest.raises(ValueError, match="has no plane and so no plaquette"):
         loops.plaquettes(fk.links((4,), fk.U1()), torch.zeros(1, 1, 4))
-    with pytest.raises(ValueError, match=r"transformation of Links U1 on 4x4 is \[2, 1, 4, 4\]; got Tensor \[2, 4, 4\]"):
+    with pytest.raises(
+        ValueError, match=r"transformation of Links U1 on 4x4 is \[2, 1, 4, 4\]; got Tensor \[2, 4, 4\]"
+    ):
         loops.gauge_transform(space, U, torch.zeros(2, 4, 4))
     with pytest.raises(ValueError, match=r"defined for SU\(N\) links in four dimensions"):
         fk.topological_charge(fk.links((2, 2, 2), fk.U1()), torch.zeros(1, 3, 2, 2, 2))
