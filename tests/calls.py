@@ -137,6 +137,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Normal": (fk.Normal, {"space": SITES, "sigma": 1.0}),
     "FreeField": (fk.FreeField, {"space": SITES, "m2": 1.0, "learned": True}),
     "Haar": (fk.Haar, {"space": LINKS}),
+    "ExactGauge2D": (fk.priors.ExactGauge2D, {"space": LINKS, "beta": 1.0}),
+    "Symmetrised": (fk.priors.Symmetrised, {"prior": fk.Normal(SITES), "symmetries": PHI4.symmetries}),
     "Embedded": (fk.priors.Embedded, {"coarse": fk.Haar(DOUBLING.coarse), "doubling": DOUBLING}),
     "Interleaved": (fk.priors.Interleaved, {"coarse": fk.Normal(SITES)}),
     "MarkovPrior": (

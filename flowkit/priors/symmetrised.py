@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry, group_images
 from flowkit.priors.base import Prior, Sample
@@ -54,9 +55,8 @@ class Symmetrised(Prior):
     ([False, False, False, False, True, True], True)
     """
 
+    @checked
     def __init__(self, prior: Prior, symmetries: Sequence[Symmetry]):
-        if not isinstance(prior, Prior):
-            raise TypeError(f"Symmetrised takes a prior or a flow, then symmetries; got {type(prior).__name__}.")
         symmetries = tuple(symmetries)
         if not symmetries:
             raise ValueError("Symmetrised needs at least one symmetry; action.symmetries lists those of an action.")
