@@ -62,7 +62,7 @@ class Range:
     def __str__(self) -> str:
         if math.isfinite(self.most) and self.most < LARGEST:
             return f" in {self.brackets[0]}{self.least:g}, {self.most:g}{self.brackets[1]}"
-        if self.least == -math.inf:
+        if self.least <= -LARGEST:
             return ""
         if self.most == 2**64 - 1:
             return " >= 0 of at most 64 bits"
