@@ -28,7 +28,7 @@ def page(path: Path) -> nbformat.NotebookNode:
     """One notebook as it is shown, with a line under its title that says which run it shows."""
     book = nbformat.read(path, as_version=4)
     record = DOCS / "records" / path.name
-    said = "Shown is its run at quick size, as stored in the notebook."
+    said = "Shown is its run at quick size, as stored in the notebook: it shows that the code works and proves nothing."
     if record.exists():
         full = nbformat.read(record, as_version=4)
         if code(full) == code(book):

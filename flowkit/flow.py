@@ -9,6 +9,7 @@ from flowkit.actions import Action, Pullback
 from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.priors import Embedded, Prior, Sample
+from flowkit.tasks.randomness import Rng
 from flowkit.transforms import Chain, Inside, Transform
 
 
@@ -79,11 +80,11 @@ class Flow(Prior):
     def base(self) -> Prior:
         return self.prior.base
 
-    def sample_and_log_prob(self, n: int, rng: torch.Generator) -> Sample:
+    def sample_and_log_prob(self, n: int, rng: Rng = None) -> Sample:
         """n independent fields, ``[n, *space.shape]``, and log q, ``[n]``; of paths, where the flow is `stochastic`."""
-        return self.transform.sample(self.prior, n, rng)
+        return self.transform.sample(self.prior, n, self._draws(n, rng))
 
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample(self, n: int, rng: Rng = None) -> Tensor:
         """n independent fields, ``[n, *space.shape]``."""
         return self.sample_and_log_prob(n, rng).x
 

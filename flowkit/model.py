@@ -12,6 +12,7 @@ from flowkit.flow import Flow
 from flowkit.priors import Prior
 from flowkit.samplers import IndependenceMetropolis
 from flowkit.tasks.in_training import frozen
+from flowkit.tasks.randomness import Rng
 from flowkit.train import Trainer
 from flowkit.transforms import Transform
 
@@ -31,27 +32,26 @@ class Posterior:
     >>> import flowkit as fk
     >>> space = fk.sites((2, 2))
     >>> model = fk.Model(fk.Normal(space), fk.transforms.Affine(space), fk.Phi4(space, m2=1.0, lam=0.1))
-    >>> model.posterior.sample(3, seed=1).shape
+    >>> model.posterior.sample(3, rng=1).shape
     torch.Size([3, 1, 2, 2])
     """
 
     def __init__(self, flow: Flow, action: Action):
         self.flow, self.action = flow, action
 
-    def sample(self, n: int, seed: int = 0) -> Tensor:
-        """n fields, ``[n, *space.shape]``."""
+    def sample(self, n: int, rng: Rng = None) -> Tensor:
+        """n fields, ``[n, *space.shape]``; rng is a generator, a seed, or None for a fresh seed."""
         with torch.no_grad():
-            flow = frozen(self.flow, "posterior.sample")
-            return flow.sample(n, torch.Generator(self.flow.device).manual_seed(seed))
+            return frozen(self.flow, "posterior.sample").sample(n, rng)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log q(x), ``[batch]``."""
         with torch.no_grad():
             return frozen(self.flow, "posterior.log_prob").log_prob(self.flow.space.require(x))
 
-    def weighted(self, n: int, seed: int = 0) -> Ensemble:
+    def weighted(self, n: int, rng: Rng = None) -> Ensemble:
         """n draws with their weights exp(-S)/q: means by reweighting, and the effective sample size."""
-        return importance_sample(self.flow, self.action, n, rng=seed)
+        return importance_sample(self.flow, self.action, n, rng=rng)
 
 
 class MCMC:
@@ -69,17 +69,17 @@ class MCMC:
     >>> import flowkit as fk
     >>> space = fk.sites((2, 2))
     >>> model = fk.Model(fk.Normal(space, 0.5), fk.transforms.Affine(space), fk.Phi4(space, m2=1.0, lam=0.1))
-    >>> len(model.mcmc.sample(20, chains=4, seed=1))
+    >>> len(model.mcmc.sample(20, chains=4, rng=1))
     20
     """
 
     def __init__(self, flow: Flow, action: Action):
         self.flow, self.action = flow, action
 
-    def sample(self, n: int, chains: int = 16, seed: int = 0, **options: Any) -> Ensemble:
+    def sample(self, n: int, chains: int = 16, rng: Rng = None, **options: Any) -> Ensemble:
         """`chains` chains of n stored configurations each, by independence Metropolis."""
         sampler = IndependenceMetropolis(self.flow, self.action)
-        return run(sampler, n, chains=chains, rng=seed, **options)
+        return run(sampler, n, chains=chains, rng=rng, **options)
 
 
 class Model:

@@ -177,10 +177,21 @@ def test_massless_and_inverted_free_fields_are_refused():
     fk.Phi4(space, m2=-4.0, lam=1e-6)
 
 
-def test_interacting_theories_claim_nothing():
-    for kind in SCALARS:
-        assert example(kind).log_z() is None
-        assert example(kind).exact("phi_squared") is None
+def test_interacting_theories_claim_what_the_transfer_matrix_gives_at_once():
+    """On 4x4, in any normalisation of the field, and nothing on larger lattices or with more components."""
+    phi4 = fk.Phi4(fk.sites((4, 4)), m2=-4.0, lam=8.0)
+    hopping, square = phi4.convert(fk.Phi4Hopping)
+    whole = exact.phi4_transfer_matrix((4, 4), -4.0, 8.0, tolerance=1e-6, states=10_000)
+    for action, scale in ((phi4, 1.0), (hopping, square)):
+        for name in ("phi_squared", "susceptibility"):
+            expected = getattr(whole, name) * scale**2
+            assert action.exact(name) == pytest.approx(expected, rel=1e-9)
+        assert action.exact(fk.magnetization) == 0
+    assert phi4.log_z() == pytest.approx(whole.log_z, abs=1e-8)
+    for space in (fk.sites((6, 6)), fk.sites((4, 4), 2), fk.sites((2, 2, 2))):
+        larger = fk.Phi4(space, m2=-4.0, lam=8.0)
+        assert larger.log_z() is None
+        assert larger.exact("phi_squared") is None
 
 
 def test_exact_hooks_of_wilson():

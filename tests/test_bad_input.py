@@ -4,6 +4,7 @@ import copy
 import inspect
 import math
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from hypothesis import given, settings, strategies as st
 from test_public_names import PUBLIC
 
 import flowkit as fk
-from flowkit import transforms
+from flowkit import testing, transforms
+from flowkit.checks import arguments as checks_of_arguments
 from flowkit.kernels.convolution import site_convolution
 from flowkit.observables import polyakov
 from flowkit.storage.checkpoint import CheckpointError
 from flowkit.testing import example
+from flowkit.testing.examples import concrete
 
 F64 = torch.float64
 SITES, LINKS, SU2 = fk.sites((4, 6)), fk.links((4, 6), fk.U1()), fk.links((4, 6), fk.SUN(2))
@@ -118,14 +121,6 @@ LOW = transforms.LowModes(SITES, most=1)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: fk.scalar_flow(SITES).sample(4, 1), r"need a generator such as torch.Generator.*; got 1\."),
-        (
-            lambda: fk.gauge_flow(LINKS).sample_and_log_prob(4, 1),
-            r"need a generator such as torch.Generator.*; got 1\.",
-        ),
-        (lambda: fk.multiscale_flow(fk.links((4, 4), fk.U1())).sample(4, 1), "need a generator"),
-        (lambda: fk.Normal(SITES).sample(4, None), r"need a generator such as torch.Generator.*; got None\."),
-        (lambda: example(fk.samplers.MarkovPrior).sample(4, 1), "need a generator"),
         (
             lambda: transforms.LowModes(PHI4),
             r"LowModes needs space, a space made by sites\(\) or links\(\); got Phi4\.",
@@ -198,20 +193,20 @@ LOW = transforms.LowModes(SITES, most=1)
         ),
         (
             lambda: fk.run(fk.HMC(PHI4), 1, rng=-1),
-            "run needs rng, a generator .* or a whole number >= 0 of at most 64 bits or None; got -1",
+            "A seed is a whole number >= 0 of at most 64 bits; got -1",
         ),
         (
             lambda: fk.run(fk.HMC(PHI4), 1, rng=2**64),
-            "run needs rng, .* a whole number >= 0 of at most 64 bits .*; got 18446",
+            "A seed is a whole number >= 0 of at most 64 bits; got 18446",
         ),
-        (lambda: fk.start(fk.HMC(PHI4), 1, rng=-1), "needs rng, .* a whole number >= 0 .*; got -1"),
+        (lambda: fk.start(fk.HMC(PHI4), 1, rng=-1), "A seed is a whole number >= 0 .*; got -1"),
         (
             lambda: fk.importance_sample(fk.Normal(SITES), PHI4, 1, rng=-1),
-            "needs rng, .* a whole number >= 0 .*; got -1",
+            "A seed is a whole number >= 0 .*; got -1",
         ),
         (
             lambda: fk.compare({"a": fk.HMC(PHI4)}, [fk.phi_squared], rng=-1),
-            "needs rng, .* a whole number >= 0 .*; got -1",
+            "A seed is a whole number >= 0 .*; got -1",
         ),
     ],
 )
@@ -304,17 +299,6 @@ def test_what_is_no_sampler_no_list_of_observables_and_no_map():
     for call in (lambda: fk.run(flow, 10), lambda: fk.start(flow, 10), lambda: fk.compare({"a": flow}, [fk.plaquette])):
         with pytest.raises(TypeError, match=r"needs samplers?, .*a sampler such as HMC\(action\).*; got .*Flow"):
             call()
-    hmc = fk.HMC(action)
-    with pytest.raises(TypeError, match=r"are objects such as fk.magnetization, not their names; got 'plaquette'\."):
-        fk.run(hmc, 1, observe=["plaquette"])
-    for observe in (fk.plaquette, "plaquette", [1]):
-        for call in (
-            lambda observe=observe: fk.run(hmc, 1, observe=observe),
-            lambda observe=observe: fk.start(hmc, 1, observe=observe),
-            lambda observe=observe: fk.compare({"a": hmc}, observe, seconds=1),
-        ):
-            with pytest.raises(TypeError, match=r"Observables come as a list, such as \[fk.plaquette\]; got"):
-                call()
     with pytest.raises(TypeError, match=r"such as flow.transform; got Flow\."):
         action.pullback(flow)
     x = torch.zeros(1, *space.shape)
@@ -478,6 +462,45 @@ def test_tensors_with_gradients_are_taken():
             how, text = called(name, argument, value.clone().requires_grad_())
             refused += [f"{name}({argument}): {text}"] * (how != "taken")
     assert not refused, "\n".join(refused)
+
+
+@pytest.mark.parametrize("kind", [fk.Action, fk.Transform, fk.samplers.Sampler])
+def test_nothing_inside_a_step_reads_annotations(kind, monkeypatch):
+    """A force, a layer and a step of a chain cost what their arithmetic costs: arguments are checked before them."""
+    works = []
+    for one in map(example, concrete(kind)):
+        x, rng = testing.fields(one.space, 2, 3, torch.float32), testing.seeded(1)
+        if kind is fk.Action:
+            works += [partial(one, x), partial(one.force, x)]
+        elif kind is fk.Transform:
+            works += [] if one.stochastic else [partial(one.forward, x)]
+        else:
+            works.append(partial(one.step, one.begin(2, rng), rng))
+    require_no_annotations(works, monkeypatch)
+
+
+@pytest.mark.parametrize("make", [fk.gauge_flow, fk.scalar_flow, fk.multiscale_flow])
+def test_no_training_step_reads_annotations(make, monkeypatch):
+    action = (
+        fk.Phi4(fk.sites((4, 2)), 1.0, 0.5) if make is fk.scalar_flow else fk.Wilson(fk.links((4, 2), fk.U1()), 1.0)
+    )
+    method, flow, rng = fk.train.GradientStep(), make(action.space), testing.seeded(1)
+    method.prepare(flow)
+    require_no_annotations([partial(method.step, flow, action, 4, 1.0, rng)], monkeypatch)
+
+
+def require_no_annotations(works, monkeypatch):
+    """Fail where one of these functions, which have run before, checks arguments by annotations again."""
+
+    def refuse(function, *_):
+        raise AssertionError(f"{function.__qualname__} is checked by its annotations")
+
+    for work in works:
+        work()
+    monkeypatch.setattr(checks_of_arguments, "settings_of", refuse)
+    monkeypatch.setattr(checks_of_arguments, "check", refuse)
+    for work in works:
+        work()
 
 
 def test_the_calls_are_valid_and_complete():

@@ -51,7 +51,7 @@ def test_a_markov_prior_draws_from_the_same_chain():
     rng = torch.Generator().manual_seed(prior_rng)
     rng_start = hmc.start(4, rng)
     assert torch.equal(start, rng_start)
-    x = fk.run(copy.copy(hmc), 3, thermalise=10, every=3, rng=rng, start=start).x
+    x = fk.run(hmc, 3, thermalise=10, every=3, rng=rng, start=start).x
     assert torch.equal(prior.configurations, x.flatten(0, 1))
     assert hmc.steps == 4  # the prior tunes a copy
 
@@ -146,12 +146,14 @@ def test_random_lengths_make_a_free_field_right():
 
     def measured(**settings):
         hmc = fk.HMC(action, length=1.0, steps=20, **settings)
-        return fk.run(hmc, 500, chains=64, rng=1, observe=[fk.susceptibility], keep=False).mean(fk.susceptibility)
+        ensemble = fk.run(hmc, 500, chains=64, rng=1, observe=[fk.susceptibility], keep=False, thermalise=0)
+        return ensemble.mean(fk.susceptibility)
 
     fixed, usual = measured(randomise=0.0), measured()
     assert abs(usual.pull(exact)) < 3
     assert usual.error < 0.02 * exact
     assert abs(fixed.value - exact) > 0.2 * exact  # stuck near the start, however small its error looks
+    assert "Schwinger-Dyson" in fixed.note
 
 
 def test_an_interrupt_ends_a_run_at_once():
@@ -220,3 +222,22 @@ def test_a_markov_chain_is_the_prior_of_a_gauge_theory():
     finer = prior.on(fk.links((6, 4), fk.U1()))
     assert finer.sampler.overrelaxation == 2
     assert finer.sample(2, torch.Generator().manual_seed(1)).shape == (2, 2, 6, 4)
+
+
+LONG = {"chains": 4, "thermalise": 20, "rng": 1}
+
+
+@pytest.mark.parametrize("consume", [
+    lambda hmc: fk.run(hmc, 2, **LONG).provenance["sampler"],
+    lambda hmc: fk.start(hmc, 2, **LONG).wait(60).ensemble.provenance["sampler"],
+    lambda hmc: fk.compare({"a": hmc}, [fk.plaquette], forces=20_000, **LONG).ensembles["a"].provenance["sampler"],
+    lambda hmc: fk.ensemble.tune_length(hmc, [fk.plaquette], (2.0,), forces=20_000, **LONG).best.describe(),
+    lambda hmc: fk.samplers.MarkovPrior(hmc, pool=4, chains=4, thermalise=20).sample(2, torch.Generator()) * 0,
+], ids=["run", "job", "compare", "tune_length", "pool"])  # fmt: skip
+def test_a_sampler_stays_as_it_is_and_what_was_tuned_is_told(consume):
+    hmc = fk.HMC(ACTION, length=2.0, steps=60)
+    before = {**vars(hmc)}
+    about = consume(hmc)
+    assert vars(hmc) == before
+    if isinstance(about, dict):  # a prior tells of its chain by its draws alone
+        assert about["steps"] < 60

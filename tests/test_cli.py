@@ -196,7 +196,7 @@ def test_report_says_all(fake):
         assert words in shown
     assert re.search(r"\d\.\d s on ", shown)
     assert "quick run" not in shown
-    assert "A quick run: half." in call("reproduce", "study", "--quick").stdout
+    assert "A quick run: half. It proves nothing." in call("reproduce", "study", "--quick").stdout
 
 
 def test_strict_turns_a_missed_goal_into_a_status(fake):
@@ -369,7 +369,7 @@ def test_run_ends_with_a_table_and_is_not_repeated(tmp_path, theory):
         "ESS",
         "±",
         str(folder),
-        "A quick run: steps = 4, draws = 200.",
+        "A quick run: lattice = (4, 4), steps = 4, draws = 200. It proves nothing.",
     ):
         assert words in first.stdout
     assert {p.name for p in folder.iterdir()} == {"settings", "checkpoint", "ensemble.zarr"}
@@ -414,6 +414,7 @@ def test_run_stopped_and_continued_equals_the_unbroken_one(tmp_path, monkeypatch
         (["--set", "beta=nan"], "flowkit run u1 cannot use beta = 'nan'"),
         (["--set", "beta=-1"], "Wilson needs beta, a finite number >= 0; got -1.0."),
         (["--set", "lattice=1,6"], "1x6"),
+        (["--set", "lattice=4,4,4"], "charge_squared cannot be measured on Links U1 on 4x4x4: The clover charge"),
         (["--set", "lattice=4,x"], "flowkit run u1 cannot use lattice = '4,x'"),
         (["--device", "cuda"], "The device cuda was asked for; torch finds no CUDA GPU on this machine."),
     ],

@@ -117,20 +117,57 @@ def test_formulas_are_balanced():
         assert text.replace("$$", "").count("$") % 2 == 0, path.name
 
 
-def test_a_record_says_on_which_code_it_ran(monkeypatch):
-    from flowkit.studies.figure import _commit
-
+@pytest.fixture
+def figures(monkeypatch):
     monkeypatch.syspath_prepend(str(DOCS))
     sys.modules.pop("figures", None)
-    page = import_module("figures")
+    return import_module("figures")
+
+
+def test_every_record_has_its_commit_and_date(figures):
+    from flowkit.studies.figure import _commit
+    from flowkit.studies.figures import FIGURES
+
     commit = _commit()
     assert commit is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", commit)
-    record = page.read(DOCS / "records" / "u1-8x8.json")
-    there = page.git("rev-parse", "HEAD")
-    if commit is None or there is None:
-        pytest.skip("this is no checkout")
-    assert page.age(record.model_copy(update={"commit": there, "date": "2026-01-02"})) == (
-        f" Recorded on 2026-01-02 at commit {there[:10]}."
-    )
-    first = page.git("rev-list", "--max-parents=0", "HEAD").split()[0]
-    assert "the package has changed in" in page.age(record.model_copy(update={"commit": first}))
+    for path in (DOCS / "records").glob("*.json"):
+        record = figures.read(path)  # which refuses one without
+        assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", record.commit)
+        assert f"Recorded on {record.date} at commit {record.commit[:10]}." in figures.section(
+            FIGURES[path.stem], record
+        )
+
+
+def test_a_record_without_a_commit_and_a_quick_one_are_refused(figures, tmp_path):
+    whole = (DOCS / "records" / "u1-8x8.json").read_text(encoding="utf-8")
+    path = tmp_path / "u1-8x8.json"
+    for old, new, message in (
+        ('"commit": "', '"commit": null, "was": "', "extra"),
+        (re.search(r'"commit": "\w+"', whole)[0], '"commit": null', "says on which commit and date it ran nowhere"),
+        ('"quick": false', '"quick": true', "a quick run, which proves nothing"),
+    ):
+        path.write_text(whole.replace(old, new))
+        with pytest.raises(ValueError, match=message):
+            figures.read(path)
+
+
+def test_a_record_older_than_its_code_is_marked(figures, monkeypatch):
+    from flowkit.studies.figures import FIGURES
+
+    figure, record = FIGURES["u1-8x8"], figures.read(DOCS / "records" / "u1-8x8.json")
+    assert {"studies/u1.py", "studies/rows.py", "transforms", "flow.py", "kernels"} <= set(figures.exercised(figure))
+    assert "panels" not in figures.exercised(figure)
+    there = figures.git("rev-parse", "HEAD")
+    if there is not None:
+        assert figures.mark(figure, record.model_copy(update={"commit": there})) == ""
+        first = figures.git("rev-list", "--max-parents=0", "HEAD").split()[0]
+        assert "commits since have changed" in figures.mark(figure, record.model_copy(update={"commit": first}))
+    # Two commits as git would tell them, and then no history, as in a shallow clone or an installed package.
+    log = "/\n\nflowkit/flow.py\nflowkit/transforms/base.py\n/\n\nflowkit/flow.py\nflowkit/studies/u1.py"
+    monkeypatch.setattr(figures, "git", lambda *words: log if words[0] == "log" else "")
+    marked = "**Older than the code it exercises**: 2 commits since have changed flow.py (2), "
+    assert figures.mark(figure, record).startswith(marked)
+    assert marked in figures.section(figure, record)
+    monkeypatch.setattr(figures, "git", lambda *words: None)
+    assert figures.mark(figure, record) == ""
+    assert "Recorded on" in figures.section(figure, record)

@@ -304,7 +304,8 @@ def test_chains_that_never_moved_are_left_out(monkeypatch):
     def run(_, n, start, **settings):
         starts.append(start)
         if settings.get("keep", True):
-            return SimpleNamespace(x=x[None], series={"accept": moved.expand(n, 6)})
+            about = {"sampler": {"steps": 9}}
+            return SimpleNamespace(x=x[None], series={"accept": moved.expand(n, 6)}, provenance=about)
         raise InterruptedError
 
     monkeypatch.setattr(fhmc_phi4, "run", run)

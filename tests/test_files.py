@@ -11,7 +11,7 @@ LONG_FILES = 6
 """Files over that length."""
 WITHOUT_REASON = 0
 """Files over that length that give no reason for it."""
-FLAT = {"__init__", "_version", "flow", "model", "observables"}
+FLAT = {"__init__", "_version", "flow", "model"}
 GROUP_TESTS = 0
 """Places outside groups/ that ask whether a group is U(1) or SU(N); 0 is the aim: what depends on it is its method."""
 

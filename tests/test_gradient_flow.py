@@ -338,9 +338,11 @@ def test_bad_input(build, message):
 # ---------------------------------------------------------------- ensembles know of the integration error
 
 
-def integrated(beta, steps):
+def integrated(beta, steps, order=2):
     action = fk.Wilson(fk.links((4, 4), fk.U1()), beta)
-    return fk.Flow(fk.Haar(action.space), transforms.TrivializingFlow(action.space, 2, beta=beta, steps=steps)), action
+    return fk.Flow(
+        fk.Haar(action.space), transforms.TrivializingFlow(action.space, order, beta=beta, steps=steps)
+    ), action
 
 
 def test_few_steps_are_noted_and_many_are_not():
@@ -354,12 +356,12 @@ def test_few_steps_are_noted_and_many_are_not():
         assert (abs(draws.log_z().pull(action.log_z())) > 5) == (steps == 1)
 
 
-@pytest.mark.parametrize(("steps", "noted"), [(1, True), (8, False)])
+@pytest.mark.parametrize(("steps", "noted"), [(1, True), (4, False)])
 def test_chains_through_an_integrated_flow_are_noted(steps, noted):
-    flow, action = integrated(1.0, steps)
-    samplers = fk.HMC(action.pullback(flow.transform), steps=3), fk.IndependenceMetropolis(flow, action)
+    flow, action = integrated(1.0, steps, order=1)
+    samplers = fk.HMC(action.pullback(flow.transform), steps=2), fk.IndependenceMetropolis(flow, action)
     for sampler in samplers:
-        ensemble = fk.run(sampler, 150, chains=16, thermalise=5, rng=1, observe=[fk.plaquette], keep=False)
+        ensemble = fk.run(sampler, 60, chains=16, thermalise=5, rng=1, observe=[fk.plaquette], keep=False)
         assert ("integrated log-Jacobian" in ensemble.mean(fk.plaquette).note) == noted
 
 

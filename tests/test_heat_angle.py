@@ -8,7 +8,7 @@ import flowkit as fk
 from flowkit import exact, testing
 from flowkit.kernels.heat import heat_mean
 from flowkit.multiscale import HeatAngleConditional, LinkDoubling
-from flowkit.multiscale.conditionals import columns, frames, heat_angle
+from flowkit.multiscale.conditionals import columns, frames, heat_angle, tilts
 from flowkit.samplers.heatbath import one_plaquette
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -118,6 +118,21 @@ def test_the_laws_of_su3_are_first_order_in_the_exact_weight(angle):
     y = 0.3 * (1 - x * x).sqrt()
     slope = rest_of_su3(frame, x, 0.3, 1.0) - rest_of_su3(frame, x, 0.3, 0.0)
     testing.require_close(column.ratio_law(x, y, frame), slope, "slope in t", 2e-4)
+
+
+@pytest.mark.parametrize("linear", [None, 0.4, -0.7])
+def test_the_cdf_of_a_tilted_side_is_the_integral_of_its_density(linear):
+    """From 0 at c = -1 to 1 at c = 1, with the slope that the density takes, and undone by the draws."""
+    t = torch.linspace(-1, 1, 41, dtype=torch.float64)
+    inner, law = t[1:-1].clone().requires_grad_(), (None if linear is None else torch.tensor(linear), torch.tensor(0.3))
+    cdf, slope = tilts.tilted_side_cdf(tilts.third(inner), *law)
+    testing.require_close(slope, torch.autograd.grad(cdf.sum(), inner)[0], "slope", 1e-12)
+    gain = tilts.side_gain(tilts.third(inner), law)
+    testing.require_close(slope, gain.exp() / 2, "density in t, which is uniform on [-1, 1] without a tilt", 1e-6)
+    ends = tilts.tilted_side_cdf(tilts.third(t[[0, -1]]), *law)[0]
+    testing.require_close(ends, torch.tensor([0.0, 1.0], dtype=torch.float64), "ends", 1e-6)
+    c = tilts.tilted_side(cdf.detach(), *law)
+    testing.require_close(c, tilts.third(inner), "quantiles", 1e-6)
 
 
 @pytest.mark.parametrize("beta", [0.5, 2.0, 6.0, 12.0])

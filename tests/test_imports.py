@@ -207,3 +207,13 @@ def test_unknown_name_suggests_the_nearest():
     with pytest.raises(AttributeError, match=r"^module 'flowkit' has no attribute 'zzz'$"):
         _ = flowkit.zzz
     assert not hasattr(flowkit, "__wrapped__")
+
+
+@pytest.mark.parametrize("room", flowkit._ROOMS.split())
+def test_a_room_lists_what_it_publishes(room):
+    """What completion offers is the public names alone, without the files and imports behind them."""
+    if room == "panels":
+        pytest.importorskip("anywidget", reason='the panels need the extra "lab"')
+    module = getattr(flowkit, room)
+    assert dir(module) == sorted(module.__all__)
+    assert all(hasattr(module, name) for name in module.__all__)

@@ -40,13 +40,16 @@ def test_it_gives_what_run_gives(name):
     sampler = SAMPLERS[name]()
     job = fk.start(sampler, 30, **settings).wait(60)
     assert (job.status, job.step, job.warm, job.error) == ("finished", 30, 20, None)
-    reference = SAMPLERS[name]()
-    same(job.ensemble, fk.run(reference, 30, **settings))
-    if name == "hmc":  # the job tuned a copy
-        assert (sampler.steps, job.sampler.steps) == (4, reference.steps)
-        assert job.history["forces"][-1] == 30 * 2 * reference.forces
-    # The hook is gone: the copy steps on its own.
-    same(fk.run(job.sampler, 3, chains=2, rng=1), fk.run(reference, 3, chains=2, rng=1))
+    reference = fk.run(SAMPLERS[name](), 30, **settings)
+    same(job.ensemble, reference)
+    tuned = reference.provenance["sampler"]
+    assert job.sampler.describe() == tuned
+    if name == "hmc":  # a copy was tuned
+        assert (sampler.steps, tuned["steps"]) == (4, 5)
+        assert job.history["forces"][-1] == 30 * 2 * tuned["forces_per_trajectory"]
+        # The hook is gone: the copy steps on its own.
+        again = fk.HMC(ACTION, length=1.0, steps=tuned["steps"])
+        same(fk.run(job.sampler, 3, chains=2, rng=1), fk.run(again, 3, chains=2, rng=1))
 
 
 class Turnstile:
@@ -152,7 +155,7 @@ class Gated(fk.HMC):
 def test_a_pause_before_anything_is_stored_is_not_counted(clock):
     sampler = Gated(ACTION, steps=4)
     sampler.gate = Turnstile()
-    job = fk.start(sampler, 1, chains=2, every=2, rng=1)
+    job = fk.start(sampler, 1, chains=2, every=2, thermalise=0, rng=1)
     assert sampler.gate.at.acquire(timeout=30)
     assert job.step == 0
     clock.now += 3

@@ -13,8 +13,7 @@ import torch
 import flowkit as fk
 from flowkit import testing
 from flowkit.actions import Action
-from flowkit.ensemble import chains, columns, runs
-from flowkit.ensemble.runs import Recording
+from flowkit.ensemble import Recording, chains, columns, recording
 from flowkit.multiscale import LinkConditional
 from flowkit.priors import Prior
 from flowkit.samplers import Sampler, states
@@ -229,13 +228,13 @@ def test_stored_steps_wait_once_in_sixteen(sampler, monkeypatch):
     """On the meta device any other wait raises: the one that is allowed, the transfer, is counted."""
     sampler, moves = copy.deepcopy(sampler), []
     monkeypatch.setattr(chains, "states", lambda sampler, first, *a, **k: states(sampler, on_meta(first), *a, **k))
-    monkeypatch.setattr(runs, "rows_in_a_move", lambda device: 16)
-    recording = Recording(sampler, 32, chains=8, observe=[fk.plaquette], rng=1)
+    monkeypatch.setattr(recording, "rows_in_a_move", lambda device: 16)
+    steps = Recording(sampler, 32, chains=8, observe=[fk.plaquette], rng=1)
     if hasattr(sampler, "flow"):
         sampler.flow.to("meta")
     monkeypatch.setattr(columns, "fetch", lambda t: moves.append(t) or torch.zeros(t.shape, dtype=t.dtype))
-    monkeypatch.setattr(recording.chains, "check", lambda *_: moves.append("invalid"))
-    for _ in recording:
+    monkeypatch.setattr(steps.chains, "check", lambda *_: moves.append("invalid"))
+    for _ in steps:
         pass
     assert len(moves) == 2 * 3  # numbers, fields, and the count of what is invalid
 
@@ -247,7 +246,7 @@ def test_stored_steps_wait_once_in_sixteen(sampler, monkeypatch):
 )
 def test_rows_that_are_moved_in_blocks_are_the_same(sampler, monkeypatch):
     def found(rows):
-        monkeypatch.setattr(runs, "rows_in_a_move", lambda device: rows)
+        monkeypatch.setattr(recording, "rows_in_a_move", lambda device: rows)
         job = fk.start(sampler, 21, chains=3, observe=[fk.plaquette], rng=1).wait()
         assert job.history["step"].tolist() == list(range(1, 22))
         return job.ensemble

@@ -242,8 +242,8 @@ def test_bad_input():
     U = rough(space)
     for mu, nu, r, t, message in (
         (0, 0, 1, 1, "A plane has two directions"),
-        (0, 1, 0, 1, "length, a whole number >= 1; got 0"),
-        (0, 1, 1, -1, "length, a whole number >= 1; got -1"),
+        (0, 1, 0, 1, "needs [rt], a whole number >= 1; got 0"),
+        (0, 1, 1, -1, "needs [rt], a whole number >= 1; got -1"),
     ):
         with pytest.raises(ValueError, match=message):
             loops.rectangle(space, U, mu, nu, r, t)
@@ -341,9 +341,11 @@ def test_checkered_links(sides):
 
 
 def test_bad_patterns():
-    with pytest.raises(ValueError, match=r"Stripes of periods \(1, 4\) need a lattice with sides they divide; got 4x6"):
+    with pytest.raises(
+        ValueError, match=r"repeats every 1x4 sites needs a lattice whose sides are multiples of these; got 4x6"
+    ):
         Stripes(0, (1, 4), (0, 0)).sites((4, 6))
-    with pytest.raises(ValueError, match="need a lattice with sides they divide"):
+    with pytest.raises(ValueError, match="sites needs a lattice whose sides are multiples of these"):
         Stripes(0, (1,), (0,)).sites((4, 6))
     with pytest.raises(ValueError, match="Stripes need a period and an offset for each direction, mu among them"):
         Stripes(2, (1, 2), (0, 0))

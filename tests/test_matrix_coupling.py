@@ -584,7 +584,7 @@ SPACE = fk.links((4, 6), fk.SUN(3))
     (lambda: GaugeCoupling(SPACE, Checkered(0, 1), PAIR, [spectral(3, 2)]), "one of 2, counted from 0; got 2"),
     (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, [spectral(3, -1)]), "needs loop, a whole number >= 0 or None; got -1"),
     (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, activation="relu"), "An activation is one of"),
-    (lambda: example(GaugeCoupling).on(fk.links((4, 5), fk.SUN(3))), "sides they divide; got 4x5"),
+    (lambda: example(GaugeCoupling).on(fk.links((4, 5), fk.SUN(3))), "multiples of these; got 4x5"),
     (lambda: make(3)(torch.zeros(2, 2, 2, 4, 2, 2, dtype=torch.complex64)), r"holds fields \[batch, 2, 2, 4, 3, 3\]"),
     (lambda: spectral(3, bins=1), "needs bins, a whole number in .2, 500.; got 1"),
     (lambda: spectral(3, order=0), "needs order, a whole number >= 1; got 0"),

@@ -21,14 +21,14 @@ def test_a_first_lesson():
     assert m.fit(40, progress=False, batch=64, lr=1e-2) is m
     assert m.trainer.step == 40
     known = exact.phi4_transfer_matrix((2, 2), 0.5, 0.5).phi_squared
-    x = m.posterior.sample(7, seed=3)
+    x = m.posterior.sample(7, rng=3)
     assert x.shape == (7, 1, 2, 2)
     assert not x.requires_grad
-    assert torch.equal(x, m.posterior.sample(7, seed=3))
+    assert torch.equal(x, m.posterior.sample(7, rng=3))
     testing.require_close(m.posterior.log_prob(x), m.flow.log_prob(x), "log q", 1e-6)
-    weighted = m.posterior.weighted(5_000, seed=1).mean(fk.phi_squared)
+    weighted = m.posterior.weighted(5_000, rng=1).mean(fk.phi_squared)
     assert abs(weighted.pull(known)) < 3.5
-    chains = m.mcmc.sample(250, chains=16, seed=1, thermalise=20)
+    chains = m.mcmc.sample(250, chains=16, rng=1, thermalise=20)
     assert abs(chains.mean(fk.phi_squared).pull(known)) < 3.5
 
 
@@ -51,3 +51,14 @@ def test_bad_input():
         model().posterior.log_prob(torch.full((2, 1, 2, 2), torch.nan))
     with pytest.raises(TypeError, match="epochs"):
         model().fit(3, epochs=4)
+
+
+@pytest.mark.parametrize("draw", [
+    lambda m, **rng: m.posterior.sample(5, **rng),
+    lambda m, **rng: m.posterior.weighted(5, **rng).x,
+    lambda m, **rng: m.mcmc.sample(5, chains=2, **rng).x,
+])  # fmt: skip
+def test_a_draw_is_a_new_one_unless_it_has_a_seed(draw):
+    m = model()
+    assert not torch.equal(draw(m), draw(m))
+    assert torch.equal(draw(m, rng=0), draw(m, rng=0))

@@ -541,7 +541,8 @@ class ForgottenHalf(ClassFunctionConditional):
     """The frame is W - R_left: draws and densities agree, but the density is that of another link."""
 
     def _frame(self, rest):
-        return self.group.wrap(rest[0] - rest[1]) - rest[0], self._row(self.group.wrap(rest[0] - rest[1]))
+        w = self.group.wrap(rest[0] - rest[1])
+        return w - rest[0], w
 
 
 class TwiceTheDensity(ClassFunctionConditional):

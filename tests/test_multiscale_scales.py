@@ -23,6 +23,14 @@ def test_the_mean_weight_is_z_at_every_scale(group, area, rng):
     assert abs(float(w.mean()) - z) < 4 * float(w.std()) / math.sqrt(len(w))
 
 
+@pytest.mark.parametrize("group", [fk.U1(), fk.SUN(2), fk.SUN(3)], ids=str)
+def test_the_weight_of_one_plaquette_is_that_of_the_action(group, rng):
+    """The character expansion summed again, term by term with its dimension."""
+    P, beta = group.haar((20,), rng), 1.5
+    expected = beta * group.trace(P)
+    testing.require_close(group.decimated_log_weight(P, beta, 1), expected, "log w of area 1", 1e-9)
+
+
 def test_two_plaquettes_of_u1():
     """int dV e^{beta (cos + cos)} = I_0(2 beta cos(theta/2))."""
     space = fk.links((2, 2), fk.U1())

@@ -339,7 +339,7 @@ def test_other_theories_and_configurations_kept():
     assert panel._series == ["magnetization"]
     assert panel._correlated == "φ̄"
     assert [picture.label for picture in panel._pictures()] == ["Magnetization φ̄", "Autocorrelation of φ̄"]
-    assert Chain(run)._series == ["S"]
+    assert Chain(run)._series == ["magnetization"]  # measured in every run
 
 
 def test_refusals(ensemble):

@@ -223,3 +223,31 @@ def test_what_a_force_costs(name):
         ratio = seconds(lambda: action.force(z)) / seconds(lambda: action(z))
     print(f"{name}: a force costs {ratio:.2f} forward passes")
     assert ratio < 6
+
+
+# ---------------------------------------------------------------- precision
+
+
+@pytest.mark.parametrize("default", [torch.float32, torch.float64], ids=["float", "double"])
+@pytest.mark.parametrize("made", [torch.float32, torch.float64], ids=["float", "double"])
+@pytest.mark.parametrize("name", ["U1", "SU3", "scalar", "multiscale U1"])
+def test_a_chain_starts_in_the_precision_of_the_map(name, made, default):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        S = pulled(name)
+        S.transform.to(made)
+        for action in (S, 0.5 * S, S + S.action.pullback(S.transform)):
+            hmc = fk.HMC(action, steps=2)
+            assert hmc.start(2, testing.seeded()).real.dtype == made
+            assert hmc.start(2, testing.seeded(), hot=False).real.dtype == made
+        assert fk.run(fk.HMC(S, steps=2), 2, chains=2, rng=1, max_bad=1.0).x.real.dtype == made
+        other = torch.float64 if made == torch.float32 else torch.float32
+        start = fk.HMC(S.action).start(2, testing.seeded(), dtype=other)
+        with pytest.raises(
+            ValueError, match=rf"This pullback by \w+ computes in {made} on cpu; got {start.dtype} fields"
+        ):
+            fk.run(fk.HMC(S, steps=2), 2, start=start, rng=1)
+        assert fk.HMC(S.action).start(2, testing.seeded()).real.dtype == default
+    finally:
+        torch.set_default_dtype(before)

@@ -117,7 +117,7 @@ def test_without_locks_everything_is_written_after_one_warning(tmp_path, monkeyp
     monkeypatch.setattr(disk, "_SAID", set())
     with pytest.warns(RuntimeWarning, match="file system without locks .*: let one process alone write there") as seen:
         save()
-    assert len(seen) == 1
+    assert sum(one.category is RuntimeWarning for one in seen) == 1
     assert checkpoint.load(tmp_path / "c")[1]["step"] == 3
     assert len(fk.Ensemble.load(tmp_path / "e")) == 3
 

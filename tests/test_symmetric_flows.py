@@ -68,15 +68,45 @@ def test_a_gauge_flow_is_averaged_over_centre_and_conjugation(group):
     testing.require_gradients(flow, fk.losses.path_gradient(flow, action, 8, testing.seeded()).value, "path gradient")
 
 
-def test_score_of_a_mixture():
-    action = fk.Wilson(fk.links((2, 2), fk.U1()), beta=1.0)
-    inner = testing.randomised(fk.multiscale_flow(action.space, terms=3), testing.seeded())
-    flow = Symmetrised(inner, action.symmetries[:2])
+class Aside(fk.Normal):
+    """Of unit width around a learned mean."""
+
+    def __init__(self, space):
+        super().__init__(space)
+        self.mean = torch.nn.Parameter(torch.tensor([0.4]))
+
+    def log_prob(self, x):
+        return super().log_prob(x - self.mean)
+
+    def score(self, x):
+        return (x - self.mean).flatten(1).sum(1, keepdim=True)
+
+
+def models_with_a_score():
+    yield fk.multiscale_flow(fk.links((2, 2), fk.U1()), terms=3), fk.Wilson(fk.links((2, 2), fk.U1()), beta=1.0)
+    yield Aside(fk.sites((2, 2))), fk.Phi4(fk.sites((2, 2)), m2=1.0, lam=0.5)  # whose images differ in their density
+
+
+@pytest.mark.parametrize(("inner", "action"), list(models_with_a_score()), ids=["links", "sites"])
+def test_score_of_a_mixture(inner, action):
+    flow = Symmetrised(testing.randomised(inner, testing.seeded()), action.symmetries[:2])
     x = flow.sample(3, testing.seeded(2)).detach()
     weights = [p for p in flow.parameters() if p.requires_grad]
     rows = [torch.cat([g.flatten() for g in torch.autograd.grad(one, weights, retain_graph=True)])
             for one in flow.log_prob(x)]  # fmt: skip
     testing.require_close(flow.score(x), torch.stack(rows), "score", 1e-6)
+
+
+def test_draws_of_a_mixture_stand_at_every_image():
+    """Two components around 1 become four quadrants, each with a quarter of the draws."""
+    space, n = fk.sites((2, 3), components=2), 4000
+    aside = fk.Flow(fk.Normal(space, 0.1), fk.transforms.Affine(space))
+    torch.nn.init.ones_(aside.transform.shift)
+    flow = Symmetrised(aside, fk.Phi4(space, m2=1.0, lam=0.5).symmetries)
+    for x in (flow.sample(n, testing.seeded()), flow.sample_and_log_prob(n, testing.seeded(2)).x):
+        first, second = (x.flatten(2).mean(2) > 0).long().unbind(1)
+        shares = torch.bincount(2 * first + second, minlength=4) / n
+        assert (shares - 0.25).abs().max() < 5 * (0.25 * 0.75 / n) ** 0.5
 
 
 def test_mixtures_share_the_weights_of_other_lattices():

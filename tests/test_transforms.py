@@ -421,14 +421,17 @@ class Unmirrored(fk.Bijection):
             "context is 'plaquettes', 'local' or 'both'",
         ),
         (lambda: GaugeCoupling(LINKS, GAUGE["local"][0], []), "needs loops and updates; got 0 and 1"),
-        (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 4), (0, 0)), BOTH), r"periods \(1, 4\).*sides they divide"),
+        (
+            lambda: GaugeCoupling(LINKS, Stripes(0, (1, 4), (0, 0)), BOTH),
+            r"repeats every 1x4 sites.*multiples of these",
+        ),
         (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), [Loop(1, t=2)]), "holds more than one active link"),
         (
             lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), BOTH[:1]),
             "leaves no frozen loop for the context 'loc",
         ),
         (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), BOTH, context="plaquettes"), "leaves no frozen"),
-        (lambda: gauge("rectangles").on(fk.links((4, 4), fk.U1())), "sides they divide; got 4x4"),
+        (lambda: gauge("rectangles").on(fk.links((4, 4), fk.U1())), "multiples of these; got 4x4"),
         (
             lambda: transforms.Spline(SITES, domain="sphere"),
             "Spline has the domains real, interval, circle; got 'sphere'",

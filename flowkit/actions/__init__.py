@@ -22,3 +22,7 @@ __all__ = [
     "as_double_well",
     "closed_form",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,4 +1,7 @@
-"""What an action is: a function S of the fields, its force, and what it knows of its own theory."""
+"""What an action is: a function S of the fields, its force, and what it knows of its own theory.
+
+The file is longer than most because it defines one interface, with the operators that make new actions of old ones.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from torch import Tensor
 from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry
+from flowkit.kernels.autocast import FullPrecision
+from flowkit.observables import Observable
 
 if TYPE_CHECKING:
     from flowkit.actions.combined import Multiple, Sum
@@ -29,7 +34,7 @@ def require_gradients(action: object) -> None:
         raise RuntimeError(f"The force of {name} needs gradients; got torch.inference_mode(). Use torch.no_grad().")
 
 
-class Action(ABC):
+class Action(FullPrecision, ABC):
     r"""An action S(x), dimensionless, whose theory has the density exp(-S(x)) / Z.
 
     A subclass writes ``__call__`` and lists the names of its couplings in ``couplings``. It overrides `force` where a
@@ -126,16 +131,7 @@ class Action(ABC):
         r"""A number of each field whose mean vanishes exactly in this theory, or None where none is known.
 
         A run tests its chains by it: a mode that never moves, or a wrong force, shows although all else looks well.
-
-        Parameters
-        ----------
-        x : Tensor
-            Fields, ``[batch, *space.shape]``.
-
-        Returns
-        -------
-        Tensor or None
-            ``[batch]``, dimensionless.
+        From fields ``[batch, *space.shape]`` to ``[batch]``.
 
         Notes
         -----
@@ -157,11 +153,6 @@ class Action(ABC):
         """Whether its text tells it from every other action of its class: each argument but the space is a coupling."""
         taken = inspect.signature(type(self)).parameters.values()
         return all(p.name in ("space", *self.couplings) for p in taken if p.kind is not p.VAR_KEYWORD)
-
-    @property
-    def like(self) -> Tensor:
-        """An empty tensor of the dtype and on the device that chains of this action start with."""
-        return torch.empty(0)
 
     def at(self, **changes: Any) -> Action:
         """The same action with some couplings changed.
@@ -197,8 +188,8 @@ class Action(ABC):
         """The same action, with the same couplings, on another lattice."""
         return type(self)(space, **self.parameters)
 
-    def exact(self, name: str) -> float | None:
-        """The exact mean of the observable of that name, or None where no formula is known."""
+    def exact(self, observable: Observable | str) -> float | None:
+        """The exact mean of an observable, or of the one of that name; None where no result is known at once."""
         return None
 
     def log_z(self) -> float | None:
@@ -212,6 +203,11 @@ class Action(ABC):
         Ensembles are checked against the exact zeros that they imply, and flows can be made to respect them.
         """
         return ()
+
+    @property
+    def anchor(self) -> Tensor | None:
+        """A tensor of the precision and on the device that fields must have; None where the action follows them."""
+        return None
 
     @property
     def theory(self) -> Action:

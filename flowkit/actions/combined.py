@@ -55,6 +55,10 @@ class Sum(Action):
     def identified(self) -> bool:
         return self.first.identified and self.second.identified
 
+    @property
+    def anchor(self) -> Tensor | None:
+        return self.first.anchor if self.second.anchor is None else self.second.anchor
+
     def on(self, space: Space) -> Action:
         return Sum(self.first.on(space), self.second.on(space))
 
@@ -103,6 +107,10 @@ class Multiple(Action):
     @property
     def identified(self) -> bool:
         return self.action.identified
+
+    @property
+    def anchor(self) -> Tensor | None:
+        return self.action.anchor
 
     def on(self, space: Space) -> Action:
         return Multiple(self.action.on(space), self.factor)

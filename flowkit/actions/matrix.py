@@ -9,6 +9,7 @@ from flowkit.actions.base import Action
 from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry, conjugation
+from flowkit.observables import Observable, name_of
 
 
 class MatrixModel(Action):
@@ -76,8 +77,8 @@ class MatrixModel(Action):
         """Charge conjugation; none of a subclass with another formula."""
         return (conjugation(self.space),) if type(self).__call__ is MatrixModel.__call__ else ()
 
-    def exact(self, name: str) -> float | None:
-        known = name == "trace" and self.coefficients == (1.0,) and self.beta >= 0
+    def exact(self, observable: Observable | str) -> float | None:
+        known = name_of(observable) == "trace" and self.coefficients == (1.0,) and self.beta >= 0
         return self.space.group.one_plaquette_mean(self.beta) if known else None
 
     def log_z(self) -> float | None:

@@ -78,6 +78,12 @@ class Pullback(Action):
         self._where: list[tuple[int, torch.dtype, torch.device]] = []
 
     def __call__(self, z: Tensor) -> Tensor:
+        anchor = self.anchor
+        if anchor is not None and (anchor.real.dtype, anchor.device) != (self.space.check(z).real.dtype, z.device):
+            raise ValueError(
+                f"This pullback by {type(self.transform).__name__} computes in {anchor.real.dtype} on {anchor.device}; "
+                f"got {z.dtype} fields on {z.device}. Move one of them with .to()."
+            )
         x, logdet = self.transform(z)
         return self.action(x) - logdet
 
@@ -122,11 +128,10 @@ class Pullback(Action):
         return self.action.identified
 
     @property
-    def like(self) -> Tensor:
-        """In the precision and on the device of the weights of the map."""
-        weights = self.transform.parameters() if isinstance(self.transform, nn.Module) else ()
-        first = next((p for p in weights if p.is_floating_point()), None)
-        return self.action.like if first is None else first.detach().new_empty(0)
+    def anchor(self) -> Tensor | None:
+        f = self.transform
+        tensors = itertools.chain(f.parameters(), f.buffers()) if isinstance(f, nn.Module) else ()
+        return next((t for t in tensors if t.is_floating_point() or t.is_complex()), self.action.anchor)
 
     @property
     def theory(self) -> Action:

@@ -10,6 +10,7 @@ from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry, sign
 from flowkit.kernels.scalar_action import scalar_action, scalar_force
+from flowkit.observables import Observable, name_of
 
 
 class ScalarAction(Action):
@@ -115,13 +116,15 @@ class ScalarAction(Action):
         h, a, g, _ = self.coefficients
         return other.from_coefficients(self.space, h, a, g)
 
-    def exact(self, name: str) -> float | None:
+    def exact(self, observable: Observable | str) -> float | None:
         from flowkit import exact
 
+        name = name_of(observable)
         if (one_site := self._one_site()) is not None:
             return {"phi_squared": one_site[0], "susceptibility": one_site[0], "magnetization": 0.0}.get(name)
         if (m2 := self._free_mass()) is None:
-            return None
+            known = self._small_lattice()
+            return None if known is None else {**known[0], "magnetization": 0.0}.get(name)
         scale = self.coefficients[0] / 2  # the square of the factor from this field to that of h = 2
         if name == "phi_squared":
             return exact.free_phi_squared(self.space.lattice, m2) / scale
@@ -134,9 +137,24 @@ class ScalarAction(Action):
         if (one_site := self._one_site()) is not None:
             return self.space.dof * one_site[1] - constant
         if (m2 := self._free_mass()) is None:
-            return None
+            known = self._small_lattice()
+            return None if known is None else known[1] - constant
         rescaled = self.space.volume * math.log(self.coefficients[0] / 2) / 2
         return self.space.components * (exact.free_log_z(self.space.lattice, m2) - rescaled) - constant
+
+    def _small_lattice(self) -> tuple[dict[str, float], float] | None:
+        """Means by name and ln Z (without the constant) where the transfer matrix gives them at once, else None."""
+        from flowkit.exact.transfer_matrix import quick_phi4
+
+        h, a, g, _ = self.coefficients
+        if h <= 0 or self.space.components != 1:
+            return None
+        square = h / 2  # of the factor from this field to that of h = 2
+        found = quick_phi4(self.space.lattice, a / square - 2 * self.space.ndim, g / square**2)
+        if found is None:
+            return None
+        means = {"phi_squared": found.phi_squared / square, "susceptibility": found.susceptibility / square}
+        return means, found.log_z - self.space.volume * math.log(square) / 2
 
     def _one_site(self) -> tuple[float, float] | None:
         """<phi^2> and ln Z of one site (without the constant) where the sites do not interact, else None."""

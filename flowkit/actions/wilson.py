@@ -7,10 +7,10 @@ from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.checks import NotNegative, checked
-from flowkit.geometry import loops
-from flowkit.geometry.lattice import shift
+from flowkit.geometry import paths
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry, centre, conjugation, reflection
+from flowkit.observables import Observable, name_of
 
 
 class Wilson(Action):
@@ -63,7 +63,7 @@ class Wilson(Action):
         space.check(x)
         total = torch.zeros(len(x), dtype=x.real.dtype, device=x.device)
         for mu, nu in space.planes:
-            traces = space.group.trace(loops.plaquette(space, x, mu, nu, wrap=False))
+            traces = space.group.trace(paths.rectangle(space, x, mu, nu, wrap=False))
             total = total + traces.flatten(1).sum(1)
         return -self.beta * total
 
@@ -73,18 +73,18 @@ class Wilson(Action):
             return self._force_by_plaquettes(x)
         forces = []
         for mu in range(space.ndim):
-            staples = loops.staple_list(space, x, mu)
+            staples = paths.staple_list(space, x, mu)
             total = sum(staples[1:], staples[0])
-            forces.append(G.trace_slope(G.compose(loops.link(x, mu), G.inverse(total))))
+            forces.append(G.trace_slope(G.compose(paths.link(x, mu), G.inverse(total))))
         return self.beta * torch.cat(forces, 1)
 
     def _force_by_plaquettes(self, x: Tensor) -> Tensor:
         """Where elements commute the slope of a plaquette is the same for its four links, up to the sign."""
         forces: list[Tensor | float] = [0.0] * self.space.ndim
         for mu, nu in self.space.planes:
-            slope = self.space.group.trace_slope(loops.plaquette(self.space, x, mu, nu, wrap=False))
-            forces[mu] = forces[mu] + (slope - shift(slope, nu, -1))
-            forces[nu] = forces[nu] - (slope - shift(slope, mu, -1))
+            slope = self.space.group.trace_slope(paths.rectangle(self.space, x, mu, nu, wrap=False))
+            forces[mu] = forces[mu] + (slope - paths.shift(slope, nu, -1))
+            forces[nu] = forces[nu] - (slope - paths.shift(slope, mu, -1))
         return self.beta * torch.cat([f for f in forces if isinstance(f, Tensor)], 1)
 
     def schwinger_dyson(self, x: Tensor) -> Tensor | None:
@@ -109,7 +109,8 @@ class Wilson(Action):
         centres = [centre(self.space, mu) for mu in axes if self.space.group.centre_order > 1]
         return (conjugation(self.space), *centres, *(reflection(self.space, mu) for mu in axes))
 
-    def exact(self, name: str) -> float | None:
+    def exact(self, observable: Observable | str) -> float | None:
+        name = name_of(observable)
         group, lattice, volume = self.space.group, self.space.lattice, self.space.volume
         if self.space.ndim != 2:
             return None

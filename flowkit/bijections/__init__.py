@@ -22,3 +22,7 @@ __all__ = [
     "TangentMixture",
     "angle_spline",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -11,8 +11,12 @@ from torch import Tensor
 
 from flowkit.bijections.base import Bins, TwoWay
 from flowkit.checks import Count, Range, checked
+from flowkit.kernels.native import kept_on_cpu
 from flowkit.kernels.rqs import rqs_forward, rqs_inverse
 from flowkit.kernels.rqs_torch import MIN_BIN, MIN_SLOPE, UNIT, Bin, evaluate, solve
+
+MOST = 1_000_000
+"""Parameters of one map, far more than any network gives."""
 
 
 class AlcoveSpline(TwoWay[Tensor]):
@@ -34,7 +38,7 @@ class AlcoveSpline(TwoWay[Tensor]):
     Raises
     ------
     ValueError
-        For n < 2, bins < 2 or order < 1.
+        For n < 2, bins < 2 or order < 1, and for more than a million parameters.
 
     Notes
     -----
@@ -71,6 +75,10 @@ class AlcoveSpline(TwoWay[Tensor]):
     @checked
     def __init__(self, n: Annotated[int, Range(2, 64)], bins: Bins = 8, order: Count = 2):
         self.n, self.bins, self.order = n, bins, order
+        # A polynomial of degree < order in m numbers has C(m + order - 1, m) terms; without sums that never end:
+        many = order > MOST or sum(math.comb(m + order - 1, m) for m in range(n - 1)) * (3 * bins + 1) > MOST
+        if many:
+            raise ValueError(f"AlcoveSpline has at most {MOST} parameters; got n={n}, bins={bins} and order={order}.")
         self.angles = n
         # The monomials on which the parameters of each coordinate depend, as tuples of factors.
         self._terms: list[list[tuple[int, ...]]] = [
@@ -160,13 +168,13 @@ def _angles(gaps: Tensor) -> Tensor:
 
 
 @functools.lru_cache
+@kept_on_cpu()
 def _arcs(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """For each pair of angles the gaps on one side between them and those on the other, two 0/1 matrices [pairs, N]."""
-    with torch.inference_mode(False):  # or tensors of a cache filled in that mode could not be trained with
-        inside = torch.zeros(n * (n - 1) // 2, n, dtype=dtype)
-        for row, (j, k) in zip(inside, itertools.combinations(range(n), 2), strict=True):
-            row[j + 1 : k + 1] = 1  # gap j of the cyclic order (g_N, g_1, ...) lies before angle j
-        return inside.to(device), (1 - inside).to(device)
+    inside = torch.zeros(n * (n - 1) // 2, n, dtype=dtype)
+    for row, (j, k) in zip(inside, itertools.combinations(range(n), 2), strict=True):
+        row[j + 1 : k + 1] = 1  # gap j of the cyclic order (g_N, g_1, ...) lies before angle j
+    return inside.to(device), (1 - inside).to(device)
 
 
 def _sines(gaps: Tensor) -> Tensor:

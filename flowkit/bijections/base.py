@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from flowkit.checks import Range
+from flowkit.kernels.autocast import FullPrecision
 
 Given = TypeVar("Given", contravariant=True)
 
@@ -35,7 +36,7 @@ class LinkContext(NamedTuple):
     params: Tensor
 
 
-class Bijection(ABC, Generic[Given]):
+class Bijection(FullPrecision, ABC, Generic[Given]):
     r"""An invertible map ``y = f(x; given)`` of numbers, angles or group elements, with its log-Jacobian.
 
     A `Transform` maps whole fields; a bijection maps their single sites or links. What it depends on comes with each

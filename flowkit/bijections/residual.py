@@ -141,7 +141,7 @@ class Residual(Bijection[LinkContext]):
             matrix = self._slope([multiply(x, r) for r in rest], coefficients)
             before, x = x, multiply(exp(-self._move(matrix)), v)
             # Looking at the change makes the device wait: seldom.
-            if k % 4 == 3 and (not x.numel() or bool((x - before).abs().amax() <= tolerance)):
+            if k % 4 == 3 and (not x.numel() or bool((x - before).abs().nan_to_num(0.0).amax() <= tolerance)):
                 return x
         raise RuntimeError(
             f"The inverse of a residual update did not settle to {tolerance:g} in {most} steps. Are the matrices in "

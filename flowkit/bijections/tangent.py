@@ -9,6 +9,7 @@ from torch import Tensor
 from flowkit.bijections.base import Bijection
 from flowkit.checks import Range, checked
 from flowkit.groups.u1 import U1
+from flowkit.kernels.implicit import root
 from flowkit.kernels.tangent import mixture, tangent_forward
 
 _wrap = U1().wrap
@@ -64,10 +65,15 @@ class TangentMixture(Bijection[Tensor]):
                 middle = (low + high) / 2
                 below = mixture(middle, s)[0] < target
                 low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-            x = (low + high) / 2
-        value, slope = mixture(x, s)
-        x = x - (value - target) / slope.detach()  # one Newton step: value unchanged, gradients with respect to s and y
+            x = (low + high) / 2 + 0 * target  # NaN stays NaN
+        x = root(_missed, x, s, target)
         return _wrap(x), -mixture(x, s)[1].log()
+
+
+def _missed(x: Tensor, s: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """What the mixture misses the target by at x, and its slope."""
+    value, slope = mixture(x, s)
+    return value - target, slope
 
 
 def _own(params: Tensor, x: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.importance import importance_sample
 from flowkit.ensemble.job import Job, start
 from flowkit.ensemble.layers import LayerNumbers, layer_numbers
-from flowkit.ensemble.runs import Recording, run
+from flowkit.ensemble.recording import Recording
+from flowkit.ensemble.runs import run
 from flowkit.ensemble.tuning import LengthTuning, tune_length
 from flowkit.ensemble.turns import compare
 
@@ -36,3 +37,7 @@ __all__ = [
     "start",
     "tune_length",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
-from flowkit.checks import Count, Natural, Seed, checked
+from flowkit.checks import Count, Natural, checked
 from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.integration import logdet_error
 from flowkit.samplers.chain import Point, Steps, states
 from flowkit.tasks.in_training import frozen
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class Chains:
@@ -27,6 +29,8 @@ class Chains:
 
     Attributes
     ----------
+    sampler : Sampler
+        A copy of the one given, which the thermalisation tunes.
     action : Action or None
         Of the theory whose fields are measured; None for a sampler without one.
     space : Space
@@ -53,25 +57,32 @@ class Chains:
     def __init__(
         self,
         sampler: Steps,
-        rng: torch.Generator | Seed | None = None,
+        rng: Rng = None,
         *,
         chains: Count = 16,
         thermalise: Natural | None = 0,
         every: Count = 1,
         start: Tensor | None = None,
+        dtype: torch.dtype | None = None,
     ):
+        if dtype is not None and (start is not None or dtype not in (torch.float32, torch.float64)):
+            got = f"{dtype} beside a start, which has its own" if start is not None else f"{dtype}"
+            raise ValueError(f"Chains start in dtype torch.float32 or torch.float64; got {got}.")
         sampler = frozen(sampler, "A run of chains")
-        like: Tensor = getattr(getattr(sampler, "action", None), "like", torch.empty(0))
-        device = start.device if start is not None else getattr(getattr(sampler, "flow", None), "device", like.device)
-        self.rng, self.seed = generator_of(rng, device)
+        made_of = getattr(sampler, "flow", getattr(getattr(sampler, "action", None), "anchor", None))
+        device = start.device if start is not None else getattr(made_of, "device", "cpu")
+        self.rng = generator_of(rng, device)
+        self.seed = self.rng.initial_seed()
+        sampler = copy.copy(sampler)  # tuned in place of the caller's
         self.sampler, self.every, self.thermalise, self.warm = sampler, every, thermalise, 0
         self._coordinates: Action | None = getattr(sampler, "action", None)
         self.action = None if self._coordinates is None else self._coordinates.theory
         self.space = sampler.space if self.action is None else self.action.space
         begin = getattr(sampler, "begin", None)
         if start is None and begin is not None:
-            self.first = begin(chains, self.rng)
+            self.first = begin(chains, self.rng) if dtype is None else begin(chains, self.rng, dtype=dtype)
         else:
+            like = torch.empty(0, dtype=dtype, device=self.rng.device)
             self.first = sampler.init(sampler.space.cold(chains, like=like) if start is None else start)
         self._z, self.chains = self.first.x, len(self.first.x)
         self.bad = torch.zeros((), dtype=torch.long, device=self.first.S.device)
@@ -114,15 +125,3 @@ class Chains:
                 f"The run ended at stored step {done} of {most}: {bad} updates had no finite action or "
                 f"weight, more than {100 * max_bad:g} % of {updates}. {self.sampler.describe()}"
             )
-
-
-def generator_of(rng: torch.Generator | int | None, device: torch.device | str) -> tuple[torch.Generator, int]:
-    """The generator of a run, and the seed that it was given at last."""
-    if isinstance(rng, torch.Generator):
-        return rng, rng.initial_seed()
-    generator = torch.Generator(device=device)
-    if rng is None:
-        generator.seed()
-    else:
-        generator.manual_seed(rng)
-    return generator, generator.initial_seed()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from flowkit.actions.base import Action
 from flowkit.checks import MOST, Count, checked
 from flowkit.ensemble.files import MOST_BYTES as MOST_BYTES, EnsembleError, check_finite, check_real, row_bytes
 from flowkit.geometry.space import Space
-from flowkit.observables import Observables
+from flowkit.observables import Observables, listed
 
 
 class Columns:
@@ -30,7 +30,7 @@ class Columns:
         Rows in all.
     chains : int
         Numbers in each row.
-    observe : sequence of Observable
+    observe : sequence of Observable or str
         Measured on the fields of each row, on their device.
     space : Space
         Of the fields.
@@ -64,6 +64,7 @@ class Columns:
 
     @checked
     def __init__(self, n: Count, chains: Count, observe: Observables, space: Space, block: Count = 1):
+        observe = listed(observe)
         names = [obs.name for obs in observe]
         taken = [name for i, name in enumerate(names) if name in names[:i] or name in ("S", "accept", "logq", "logw")]
         if taken:
@@ -161,17 +162,7 @@ def room_for(n: int, fields: Tensor, max_bytes: int) -> Tensor:
             f"{n} x {len(fields)} configurations need {need / 2**30:.3g} GiB, and max_bytes allows "
             f"{max_bytes / 2**30:.3g} GiB. Use keep=False with observe=(...), or store fewer of them by every=..."
         )
-    return torch.empty((n, *fields.shape), dtype=fields.dtype)
-
-
-def progress_bar(steps: Iterable[Any], total: int, show: bool) -> Iterable[Any]:
-    """The steps, behind a progress bar where it is to be shown."""
-    if not show:
-        return steps
-    from tqdm.auto import tqdm
-
-    bar: Iterable[Any] = tqdm(steps, total=total, unit="step")
-    return bar
+    return torch.empty((n, *fields.shape), dtype=fields.dtype, device="cpu")
 
 
 def provenance_of(action: Action | None, seed: int, **more: Any) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def vanishing(action: Action | None, observables: Sequence[Observable]) -> list[
     if action.space.kind == "links":
         x = action.space.haar(4, rng, torch.float64)
     else:
-        x = torch.randn(4, *action.space.shape, generator=rng, dtype=torch.float64)
+        x = torch.randn(4, *action.space.shape, generator=rng, device=rng.device, dtype=torch.float64)
     found = []
     for one in observables:
         value = one(action.space, x)

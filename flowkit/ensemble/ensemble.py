@@ -1,4 +1,7 @@
-"""Ensembles: configurations and series of many chains, with honest errors, saved and loaded whole."""
+"""Ensembles: configurations and series of many chains, with honest errors, saved and loaded whole.
+
+This file is long because all that a user asks of an ensemble is a method of one class with full docstrings.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from flowkit.ensemble.diagnosis import Diagnosis, vanishing
 from flowkit.ensemble.files import MOST_BYTES, EnsembleError, PathLike, check_finite, check_real, row_bytes
 from flowkit.ensemble.integration import shift_note
 from flowkit.geometry.space import Space
-from flowkit.observables import Observable, name_of
+from flowkit.observables import NAMES, Observable, known, name_of
 from flowkit.priors.base import Prior
 from flowkit.stats import Estimate
 from flowkit.storage import zarr_files
@@ -109,27 +112,31 @@ class Ensemble:
         return self.series["S"].shape[1]
 
     def history(self, obs: Observable | str) -> Tensor:
-        """An observable, or a series by its name, in Monte Carlo time: float64 ``[n, chains]``.
+        """An observable or a series in Monte Carlo time: float64 ``[n, chains]``.
 
         Parameters
         ----------
         obs : Observable or str
-            What was observed or, where the configurations were kept, any observable.
+            What was observed or, where the configurations were kept, any observable; by itself, or by the name of a
+            series or of an observable of this library.
 
         Raises
         ------
         EnsembleError
             Where it was not observed and the configurations were not kept, or gives NaN.
         TypeError
-            For anything but an observable or a name.
+            For anything but an observable or a name, such as a bare function.
         """
         name = name_of(obs)
         if name in self.series:
             return self.series[name]
-        if isinstance(obs, str) or self.x is None:
-            why = "" if isinstance(obs, str) else " and kept no configurations; run with keep=True or observe it"
-            raise EnsembleError(f"This ensemble has the series {', '.join(self.series)}{why}; got {name!r}.")
-        pieces = [obs(self.space, piece) for piece in self._pieces()]
+        found = known(obs) if isinstance(obs, str) else obs
+        has = f"This ensemble has the series {', '.join(self.series)}"
+        if found is None:
+            raise EnsembleError(f"{has}, and flowkit knows the observables {NAMES}; got {name!r}.")
+        if self.x is None:
+            raise EnsembleError(f"{has} and kept no configurations; run with keep=True or observe it; got {name!r}.")
+        pieces = [found(self.space, piece) for piece in self._pieces()]
         values = torch.cat(pieces).double().view(len(self), self.chains)
         check_finite(name, values)
         return values
@@ -162,7 +169,7 @@ class Ensemble:
         name = name_of(obs)
         exact = self.action.exact(name) if self.action else None
         notes = [result.note, *self._diagnosis.of(values, result), *self._common_notes]
-        if exact is None and isinstance(obs, Observable) and vanishing(self.action, [obs]):
+        if exact is None and (name in self._zeros or (isinstance(obs, Observable) and vanishing(self.action, [obs]))):
             exact = 0.0
             notes += self._diagnosis.broken(name, values)
         note = "; ".join(dict.fromkeys(filter(None, notes)))
@@ -171,10 +178,16 @@ class Ensemble:
     @cached_property
     def _diagnosis(self) -> Diagnosis:
         series = {name: values.numpy() for name, values in self.series.items()}
-        zeros = [name for name in self.provenance.get("vanishing", []) if name in series]
+        zeros = [name for name in self._zeros if name in series]
         tested = self.provenance.get("schwinger_dyson", [])
         error = self.provenance.get("logdet_error")
         return Diagnosis(self.space, self.action, zeros, series, self.weighted, tested, error)
+
+    @property
+    def _zeros(self) -> list[str]:
+        """Names of the observables that a symmetry makes vanish, as the run found them."""
+        found: list[str] = self.provenance.get("vanishing", [])
+        return found
 
     @cached_property
     def _common_notes(self) -> list[str]:

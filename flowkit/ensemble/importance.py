@@ -5,16 +5,17 @@ from __future__ import annotations
 import torch
 
 from flowkit.actions.base import Action
-from flowkit.checks import Bytes, Count, Seed, Share, checked
-from flowkit.ensemble.chains import generator_of
-from flowkit.ensemble.columns import MOST_BYTES, Columns, progress_bar, provenance_of, room_for
+from flowkit.checks import Bytes, Count, Share, checked
+from flowkit.ensemble.columns import MOST_BYTES, Columns, provenance_of, room_for
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.integration import logdet_error
-from flowkit.observables import Observables
+from flowkit.observables import Observables, listed
 from flowkit.priors.base import Prior
 from flowkit.tasks.in_training import frozen
+from flowkit.tasks.progress import progress_bar
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 @checked
@@ -23,7 +24,7 @@ def importance_sample(
     flow: Prior,
     action: Action,
     n: Count,
-    rng: torch.Generator | Seed | None = None,
+    rng: Rng = None,
     *,
     chunk: Count = 1024,
     observe: Observables = (),
@@ -79,11 +80,12 @@ def importance_sample(
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"importance_sample needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
     flow = frozen(flow, "importance_sample")
-    generator, seed = generator_of(rng, flow.device)
+    generator = generator_of(rng, flow.device)
+    observe = listed(observe)
     observed = [*observe, *(one for one in monitors(flow.space) if one not in observe)]
     columns = Columns(n, 1, observed, flow.space)
     bad = 0
-    bar = iter(progress_bar(range(-(-n // chunk)), -(-n // chunk), progress))
+    bar = progress_bar(n, progress)
     while columns.filled < n:
         fields, logq = flow.sample_and_log_prob(min(chunk, n), generator)
         S = action(fields)
@@ -97,7 +99,8 @@ def importance_sample(
             )
         fields, S, logq = (t[finite][: n - columns.filled] for t in (fields, S, logq))
         columns.store(fields, {"S": S, "logq": logq, "logw": -S - logq})
-        next(bar, None)
+        bar.update(columns.filled - bar.n)
+    bar.close()
     series, _ = columns.finish()
     describe = getattr(flow, "describe", None)
     about = {"flow": describe() if describe else type(flow).__name__, "n": n, "chunk": chunk, "invalid": bad}
@@ -107,6 +110,6 @@ def importance_sample(
         columns.configurations(),
         series,
         action=action,
-        provenance=provenance_of(action, seed, **about),
+        provenance=provenance_of(action, generator.initial_seed(), **about),
         weighted=True,
     )

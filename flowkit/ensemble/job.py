@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 import time
@@ -13,7 +12,8 @@ from flowkit.checks import Count, checked, settings_of
 from flowkit.ensemble.columns import Columns
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
-from flowkit.ensemble.runs import Recording, run
+from flowkit.ensemble.recording import Recording
+from flowkit.ensemble.runs import run
 from flowkit.samplers.chain import Steps
 from flowkit.stats import Floats
 from flowkit.tasks.background import Background
@@ -29,7 +29,7 @@ class Job(Background):
     Parameters
     ----------
     sampler : Sampler
-        Each run works on a copy of it, `job.sampler`, which is tuned in its place.
+        Each run works on a copy of it, which is `job.sampler` from then on and is tuned in its place.
     n : int
         Stored steps of the whole run.
     callbacks : sequence of callable
@@ -86,7 +86,7 @@ class Job(Background):
         self._reset()
 
     def _reset(self) -> None:
-        self.sampler = copy.copy(self._given)
+        self.sampler = self._given
         self.history = History(COLUMNS)
         self.warm, self._paused = 0, 0.0
         self._columns: Columns | None = None
@@ -153,7 +153,8 @@ class Job(Background):
         return f" at stored step {self.step} of {self.total}"
 
     def _run(self) -> bool:
-        recording = Recording(self.sampler, self.total, **self.settings)
+        recording = Recording(self._given, self.total, **self.settings)
+        self.sampler = recording.chains.sampler
         try:
             while self._may_go_on() and (point := next(recording, None)) is not None:
                 if point.warm:

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from flowkit import stats
 from flowkit.actions import Action
-from flowkit.checks import LARGEST, Bytes, Count, Range, Seed, checked
+from flowkit.checks import LARGEST, Bytes, Count, Range, checked
 from flowkit.ensemble.fields import FieldNumbers, check_quantity, in_numbers, measure
 from flowkit.flow import Flow
 from flowkit.stats import Estimate
 from flowkit.tasks.in_training import frozen
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class LayerNumbers(NamedTuple):
@@ -90,7 +91,7 @@ def layer_numbers(
     *,
     fields: Count = 8,
     n: Annotated[int, Range(2, LARGEST)] = 256,
-    rng: torch.Generator | Seed = 1,
+    rng: Rng = 1,
     quantity: str | None = None,
     max_bytes: Bytes = 4 * 2**20,
 ) -> LayerNumbers:
@@ -109,8 +110,8 @@ def layer_numbers(
         How many draws are kept to look at, fewer where `max_bytes` of float32 numbers need it.
     n : int
         Draws behind each KL.
-    rng : torch.Generator or int
-        A generator or a seed.
+    rng : torch.Generator or int, optional
+        A generator, a seed, or None for a fresh seed.
     quantity, max_bytes
         As `field_numbers`.
 
@@ -138,7 +139,7 @@ def layer_numbers(
     if fields > n:
         raise ValueError(f"layer_numbers keeps 1 to n of its draws; got {n} and {fields}.")
     flow = frozen(flow)
-    generator = rng if isinstance(rng, torch.Generator) else torch.Generator(flow.device).manual_seed(rng)
+    generator = generator_of(rng, flow.device)
     space, quantity = flow.space, check_quantity(flow.space, quantity)
     names: list[str] = []
     pictures, logdets, actions, distances = [], [], [], []

@@ -13,7 +13,7 @@ from flowkit.ensemble.chains import Chains
 from flowkit.ensemble.columns import Columns
 from flowkit.ensemble.costs import Cost
 from flowkit.ensemble.ensemble import Ensemble
-from flowkit.observables import Observable
+from flowkit.observables import Observable, require_defined
 from flowkit.stats import Estimate
 
 SLICE = 8
@@ -28,6 +28,7 @@ class Runner:
     ):
         self.name, self.chains, self.observables, self.max_bad = name, chains, observables, max_bad
         self.steps, self.seconds = 0, 0.0
+        require_defined(observables, chains.space, chains.chains, like=chains.first.x)
         self._clock, self._slices = clock, list[dict[str, Tensor]]()
 
     @property

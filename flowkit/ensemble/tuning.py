@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
-from flowkit.checks import Count, Natural, Positive, Seed, checked
+from flowkit.checks import Count, Natural, Positive, checked
 from flowkit.ensemble.comparison import Comparison
 from flowkit.ensemble.turns import compare
+from flowkit.geometry.settings import settings
 from flowkit.observables import Observables
 from flowkit.samplers.hmc import HMC
+from flowkit.tasks.randomness import Rng
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def tune_length(
     seconds: Positive = 60.0,
     chains: Count = 16,
     thermalise: Natural = 100,
-    rng: torch.Generator | Seed | None = None,
+    rng: Rng = None,
 ) -> LengthTuning:
     """The length of HMC's trajectories by cost: 2 tau_int times the forces of a trajectory, in the worst observable.
 
@@ -64,7 +64,7 @@ def tune_length(
     ----------
     hmc : HMC
         Stays as it is.
-    observables : sequence of Observable
+    observables : sequence of Observable or str
         What is to decorrelate.
     lengths : sequence of float
         To try, in units of simulation time.
@@ -97,4 +97,7 @@ def tune_length(
     comparison = compare(
         tried, observables, seconds=seconds, forces=forces, chains=chains, thermalise=thermalise, rng=rng
     )
-    return LengthTuning(tried[comparison.best(by="forces")], comparison)
+    best = comparison.best(by="forces")
+    steps = comparison.ensembles[best].provenance["sampler"]["steps"]
+    kept = settings(hmc, "action", "length", "steps", "step_size")
+    return LengthTuning(HMC(hmc.action, tried[best].length, steps=steps, **kept), comparison)

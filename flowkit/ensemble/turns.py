@@ -9,12 +9,13 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from flowkit.checks import Count, Natural, NotNegative, Positive, Range, Seed, Share, checked
-from flowkit.ensemble.chains import Chains, generator_of
+from flowkit.checks import Count, Natural, NotNegative, Positive, Range, Share, checked
+from flowkit.ensemble.chains import Chains
 from flowkit.ensemble.comparison import Comparison
 from flowkit.ensemble.runner import SLICE, Runner
-from flowkit.observables import Observable, Observables
+from flowkit.observables import Observable, Observables, listed
 from flowkit.samplers.chain import Steps
+from flowkit.tasks.randomness import Rng, generator_of
 
 FIRST = 128
 """Stored steps before the first look at the errors; each look comes a quarter later than the one before."""
@@ -33,7 +34,7 @@ def compare(
     chains: Count = 16,
     thermalise: Natural = 100,
     every: Count = 1,
-    rng: torch.Generator | Seed | None = None,
+    rng: Rng = None,
     start: Mapping[str, Tensor] | None = None,
     max_bad: Share = 0.01,
     clock: Callable[[], float] = time.perf_counter,
@@ -48,8 +49,9 @@ def compare(
     Parameters
     ----------
     samplers : mapping of Sampler
-        By name. One of a pullback is measured on the theory's fields, the map in its seconds.
-    observables : sequence of Observable
+        By name; copies of them are tuned. One of a pullback is measured on the theory's fields, the map in its
+        seconds.
+    observables : sequence of Observable or str
         Each has a cost of its own.
     error : float or mapping, optional
         The error that every observable is to reach, one for all or by name.
@@ -93,8 +95,9 @@ def compare(
     >>> found.best(by="forces"), found.ratio("16 steps", "4 steps", "plaquette", by="forces").value > 1
     ('4 steps', True)
     """
+    observables = listed(observables)
     targets = _check(samplers, observables, error, forces, training, start)
-    source, _ = generator_of(rng, "cpu")
+    source = generator_of(rng)
     runners = []
     for name, sampler in samplers.items():
         seed = int(torch.randint(2**62, (), generator=source, device=source.device))

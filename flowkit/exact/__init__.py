@@ -39,3 +39,7 @@ __all__ = [
     "u1_plaquette_in_sector",
     "u1_wilson_loop",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from functools import reduce
+from functools import cache, reduce
 from typing import NamedTuple
 
 import numpy as np
 
-from flowkit.checks import Count, NotNegative, checked
+from flowkit.checks import Count, NotNegative, Positive, checked
 from flowkit.exact.common import Array, Indices
 from flowkit.exact.scalars import check_potential, sides_of, site_grid
 
@@ -124,7 +124,9 @@ def _phi4_trace(width: int, length: int, phi: Array, weight: Array) -> tuple[flo
 
 
 @checked
-def phi4_transfer_matrix(lattice: Sequence[Count], m2: float, lam: NotNegative) -> Phi4Exact:
+def phi4_transfer_matrix(
+    lattice: Sequence[Count], m2: float, lam: NotNegative, *, tolerance: Positive = 1e-9, states: Count = MAX_STATES
+) -> Phi4Exact:
     r"""Exact results of phi^4 on a small periodic lattice in two dimensions.
 
     Parameters
@@ -135,11 +137,15 @@ def phi4_transfer_matrix(lattice: Sequence[Count], m2: float, lam: NotNegative) 
         Mass squared in lattice units.
     lam : float
         Quartic coupling, not negative.
+    tolerance : float
+        Relative change of the results, ln Z absolutely, below which two more points a site are the last ones.
+    states : int
+        Most states of a row: points a site to the power of its sites. Time grows as their square.
 
     Returns
     -------
     Phi4Exact
-        <phi^2>, susceptibility and ln Z, to about 1e-9.
+        <phi^2>, susceptibility and ln Z, far closer than `tolerance`.
 
     Raises
     ------
@@ -153,8 +159,8 @@ def phi4_transfer_matrix(lattice: Sequence[Count], m2: float, lam: NotNegative) 
 
     T acts along the longer side on rows of the shorter one. Each site has the Gauss points of :math:`e^{-(m^2+3)\phi^2
     - \lambda\phi^4}`, about its distribution between its neighbours (4 in place of 3 would be the neighbours at 0); the
-    rest of the Boltzmann factor is smooth. The number of points grows by 2 until no result moves by more than 1e-9 of
-    itself (ln Z: absolutely). About 10 are needed, with which 4x4 takes seconds.
+    rest of the Boltzmann factor is smooth. The number of points grows by 2 until no result moves by more than
+    `tolerance`. About 10 are needed for 1e-9, with which 4x4 takes seconds.
 
     References
     ----------
@@ -176,10 +182,27 @@ def phi4_transfer_matrix(lattice: Sequence[Count], m2: float, lam: NotNegative) 
     phi, weight, log_norm = site_grid(m2 + 3, lam)
     last = np.full(3, math.inf)
     points = 6
-    while points**width <= MAX_STATES and points <= 60:
+    while points**width <= states and points <= 60:
         result = np.array(_phi4_trace(width, length, *_gauss_rule(phi, weight, points)))
-        if np.all(np.abs(result - last) < 1e-9 * np.array([result[0], result[1], 1.0])):
+        if np.all(np.abs(result - last) < tolerance * np.array([result[0], result[1], 1.0])):
             return Phi4Exact(float(result[0]), float(result[1]), float(result[2]) + width * length * log_norm)
         last, points = result, points + 2
     raise ValueError(f"{who} needs parameters that converge within {points - 2} points per site on a row of {width} "
                      f"sites; got m2 = {m2}, lam = {lam}, still moving.")  # fmt: skip
+
+
+QUICK = 1e-6, 32_768
+"""Tolerance, and states of a row times rows, of `quick_phi4`: under half a second."""
+
+
+@cache
+def quick_phi4(lattice: tuple[int, ...], m2: float, lam: float) -> Phi4Exact | None:
+    """What `phi4_transfer_matrix` gives in well under a second, or None; computed once."""
+    if len(lattice) != 2 or min(lattice) > 4:
+        return None
+    tolerance, most = QUICK
+    try:
+        with np.errstate(all="ignore"):
+            return phi4_transfer_matrix(lattice, m2, lam, tolerance=tolerance, states=most // max(lattice))
+    except ValueError:  # no finite integral, or more points are needed
+        return None

@@ -48,3 +48,7 @@ __all__ = [
     "staple_list",
     "staples",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

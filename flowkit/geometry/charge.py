@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from flowkit.geometry.lattice import shift
-from flowkit.geometry.loops import check_links, link, plaquette
+from flowkit.geometry.loops import check_links, plaquette
+from flowkit.geometry.paths import link, shift
 from flowkit.geometry.space import Space
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from flowkit.checks import LARGEST, Count, check, checked, shown
+from flowkit.kernels.native import kept_on_cpu
 
 
 def shift(x: Tensor, mu: int, n: int = 1) -> Tensor:
@@ -131,7 +132,6 @@ def join_sublattices(parts: Tensor) -> Tensor:
     return cells.permute(0, 1 + ndim, *order).reshape(len(parts), parts.shape[2], *(2 * n for n in parts.shape[3:]))
 
 
-@checked
 def momentum_squared(lattice: Sequence[Count], like: Tensor) -> Tensor:
     """Lattice momenta p^2 = sum_mu 4 sin^2(p_mu / 2) with p_mu = 2 pi k / L_mu, [*lattice], dimensionless.
 
@@ -144,11 +144,16 @@ def momentum_squared(lattice: Sequence[Count], like: Tensor) -> Tensor:
     >>> momentum_squared((4,), like=torch.zeros(1))
     tensor([0., 2., 4., 2.])
     """
+    if type(lattice) is not tuple or not isinstance(like, Tensor):
+        lattice = check("momentum_squared", "lattice", Sequence[Count], lattice)
+        like = check("momentum_squared", "like", Tensor, like)
     return _momentum_squared(tuple(lattice), like.dtype, like.device)
 
 
 @functools.lru_cache(maxsize=64)
+@kept_on_cpu()
 def _momentum_squared(lattice: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    check("momentum_squared", "lattice", Sequence[Count], lattice)
     total = torch.zeros(lattice, dtype=torch.float64)
     for axis, size in enumerate(lattice):
         p = 2 * math.pi * torch.arange(size, dtype=torch.float64) / size

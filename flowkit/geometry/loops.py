@@ -10,13 +10,13 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from flowkit.checks import LARGEST, Count, Range, check, shown
-from flowkit.geometry.lattice import shift
+from flowkit.checks import Count, Range, check, shown
+from flowkit.geometry import paths
 from flowkit.geometry.space import Space
 
 
 def check_links(space: Space, U: Tensor, *directions: int) -> Tensor:
-    """U, where it is a batch of fields of a space of links that has these directions; cheap enough for every step.
+    """U, where it is a batch of fields of a space of links that has these directions.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def link(U: Tensor, mu: int) -> Tensor:
         )
     if not 0 <= mu < U.shape[1]:
         raise ValueError(f"A field {list(U.shape)} has the directions 0 to {U.shape[1] - 1}; got {shown(mu)}.")
-    return U.narrow(1, int(mu), 1)
+    return paths.link(U, int(mu))
 
 
 def line(space: Space, U: Tensor, mu: int, length: int) -> Tensor:
@@ -71,13 +71,7 @@ def line(space: Space, U: Tensor, mu: int, length: int) -> Tensor:
     >>> line(space, torch.full((1, *space.shape), 0.5), mu=0, length=3).unique()
     tensor([1.5000])
     """
-    if type(length) is not int or not 0 < length <= LARGEST:
-        length = check("line", "length", Count, length)
-    one = link(check_links(space, U, mu), mu)
-    product = one
-    for step in range(1, length):
-        product = space.group.compose(product, shift(one, mu, step))
-    return product
+    return paths.line(space, check_links(space, U, mu), mu, check("line", "length", Count, length))
 
 
 def rectangle(space: Space, U: Tensor, mu: int, nu: int, r: int = 1, t: int = 1, wrap: bool = True) -> Tensor:
@@ -116,10 +110,8 @@ def rectangle(space: Space, U: Tensor, mu: int, nu: int, r: int = 1, t: int = 1,
     tensor(0.)
     """
     check_links(space, U, mu, nu)
-    if type(wrap) is not bool:
-        wrap = check("rectangle", "wrap", bool, wrap)
-    a, b = line(space, U, mu, r), line(space, U, nu, t)
-    return space.group.product((a, shift(b, mu, r), shift(a, nu, t), b), (1, 1, -1, -1), wrap)
+    r, t = check("rectangle", "r", Count, r), check("rectangle", "t", Count, t)
+    return paths.rectangle(space, U, mu, nu, r, t, check("rectangle", "wrap", bool, wrap))
 
 
 def plaquette(space: Space, U: Tensor, mu: int, nu: int, wrap: bool = True) -> Tensor:
@@ -146,7 +138,7 @@ def plaquettes(space: Space, U: Tensor) -> Tensor:
     check_links(space, U)
     if not space.planes:
         raise ValueError(f"{space} has no plane and so no plaquette.")
-    return torch.cat([plaquette(space, U, mu, nu) for mu, nu in space.planes], 1)
+    return torch.cat([paths.rectangle(space, U, mu, nu) for mu, nu in space.planes], 1)
 
 
 def staples(space: Space, U: Tensor, mu: int, nu: int) -> tuple[Tensor, Tensor]:
@@ -174,11 +166,7 @@ def staples(space: Space, U: Tensor, mu: int, nu: int) -> tuple[Tensor, Tensor]:
     True
     """
     check_links(space, U, mu, nu)
-    G = space.group
-    a, b = link(U, mu), link(U, nu)
-    upper = G.compose(G.compose(b, shift(a, nu)), G.inverse(shift(b, mu)))
-    lower = shift(G.compose(G.compose(G.inverse(b), a), shift(b, mu)), nu, -1)
-    return upper, lower
+    return paths.staples(space, U, mu, nu)
 
 
 def staple_list(space: Space, U: Tensor, mu: int) -> list[Tensor]:
@@ -192,8 +180,7 @@ def staple_list(space: Space, U: Tensor, mu: int) -> list[Tensor]:
     >>> len(staple_list(space, space.haar(1, torch.Generator().manual_seed(1)), 0))
     4
     """
-    check_links(space, U, mu)
-    return [s for nu in range(space.ndim) if nu != mu for s in staples(space, U, mu, nu)]
+    return paths.staple_list(space, check_links(space, U, mu), mu)
 
 
 def polyakov(space: Space, U: Tensor, mu: int) -> Tensor:
@@ -209,8 +196,7 @@ def polyakov(space: Space, U: Tensor, mu: int) -> Tensor:
     ValueError
         For a direction that the lattice does not have.
     """
-    check_links(space, U, mu)
-    return line(space, U, mu, space.lattice[mu]).narrow(2 + mu, 0, 1)
+    return paths.line(space, check_links(space, U, mu), mu, space.lattice[mu]).narrow(2 + mu, 0, 1)
 
 
 def gauge_transform(space: Space, U: Tensor, g: Tensor) -> Tensor:
@@ -241,5 +227,5 @@ def gauge_transform(space: Space, U: Tensor, g: Tensor) -> Tensor:
     if not isinstance(g, Tensor) or g.shape != wanted or g.is_complex() != U.is_complex():
         raise ValueError(f"A gauge transformation of {space} is {list(wanted)}; got {shown(g)}.")
     G = space.group
-    moved = [G.compose(G.compose(g, link(U, mu)), G.inverse(shift(g, mu))) for mu in range(space.ndim)]
+    moved = [G.compose(G.compose(g, paths.link(U, mu)), G.inverse(paths.shift(g, mu))) for mu in range(space.ndim)]
     return torch.cat(moved, 1)

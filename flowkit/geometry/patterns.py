@@ -52,7 +52,8 @@ class Stripes:
             side % period for side, period in zip(sides, self.periods, strict=True)
         ):
             raise ValueError(
-                f"Stripes of periods {self.periods} need a lattice with sides they divide; got {format_lattice(sides)}."
+                f"A pattern of links along axis {self.mu} that repeats every {format_lattice(self.periods)} sites "
+                f"needs a lattice whose sides are multiples of these; got {format_lattice(sides)}."
             )
         x = coordinates(sides)
         hit = torch.ones(x.shape[1], dtype=torch.bool)

@@ -11,6 +11,7 @@ from torch import Tensor
 from flowkit.checks import MOST, Count, Natural, check, checked
 from flowkit.geometry.lattice import format_lattice
 from flowkit.groups import Group, Real, named
+from flowkit.tasks.randomness import Rng
 
 
 @checked
@@ -129,7 +130,7 @@ class Space:
         ValueError
             For what is no whole number >= 0, or more numbers than any machine holds.
         """
-        count: int = check(str(self), "a number of fields", Natural, n)
+        count: int = n if type(n) is int and n >= 0 else check(str(self), "a number of fields", Natural, n)
         if count * self.dof > MOST:
             raise ValueError(f"{self} has {self.dof} numbers; got {n} fields, which do not fit into any memory.")
         return count
@@ -138,8 +139,8 @@ class Space:
         """n ordered fields: zero on sites, unit links; [n, *shape], dtype and device of `like`."""
         return self.group.identity((self.batch(n), self.components, *self.lattice), like)
 
-    def haar(self, n: int, rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
-        """n fields from the normalised Haar measure, [n, *shape]."""
+    def haar(self, n: int, rng: Rng = None, dtype: torch.dtype | None = None) -> Tensor:
+        """n fields from the normalised Haar measure, [n, *shape]; rng is a generator, a seed, or None."""
         return self.group.haar((self.batch(n), self.components, *self.lattice), rng, dtype)
 
     @checked

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from flowkit.checks import Count, checked
+from flowkit.checks import Count, check, checked
 from flowkit.geometry.space import Space
 
 
@@ -82,7 +82,6 @@ class Symmetry:
         return values[0] - sum(values[1:], values[0]) / self.order
 
 
-@checked
 def group_images(symmetries: Sequence[Symmetry], x: Tensor) -> list[Tensor]:
     """The images of x under all products of powers of commuting symmetries, x first.
 
@@ -106,6 +105,9 @@ def group_images(symmetries: Sequence[Symmetry], x: Tensor) -> list[Tensor]:
     >>> len(fk.geometry.group_images(centre, action.space.haar(1, torch.Generator())))
     9
     """
+    if type(symmetries) is not tuple or not isinstance(x, Tensor):
+        symmetries = check("group_images", "symmetries", Sequence[Symmetry], symmetries)
+        x = check("group_images", "x", Tensor, x)
     images = [x]
     for symmetry in symmetries:
         images = list(itertools.chain(*zip(*(symmetry.orbit(y) for y in images), strict=True)))

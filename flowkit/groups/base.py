@@ -13,6 +13,7 @@ from torch import Tensor
 
 from flowkit.checks import checked
 from flowkit.groups.theory import GaugeTheory
+from flowkit.tasks.randomness import Rng
 
 if TYPE_CHECKING:
     from flowkit.groups.characters import Characters
@@ -123,8 +124,11 @@ class Group(GaugeTheory, ABC):
         """Unit elements, `shape` without the matrix axes; dtype and device of `like`."""
 
     @abstractmethod
-    def haar(self, shape: tuple[int, ...], rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
-        """Independent elements from the normalised invariant measure, `shape` without the matrix axes."""
+    def haar(self, shape: tuple[int, ...], rng: Rng = None, dtype: torch.dtype | None = None) -> Tensor:
+        """Independent elements from the normalised invariant measure, `shape` without the matrix axes.
+
+        rng is a generator, a seed, or None for a fresh seed.
+        """
 
     @abstractmethod
     def project(self, x: Tensor, /) -> Tensor:
@@ -211,7 +215,9 @@ class Group(GaugeTheory, ABC):
     def casimir(self) -> float:
         """C_F, the number sum_a T_a T_a of the fundamental representation, from the second derivatives of the trace."""
         h = 1e-3
-        steps = h * torch.eye(self.algebra_dim, dtype=torch.float64).reshape(self.algebra_dim, *self.algebra_axes)
+        steps = h * torch.eye(self.algebra_dim, dtype=torch.float64, device="cpu").reshape(
+            self.algebra_dim, *self.algebra_axes
+        )
         return float((1 - self.trace(self.exp(steps))).sum()) * 2 / h**2
 
     def invariants(

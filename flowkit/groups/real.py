@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from flowkit.groups.base import Group
+from flowkit.tasks.randomness import Rng
 
 
 class Real(Group):
@@ -43,7 +44,7 @@ class Real(Group):
     def identity(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
-    def haar(self, shape: tuple[int, ...], rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
+    def haar(self, shape: tuple[int, ...], rng: Rng = None, dtype: torch.dtype | None = None) -> Tensor:
         raise ValueError("The real line has no normalised Haar measure; use a Normal or FreeField prior.")
 
     def defect(self, x: Tensor) -> Tensor:

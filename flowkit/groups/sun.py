@@ -16,6 +16,7 @@ from flowkit.groups.base import Group
 from flowkit.groups.characters import Characters, complete, sun_characters
 from flowkit.kernels import sun as kernels
 from flowkit.kernels.sun import algebra, coordinates, generators
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class SUN(Group):
@@ -104,8 +105,8 @@ class SUN(Group):
         eye = torch.eye(self.n, dtype=self.field_dtype(like.dtype), device=like.device)
         return eye.expand(*shape, self.n, self.n).clone()
 
-    def haar(self, shape: tuple[int, ...], rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
-        kind = self.field_dtype(dtype)
+    def haar(self, shape: tuple[int, ...], rng: Rng = None, dtype: torch.dtype | None = None) -> Tensor:
+        kind, rng = self.field_dtype(dtype), generator_of(rng)
         if self.n == 2:  # a point of the sphere of unit quaternions
             z = torch.randn(*shape, 2, generator=rng, device=rng.device, dtype=kind)
             a, b = (z / torch.linalg.vector_norm(z, dim=-1, keepdim=True)).unbind(-1)

@@ -12,6 +12,7 @@ from flowkit.groups.base import Group
 from flowkit.groups.characters import Characters, whole_order
 from flowkit.kernels.heat import heat_angle
 from flowkit.kernels.native import one_of
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class U1(Group):
@@ -66,7 +67,8 @@ class U1(Group):
     def identity(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
-    def haar(self, shape: tuple[int, ...], rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
+    def haar(self, shape: tuple[int, ...], rng: Rng = None, dtype: torch.dtype | None = None) -> Tensor:
+        rng = generator_of(rng)
         u = torch.rand(shape, generator=rng, device=rng.device, dtype=dtype)
         return self.wrap((2 * u - 1) * math.pi)
 

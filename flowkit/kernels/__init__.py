@@ -3,3 +3,7 @@
 from flowkit.kernels.compilation import compiled, compiling, set_compile, without
 
 __all__ = ["compiled", "compiling", "set_compile", "without"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -9,7 +9,7 @@ one matrix product.
 import torch
 from torch import Tensor
 
-from flowkit.kernels.native import call, plain, takes
+from flowkit.kernels.native import Strided, call, plain, takes
 
 
 def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def site_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tens
         weight = weight.contiguous()
     out = x.new_empty(outputs, wanted, batch)
     sizes = channels, taps, outputs, *weight.stride()[:2], x.shape[1], wanted, batch
-    call("site_convolution", "forward", x.dtype, x, weight, bias, index, out, *sizes)
+    call("site_convolution", "forward", x.dtype, x, Strided(weight), bias, index, out, *sizes)
     return out
 
 

@@ -201,8 +201,8 @@ class _Law(torch.autograd.Function):
         p, ratio = _run("slopes", ctx.n, *ctx.saved_tensors)
         if ctx.name == "cdf":
             return None, g * p, g * p * ratio, None
-        inside = (u > 0) & (u < 1) & (p > 0)
-        return None, torch.where(inside, g / torch.where(inside, p, 1), 0), torch.where(inside, -g * ratio, 0), None
+        end = (u <= 0) | (u >= 1) | (p <= 0)  # False for NaN, which stays NaN
+        return None, torch.where(end, 0, g / torch.where(end, 1, p)), torch.where(end, 0, -g * ratio), None
 
 
 class _LogNorm(torch.autograd.Function):

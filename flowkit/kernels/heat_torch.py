@@ -99,7 +99,7 @@ def slopes(a: Tensor, u: Tensor, kappa: Tensor, n: int) -> tuple[Tensor, Tensor]
     part, part_first = moments(start, stop, kappa, n)
     change = part * (first / whole) - part_first
     tiny = torch.finfo(a.dtype).tiny
-    ratio = torch.where(here > tiny, torch.where(upper, -change, change) / here.clamp(min=tiny), 0)
+    ratio = torch.where(here <= tiny, 0, torch.where(upper, -change, change) / here.clamp(min=tiny))
     return here / whole, ratio
 
 

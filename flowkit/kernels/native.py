@@ -8,13 +8,14 @@ import functools
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from flowkit.kernels.build import REALS as REALS, load
 from flowkit.kernels.compilation import compiling, switched_off
+from flowkit.kernels.prototypes import dtypes_of, refuse
 
 LARGE_PAGE, ADVISE_LARGE = 2**21, 14  # bytes; MADV_HUGEPAGE
 
@@ -50,7 +51,7 @@ def call(name: str, function: str, dtype: torch.dtype, *arguments: Any) -> int:
         The source and the function, without the suffix that names the type of its numbers.
     dtype : torch.dtype
         Of the numbers, real or complex.
-    *arguments : Tensor, None, ctypes array, int or float
+    *arguments : Tensor, Strided, None, int or float
         As the C function takes them: a tensor stands for the address of its numbers, which must lie as `plain` lays
         them, None for a null pointer, an int for an int64_t, a float for a double.
 
@@ -58,23 +59,53 @@ def call(name: str, function: str, dtype: torch.dtype, *arguments: Any) -> int:
     -------
     int
         What a function returns that returns an int64_t; without meaning for others.
+
+    Raises
+    ------
+    ValueError
+        For a tensor that is not on the CPU, of another dtype than the C function reads, or not contiguous.
+    TypeError
+        For another number of arguments than the C function has.
     """
-    real = REALS[dtype.to_real()]
-    run = _function(name, function, real, tuple(_KINDS.get(type(a), ctypes.c_void_p) for a in arguments))
-    status: int = run(*[a.data_ptr() if isinstance(a, Tensor) else a for a in arguments])
+    real = dtype.to_real()
+    run, wanted = _function(name, function, real, tuple(_KINDS.get(type(a), ctypes.c_void_p) for a in arguments))
+    passed: list[Any] = []
+    for place, (given, dtypes) in enumerate(zip(arguments, wanted, strict=True)):
+        if isinstance(given, Tensor):
+            t, lies = given, given.is_contiguous()
+        elif isinstance(given, Strided):
+            t, lies = given.numbers, True
+        else:
+            passed.append(given)
+            continue
+        if not (lies and t.is_cpu and dtypes and t.dtype in dtypes) or t.is_conj() or t.is_neg():
+            refuse(name, function, place, dtypes, t)
+        passed.append(t.data_ptr())
+    status: int = run(*passed)
     return status
+
+
+class Strided(NamedTuple):
+    """A tensor whose rows lie apart, by strides that the C function is told beside its address."""
+
+    numbers: Tensor
 
 
 _KINDS: dict[type, type] = {bool: ctypes.c_int64, int: ctypes.c_int64, float: ctypes.c_double}
 
 
 @functools.cache
-def _function(name: str, function: str, real: str, kinds: tuple[type, ...]) -> "ctypes._NamedFuncPointer":
-    loaded = library(name)
+def _function(
+    name: str, function: str, real: torch.dtype, kinds: tuple[type, ...]
+) -> tuple["ctypes._NamedFuncPointer", tuple[tuple[torch.dtype, ...] | None, ...]]:
+    """The C function for arguments of these types, and the dtypes of the tensors among them."""
+    loaded, wanted = library(name), dtypes_of(name, function, real)
     assert loaded is not None
-    found: ctypes._NamedFuncPointer = loaded[f"{function}_{real}"]  # a new object, so that signatures do not mix
+    if len(kinds) != len(wanted):
+        raise TypeError(f"The C kernel {name}.{function} takes {len(wanted)} arguments; got {len(kinds)}.")
+    found: ctypes._NamedFuncPointer = loaded[f"{function}_{REALS[real]}"]  # a new object, so that signatures do not mix
     found.argtypes, found.restype = kinds, ctypes.c_int64
-    return found
+    return found, wanted
 
 
 def once(backward: Callable[..., Any]) -> Callable[..., Any]:

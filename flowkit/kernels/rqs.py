@@ -16,7 +16,7 @@ from torch import Tensor
 
 from flowkit.kernels import rqs_torch
 from flowkit.kernels.compilation import compiled
-from flowkit.kernels.native import call, differentiated, plain, takes, two_of
+from flowkit.kernels.native import Strided, call, differentiated, plain, takes, two_of
 from flowkit.kernels.rqs_torch import MIN_BIN, MIN_SLOPE, UNIT
 
 MOST_COMPILED = 8
@@ -46,7 +46,7 @@ def _map(z: Tensor, params: Tensor, bins: int, circular: bool, inverse: bool) ->
     z, params = plain(z), _rows(params)
     out, logderiv = torch.empty_like(z), torch.empty_like(z)
     options = bins, circular, inverse, params.stride(0), MIN_BIN, MIN_SLOPE, UNIT
-    call("rqs", "map", z.dtype, z, params, out, logderiv, *options, z.numel())
+    call("rqs", "map", z.dtype, z, Strided(params), out, logderiv, *options, z.numel())
     return out, logderiv
 
 
@@ -60,7 +60,7 @@ def _vjp(
     x, params = plain(x), _rows(params)
     g_z, g_params = torch.empty_like(x), x.new_empty(params.shape)
     options = bins, circular, inverse, params.stride(0), MIN_BIN, MIN_SLOPE, UNIT
-    call("rqs", "gradient", x.dtype, x, params, gy, gl, g_z, g_params, *options, x.numel())
+    call("rqs", "gradient", x.dtype, x, Strided(params), gy, gl, g_z, g_params, *options, x.numel())
     return g_z, g_params
 
 

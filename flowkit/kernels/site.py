@@ -181,12 +181,13 @@ def site(h: float, a: float, g: float, ndim: int) -> Site:
 
 
 @functools.lru_cache(maxsize=32)
+@kept_on_cpu()
+@torch.no_grad()
 def table(couplings: tuple[float, float, float, int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """X, dX/dz, dX/dJ and d^2X/dz dJ in units of the spacing, for |z| <= WIDEST and 0 <= J <= most, [z, J, 4]."""
-    with torch.inference_mode(False), torch.no_grad():
-        s = site(*couplings)
-        J = torch.arange(math.ceil(s.most / SPACING) + 2, dtype=torch.float64, device=device) * SPACING
-        return _columns(s, J).to(dtype)
+    s = site(*couplings)
+    J = torch.arange(math.ceil(s.most / SPACING) + 2, dtype=torch.float64, device=device) * SPACING
+    return _columns(s, J).to(dtype)
 
 
 def _columns(s: Site, J: Tensor) -> Tensor:

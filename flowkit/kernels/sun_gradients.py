@@ -132,11 +132,11 @@ class Recompose(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, angles: Tensor, vectors: Tensor, new: Tensor) -> Any:
-        ctx.save_for_backward(angles, vectors, new)
+        ctx.save_for_backward(angles, vectors, new, u)  # u for `once` alone, which asks what the result depends on
         return _run("recompose", vectors, new)
 
     @staticmethod
     @once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        to_u, to_new = _run("recompose_gradient", *ctx.saved_tensors, *gradients)
+        to_u, to_new = _run("recompose_gradient", *ctx.saved_tensors[:3], *gradients)
         return to_u, None, None, to_new

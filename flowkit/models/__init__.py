@@ -5,3 +5,7 @@ from flowkit.models.multiscale import multiscale_flow, scalar_multiscale_flow
 from flowkit.models.scalar import scalar_flow
 
 __all__ = ["gauge_flow", "multiscale_flow", "plaquette_couplings", "scalar_flow", "scalar_multiscale_flow"]
+
+
+def __dir__() -> list[str]:
+    return __all__

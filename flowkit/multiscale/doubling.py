@@ -8,8 +8,8 @@ from torch import Tensor
 
 from flowkit.checks import Natural, checked
 from flowkit.geometry.doubling import Doubling
-from flowkit.geometry.lattice import format_lattice, shift
-from flowkit.geometry.loops import link, staples
+from flowkit.geometry.lattice import format_lattice
+from flowkit.geometry.paths import link, shift, staples
 from flowkit.geometry.space import Space
 from flowkit.multiscale.stages import Stage, ordered_stages
 
@@ -107,7 +107,7 @@ class LinkDoubling(Doubling):
             raise ValueError(f"A doubling of {self.coarse} goes to another lattice of its kind; got {fine}.")
         return LinkDoubling.of(fine, self.mu, self.ordered)
 
-    @property
+    @cached_property
     def fine(self) -> Space:
         """The space of the fields after the doubling."""
         return self.coarse.on([side * (1 + (nu == self.mu)) for nu, side in enumerate(self.coarse.lattice)])

@@ -13,6 +13,7 @@ from flowkit.multiscale.conditionals.base import LinkConditional
 from flowkit.multiscale.doubling import LinkDoubling, Loops
 from flowkit.multiscale.stages import Stage
 from flowkit.priors import Embedded, Prior, Sample
+from flowkit.tasks.randomness import Rng, generator_of
 from flowkit.transforms import Transform
 
 
@@ -113,7 +114,7 @@ class NewLinks(Transform):
         """True for an `Embedded` prior of the same doubling: its density depends on the coarse links alone."""
         return isinstance(prior, Embedded) and prior.doubling == self.doubling
 
-    def sample(self, prior: Prior, n: int, rng: torch.Generator) -> Sample:
+    def sample(self, prior: Prior, n: int, rng: Rng = None) -> Sample:
         """n draws of the flow of a prior and this transform.
 
         On an `Embedded` prior of the same doubling each model draws its own links, which may be faster than mapping
@@ -122,6 +123,7 @@ class NewLinks(Transform):
         if not self.leaves(prior):
             return super().sample(prior, n, rng)
         assert isinstance(prior, Embedded)
+        rng = generator_of(rng, prior.device)
         coarse, logr = prior.coarse.sample_and_log_prob(n, rng)
         lattice = self.doubling.coarse.lattice
         first = self.space.group.haar((n, 1, *lattice), rng, prior.dtype).to(prior.device)

@@ -4,3 +4,7 @@ from flowkit.nets.convolution import ConvNet, SiteConv
 from flowkit.nets.pointwise import PointwiseNet
 
 __all__ = ["ConvNet", "PointwiseNet", "SiteConv"]
+
+
+def __dir__() -> list[str]:
+    return __all__

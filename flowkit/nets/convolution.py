@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.checks import MOST, Count, Kernel, Width, checked, shown
+from flowkit.kernels.autocast import FullPrecision
 from flowkit.kernels.convolution import by_gather, site_convolution, site_weight_gradient
 from flowkit.kernels.native import differentiated
 from flowkit.nets.activations import activation_of
@@ -64,7 +65,7 @@ def check_sites(lattice: Sequence[int], *sites: Tensor) -> None:
             raise ValueError(f"Sites are flat indices below {volume}, whole numbers [sites]; got {shown(one)}.")
 
 
-class SiteConv(nn.Module):
+class SiteConv(FullPrecision, nn.Module):
     r"""A periodic convolution from listed sites of a lattice to listed sites.
 
     Sites that are not among the inputs count as zero, and nothing is computed at sites that are not among the outputs.
@@ -136,10 +137,6 @@ class SiteConv(nn.Module):
         self.bias = nn.Parameter(torch.empty(channels[1]).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        device = x.device.type  # autocast would make log q of a draw another one than that of its field
-        if device != "meta" and torch.is_autocast_enabled(device):
-            with torch.autocast(device, enabled=False):
-                return self(x)  # type: ignore[no-any-return]
         if self.pointwise:  # nothing to gather: one product
             flat, weight = x.flatten(1), self.weight[:, :, 0]
             product = weight @ flat if self.bias is None else torch.addmm(self.bias[:, None], weight, flat)
@@ -148,7 +145,7 @@ class SiteConv(nn.Module):
         return out
 
 
-class ConvNet(nn.Module):
+class ConvNet(FullPrecision, nn.Module):
     """A convolutional network of a coupling: it reads the frozen sites and writes parameters at the active ones.
 
     Each layer computes only those sites that the next one reads. Called with a list of tensors

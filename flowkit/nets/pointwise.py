@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.checks import Range, checked
+from flowkit.kernels.autocast import FullPrecision
 from flowkit.nets.activations import activation_of
 
 
-class PointwiseNet(nn.Module):
+class PointwiseNet(FullPrecision, nn.Module):
     r"""A network that acts on every site alike and on each one alone; its last layer is zero at the start.
 
     Called with ``[sizes[0], *shape]`` it returns ``[sizes[-1], *shape]``.

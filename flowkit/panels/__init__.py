@@ -23,3 +23,7 @@ from flowkit.panels.training import Training
 __all__ = ["Chain", "Dashboard", "EssKl", "Field", "FlowLayers", "Multiscale", "Panel", "Training"]
 
 del anywidget, ipywidgets, matplotlib, plotly
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -69,7 +69,7 @@ class Chain(Panel):
     >>> action = fk.Wilson(fk.links((2, 2), fk.U1()), beta=1.0)
     >>> ensemble = fk.run(fk.Heatbath(action), 8, chains=2, observe=[fk.plaquette], rng=1)
     >>> fk.panels.Chain({"heatbath": ensemble}, x="seconds")
-    Chain(heatbath; plaquette)
+    Chain(heatbath; topological_charge, plaquette)
     """
 
     columns = 3

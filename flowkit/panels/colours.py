@@ -11,6 +11,8 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex
 BLUE, GREEN, VERMILION, PURPLE, BLACK = "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#000000"
 SKY, ORANGE, WHITE = "#56B4E9", "#E69F00", "#E0E0E0"
 ON_DARK = {BLUE: SKY, GREEN: GREEN, VERMILION: ORANGE, PURPLE: PURPLE, BLACK: WHITE}
+INK = "#767676"
+"""Of text, axes and black lines in pictures that lie on the page itself: it reads on white and on black alike."""
 RUNS = (BLUE, VERMILION, GREEN, PURPLE)
 """Of runs that are compared; a fifth begins again, and its name and marker tell it from the first."""
 

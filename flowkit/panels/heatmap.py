@@ -15,7 +15,15 @@ from plotly.subplots import make_subplots
 
 from flowkit.panels.base import Panel, let_subshell_answer
 from flowkit.panels.colours import Colours, colours
-from flowkit.panels.drawing import add_picture, as_png, draw_picture, for_matplotlib, for_plotly, new_figure
+from flowkit.panels.drawing import (
+    add_picture,
+    as_png,
+    draw_picture,
+    for_matplotlib,
+    for_plotly,
+    new_figure,
+    on_the_page,
+)
 from flowkit.panels.heatmap_view import Heatmaps, HeatmapView, Shown
 from flowkit.panels.pictures import Layer, Picture, titled
 
@@ -179,7 +187,8 @@ class HeatmapPanel(Panel):
         slider = {"active": shown.main, "steps": steps, "len": 0.46, "pad": {"t": 50}, "currentvalue": prefix}
         size = {"height": max(520, 200 + 180 * rows), "margin": {"l": 60, "r": 20, "t": 90, "b": 50}}
         look = {"template": "plotly_white", "showlegend": False, "title_text": for_plotly(self._title())}
-        return figure.update_layout(sliders=[slider], **look, **size)
+        figure.update_layout(sliders=[slider], **look, **size).update_annotations(yshift=8, font_size=14)
+        return on_the_page(figure)
 
     def snapshot(self) -> Image:
         ramp, data, (width, height) = self._colours(), self._data, self._extent()

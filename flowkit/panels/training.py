@@ -117,12 +117,19 @@ class Training(Panel):
         return f"Training {self.trainer.status}, step {self.trainer.step:,} of {self.trainer.total:,}"
 
     def _notes(self) -> list[str]:
-        return [self.trainer.error] if self.trainer.error else []
+        return [note for note in (self.trainer.error, self._annealing()) if note]
+
+    def _annealing(self) -> str:
+        """How far the target has come, of a run that has halted before it was the theory."""
+        done = 1.0 if self.trainer.status in ("running", "stopping") else getattr(self.trainer, "annealed", 1.0)
+        if done >= 1 or not self.trainer.step:
+            return ""
+        return f"annealing is at {100 * done:.0f} %: the flow is on its way to the theory, and its ESS and KL with it"
 
     def _status(self) -> dict[str, Any]:
         saved = getattr(self.trainer, "saved_step", None)
-        text = {} if saved is None else {"text": f"checkpoint of step {saved:,}"}
-        return {**status_of(self.trainer), **text}
+        said = [self._annealing(), "" if saved is None else f"checkpoint of step {saved:,}"]
+        return {**status_of(self.trainer), "text": "; ".join(filter(None, said))}
 
     def _make_widget(self) -> ipywidgets.Widget:
         controls = Controls(self.trainer, self.steps, self.checkpoint)

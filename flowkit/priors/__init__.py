@@ -9,3 +9,7 @@ from flowkit.priors.normal import Normal
 from flowkit.priors.symmetrised import Symmetrised
 
 __all__ = ["Embedded", "ExactGauge2D", "FreeField", "Haar", "Interleaved", "Normal", "Prior", "Sample", "Symmetrised"]
+
+
+def __dir__() -> list[str]:
+    return __all__

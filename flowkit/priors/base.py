@@ -6,9 +6,11 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor, nn
 
-from flowkit.checks import Count, check, checked
+from flowkit.checks import checked
 from flowkit.geometry.settings import settings
 from flowkit.geometry.space import Space
+from flowkit.kernels.autocast import FullPrecision
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class Sample(NamedTuple):
@@ -34,7 +36,7 @@ class Sample(NamedTuple):
     logq: Tensor
 
 
-class Prior(nn.Module, ABC):
+class Prior(FullPrecision, nn.Module, ABC):
     """A distribution r(x) on a space: `sample(n, rng)` and `log_prob(x)`, both differentiable in its parameters.
 
     A subclass writes `sample` and `log_prob`, and keeps each argument of its constructor in an attribute of that name,
@@ -104,13 +106,20 @@ class Prior(nn.Module, ABC):
         return False
 
     @abstractmethod
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample(self, n: int, rng: Rng = None) -> Tensor:
         """n independent fields, ``[n, *space.shape]``.
+
+        Parameters
+        ----------
+        n : int
+            Number of fields.
+        rng : torch.Generator or int, optional
+            A generator, a seed, or None for a fresh seed.
 
         Raises
         ------
-        TypeError
-            Where rng is no torch.Generator.
+        TypeError, ValueError
+            Where rng is none of these.
         """
 
     @abstractmethod
@@ -142,22 +151,22 @@ class Prior(nn.Module, ABC):
         other.load_state_dict(self.state_dict())
         return other
 
-    def sample_and_log_prob(self, n: int, rng: torch.Generator) -> Sample:
+    def sample_and_log_prob(self, n: int, rng: Rng = None) -> Sample:
         """n independent fields and their log-density, in one pass where that is cheaper than two.
 
         Parameters
         ----------
         n : int
             Number of fields.
-        rng : torch.Generator
-            Source of the random numbers.
+        rng : torch.Generator or int, optional
+            A generator, a seed, or None for a fresh seed.
 
         Returns
         -------
         Sample
             Fields ``[n, *space.shape]`` and log r, ``[n]``.
         """
-        x = self.sample(n, rng)
+        x = self.sample(n, self._draws(n, rng))
         return Sample(x, self.log_prob(x))
 
     def defect(self, n: int, rng: torch.Generator) -> Tensor | None:
@@ -199,9 +208,7 @@ class Prior(nn.Module, ABC):
         """The prior as plain data, for provenance."""
         return {"kind": type(self).__name__, "space": self.space.describe()}
 
-    def _draws(self, n: int, rng: torch.Generator) -> torch.Generator:
-        """rng; TypeError for what is no generator, ValueError for what is no number of fields."""
-        check(type(self).__name__, "a number of fields", Count, self.space.batch(n))
-        if not isinstance(rng, torch.Generator):
-            raise TypeError(f"Draws need a generator such as torch.Generator().manual_seed(1); got {rng!r}.")
-        return rng
+    def _draws(self, n: int, rng: Rng) -> torch.Generator:
+        """What `sample` draws n fields with; ValueError for what is no number of fields."""
+        self.space.batch(n)
+        return generator_of(rng, self.device)

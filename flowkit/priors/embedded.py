@@ -11,8 +11,7 @@ from flowkit.geometry.doubling import Doubling, EvenSites, halved
 from flowkit.geometry.lattice import join_sublattices, split_sublattices
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior, Sample
-from flowkit.priors.haar import Haar
-from flowkit.priors.normal import Normal
+from flowkit.tasks.randomness import Rng
 
 
 class _OfCoarser(Prior):
@@ -35,7 +34,7 @@ class _OfCoarser(Prior):
     def stochastic(self) -> bool:
         return self.coarse.stochastic
 
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample(self, n: int, rng: Rng = None) -> Tensor:
         return self.sample_and_log_prob(n, rng).x
 
     def describe(self) -> dict[str, Any]:
@@ -76,8 +75,8 @@ class Interleaved(_OfCoarser):
             raise ValueError(f"Interleaved puts fields on sites together; got {coarse.space}.")
         super().__init__(coarse, coarse.space.on([2 * side for side in coarse.space.lattice]))
 
-    def sample_and_log_prob(self, n: int, rng: torch.Generator) -> Sample:
-        parts = 2**self.space.ndim
+    def sample_and_log_prob(self, n: int, rng: Rng = None) -> Sample:
+        parts, rng = 2**self.space.ndim, self._draws(n, rng)
         x, logr = self.coarse.sample_and_log_prob(n * parts, rng)
         return Sample(join_sublattices(torch.unflatten(x, 0, (n, parts))), logr.view(n, parts).sum(1))
 
@@ -139,12 +138,16 @@ class Embedded(_OfCoarser):
         super().__init__(coarse, doubling.fine)
         self.doubling = doubling
 
-    def sample_and_log_prob(self, n: int, rng: torch.Generator) -> Sample:
+    def sample_and_log_prob(self, n: int, rng: Rng = None) -> Sample:
         """n independent fields and their log-density; that of paths, where the coarse prior is stochastic."""
+        rng = self._draws(n, rng)
         coarse, logr = self.coarse.sample_and_log_prob(n, rng)
         # Of a whole field of noise the coarse part is not used.
-        noise = Haar(self.space) if self.space.kind == "links" else Normal(self.space)
-        _, *rest = self.doubling.split(noise.to(self.device, self.dtype).sample(n, rng))
+        if self.space.kind == "links":
+            noise = self.space.haar(n, rng, self.dtype).to(self.device)
+        else:
+            noise = torch.randn(n, *self.space.shape, generator=rng, dtype=self.dtype, device=self.device)
+        _, *rest = self.doubling.split(noise)
         return Sample(self.doubling.join(coarse, *rest), logr + self.log_rest(*rest))
 
     def log_prob(self, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from flowkit.geometry.space import Space
 from flowkit.groups.rejection import first_accepted
 from flowkit.priors.base import Prior
 from flowkit.priors.bridge import Bridge, known, ordered_product
+from flowkit.tasks.randomness import Rng
 
 PLAQUETTES = 2**17
 """Plaquettes that are drawn together."""
@@ -95,11 +96,11 @@ class ExactGauge2D(Prior):
         self.log_z = known(space.group, "log_z_2d", self.action.log_z())
 
     @torch.no_grad()
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample(self, n: int, rng: Rng = None) -> Tensor:
         """n independent fields, ``[n, *space.shape]``."""
-        kind = self.space.group.field_dtype(self.dtype)
-        x = torch.empty(n, *self.space.shape, dtype=kind, device=self._draws(n, rng).device)
-        for part in torch.split(x, max(1, PLAQUETTES // self.space.volume)):
+        kind, rng = self.space.group.field_dtype(self.dtype), self._draws(n, rng)
+        x = torch.empty(n, *self.space.shape, dtype=kind, device=rng.device)
+        for part in torch.split(x, max(1, PLAQUETTES // self.space.volume)) if n else ():
             part.copy_(self._draw(len(part), rng))
         return x.to(self.device)
 

@@ -9,6 +9,7 @@ from flowkit.checks import Positive, checked
 from flowkit.geometry.lattice import momentum_squared
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
+from flowkit.tasks.randomness import Rng
 
 
 class FreeField(Prior):
@@ -75,7 +76,7 @@ class FreeField(Prior):
         product: Tensor = torch.fft.ifftn(torch.fft.fftn(x, dim=axes) * spectrum, dim=axes).real
         return product
 
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample(self, n: int, rng: Rng = None) -> Tensor:
         z = torch.randn(n, *self.space.shape, generator=self._draws(n, rng), dtype=self.dtype, device=self.device)
         return self._multiply(z, self.kernel().rsqrt())
 

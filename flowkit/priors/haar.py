@@ -6,6 +6,7 @@ from torch import Tensor
 from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
+from flowkit.tasks.randomness import Rng
 
 
 class Haar(Prior):
@@ -44,7 +45,7 @@ class Haar(Prior):
         if space.kind != "links":
             raise ValueError(f"Haar lives on links; got {space}. Sites take a Normal or FreeField prior.")
 
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample(self, n: int, rng: Rng = None) -> Tensor:
         return self.space.haar(n, self._draws(n, rng), self.dtype).to(self.device)
 
     def log_prob(self, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 from flowkit.checks import Positive, checked
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
+from flowkit.tasks.randomness import Rng
 
 
 class Normal(Prior):
@@ -47,7 +48,7 @@ class Normal(Prior):
             raise ValueError(f"Normal lives on sites; got {space}. Links take the Haar prior.")
         self.sigma = sigma
 
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample(self, n: int, rng: Rng = None) -> Tensor:
         z = torch.randn(n, *self.space.shape, generator=self._draws(n, rng), dtype=self.dtype, device=self.device)
         return self.sigma * z
 

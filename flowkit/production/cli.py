@@ -63,7 +63,10 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
 @app.command()
 def run(
     theory: Annotated[Theory, typer.Argument(help="The recipe.")],
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer steps and draws, to see that it works.")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="A small, short run that proves nothing."),
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default flowkit-THEORY.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
@@ -83,7 +86,7 @@ def run(
         raise typer.Exit(130)
     if quick:
         typer.echo(
-            f"A quick run: {', '.join(f'{key} = {getattr(chosen, key)}' for key in recipe.QUICK)}. It proves little."
+            f"A quick run: {', '.join(f'{key} = {getattr(chosen, key)}' for key in recipe.QUICK)}. It proves nothing."
         )
 
 
@@ -133,7 +136,7 @@ def kernel_install(
 def reproduce(
     name: Annotated[str | None, typer.Argument(help="The figure; without one, all are listed.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="A shorter run, which proves less.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A shorter run, which proves nothing.")] = False,
     changes: Settings = None,
     out: Annotated[Path | None, typer.Option(help="Write the JSON object to this file as well.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A missed goal is exit status 1.")] = False,
@@ -147,9 +150,12 @@ def reproduce(
         settings = figure.settings(_pairs(changes))
         if out is not None and (out.is_dir() or not out.parent.is_dir()):
             raise ValueError(f"--out needs a file in a folder that exists; got {out}.")
+    from flowkit.ensemble.runs import all_or_nothing
+
     start = time.monotonic()
     try:
-        with _sentences(), contextlib.redirect_stdout(sys.stderr):  # stdout is for the result alone
+        # stdout is for the result alone
+        with _sentences(), contextlib.redirect_stdout(sys.stderr), all_or_nothing():
             record = figure.run(quick, **settings)
     except KeyboardInterrupt:
         _fail(f"Stopped after {time.monotonic() - start:.0f} s. Nothing of {name} was saved.", status=130)

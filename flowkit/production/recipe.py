@@ -22,6 +22,7 @@ from pydantic import (
 
 import flowkit as fk
 from flowkit.ensemble.runs import all_or_nothing
+from flowkit.observables import require_defined
 from flowkit.stats import table
 from flowkit.storage.manifest import StoreError, parse_json
 from flowkit.storage.store import Store
@@ -91,7 +92,7 @@ class Phi4(Recipe):
 
 
 RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (U1, Phi4)}
-QUICK = {"steps": 50, "draws": 128}
+QUICK = {"lattice": (4, 4), "steps": 100, "draws": 256}
 FORMS = (".2f", ".6g", "+.1f")  # of tau_int, exact and pull in the table
 
 
@@ -143,6 +144,7 @@ def execute(recipe: Recipe, folder: Path, device: str, say: Callable[[str], None
     """
     torch.manual_seed(recipe.seed)  # the weights a flow starts with
     action, flow = recipe.action(), recipe.flow().to(pick_device(device))
+    require_defined(recipe.observables, action.space)
     with _claim(recipe, folder).claimed():
         return _execute(recipe, folder, action, flow, say)
 
@@ -238,12 +240,5 @@ def _train(trainer: fk.Trainer, steps: int, path: Path, say: Callable[[str], Non
 def _sample(recipe: Recipe, flow: fk.Flow, action: fk.Action) -> fk.Ensemble:
     # As many proposals at once as in training: efficient, and kernels compiled for that shape are used again.
     sampler = fk.IndependenceMetropolis(flow, action, chunk=max(1, recipe.batch // recipe.chains))
-    return fk.run(
-        sampler,
-        recipe.draws,
-        chains=recipe.chains,
-        thermalise=10,
-        rng=recipe.seed,
-        observe=recipe.observables,
-        progress=True,
-    )
+    settings: dict[str, Any] = {"chains": recipe.chains, "rng": recipe.seed, "observe": recipe.observables}
+    return fk.run(sampler, recipe.draws, progress=True, **settings)

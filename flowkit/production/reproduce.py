@@ -58,7 +58,7 @@ def report(figure: Figure, record: Record) -> str:
         table(("", "value", "goal", "published", "reached"), rows),
         f"published: {figure.citation}",
         f"{record.seconds:.1f} s on {record.machine}",
-        *([f"A quick run: {figure.quick}. It proves less than the figure."] if record.quick else []),
+        *([f"A quick run: {figure.quick}. It proves nothing."] if record.quick else []),
     ]
     return "\n".join(lines)
 

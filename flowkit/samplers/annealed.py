@@ -12,6 +12,7 @@ from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
 from flowkit.samplers.base import Sampler
 from flowkit.samplers.state import State
+from flowkit.tasks.randomness import lasting
 from flowkit.transforms.base import Layer, Transform
 from flowkit.transforms.chain import Chain
 
@@ -93,6 +94,7 @@ class MarkovKernel(Transform):
                 "A MarkovKernel has no derivative: its steps are accepted or rejected. Train the maps of a flow before "
                 "the kernels are put in, and draw under torch.no_grad()."
             )
+        rng = lasting(rng, "MarkovKernel.push")
         with torch.no_grad():
             S = self.sampler.action(self.space.check(x))
             state = State(x, S)

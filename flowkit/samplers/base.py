@@ -12,6 +12,7 @@ from flowkit.actions.base import Action
 from flowkit.checks import Count, checked
 from flowkit.geometry.settings import settings
 from flowkit.samplers.state import Info, State
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class Tuner(Protocol):
@@ -73,23 +74,21 @@ class Sampler(ABC):
         self.space = action.space
 
     @checked
-    def start(
-        self, chains: Count, rng: torch.Generator, *, hot: bool = True, dtype: torch.dtype | None = None
-    ) -> Tensor:
+    def start(self, chains: Count, rng: Rng = None, *, hot: bool = True, dtype: torch.dtype | None = None) -> Tensor:
         """Fields to start from.
 
         Parameters
         ----------
         chains : int
             Their number, >= 1.
-        rng : torch.Generator
-            Source of the random numbers.
+        rng : torch.Generator or int, optional
+            A generator, a seed, or None for a fresh seed.
         hot : bool
             True for fields from Haar measure on links and from a normal distribution of width 0.1 on sites; False for
             unit links and zero on sites. Sites start near zero because a quartic force grows as the cube of the field:
             from a wide start HMC at a useful step size diverges, and is rejected for ever.
         dtype : torch.dtype, optional
-            Of the real numbers.
+            Of the real numbers; by default that of the action's map, for a pullback, else torch's own default.
 
         Returns
         -------
@@ -101,6 +100,9 @@ class Sampler(ABC):
         ValueError
             For chains < 1.
         """
+        anchor = self.action.anchor
+        dtype = anchor.real.dtype if dtype is None and anchor is not None else dtype
+        rng = generator_of(rng)
         if not hot:
             return self.space.cold(chains, like=torch.empty(0, dtype=dtype, device=rng.device))
         if self.space.kind == "links":
@@ -137,9 +139,9 @@ class Sampler(ABC):
             raise ValueError(f"{type(self).__name__} needs a start with a finite action; got {S.tolist()[:4]}.")
         return State(x, S)
 
-    def begin(self, chains: int, rng: torch.Generator) -> State:
-        """The state of new chains at the sampler's own start."""
-        return self.init(self.start(chains, rng, dtype=self.action.like.dtype))
+    def begin(self, chains: int, rng: Rng = None, *, dtype: torch.dtype | None = None) -> State:
+        """The state of new chains at the sampler's own start, in the dtype of `start`."""
+        return self.init(self.start(chains, rng, dtype=dtype))
 
     @property
     def forces(self) -> int | None:

@@ -16,6 +16,7 @@ from flowkit.checks import Count, Natural, checked, shown
 from flowkit.geometry.space import Space
 from flowkit.samplers.state import Info, State
 from flowkit.samplers.stationary import Stationary
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 @runtime_checkable
@@ -104,7 +105,7 @@ Held = Annotated[State, held]
 @checked
 @torch.no_grad()
 def states(
-    sampler: Steps, state: Held, rng: torch.Generator, *, thermalise: Natural | None = 0, every: Count = 1
+    sampler: Steps, state: Held, rng: Rng = None, *, thermalise: Natural | None = 0, every: Count = 1
 ) -> Iterator[Point]:
     """A Markov chain as a generator without end, one step of the sampler after the other.
 
@@ -114,8 +115,8 @@ def states(
         Tuned in place during the thermalisation, where it has a `tuner`.
     state : State
         The start, from `sampler.init` or `sampler.begin`. It is not among the points.
-    rng : torch.Generator
-        Source of all random numbers.
+    rng : torch.Generator or int, optional
+        Source of all random numbers: a generator, a seed, or None for a fresh seed.
     thermalise : int or None
         Steps of the thermalisation; None for as many as it takes until the action no longer drifts (`Stationary`).
     every : int
@@ -138,6 +139,7 @@ def states(
     >>> [(point.warm, point.stored) for point in itertools.islice(chain, 5)]
     [(True, False), (True, False), (False, False), (False, False), (False, True)]
     """
+    rng = generator_of(rng, state.x.device)
     make = getattr(sampler, "tuner", None)
     tuner = make() if make is not None and thermalise != 0 else None
     stationary = Stationary() if thermalise is None else None
@@ -169,7 +171,7 @@ def states(
 
 
 @checked
-def thermalised(sampler: Steps, state: Held, rng: torch.Generator, steps: Natural) -> State:
+def thermalised(sampler: Steps, state: Held, rng: Rng, steps: Natural) -> State:
     """The state after so many steps of thermalisation, in which the sampler is tuned.
 
     Examples

@@ -15,6 +15,7 @@ from flowkit.geometry.space import Space
 from flowkit.groups.base import Group
 from flowkit.samplers.base import Sampler, select
 from flowkit.samplers.state import Info, State
+from flowkit.tasks.randomness import Rng, generator_of, lasting
 
 
 class Sublattice(NamedTuple):
@@ -149,6 +150,7 @@ class Heatbath(Sampler):
 
     @torch.no_grad()
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
+        rng = lasting(rng, "Heatbath.step")
         x = state.x.clone(memory_format=torch.contiguous_format)
         G = self.space.group
         links = x.view(len(x), -1, *G.matrix_shape)  # what is written here is in x
@@ -168,9 +170,7 @@ class Heatbath(Sampler):
         return {"sampler": "Heatbath", "action": repr(self.action), "overrelaxation": self.overrelaxation}
 
 
-def one_plaquette(
-    group: Group, beta: float, n: int, rng: torch.Generator, dtype: torch.dtype, sweeps: int = 20
-) -> Tensor:
+def one_plaquette(group: Group, beta: float, n: int, rng: Rng, dtype: torch.dtype, sweeps: int = 20) -> Tensor:
     r"""Independent elements of density ~ exp((beta/N) Re Tr U), the law of a plaquette in two dimensions.
 
     By heatbath steps, in which a GPU never waits; for SU(N > 2) up to what is left of the start after the last one.
@@ -184,7 +184,8 @@ def one_plaquette(
         Finite, not negative, dimensionless.
     n : int
         How many.
-    rng : torch.Generator
+    rng : torch.Generator or int, optional
+        A generator, a seed, or None for a fresh seed.
     dtype : torch.dtype
         Of the real numbers.
     sweeps : int
@@ -211,6 +212,7 @@ def one_plaquette(
     """
     if not 0 <= beta < math.inf:
         raise ValueError(f"one_plaquette needs a finite beta >= 0; got {beta!r}.")
+    rng = generator_of(rng)
     V = group.haar((n,), rng, dtype)
     one = group.ambient(group.identity((n,), V))
     for _ in range(1 if group.dimension <= 2 else sweeps):

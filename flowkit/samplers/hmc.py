@@ -12,6 +12,7 @@ from flowkit.geometry.settings import settings
 from flowkit.samplers.base import Sampler, accept, select
 from flowkit.samplers.integrators import INTEGRATORS, trajectory
 from flowkit.samplers.state import Info, State
+from flowkit.tasks.randomness import lasting
 
 MOST_STEPS = 1000
 RANDOMISE = 0.5
@@ -97,8 +98,6 @@ class HMC(Sampler):
             raise ValueError(f"HMC knows the integrators {', '.join(INTEGRATORS)}; got {integrator!r}.")
         if steps is not None and step_size is not None:
             raise ValueError(f"HMC takes steps or step_size; got steps={steps!r} and step_size={step_size!r}.")
-        if not isinstance(randomise, (int, float)) or not 0 <= randomise < 1:
-            raise ValueError(f"HMC randomises the step size by a share in [0, 1); got {randomise!r}.")
         self.length, self.integrator, self.target = float(length), integrator, float(target)
         self.randomise, self._tuned = float(randomise), False
         self.steps = self._whole_steps(step_size) if step_size else steps or 10
@@ -164,7 +163,7 @@ class HMC(Sampler):
 
     @torch.no_grad()
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        p = self.momenta(state.x, rng)
+        p = self.momenta(state.x, lasting(rng, "HMC.step"))
         x, p_end = self.trajectory(state.x, p, self.step_sizes(p, rng))
         x = self.space.group.restore(x)
         S = self.action(x)

@@ -11,6 +11,7 @@ from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
 from flowkit.samplers.base import Sampler
 from flowkit.samplers.chain import states
+from flowkit.tasks.randomness import Rng
 
 
 class MarkovPrior(Prior):
@@ -86,9 +87,9 @@ class MarkovPrior(Prior):
         return torch.cat(list(islice(kept, -(-pool // chains))))
 
     @torch.no_grad()
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+    def sample(self, n: int, rng: Rng = None) -> Tensor:
         """n fields of the pool, ``[n, *space.shape]``, each taken at random."""
-        self._draws(n, rng)
+        rng = self._draws(n, rng)
         if self.configurations is None:
             self.configurations = self._fill()
         chosen = torch.randint(len(self.configurations), (n,), generator=rng, device=rng.device)

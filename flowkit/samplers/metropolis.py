@@ -10,6 +10,7 @@ from flowkit.checks import Count, checked
 from flowkit.priors.base import Prior
 from flowkit.samplers.base import Sampler, accept, select
 from flowkit.samplers.state import Info, Proposals, State
+from flowkit.tasks.randomness import Rng, lasting
 
 
 class IndependenceMetropolis(Sampler):
@@ -68,7 +69,7 @@ class IndependenceMetropolis(Sampler):
         self.flow, self.chunk = flow, chunk
 
     @torch.no_grad()
-    def start(self, chains: int, rng: torch.Generator, *, hot: bool = True, dtype: torch.dtype | None = None) -> Tensor:
+    def start(self, chains: int, rng: Rng = None, *, hot: bool = True, dtype: torch.dtype | None = None) -> Tensor:
         """Draws from the flow, [chains, *space.shape]; cold fields where hot is False."""
         if not hot or not isinstance(chains, int) or chains < 1:
             return super().start(chains, rng, hot=hot, dtype=dtype)
@@ -88,8 +89,16 @@ class IndependenceMetropolis(Sampler):
         return self._checked(super().init(x), self.flow.log_prob(x))
 
     @torch.no_grad()
-    def begin(self, chains: int, rng: torch.Generator) -> State:
-        """New chains at draws of the flow, with the log q that they were drawn with."""
+    def begin(self, chains: int, rng: Rng = None, *, dtype: torch.dtype | None = None) -> State:
+        """New chains at draws of the flow, with the log q that they were drawn with.
+
+        Raises
+        ------
+        ValueError
+            For another dtype than the flow's, in which all proposals come.
+        """
+        if dtype not in (None, self.flow.dtype):
+            raise ValueError(f"The proposals of this flow come in {self.flow.dtype}; got dtype={dtype}.")
         if not isinstance(chains, int) or chains < 1:
             super().start(chains, rng)  # which raises
         x, logq = self.flow.sample_and_log_prob(chains, rng)
@@ -109,6 +118,7 @@ class IndependenceMetropolis(Sampler):
 
     @torch.no_grad()
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
+        rng = lasting(rng, "IndependenceMetropolis.step")
         if state.logq is None:  # a state of another sampler
             state = self.init(state.x)
         assert state.logq is not None

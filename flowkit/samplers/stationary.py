@@ -4,10 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowkit.stats.agreement import agreement, same_mean
+from flowkit.stats.agreement import ENOUGH, agreement, same_mean
 
 SHORTEST, LONGEST = 64, 4096
 """Steps of a thermalisation whose length is not given."""
+PIECES = 4
+"""Parts of a quarter where there are too few chains to compare."""
 LEVEL = 0.05
 """p-value of equal means below which it goes on."""
 
@@ -46,4 +48,8 @@ class Stationary:
         if steps >= LONGEST or np.ptp(late) == 0:
             return True
         quarter = len(late) // 2
-        return not (agreement(late).start_p < LEVEL or same_mean(late[:quarter], late[quarter:]) < LEVEL)
+        third, last = late[:quarter], late[quarter:]
+        if late.shape[1] < ENOUGH:  # cut into pieces, whose scatter gives the error
+            pieces = [part.reshape(PIECES, -1, part.shape[1]).mean(1).reshape(1, -1) for part in (third, last)]
+            return not same_mean(*pieces) < LEVEL
+        return not (agreement(late).start_p < LEVEL or same_mean(third, last) < LEVEL)

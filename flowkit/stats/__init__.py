@@ -33,3 +33,7 @@ __all__ = [
     "too_short",
     "vanishes",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

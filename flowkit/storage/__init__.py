@@ -22,3 +22,7 @@ __all__ = [
     "load_weights",
     "parse_json",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -175,7 +175,7 @@ def measure(
     start     fields of the theory in equilibrium, [chains, *space.shape]; those that the inverse takes further out than
               training ever went, or that no trajectory of a short run leaves, are replaced by others
     """
-    sampler = HMC(action if transform is None else action.pullback(transform), target=TARGET)
+    theory = action if transform is None else action.pullback(transform)
 
     def coordinates(x: Tensor) -> Tensor:
         if transform is None:
@@ -186,8 +186,9 @@ def measure(
         return near.repeat(-(-len(x) // len(near)), *[1] * (x.dim() - 1))[: len(x)]
 
     # Through a map a trajectory may diverge; it is rejected, and a few of them must not end a study.
-    warm = run(sampler, 60, start=coordinates(start), thermalise=60, rng=seed, max_bad=1.0)
+    warm = run(HMC(theory, target=TARGET), 60, start=coordinates(start), thermalise=60, rng=seed, max_bad=1.0)
     assert warm.x is not None
+    sampler = HMC(theory, steps=warm.provenance["sampler"]["steps"])
     moved = warm.series["accept"].sum(0) > 0
     if not moved.any():
         raise RuntimeError(f"HMC needs a chain that moves; got {len(moved)} that no trajectory of a short run moved.")

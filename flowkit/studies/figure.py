@@ -17,7 +17,6 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, FiniteFloat, TypeAdapter, ValidationError
 
 from flowkit._version import __version__
-from flowkit.ensemble.runs import all_or_nothing
 from flowkit.tasks.machine import Machine, describe
 
 Setting = bool | int | float | str
@@ -118,8 +117,7 @@ class Figure:
             _known(self.name, key, defaults)
         commit, date = _commit(), datetime.now(UTC).date().isoformat()
         start = time.perf_counter()
-        with all_or_nothing():
-            rows = self.function()(quick=quick, **settings)
+        rows = self.function()(quick=quick, **settings)
         seconds = time.perf_counter() - start
         machine = describe()
         try:

@@ -64,3 +64,7 @@ __all__ = [
     "tile",
     "translate",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -8,11 +8,13 @@ import torch
 from flowkit.actions import Action
 from flowkit.testing.common import fields, require, require_close, require_same_field, seeded
 from flowkit.testing.dependence import require_independent_batch
+from flowkit.testing.derivatives import nearby, require_nan_stays, require_second_derivatives
 from flowkit.testing.symmetries import symmetry, tile
 
 
 def check_action(action: Action, symmetries: Sequence[str] = (), moves: bool = True) -> None:
-    """Check an action: shapes, dtypes, its force against autograd and differences, and the symmetries it claims.
+    """Check an action: shapes, dtypes, its force against autograd and differences, second derivatives, NaN, and the
+    symmetries it claims.
 
     Parameters
     ----------
@@ -50,6 +52,10 @@ def check_action(action: Action, symmetries: Sequence[str] = (), moves: bool = T
     require_close(
         (force * w).flatten(1).sum(1), (behind - ahead) / (2 * step), f"{action}: its force against differences", 1e-5
     )
+    near = nearby(G, x)
+    require_second_derivatives(lambda w: action(near(w)), [torch.zeros_like(force)], repr(action))
+    require_nan_stays(action, x, repr(action))
+    require_nan_stays(action.force, x, f"{action}: its force")
     for name in symmetries:
         require_close(action(symmetry(space, name, rng)(x)), S, f"{action}: S under {name}")
     require(len(set(action.symmetries)) == len(action.symmetries), f"{action} lists a symmetry twice.")

@@ -1,16 +1,20 @@
 """The contract of a map of numbers by parameters."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from flowkit.bijections import Bijection, IntervalSpline
 from flowkit.testing.common import require, require_close, seeded
+from flowkit.testing.derivatives import require_nan_stays, require_second_derivatives
 
 
 def check_bijection(bijection: Bijection[Tensor]) -> None:
-    r"""Check a map of numbers or angles: identity at zero parameters, round trip, slope, smooth across :math:`\pm\pi`.
+    r"""Check a map of numbers or angles: identity at zero parameters, round trip, slope, second derivatives, NaN,
+    smooth across :math:`\pm\pi`.
 
     Maps of several angles, whose log-Jacobian refers to Haar measure, are checked as parts of transforms of links.
 
@@ -50,6 +54,9 @@ def check_bijection(bijection: Bijection[Tensor]) -> None:
         back, minus = bijection.inverse(y.detach(), params)
         require_close(back, x.detach(), f"{who}: round trip", 1e-8)
         require_close(minus.expand_as(x), -logs.detach().expand_as(x), f"{who}: slope of the inverse", 1e-7)
+        for name, function in {"forward": bijection.forward, "inverse": bijection.inverse}.items():
+            require_second_derivatives(function, [unit, params], f"{who}.{name}")
+            require_nan_stays(partial(_of, function, params), unit, f"{who}.{name}")
         if bijection.odd:
             require_close(bijection.forward(-x, params)[0], -y, f"{who}: f(-x) against -f(x)", 1e-12)
     params = torch.randn(bijection.count, *unit.shape, generator=rng, dtype=torch.float64)
@@ -68,3 +75,7 @@ def check_bijection(bijection: Bijection[Tensor]) -> None:
         ends = [bijection.forward(torch.full((5,), s * math.pi, dtype=torch.float64), params) for s in (-1, 1)]
         require_close((ends[0][0] - ends[1][0]).cos(), torch.ones(5, dtype=torch.float64), f"{who}: y across +-pi")
         require_close(ends[0][1], ends[1][1], f"{who}: slope across +-pi")
+
+
+def _of(function: Callable[..., tuple[Tensor, Tensor]], params: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    return function(x, params)

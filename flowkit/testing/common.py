@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from flowkit.geometry.space import Space
 from flowkit.groups import Group
+from flowkit.tasks.randomness import Rng, generator_of
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -100,7 +101,7 @@ def require_close(came: Tensor, expected: Tensor, what: str, tolerance: float = 
         require(off <= allowed, f"{what}: off by {off:.2g}; at most {allowed:.2g} was expected.")
 
 
-def fields(space: Space, n: int, rng: torch.Generator, dtype: torch.dtype = torch.float64) -> Tensor:
+def fields(space: Space, n: int, rng: Rng = None, dtype: torch.dtype = torch.float64) -> Tensor:
     """Sample rough fields: independent Haar elements on links, standard normal numbers on sites.
 
     Parameters
@@ -109,8 +110,8 @@ def fields(space: Space, n: int, rng: torch.Generator, dtype: torch.dtype = torc
         Lattice and group.
     n : int
         Number of fields.
-    rng : torch.Generator
-        Source of randomness.
+    rng : torch.Generator or int, optional
+        A generator, a seed, or None for a fresh seed.
     dtype : torch.dtype
         Of real numbers; matrices are complex of the same precision.
 
@@ -128,7 +129,7 @@ def fields(space: Space, n: int, rng: torch.Generator, dtype: torch.dtype = torc
     """
     if space.kind == "links":
         return space.haar(n, rng, dtype)
-    return torch.randn(n, *space.shape, generator=rng, dtype=dtype)
+    return torch.randn(n, *space.shape, generator=generator_of(rng), dtype=dtype)
 
 
 def randomised(module: M, rng: torch.Generator, scale: float = 0.3) -> M:

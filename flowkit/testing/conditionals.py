@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from flowkit.groups import Group
 from flowkit.multiscale import LinkConditional
 from flowkit.testing.common import LOOSE, difference, randomised, require, require_close, require_same_field, seeded
 from flowkit.testing.dependence import require_gradients
+from flowkit.testing.derivatives import nearby, require_nan_stays, require_second_derivatives
 
 
 def check_conditional(model: LinkConditional, loops: int = 2, n: int = 4000) -> None:
@@ -78,6 +80,24 @@ def check_conditional(model: LinkConditional, loops: int = 2, n: int = 4000) -> 
         lines = [torch.autograd.grad(one, list(q.parameters()), retain_graph=True) for one in sums]
         slopes = torch.stack([torch.cat([line.flatten() for line in row]) for row in lines])
         require_close(q.score(v.detach(), rest), slopes, f"{who}: its score against autograd", 1e-8)
+    links, weights = (u, *rest), [p for p in q.parameters() if p.requires_grad]
+    near = [nearby(group, t) for t in links]
+    zeros = [torch.zeros(group.algebra_shape(t.shape), dtype=torch.float64) for t in links]
+    for name, function in {"forward": q.forward, "inverse": q.inverse}.items():
+
+        def moved_by(*w: Tensor, g: Any = function) -> Any:
+            first, *others = (field(one) for field, one in zip(near, w, strict=False))
+            return g(first, tuple(others))
+
+        require_second_derivatives(moved_by, [*zeros, *weights], f"{who}.{name}")
+        for i in range(len(links)):
+
+            def spoilt(t: Tensor, i: int = i, g: Any = function) -> Any:
+                tried = [*links]
+                tried[i] = t
+                return g(tried[0], tuple(tried[1:]))
+
+            require_nan_stays(spoilt, links[i], f"{who}.{name}, link {i} of the loops and their own")
     opposite = group.compose(rest[0], _centre(group, rest[0]))
     for name, twin in {"equal": rest[0], "opposite": opposite}.items():
         pair = (rest[0], twin, *rest[2:])[:loops]

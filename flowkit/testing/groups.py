@@ -2,11 +2,14 @@
 
 import copy
 import math
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from flowkit.groups import Group
 from flowkit.testing.common import LOOSE, TIGHT, require, require_close, require_same_field, seeded
+from flowkit.testing.derivatives import require_nan_stays
 from flowkit.testing.plaquettes import check_plaquettes
 
 
@@ -63,6 +66,7 @@ def check_group(group: Group, dtype: torch.dtype = torch.float64) -> None:
     same(group, group.project(a), a, f"{group}: project moves an element", tolerance)
     spoilt = torch.full_like(a, math.nan)
     require((group.defect(spoilt) == math.inf).all(), f"{group}: the defect of NaN is not infinite.")
+    _check_nan(group, c.flatten(0, 1), w.flatten(0, 1))
     require(copy.deepcopy(group) == group, f"{group}: two equal groups differ.")
     if group.name == "Real":
         return
@@ -79,3 +83,27 @@ def check_group(group: Group, dtype: torch.dtype = torch.float64) -> None:
     require(torch.equal(again, group.haar((2, 3), seeded(5), dtype)), f"{group}: one seed, two draws.")
     if group.solved_2d:
         check_plaquettes(group, dtype)
+
+
+def _check_nan(group: Group, x: Tensor, w: Tensor) -> None:
+    """NaN in one of several elements or coordinates gives NaN for that one alone, through every method."""
+    other, weights = x.flip(0), torch.ones(2, len(x), dtype=w.dtype)
+    of_elements: dict[str, Callable[[Tensor], Tensor]] = {
+        name: getattr(group, name) for name in ("inverse", "log", "tangent", "project", "restore", "ambient")
+    }
+    of_elements["compose"] = lambda x: group.compose(other, x)
+    of_elements["covector"] = lambda x: group.covector(x, w) if group.complex else x
+    if group.compact:
+        of_elements |= {"trace": group.trace, "trace_slope": group.trace_slope}
+        of_elements["mean"] = lambda x: group.mean(weights, [other, x])
+        of_elements["invariants"] = lambda x: group.invariants([x, (x, other)], 2).movedim(0, -1)
+        of_elements["heatbath"] = lambda x: group.heatbath(other, group.ambient(x), 1.0, seeded())
+        of_elements["overrelax"] = lambda x: group.overrelax(other, group.ambient(x))
+        of_elements["characters"] = lambda x: group.characters(2)(x)
+    if group.angles:
+        of_elements["spectrum"] = lambda x: group.spectrum(x)[0]
+        of_elements["recompose"] = lambda x: group.recompose(x, *group.spectrum(x), 2 * group.spectrum(x)[0])
+    for name, method in of_elements.items():
+        require_nan_stays(method, x, f"{group}.{name}")
+    require_nan_stays(group.exp, w, f"{group}.exp")
+    require_nan_stays(lambda w: group.move(x, w, 0.1), w, f"{group}.move")

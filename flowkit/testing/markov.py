@@ -88,7 +88,7 @@ def check_refusals(kernel: MarkovKernel, prior: Prior) -> None:
     require(flow.stochastic, f"A flow with a {type(kernel).__name__} does not say that it is stochastic.")
     x = flow.sample(2, seeded())
     learned = copy.deepcopy(prior)
-    learned.sample = lambda n, rng: prior.sample(n, rng).requires_grad_()  # type: ignore[method-assign]
+    learned.sample = lambda n, rng=None: prior.sample(n, rng).requires_grad_()  # type: ignore[method-assign]
     refused = {
         "has no Jacobian and no inverse": (lambda: kernel(x), lambda: kernel.inverse(x), lambda: [*kernel.by_layer(x)]),
         "density of a path alone": (

@@ -8,10 +8,12 @@ import torch
 from flowkit.priors import Prior
 from flowkit.testing.common import LOOSE, fields, require, require_close, seeded
 from flowkit.testing.dependence import require_gradients, require_independent_batch
+from flowkit.testing.derivatives import nearby, require_nan_stays, require_second_derivatives
 
 
 def check_prior(prior: Prior, n: int = 20_000) -> None:
-    """Check a prior: samples with their density, its norm, dtypes, reproducible samples, gradients, another lattice.
+    """Check a prior: samples with their density, its norm, dtypes, reproducible samples, gradients, second ones too,
+    NaN, another lattice.
 
     Parameters
     ----------
@@ -50,6 +52,12 @@ def check_prior(prior: Prior, n: int = 20_000) -> None:
     loss, noise = prior.sample_and_log_prob(5, seeded()), seeded(4)
     weight = torch.randn(loss.x.shape, generator=noise, dtype=torch.float64)
     require_gradients(prior, loss.logq.square().sum() + (loss.x.real * weight).sum(), f"{who}.sample_and_log_prob")
+    if not prior.stochastic:
+        x, weights = fields(space, 3, seeded(3)), [p for p in prior.parameters() if p.requires_grad]
+        near, w = nearby(group, x), torch.zeros(group.algebra_shape(x.shape), dtype=torch.float64)
+        require_second_derivatives(lambda w, *_: prior.log_prob(near(w)), [w, *weights], f"{who}.log_prob")
+        if prior.log_prob(x).std() > 0:  # that of Haar measure is 0 everywhere
+            require_nan_stays(prior.log_prob, x, f"{who}.log_prob")
     bigger = prior.on(space.on([2 * side for side in space.lattice]))
     require_close(bigger.log_prob((drawn := bigger.sample_and_log_prob(3, seeded())).x), drawn.logq, f"{who}.on", 1e-7)
     require(bigger.dtype == prior.dtype, f"{who}.on changed the dtype to {bigger.dtype}.")

@@ -8,9 +8,10 @@ from torch import Tensor
 from flowkit.geometry.lattice import shift
 from flowkit.geometry.loops import gauge_transform
 from flowkit.geometry.space import Space
+from flowkit.tasks.randomness import Rng
 
 
-def symmetry(space: Space, name: str, rng: torch.Generator) -> Callable[[Tensor], Tensor]:
+def symmetry(space: Space, name: str, rng: Rng = None) -> Callable[[Tensor], Tensor]:
     r"""A random transformation under which an action or a map may be symmetric.
 
     Parameters
@@ -20,8 +21,8 @@ def symmetry(space: Space, name: str, rng: torch.Generator) -> Callable[[Tensor]
     name : str
         ``"gauge"``: :math:`U_\mu(x) \to g(x)\, U_\mu(x)\, g(x+\hat\mu)^{-1}` with g from the Haar measure;
         ``"z2"``: :math:`\phi \to -\phi`; ``"translation"``: by one site along each axis.
-    rng : torch.Generator
-        Source of g.
+    rng : torch.Generator or int, optional
+        Source of g: a generator, a seed, or None for a fresh seed.
 
     Returns
     -------

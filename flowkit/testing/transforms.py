@@ -19,6 +19,7 @@ from flowkit.testing.common import (
     seeded,
 )
 from flowkit.testing.dependence import require_gradients, require_independent_batch
+from flowkit.testing.derivatives import nearby, require_nan_stays, require_second_derivatives
 from flowkit.testing.markov import check_markov_kernel
 from flowkit.testing.symmetries import tile
 from flowkit.transforms import Transform
@@ -61,7 +62,8 @@ def jacobian(transform: Transform, x: Tensor) -> Tensor:
 
 
 def check_transform(transform: Transform, x: Tensor | None = None, local: bool = True, periodic: bool = True) -> None:
-    """Check a transform: round trip, log-Jacobian, gradients, dtypes, independent fields, another lattice.
+    """Check a transform: round trip, log-Jacobian, gradients, second ones too, NaN, dtypes, independent fields, another
+    lattice.
 
     Parameters
     ----------
@@ -109,6 +111,11 @@ def check_transform(transform: Transform, x: Tensor | None = None, local: bool =
     require(off.shape == logdet.shape and f.exact == (not off.any()), f"{who}: exact and defect say different things.")
     require_independent_batch(lambda t: f(t)[1], x, f"{who}: logdet")
     require_independent_batch(lambda t: f(t)[0].flatten(1), x, who)
+    weights = [p for p in f.parameters() if p.requires_grad]
+    near, w = nearby(group, x[:2]), torch.zeros(group.algebra_shape(x[:2].shape), dtype=torch.float64)
+    for name, function in {"forward": f.forward, "inverse": f.inverse}.items():
+        require_second_derivatives(lambda w, *_, g=function: g(near(w)), [w, *weights], f"{who}.{name}")
+        require_nan_stays(function, x, f"{who}.{name}")
     for name, (field, logs) in {"forward": f(x), "inverse": f.inverse(x)}.items():
         weight = torch.randn(field.shape, generator=seeded(3), dtype=torch.float64)
         require_gradients(f, (field.real * weight).sum() + logs.square().sum(), f"{who}.{name}")

@@ -1,5 +1,6 @@
 """Training: trainer, training steps, losses, schedules."""
 
+from flowkit.train.gradient_step import GradientStep
 from flowkit.train.level_methods import LevelFit, LevelGradient, LevelMethod
 from flowkit.train.levels import LevelStep
 from flowkit.train.losses import Loss, LossFunction, ess_loss, path_gradient, reverse_kl
@@ -7,7 +8,7 @@ from flowkit.train.natural_gradient import NaturalGradientStep
 from flowkit.train.natural_levels import LevelNaturalGradient
 from flowkit.train.record import TrainingError
 from flowkit.train.schedules import Anneal, Constant, Cosine, Plateau, Schedule, Steps
-from flowkit.train.step import GradientStep, Report, TrainingStep
+from flowkit.train.step import Report, TrainingStep
 from flowkit.train.trainer import Trainer
 
 __all__ = [
@@ -34,3 +35,7 @@ __all__ = [
     "path_gradient",
     "reverse_kl",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -13,9 +13,10 @@ from flowkit.groups import Group
 from flowkit.multiscale import LinkConditional
 from flowkit.multiscale.doubling import Loops
 from flowkit.priors import Prior
+from flowkit.train.gradient_step import GradientStep
 from flowkit.train.losses import Loss
 from flowkit.train.schedules import Cosine
-from flowkit.train.step import GradientStep, Report
+from flowkit.train.step import Report
 
 
 @dataclass(frozen=True)

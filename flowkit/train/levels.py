@@ -13,6 +13,7 @@ from flowkit.checks import LARGEST, Count, Positive, Range, checked
 from flowkit.multiscale import LinkConditional, levels
 from flowkit.priors import Prior
 from flowkit.samplers.heatbath import one_plaquette
+from flowkit.tasks.randomness import lasting
 from flowkit.train.level_methods import LevelFit, LevelGradient, LevelMethod
 from flowkit.train.state import check_plain, check_tensors
 from flowkit.train.step import Report, TrainingStep
@@ -141,6 +142,10 @@ class LevelStep(TrainingStep):
             return self.beta * self.group.trace(x)
         return self.characters(x) @ self.coefficients[level].to(x.real.dtype)
 
+    @property
+    def annealed(self) -> float:
+        return min(1.0, self.done / self.steps)
+
     def _fit(self) -> tuple[int, LevelFit]:
         """The present level, and its fit."""
         now, level = self.done % self.steps, self._level(self.done)
@@ -153,6 +158,7 @@ class LevelStep(TrainingStep):
         return next(j for j, end in enumerate(self.ends) if done % self.steps < end)
 
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
+        rng = lasting(rng, "LevelStep.step")
         level, fit = self._fit()
         if not isinstance(action, Wilson) or batch % self.draws:
             raise ValueError(f"LevelStep needs a Wilson action and a batch in {self.draws}s; got {action!r}, {batch}.")

@@ -10,6 +10,7 @@ from flowkit.actions import Action
 from flowkit.checks import Positive, Range, checked
 from flowkit.flow import Flow
 from flowkit.priors import Prior
+from flowkit.tasks.randomness import lasting
 from flowkit.train.state import check_plain, check_range, check_tensors
 from flowkit.train.step import Report, TrainingStep
 
@@ -146,9 +147,13 @@ class NaturalGradientStep(TrainingStep):
         self.progress = torch.zeros((), dtype=torch.float64, device=flow.device)
         self.predicted = torch.full_like(self.progress, torch.inf)
 
+    @property
+    def annealed(self) -> float:
+        return float(self.progress)
+
     @torch.no_grad()
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
-        x, logq = flow.sample_and_log_prob(batch, rng)
+        x, logq = flow.sample_and_log_prob(batch, lasting(rng, "NaturalGradientStep.step"))
         S = action(x)
         # Sums of many terms that cancel: in double precision whatever the flow computes in.
         s = flow.score(x).double()

@@ -12,6 +12,8 @@ from flowkit.tasks.history import History
 from flowkit.train.step import Report
 from flowkit.train.weights import acceptance, log_ess
 
+NAMED = 2
+"""Layers that a message names."""
 BEFORE = ("step", "loss", "ess", "kl", "acceptance", "grad_norm", "lr", "samples_per_s")
 
 
@@ -96,7 +98,9 @@ class Recorder:
         for (row, at_target, _, norms), (loss, norm, ess, accept, excess) in zip(pending, rows, strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 bad = [name for name, n in zip(self.names, norms.tolist(), strict=True) if not math.isfinite(n)]
-                where = ", ".join(dict.fromkeys(name.rpartition(".")[0] or name for name in bad)) or "no parameter yet"
+                layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in bad)) or ["no parameter yet"]
+                more = f" and {len(layers) - NAMED} more" if len(layers) > NAMED else ""
+                where = ", ".join(layers[:NAMED]) + more
                 raise TrainingError(
                     f"Training stopped at step {row['step']}: the loss is {loss:.4g}, the gradient not finite in "
                     f"{where}."

@@ -72,7 +72,9 @@ def check_adam(
         mine = {key: found[f"{name}.{key}"] for key in keys if f"{name}.{key}" in found}
         if not mine:
             continue
-        check_tensors(f"Adam for {name}", mine, {**dict.fromkeys(keys, parameter), "step": torch.zeros(())})
+        check_tensors(
+            f"Adam for {name}", mine, {**dict.fromkeys(keys, parameter), "step": torch.zeros((), dtype=torch.float32)}
+        )
         check_range(f"Adam for {name}", "step", mine["step"], 0, MOST_STEPS)
         if float(mine["step"]) % 1:
             raise ValueError(f"step of Adam for {name} is a whole number; got {float(mine['step']):g}")

@@ -1,4 +1,7 @@
-"""The trainer: repeats a training step in a thread, with history, schedules, pause and stop, and checkpoints."""
+"""The trainer: repeats a training step in a thread, with history, schedules, pause and stop, and checkpoints.
+
+This file is long because what a thread shares with its callers, and the lock around it, stand in one class.
+"""
 
 import math
 import threading
@@ -14,12 +17,14 @@ from flowkit.storage.checkpoint import CheckpointError
 from flowkit.storage.weights import not_finite, said_of
 from flowkit.tasks.background import Background
 from flowkit.tasks.in_training import Training
+from flowkit.tasks.progress import progress_bar
 from flowkit.train import resume
+from flowkit.train.gradient_step import GradientStep
 from flowkit.train.losses import LossFunction, path_gradient
 from flowkit.train.record import Recorder, TrainingError
 from flowkit.train.resume import PathLike
 from flowkit.train.schedules import Anneal, Constant, Schedule
-from flowkit.train.step import GradientStep, TrainingStep
+from flowkit.train.step import TrainingStep
 
 
 class Trainer(Background):
@@ -128,6 +133,11 @@ class Trainer(Background):
     def __repr__(self) -> str:
         return f"Trainer({type(self.flow).__name__} towards {self.action!r})"
 
+    @property
+    def annealed(self) -> float:
+        """How much of the way to the theory is done, in [0, 1]: of `anneal`, and of a method that anneals."""
+        return min(self.method.annealed, self.step / self.anneal.steps if self.anneal else 1.0)
+
     @checked
     def start(self, steps: Count, *, checkpoint: PathLike | None = None, every: Count = 100) -> "Trainer":
         """Train `steps` more steps in a thread, also after a stop; return at once.
@@ -155,11 +165,9 @@ class Trainer(Background):
         self, steps: Count, *, checkpoint: PathLike | None = None, every: Count = 100, progress: bool = True
     ) -> "Trainer":
         """`start` and `wait`, with a progress bar. An interrupt stops the run and keeps all that was learnt."""
-        from tqdm.auto import tqdm
-
         first = self.step
         self.start(steps, checkpoint=checkpoint, every=every)
-        with tqdm(total=steps, disable=not progress, unit="step") as bar:
+        with progress_bar(steps, progress) as bar:
 
             def show() -> None:
                 bar.set_postfix({name: f"{self.history.last(name):.4g}" for name in ("loss", "ess")}, refresh=False)

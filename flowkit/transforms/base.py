@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from flowkit.checks import checked
 from flowkit.geometry.settings import settings
 from flowkit.geometry.space import Space
+from flowkit.kernels.autocast import FullPrecision
 from flowkit.priors.base import Prior, Sample
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class Layer(NamedTuple):
@@ -24,7 +26,7 @@ class Layer(NamedTuple):
     """The sum of the logdets of all layers so far, [batch]."""
 
 
-class Transform(nn.Module, ABC):
+class Transform(FullPrecision, nn.Module, ABC):
     r"""An invertible map of fields y = f(x), forward from the prior to the theory.
 
     A subclass writes `forward` and `inverse`, which return the field and the log-Jacobian of the map just applied. It
@@ -115,7 +117,7 @@ class Transform(nn.Module, ABC):
         y, logdet = self(x)
         return y, logdet
 
-    def sample(self, prior: Prior, n: int, rng: torch.Generator) -> Sample:
+    def sample(self, prior: Prior, n: int, rng: Rng = None) -> Sample:
         """n fields of the flow that this transform makes of a prior, with log q.
 
         Parameters
@@ -124,14 +126,15 @@ class Transform(nn.Module, ABC):
             r, of the same space.
         n : int
             Number of fields.
-        rng : torch.Generator
-            Source of all random numbers.
+        rng : torch.Generator or int, optional
+            A generator, a seed, or None for a fresh seed.
 
         Returns
         -------
         Sample
             Fields ``[n, *space.shape]`` and log q = log r - logdet, ``[n]``.
         """
+        rng = generator_of(rng, prior.device)
         z, logr = prior.sample_and_log_prob(n, rng)
         y, logdet = self.push(z, rng)
         return Sample(y, logr - logdet)
@@ -169,7 +172,10 @@ class Transform(nn.Module, ABC):
             Where a weight depends on the volume.
         """
         parameter = next(self.parameters(), None)
-        other = self.rebuild(space)
+        try:
+            other = self.rebuild(space)
+        except ValueError as error:
+            raise ValueError(f"{type(self).__name__} on {self.space} has no form on {space}: {error}") from error
         if parameter is not None:  # before the weights come, or float64 ones would be rounded on the way
             other = other.to(parameter)
         try:

@@ -11,6 +11,7 @@ from flowkit.actions.pullback import Pullback, closed_form
 from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior, Sample
+from flowkit.tasks.randomness import Rng, generator_of
 from flowkit.transforms.base import Layer, Transform
 
 
@@ -81,9 +82,10 @@ class Chain(Transform):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         return _through([step.inverse for step in reversed(list(self))], self.space.check(y))
 
-    def sample(self, prior: Prior, n: int, rng: torch.Generator) -> Sample:
+    def sample(self, prior: Prior, n: int, rng: Rng = None) -> Sample:
         """As of any transform; the first step draws, for it may know a faster way."""
         first, *rest = self
+        rng = generator_of(rng, prior.device)
         drawn = first.sample(prior, n, rng)
         if not rest:
             return drawn

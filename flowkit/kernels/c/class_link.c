@@ -76,8 +76,8 @@ void NAME(class_link)(const REAL *u, const REAL *w, const REAL *nodes, const REA
         const REAL density = cubic(ends, t), p = density > least ? density : least;
         const REAL bent = cubic_slope(ends, t) * cells / p; /* dlog p / dx */
         const REAL x_w = -(below_moved + quartic(moved, t) / cells) / p * to_row;
-        out[m] = (cell + t) / cells;
-        out[count + m] = (REAL)log(p);
+        out[m] = (cell + t) / cells + 0 * (u[m] + w[m]); /* NaN stays NaN, which the comparisons above hide */
+        out[count + m] = (REAL)log(p) + 0 * (u[m] + w[m]);
         out[2 * count + m] = 1 / p;
         out[3 * count + m] = x_w;
         out[4 * count + m] = bent / p;

@@ -155,18 +155,25 @@ INLINE void lanes_to(REAL *to, Vector some, int64_t b, int64_t count) {
     }
 #define AT(name) lanes_of(name, b, count)
 
+/* some, and NaN where x is: the comparisons above are false there. */
+INLINE Vector unless_nan(Vector some, Vector x) { return select(x == x, some, x); }
+
 void NAME(norm)(const REAL *kappa, REAL *logs, REAL *mean, RULE, int64_t count) {
     EACH(Vector first; lanes_to(logs, norm(AT(kappa), &rule, &first), b, count); lanes_to(mean, first, b, count);)
 }
 
 void NAME(cdf)(const REAL *a, const REAL *kappa, REAL *u, RULE, int64_t count) {
-    EACH(lanes_to(u, cdf(AT(a), AT(kappa), &rule), b, count);)
+    EACH(const Vector at = AT(a); const Vector k = AT(kappa);
+         lanes_to(u, unless_nan(unless_nan(cdf(at, k, &rule), at), k), b, count);)
 }
 
 void NAME(slopes)(const REAL *a, const REAL *u, const REAL *kappa, REAL *p, REAL *ratio, RULE, int64_t count) {
-    EACH(Vector r; lanes_to(p, slopes(AT(a), AT(u), AT(kappa), &rule, &r), b, count); lanes_to(ratio, r, b, count);)
+    EACH(Vector r; const Vector at = AT(a); const Vector k = AT(kappa);
+         lanes_to(p, slopes(at, AT(u), k, &rule, &r), b, count);
+         lanes_to(ratio, unless_nan(unless_nan(r, at), k), b, count);)
 }
 
 void NAME(angle)(const REAL *u, const REAL *kappa, REAL *a, RULE, int64_t count) {
-    EACH(lanes_to(a, invert(AT(u), AT(kappa), &rule), b, count);)
+    EACH(const Vector at = AT(u); const Vector k = AT(kappa);
+         lanes_to(a, unless_nan(unless_nan(invert(at, k, &rule), at), k), b, count);)
 }

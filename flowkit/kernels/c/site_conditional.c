@@ -100,7 +100,7 @@ void NAME(quantile)(const REAL *z, const int64_t *around, const int64_t *first, 
                 const REAL low = u < most_z ? u : most_z, near = w < most_J ? w : most_J;
                 const int32_t p = (int32_t)(low > 0 ? low : 0), q = (int32_t)near;
                 u -= (REAL)p, w -= (REAL)q;
-                w = w < 1 ? w : 1;
+                w = w > 1 ? 1 : w; /* NaN stays NaN */
                 const REAL v = 1 - u, y = 1 - w, u0 = (1 + 2 * u) * v * v, u1 = u * v * v, u2 = 1 - u0, u3 = -u * u * v,
                            w0 = (1 + 2 * w) * y * y, w1 = w * y * y, w2 = 1 - w0, w3 = -w * w * y;
                 const REAL *c = table + 4 * (p * count_J + q), *d = c + 4 * count_J;

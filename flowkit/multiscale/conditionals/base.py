@@ -2,12 +2,12 @@
 
 from abc import abstractmethod
 
-import torch
 from torch import Tensor, nn
 
 from flowkit.bijections.base import Bijection
 from flowkit.groups import Group
 from flowkit.multiscale.doubling import Loops
+from flowkit.tasks.randomness import Rng
 
 
 class LinkConditional(nn.Module, Bijection[Loops]):
@@ -81,7 +81,7 @@ class LinkConditional(nn.Module, Bijection[Loops]):
         A model without a parameter for the strength stays as it is.
         """
 
-    def sample_and_log_prob(self, loops: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def sample_and_log_prob(self, loops: Loops, rng: Rng = None) -> tuple[Tensor, Tensor]:
         """Independent links and their log q, one for each link whose loops are given."""
         like = loops[0]
         shape = tuple(like.shape[: like.dim() - len(self.group.matrix_shape)])

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from flowkit.checks import Count, Range, checked
 from flowkit.groups import U1
+from flowkit.kernels.implicit import root
 from flowkit.multiscale.conditionals import tables
 from flowkit.multiscale.conditionals.base import LinkConditional
 from flowkit.multiscale.doubling import Loops
@@ -96,9 +97,8 @@ class ClassFunctionConditional(LinkConditional):
         return _Table(p / norm, nn.functional.pad(cdf / norm, (1, 0)))
 
     def _row(self, w: Tensor) -> _Row:
-        place = w.abs() * (self.rows / math.pi)
-        index = place.detach().long().clamp(max=self.rows - 1)
-        return _Row(index * (self.cells + 1), place - index)
+        index, t = tables.interval(w.abs() * (self.rows / math.pi), self.rows)
+        return _Row(index * (self.cells + 1), t)
 
     def _at(self, table: Tensor, row: _Row, cell: Tensor) -> Tensor:
         """The table at the nodes `cell` of phi, linear in W."""
@@ -107,9 +107,7 @@ class ClassFunctionConditional(LinkConditional):
 
     def _cell(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The cell of x = (phi + pi) / 2 pi and the part of it to the left of x."""
-        place = x * self.cells
-        cell = place.detach().long().clamp(0, self.cells - 1)
-        return cell, place - cell
+        return tables.interval(x * self.cells, self.cells)
 
     def _law(self, table: _Table, row: _Row, x: Tensor) -> tuple[Tensor, Tensor]:
         """The density and the CDF at x = (phi + pi) / 2 pi."""
@@ -125,35 +123,36 @@ class ClassFunctionConditional(LinkConditional):
         p, q = (self._at(table.density, row, cell + k) for k in (0, 1))
         return (cell + tables.part_below(p, q, (u - self._at(table.cdf, row, cell)) * self.cells)) / self.cells
 
-    def _frame(self, loops: Loops) -> tuple[Tensor, _Row]:
-        """The link at phi = 0, W/2 - R_left, and the place of |W| in the table."""
+    def _frame(self, loops: Loops) -> tuple[Tensor, Tensor]:
+        """The link at phi = 0, W/2 - R_left, and W."""
         left, right = loops
         w = self.group.wrap(left - right)
-        return w / 2 - left, self._row(w)
+        return w / 2 - left, w
 
     def _place(self, v: Tensor, frame: Tensor) -> Tensor:
         """(phi + pi) / 2 pi, in [0, 1)."""
         return (self.group.wrap(v - frame) + math.pi) / (2 * math.pi)
 
     def forward(self, u: Tensor, loops: Loops) -> tuple[Tensor, Tensor]:
-        frame, row = self._frame(loops)
-        table, part = self._table(), self._place(u, frame)
-        x = self._invert(table, row, part)
-        if table.cdf.requires_grad or row.t.requires_grad or part.requires_grad:
-            # A Newton step from the solution: it changes no value and gives the gradients of the implicit function.
-            density, cdf = self._law(table, row, x)
-            x = x - (cdf - part) / density.detach()
+        frame, w = self._frame(loops)
+        table, part, row = self._table(), self._place(u, frame), self._row(w)
+
+        def missed(x: Tensor, u: Tensor, w: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+            density, cdf = self._law(type(table)(*tensors), self._row(w), x)
+            return cdf - u, density
+
+        x = root(missed, self._invert(table, row, part), part, w, *table)
         return self.group.wrap(frame + (2 * x - 1) * math.pi), -self._law(table, row, x)[0].log()
 
     def inverse(self, v: Tensor, loops: Loops) -> tuple[Tensor, Tensor]:
-        frame, row = self._frame(loops)
-        density, cdf = self._law(self._table(), row, self._place(v, frame))
+        frame, w = self._frame(loops)
+        density, cdf = self._law(self._table(), self._row(w), self._place(v, frame))
         return self.group.wrap(frame + (2 * cdf - 1) * math.pi), density.log()
 
     @torch.no_grad()
     def score(self, v: Tensor, loops: Loops) -> Tensor:
-        frame, row = self._frame(loops)
-        density = self._table().density
+        frame, w = self._frame(loops)
+        density, row = self._table().density, self._row(w)
         cell, part = self._cell(self._place(v, frame))
         # d log p / dc_n at the nodes: 2 cos(n W/2) (cos(n phi) - <cos(n phi)>), the mean by the rule of the table
         weights = density / self.cells

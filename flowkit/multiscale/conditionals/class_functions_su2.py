@@ -15,6 +15,8 @@ from flowkit.checks import Range, checked
 from flowkit.groups import SUN
 from flowkit.groups.characters import complete
 from flowkit.kernels.heat import heat_angle, heat_cdf
+from flowkit.kernels.implicit import root
+from flowkit.kernels.native import kept_on_cpu
 from flowkit.kernels.sun import multiply
 from flowkit.multiscale.conditionals import tables
 from flowkit.multiscale.conditionals.base import LinkConditional
@@ -108,7 +110,8 @@ class SU2ClassFunctionConditional(LinkConditional):
         self.characters, self.angles, self.polars, self.rows = characters, angles, polars, rows
         self.coefficients = nn.Parameter(torch.zeros(characters))
         dtype = torch.get_default_dtype()
-        self.register_buffer("basis", _basis(characters, angles, polars, rows, dtype), persistent=False)
+        basis = _basis(characters, angles, polars, rows, dtype).to(self.coefficients.device)
+        self.register_buffer("basis", basis, persistent=False)
         a = torch.linspace(0, math.pi, angles + 1, dtype=torch.float64)
         self.register_buffer("nodes", heat_cdf(a, 0.0, 2).to(dtype), persistent=False)
 
@@ -143,9 +146,7 @@ class SU2ClassFunctionConditional(LinkConditional):
         return k, (s - low) / (high - low)
 
     def _polar_cell(self, c: Tensor) -> tuple[Tensor, Tensor]:
-        place = c * self.polars
-        j = place.detach().long().clamp(0, self.polars - 1)
-        return j, place - j
+        return tables.interval(c * self.polars, self.polars)
 
     def _marginal_cdf(self, table: _Tables, frame: _Frame, s: Tensor) -> tuple[Tensor, Tensor]:
         """The density and the CDF of s."""
@@ -192,8 +193,7 @@ class SU2ClassFunctionConditional(LinkConditional):
         pole[..., 2] = 1
         axis = nn.functional.normalize(torch.where((gap > tiny)[..., None], axis, pole), dim=-1)
         place = torch.atan2(gap, size) * (2 * self.rows / math.pi)
-        start = place.detach().long().clamp(max=self.rows - 1)
-        return _Frame(mean, axis, start, place - start)
+        return _Frame(mean, axis, *tables.interval(place, self.rows))
 
     def _coordinates(self, v: Tensor, frame: _Frame) -> tuple[Tensor, Tensor, Tensor]:
         """s, c and e, [..., 3], of Y = V M^dagger."""
@@ -221,14 +221,18 @@ class SU2ClassFunctionConditional(LinkConditional):
         frame, table = self._frame(loops), self._tables()
         base, c, e = self._coordinates(u, frame)
         s, polar = self._invert(table, frame, base.detach(), c.detach().abs())
-        needs = (base, table.cdf, frame.t)
-        if torch.is_grad_enabled() and any(t.requires_grad for t in needs):
-            # Newton steps from the solution: they change no value and give the gradients of the implicit function.
-            density, cdf = self._marginal_cdf(table, frame, s)
-            s = s - (cdf - base) / density.detach()
-            marginal, _ = self._marginal_cdf(table, frame, s)
-            density, cdf = self._polar_cdf(table, frame, s, polar)
-            polar = polar - (cdf - c.abs() * marginal) / density.detach()
+
+        def missed(s: Tensor, base: Tensor, t: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+            density, cdf = self._marginal_cdf(_Tables(*tensors), frame._replace(t=t), s)
+            return cdf - base, density
+
+        def polar_missed(c: Tensor, part: Tensor, s: Tensor, t: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+            own, moved = _Tables(*tensors), frame._replace(t=t)
+            density, cdf = self._polar_cdf(own, moved, s, c)
+            return cdf - part * self._marginal_cdf(own, moved, s)[0], density
+
+        s = root(missed, s, base, frame.t, *table)
+        polar = root(polar_missed, polar, c.abs(), s, frame.t, *table)
         density, _ = self._polar_cdf(table, frame, s, polar)
         return self._link(s, torch.where(c < 0, -polar, polar), e, frame), -density.log()
 
@@ -270,14 +274,14 @@ class SU2ClassFunctionConditional(LinkConditional):
 
 
 @functools.lru_cache
+@kept_on_cpu()
 def _basis(characters: int, angles: int, polars: int, rows: int, dtype: torch.dtype) -> Tensor:
     """The characters of both loops at the nodes of h, a and |c|, [characters, nodes], for all models."""
-    with torch.inference_mode(False):
-        h = torch.linspace(0, math.pi / 2, rows + 1, dtype=torch.float64)[:, None, None]
-        a = torch.linspace(0, math.pi, angles + 1, dtype=torch.float64)[:, None]
-        c = torch.linspace(0, 1, polars + 1, dtype=torch.float64)
-        near, far = a.cos() * h.cos(), a.sin() * h.sin() * c
-        return (_characters(near - far, characters) + _characters(near + far, characters)).flatten(1).to(dtype)
+    h = torch.linspace(0, math.pi / 2, rows + 1, dtype=torch.float64)[:, None, None]
+    a = torch.linspace(0, math.pi, angles + 1, dtype=torch.float64)[:, None]
+    c = torch.linspace(0, 1, polars + 1, dtype=torch.float64)
+    near, far = a.cos() * h.cos(), a.sin() * h.sin() * c
+    return (_characters(near - far, characters) + _characters(near + far, characters)).flatten(1).to(dtype)
 
 
 def _characters(x: Tensor, count: int) -> Tensor:

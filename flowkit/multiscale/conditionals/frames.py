@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from flowkit.kernels.native import once
 from flowkit.kernels.sun import SEPARATION, eigh, multiply, project, spectrum
 from flowkit.multiscale.doubling import Loops
 
@@ -68,13 +69,13 @@ class _Vectors(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, angles: Tensor, vectors: Tensor) -> Tensor:
-        ctx.save_for_backward(angles, vectors)
+        ctx.save_for_backward(angles, vectors, u)
         return vectors.clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        angles, vectors = ctx.saved_tensors
+        angles, vectors, _ = ctx.saved_tensors
         values = torch.polar(torch.ones_like(angles), angles)
         gaps = values.unsqueeze(-2) - values.unsqueeze(-1)
         equal = gaps.abs() < 1.5 * SEPARATION[vectors.dtype]
@@ -141,7 +142,7 @@ def singular(J: Tensor, difference: Tensor | None = None) -> Frame:
 def _unit(z: Tensor) -> Tensor:
     """z / |z|, and 1 for 0."""
     size = z.abs()
-    return torch.where(size > 0, z / torch.where(size > 0, size, 1), 1)
+    return torch.where(size == 0, 1, z / torch.where(size == 0, 1, size))
 
 
 def _quaternion(m: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,7 @@ from flowkit.multiscale.conditionals.frames import (
     split,
 )
 from flowkit.multiscale.doubling import Loops
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 class HeatAngleConditional(LinkConditional):
@@ -227,9 +228,9 @@ class HeatAngleConditional(LinkConditional):
         frame, mean, features = self._start(loops)
         return self._read(self._heat(), v.flatten(0, -3), frame, mean, features)[1].view(v.shape[:-2])
 
-    def sample_and_log_prob(self, loops: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def sample_and_log_prob(self, loops: Loops, rng: Rng = None) -> tuple[Tensor, Tensor]:
         frame, mean, features = self._start(loops)
-        links, n = len(frame.left), self.group.n
+        links, n, rng = len(frame.left), self.group.n, generator_of(rng, frame.scales.device)
         flat = torch.rand(n * n - 1, links, generator=rng, device=rng.device, dtype=frame.scales.dtype)
         rows, cubes = iter(flat.to(frame.scales.device)), []
         for size in range(n, 1, -1):

@@ -94,11 +94,11 @@ class HeatbathConditional(LinkConditional):
         square = a.real.square() + b.real.square()
         if self.n:
             square = square + a.imag.square() + b.imag.square()
-        some = square > torch.finfo(square.dtype).tiny
-        k = torch.where(some, square, 1).sqrt()
-        a, b = torch.where(some, a / k, 1), torch.where(some, b / k, 0)
+        none = square <= torch.finfo(square.dtype).tiny  # False for NaN, which stays NaN
+        k = torch.where(none, 1, square).sqrt()
+        a, b = torch.where(none, 1, a / k), torch.where(none, 0, b / k)
         element = torch.stack([a, b, -b.conj(), a.conj()], -1).view(*k.shape, 2, 2) if self.n else torch.atan2(b, a)
-        return Mean(torch.where(some, k, 0), element)
+        return Mean(torch.where(none, 0, k), element)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of X: its angle in [0, pi]; its sine and cosine, with all digits."""

@@ -98,9 +98,7 @@ class SmoothClassFunctionConditional(ClassFunctionConditional):
         return _Table(nodes.flatten(0, 1), cdf.flatten(0, 1))
 
     def _row(self, w: Tensor) -> _Row:  # type: ignore[override]
-        place = w.abs() * (self.rows / math.pi)
-        index = place.detach().long().clamp(max=self.rows - 1)
-        t = place - index
+        index, t = tables.interval(w.abs() * (self.rows / math.pi), self.rows)
         u = 1 - t
         return _Row(index * (self.cells + 1), t, ((1 + 2 * t) * u * u, t * u * u, (3 - 2 * t) * t * t, -u * t * t))
 

@@ -14,6 +14,7 @@ from flowkit.checks import Range, Width, checked
 from flowkit.multiscale.conditionals.base import LinkConditional
 from flowkit.multiscale.doubling import Loops
 from flowkit.nets import PointwiseNet
+from flowkit.tasks.randomness import Rng
 
 
 class StapleConditional(LinkConditional):
@@ -139,7 +140,7 @@ class StapleConditional(LinkConditional):
         u, before = self.prior.inverse(v, loops)
         return u, logdet + before
 
-    def sample_and_log_prob(self, loops: Loops, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def sample_and_log_prob(self, loops: Loops, rng: Rng = None) -> tuple[Tensor, Tensor]:
         v, logq = self.prior.sample_and_log_prob(loops, rng)
         v, logdet = self._run(v, loops, self.net(self._features(loops)), False)
         return v, logq - logdet

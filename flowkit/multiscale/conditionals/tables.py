@@ -12,6 +12,14 @@ def weights(log: Tensor, dims: tuple[int, ...]) -> Tensor:
     return (log - log.detach().amax(dims, keepdim=True)).exp().clamp(min=1e-30)
 
 
+def interval(place: Tensor, intervals: int) -> tuple[Tensor, Tensor]:
+    """The interval of width 1 that holds a place, int64 in [0, intervals), and the part of it below the place. NaN lies
+    in the first one, and its part is NaN.
+    """
+    index = place.detach().nan_to_num(0.0).clamp(0, intervals - 1).long()
+    return index, place - index
+
+
 def node_below(cdf: Callable[[Tensor], Tensor], target: Tensor, intervals: int) -> Tensor:
     """The last node at which a CDF is not above `target`, by bisection; `intervals` is a power of two."""
     node, step = torch.zeros_like(target, dtype=torch.long), intervals // 2

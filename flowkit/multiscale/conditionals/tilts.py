@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from flowkit.kernels.implicit import root
+
 
 def inside(u: Tensor) -> Tensor:
     """u moved away from 0 and 1, by less than the spacing of random numbers in its precision."""
@@ -25,8 +27,13 @@ def side(u: Tensor, n: int) -> Tensor:
             c = (low + high) / 2
             below = side_cdf(c, n)[0] < u
             low, high = torch.where(below, c, low), torch.where(below, high, c)
-        slope = side_cdf(c, n)[1]
-    return c + (u - u.detach()) / slope  # the value of the bisection, with the gradient of the implicit function
+        c = c + 0 * u  # NaN stays NaN
+
+    def missed(c: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        cdf, density = side_cdf(c, n)
+        return cdf - u, density
+
+    return root(missed, c, u)
 
 
 def side_cdf(c: Tensor, n: int) -> tuple[Tensor, Tensor]:
@@ -47,7 +54,7 @@ def tilted_side(u: Tensor, linear: Tensor | None, square: Tensor) -> Tensor:
     steps = 5 if u.dtype == torch.float64 else 3
     with torch.no_grad():
         t, low, high = 2 * u - 1, torch.full_like(u, -1), torch.ones_like(u)
-        for _ in range(steps if linear is None else steps + 3):
+        for _ in range(steps + 1 if linear is None else steps + 4):
             cdf, slope = tilted_side_cdf(third(t), linear, square)
             new = t - (cdf - u) / slope
             if linear is None:
@@ -55,11 +62,14 @@ def tilted_side(u: Tensor, linear: Tensor | None, square: Tensor) -> Tensor:
                 continue
             low, high = torch.where(cdf < u, t, low), torch.where(cdf < u, high, t)
             t = torch.where((new >= low) & (new <= high), new, (low + high) / 2)
-        c = third(t)
-    # One more step after convergence gives the gradients of the implicit function.
-    cdf, slope = tilted_side_cdf(c, linear, square)
-    end = 1 - torch.finfo(u.dtype).eps
-    return third((t - (cdf - u) / slope.detach()).clamp(-end, end))
+        end = 1 - torch.finfo(u.dtype).eps
+        t = t.clamp(-end, end) + 0 * u  # NaN stays NaN
+
+    def missed(t: Tensor, u: Tensor, square: Tensor, *linear: Tensor) -> tuple[Tensor, Tensor]:
+        cdf, slope = tilted_side_cdf(third(t), linear[0] if linear else None, square)
+        return cdf - u, slope
+
+    return third(root(missed, t, u, square, *(() if linear is None else (linear,))))
 
 
 def third(t: Tensor) -> Tensor:

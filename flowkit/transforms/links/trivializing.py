@@ -1,8 +1,7 @@
 """Learned trivializing maps: the flow of links down a potential of few Wilson loops."""
 
 import math
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from flowkit.geometry.space import Space
 from flowkit.priors import Prior
 from flowkit.transforms.base import Transform
 from flowkit.transforms.links.loop_potential import loop_potential
+from flowkit.transforms.links.recomputed import Recomputed
 
 CHUNK = 2**14  # links in one graph of a score
 
@@ -150,7 +150,7 @@ class TrivializingFlow(Transform):
         h, total = 1 / steps, x.real.new_zeros(len(x))
         for k in range(abs(steps)):
             time = k * h if steps > 0 else 1 + k * h
-            x, logdet = _Kept.apply(self._step, x, theta, time, h)  # type: ignore[no-untyped-call]
+            x, logdet = Recomputed.apply(self._step, x, theta, time, h)  # type: ignore[no-untyped-call]
             total = total + logdet
         return x, total
 
@@ -183,7 +183,7 @@ class TrivializingFlow(Transform):
             for _ in range(50):
                 image, logdet = self._step(x, theta, k * h, h)
                 miss = group.tangent(group.compose(y, group.inverse(image)))
-                size = float(miss.abs().amax())
+                size = float(miss.abs().nan_to_num(0.0).amax())  # a field that holds NaN has no steps to undo
                 if size <= rounding or size >= last / 2:
                     break
                 last, aim = size, self._turn(miss, aim)
@@ -230,25 +230,3 @@ class TrivializingFlow(Transform):
 
     def extra_repr(self) -> str:
         return f"{len(self.loops)} loops, order={self.order}, degree={self.degree}, steps={self.steps}"
-
-
-class _Kept(torch.autograd.Function):
-    """A step that the backward pass does again instead of keeping what lies between its ends."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, step: Callable[..., tuple[Tensor, Tensor]], x: Tensor, theta: Tensor, t: float, h: float
-    ) -> Any:
-        ctx.save_for_backward(x, theta)
-        ctx.step, ctx.times = step, (t, h)
-        return step(x, theta, t, h)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        wanted = ctx.needs_input_grad[1:3]
-        with torch.enable_grad():
-            inputs = [p.detach().requires_grad_(need) for p, need in zip(ctx.saved_tensors, wanted, strict=True)]
-            out = ctx.step(*inputs, *ctx.times)
-            found = iter(torch.autograd.grad(out, [p for p in inputs if p.requires_grad], gradients))
-        return (None, *(next(found) if need else None for need in wanted), None, None)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from flowkit.checks import Positive, Range, checked
 from flowkit.geometry.lattice import momentum_squared
 from flowkit.geometry.space import Space
+from flowkit.kernels.native import kept_on_cpu
 from flowkit.transforms.base import Transform
 
 
@@ -214,8 +215,8 @@ class _Modes(torch.autograd.Function):
 
 
 @functools.lru_cache(maxsize=64)
+@kept_on_cpu()
 def hartley_basis(side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """[cos(p x) + sin(p x)] / sqrt(side), a symmetric orthogonal matrix, [side, side]; rounded once."""
-    with torch.inference_mode(False):
-        angle = 2 * math.pi / side * torch.outer(torch.arange(side), torch.arange(side)).double()
-        return ((angle.cos() + angle.sin()) / math.sqrt(side)).to(dtype=dtype, device=device)
+    angle = 2 * math.pi / side * torch.outer(torch.arange(side), torch.arange(side)).double()
+    return ((angle.cos() + angle.sin()) / math.sqrt(side)).to(dtype=dtype, device=device)

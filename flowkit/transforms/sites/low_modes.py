@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from flowkit.checks import Natural, Parity, Positive, checked
 from flowkit.geometry.lattice import format_lattice, parity as lattice_parity
 from flowkit.geometry.space import Space
+from flowkit.kernels.native import kept_on_cpu
 from flowkit.kernels.scalar_motion import FewModes
 from flowkit.transforms.base import Transform
 from flowkit.transforms.sites.fourier import hartley_basis, varying
@@ -134,21 +135,21 @@ class LowModes(Transform):
 
 
 @functools.lru_cache(maxsize=64)
+@kept_on_cpu()
 def _low_modes(
     lattice: tuple[int, ...], most: int, parity: int | None, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Modes -most ... most of all axes but the last, [K, rows], and of the last one, [L, places], and their products at
     all sites, [K L, volume].
     """
-    with torch.inference_mode(False):
-        own = torch.arange(-most, most + 1, device=device)
-        outer = torch.ones(1, 1, dtype=dtype, device=device)
-        for side in lattice[:-1]:
-            outer = torch.kron(outer, hartley_basis(side, dtype, device)[own % side])
-        places = lattice[-1] if parity is None else lattice[-1] // 2
-        inner = hartley_basis(places, dtype, device)[own % places]
-        products = torch.kron(outer, inner)
-        if parity is not None:
-            acts = (lattice_parity(lattice) == parity).to(device)
-            products = products.new_zeros(len(products), len(acts)).masked_scatter(acts, products)
-        return outer, inner, products
+    own = torch.arange(-most, most + 1, device=device)
+    outer = torch.ones(1, 1, dtype=dtype, device=device)
+    for side in lattice[:-1]:
+        outer = torch.kron(outer, hartley_basis(side, dtype, device)[own % side])
+    places = lattice[-1] if parity is None else lattice[-1] // 2
+    inner = hartley_basis(places, dtype, device)[own % places]
+    products = torch.kron(outer, inner)
+    if parity is not None:
+        acts = (lattice_parity(lattice) == parity).to(device)
+        products = products.new_zeros(len(products), len(acts)).masked_scatter(acts, products)
+    return outer, inner, products
