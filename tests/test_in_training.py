@@ -97,10 +97,10 @@ SAMPLING = {
     "run through a flow": lambda flow: fk.run(fk.HMC(ACTION.pullback(flow.transform)), 2, chains=2, rng=1),
     "start": lambda flow: fk.start(fk.IndependenceMetropolis(flow, ACTION), 2, chains=2, rng=1).wait().ensemble,
     "importance_sample": lambda flow: fk.importance_sample(flow, ACTION, 4, rng=1),
-    "posterior": lambda flow: _model(flow).posterior.sample(3, seed=1),
-    "weighted posterior": lambda flow: _model(flow).posterior.weighted(3, seed=1),
+    "posterior": lambda flow: _model(flow).posterior.sample(3, rng=1),
+    "weighted posterior": lambda flow: _model(flow).posterior.weighted(3, rng=1),
     "density of the posterior": lambda flow: _model(flow).posterior.log_prob(torch.zeros(2, *SPACE.shape)),
-    "chains of a model": lambda flow: _model(flow).mcmc.sample(3, chains=2, seed=1),
+    "chains of a model": lambda flow: _model(flow).mcmc.sample(3, chains=2, rng=1),
 }
 
 
@@ -133,7 +133,7 @@ def test_the_warning_points_at_the_line_of_the_caller(paused):
 def test_pictures_of_the_moment_do_not_warn(paused):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        layer_numbers(paused.flow, ACTION, n=4, fields=2)
+        assert layer_numbers(paused.flow, ACTION, n=4, fields=2).names
 
 
 def test_callbacks_see_the_flow_itself():

@@ -265,7 +265,7 @@ def test_a_flow_is_trained_and_its_ensemble_saved(tmp_path):
     action = fk.Wilson(fk.links((4, 4), SO2()), 1.0)
     flow = fk.gauge_flow(action.space, bins=4, hidden=(4,))
     fk.Trainer(flow, action, batch=128, lr=0.02).fit(60, progress=False)
-    ensemble = fk.run(fk.IndependenceMetropolis(flow, action), 50, chains=16, rng=1, keep=True)
+    ensemble = fk.run(fk.IndependenceMetropolis(flow, action), 600, chains=16, rng=1, keep=True)
     assert ensemble.mean(fk.plaquette).within(sigmas=5)
     ensemble.save(tmp_path / "so2.zarr")
     again = fk.Ensemble.load(tmp_path / "so2.zarr")

@@ -36,7 +36,7 @@ def training():
 
 
 def layers():
-    numbers = fk.ensemble.layer_numbers(example(fk.Flow), fk.Phi4(fk.sites((4, 6)), m2=1.0, lam=0.5), n=16)
+    numbers = fk.ensemble.layer_numbers(flow := example(fk.Flow), fk.Phi4(flow.space, m2=1.0, lam=0.5), n=16)
     return panels.FlowLayers(numbers._replace(theory=EVIL, names=(EVIL,) * len(numbers.names)))
 
 

@@ -241,13 +241,13 @@ def test_a_chain_starts_in_the_precision_of_the_map(name, made, default):
             hmc = fk.HMC(action, steps=2)
             assert hmc.start(2, testing.seeded()).real.dtype == made
             assert hmc.start(2, testing.seeded(), hot=False).real.dtype == made
-        assert fk.run(fk.HMC(S, steps=2), 2, chains=2, rng=1, max_bad=1.0).x.real.dtype == made
+        assert fk.run(fk.HMC(S, steps=2), 2, chains=2, thermalise=0, rng=1, max_bad=1.0).x.real.dtype == made
         other = torch.float64 if made == torch.float32 else torch.float32
         start = fk.HMC(S.action).start(2, testing.seeded(), dtype=other)
         with pytest.raises(
             ValueError, match=rf"This pullback by \w+ computes in {made} on cpu; got {start.dtype} fields"
         ):
-            fk.run(fk.HMC(S, steps=2), 2, start=start, rng=1)
+            fk.run(fk.HMC(S, steps=2), 2, start=start, thermalise=0, rng=1)
         assert fk.HMC(S.action).start(2, testing.seeded()).real.dtype == default
     finally:
         torch.set_default_dtype(before)

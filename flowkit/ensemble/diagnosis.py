@@ -15,9 +15,8 @@ from flowkit.ensemble.integration import shift_note
 from flowkit.geometry.space import Space
 from flowkit.observables import Observable, flux, magnetization, topological_charge
 from flowkit.stats import Estimate, Floats
+from flowkit.stats.agreement import LEVEL
 
-LEVEL = 0.001
-"""Rate of false alarms of each test."""
 HEAVY, LOW = 0.4, 0.25
 """Pareto k of the weights above which, and ESS below which, errors cover too little: 0.57 to 0.63, as measured on
 independence Metropolis of Gaussians.
@@ -107,8 +106,10 @@ class Diagnosis:
     def common(self) -> list[str]:
         """What concerns every observable."""
         found = self._weights()
+        for name in self.zeros:
+            found += self.broken(name, self.series[name])
         if self.weighted:
-            return found + [note for name in self.zeros for note in self.broken(name, self.series[name])]
+            return found
         if len(self.identity) >= stats.ENOUGH:
             off = np.array(self.identity)
             if stats.vanishes(off[None]) < LEVEL:
@@ -116,7 +117,7 @@ class Diagnosis:
                 found.append(f"the Schwinger-Dyson identity gives {value} in place of 0")
         if "dH" in self.series and stats.vanishes(np.expm1(-self.series["dH"])) < LEVEL / 10:
             found.append(f"<exp(-dH)> = {np.exp(-self.series['dH']).mean():.4g} in place of 1")
-        return found + [note for name in self.zeros for note in self.broken(name, self.series[name])]
+        return found
 
     @cached_property
     def action_notes(self) -> tuple[str, ...]:
@@ -162,11 +163,11 @@ class Diagnosis:
 
     def broken(self, name: str, values: Floats) -> list[str]:
         """Whether a mean that vanishes by a symmetry does not, ``[n, chains]``."""
-        from scipy.stats import norm
+        from scipy.special import ndtr
 
         if self.weighted:
             mean = stats.reweighted(values, self.series["logw"], S=0.0)
-            p, value = 2 * float(norm.sf(abs(mean.pull(0.0)))), mean.value
+            p, value = 2 * float(ndtr(-abs(mean.pull(0.0)))), mean.value
         else:
             p, value = stats.vanishes(values), float(values.mean())
         return [f"{name} is {value:.3g}, and 0 by a symmetry"] if p < LEVEL else []

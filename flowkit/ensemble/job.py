@@ -153,7 +153,7 @@ class Job(Background):
         return f" at stored step {self.step} of {self.total}"
 
     def _run(self) -> bool:
-        recording = Recording(self._given, self.total, **self.settings)
+        recording = Recording(self.sampler, self.total, **self.settings)
         self.sampler = recording.chains.sampler
         try:
             while self._may_go_on() and (point := next(recording, None)) is not None:

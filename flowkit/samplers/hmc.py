@@ -14,7 +14,10 @@ from flowkit.samplers.integrators import INTEGRATORS, trajectory
 from flowkit.samplers.state import Info, State
 from flowkit.tasks.randomness import lasting
 
-MOST_STEPS = 1000
+MOST_STEPS, MOST_TIMES = 1000, 32
+"""Most steps of a tuned trajectory: in all, and as a multiple of those given, so that a sampler that no step size makes
+accept does not take for ever.
+"""
 RANDOMISE = 0.5
 
 
@@ -215,13 +218,14 @@ class StepSizeTuner:
     def __init__(self, hmc: HMC):
         self.hmc, self.updates, self.deficit = hmc, 0, 0.0
         self.first = self.average = math.log(hmc.step_size)
+        self.most = min(MOST_STEPS, MOST_TIMES * hmc.steps)
 
     def update(self, info: Info) -> None:
         """Move the step size by what the last trajectories were accepted with."""
         hmc, t = self.hmc, self.updates + 1
         probability = (-info["dH"]).clamp(max=0).exp().nan_to_num(0.0)
         self.deficit += (hmc.target - float(probability.mean()) - self.deficit) / (t + 10)
-        lowest, highest = math.log(hmc.length / MOST_STEPS), math.log(hmc.length)
+        lowest, highest = math.log(hmc.length / self.most), math.log(hmc.length)
         log_step = min(max(self.first - math.sqrt(t) / 0.05 * self.deficit, lowest), highest)
         self.average += t**-0.75 * (log_step - self.average)
         # Not rounded to a part of the length while it is tuned: the acceptance would move in jumps.

@@ -132,6 +132,8 @@ def agreement(chains: ArrayLike, *, level: float = LEVEL) -> Agreement:
 def vanishes(chains: ArrayLike) -> float:
     """The p-value of mean zero, from the scatter of the chains alone (Student's t).
 
+    With fewer than four chains the error of the Gamma method takes the place of the scatter.
+
     Parameters
     ----------
     chains : array_like
@@ -140,7 +142,7 @@ def vanishes(chains: ArrayLike) -> float:
     Returns
     -------
     float
-        NaN for fewer than four chains and for values that are all equal; with fewer chains the Gamma method decides.
+        NaN where all chains have one mean, or fewer than four chains have fewer than 8 steps.
 
     Examples
     --------

@@ -98,9 +98,11 @@ def nearby(group: Group, x: Tensor) -> Callable[[Tensor], Tensor]:
     """Elements near x by their algebra coordinates w, with derivatives of every order."""
 
     def field(w: Tensor) -> Tensor:
-        if not group.complex:
+        if not group.matrix_shape:
             return x + w
-        moved: Tensor = torch.linalg.matrix_exp(1j * algebra(w)) @ x  # the group's own exp has no second derivative
+        if group.algebra_dim != group.dimension**2 - 1:
+            return group.compose(group.exp(w), x)
+        moved: Tensor = torch.linalg.matrix_exp(1j * algebra(w)) @ x  # exp of SU(N) has no second derivative
         return moved
 
     return field
