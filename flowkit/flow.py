@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.actions import Action, Pullback
+from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.priors import Embedded, Prior, Sample
 from flowkit.tasks.randomness import Rng
@@ -52,10 +53,8 @@ class Flow(Prior):
     (torch.Size([3, 1, 4, 4]), True)
     """
 
+    @checked
     def __init__(self, prior: Prior, transform: Transform):
-        if not isinstance(prior, Prior) or not isinstance(transform, Transform):
-            names = f"{type(prior).__name__} and {type(transform).__name__}"
-            raise TypeError(f"A flow needs a prior, then a transform; got {names}.")
         if prior.space != transform.space:
             raise ValueError(f"A flow needs prior and transform of one space; got {prior.space} and {transform.space}.")
         super().__init__(prior.space)
@@ -83,7 +82,7 @@ class Flow(Prior):
 
     def sample_and_log_prob(self, n: int, rng: Rng = None) -> Sample:
         """n independent fields, ``[n, *space.shape]``, and log q, ``[n]``; of paths, where the flow is `stochastic`."""
-        return self.transform.sample(self.prior, n, self._generator(rng))
+        return self.transform.sample(self.prior, n, self._draws(n, rng))
 
     def sample(self, n: int, rng: Rng = None) -> Tensor:
         """n independent fields, ``[n, *space.shape]``."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions import Action
+from flowkit.checks import checked
 from flowkit.ensemble import Ensemble, importance_sample, run
 from flowkit.flow import Flow
 from flowkit.priors import Prior
@@ -111,6 +112,7 @@ class Model:
     5
     """
 
+    @checked
     def __init__(self, prior: Prior, transform: Transform, action: Action):
         self.flow, self.action = Flow(prior, transform), action
         if prior.space != action.space:

@@ -253,7 +253,7 @@ def test_sums_and_multiples():
         _ = a + 1.0
     with pytest.raises(TypeError):
         _ = a * b
-    with pytest.raises(ValueError, match="An action is multiplied by a finite number; got nan"):
+    with pytest.raises(ValueError, match="Multiple needs factor, a finite number; got nan"):
         _ = math.nan * a
     with pytest.raises(ValueError, match="Actions of one space can be added"):
         _ = a + fk.Phi4(fk.sites((2, 4)), 0.5, 0.3)
@@ -363,16 +363,16 @@ def test_changes():
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: fk.Wilson(fk.sites((4, 4)), 1.0), "Wilson lives on links in two or more dimensions"),
     (lambda: fk.Wilson(fk.links((4,), fk.U1()), 1.0), "Wilson lives on links in two or more dimensions"),
-    (lambda: fk.Wilson(fk.links((4, 4), fk.U1()), -1.0), "Wilson needs beta >= 0; got -1.0"),
-    (lambda: fk.Wilson(fk.links((4, 4), fk.U1()), math.nan), "Wilson needs beta >= 0; got nan"),
-    (lambda: fk.Wilson((4, 4), 1.0), "Wilson needs a space"),
+    (lambda: fk.Wilson(fk.links((4, 4), fk.U1()), -1.0), "Wilson needs beta, a finite number >= 0; got -1.0"),
+    (lambda: fk.Wilson(fk.links((4, 4), fk.U1()), math.nan), "Wilson needs beta, a finite number >= 0; got nan"),
+    (lambda: fk.Wilson((4, 4), 1.0), "Wilson needs space, a space made by"),
     (lambda: fk.Phi4(fk.links((4, 4), fk.U1()), 1.0, 1.0), "Phi4 lives on sites"),
     (lambda: fk.Phi4(fk.sites((4, 4)), 1.0, -1.0), "Phi4 needs lam >= 0; got -1.0"),
-    (lambda: fk.Phi4(fk.sites((4, 4)), math.inf, 1.0), "Phi4 needs a finite number m2; got inf"),
-    (lambda: fk.Phi4(fk.sites((4, 4)), "1", 1.0), "Phi4 needs a finite number m2; got '1'"),
+    (lambda: fk.Phi4(fk.sites((4, 4)), math.inf, 1.0), "Phi4 needs m2, a finite number; got inf"),
+    (lambda: fk.Phi4(fk.sites((4, 4)), "1", 1.0), "Phi4 needs m2, a finite number; got '1'"),
     (lambda: fk.MatrixModel(fk.sites((1,)), 1.0), "MatrixModel needs links; got Sites"),
-    (lambda: fk.MatrixModel(fk.links((1,), fk.SUN(2)), math.nan), "MatrixModel needs a finite beta"),
-    (lambda: fk.MatrixModel(fk.links((1,), fk.SUN(2)), 1.0, ()), "MatrixModel needs finite coefficients"),
+    (lambda: fk.MatrixModel(fk.links((1,), fk.SUN(2)), math.nan), "MatrixModel needs beta, a finite number"),
+    (lambda: fk.MatrixModel(fk.links((1,), fk.SUN(2)), 1.0, ()), "MatrixModel needs coefficients"),
 ])  # fmt: skip
 def test_bad_input(make, message):
     with pytest.raises((ValueError, TypeError), match=message):

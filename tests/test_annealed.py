@@ -148,8 +148,8 @@ def test_steps_of_a_kernel():
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: MarkovKernel(U1), "MarkovKernel needs a sampler such as HMC"),
-    (lambda: MarkovKernel(fk.HMC(U1), steps=0), "MarkovKernel needs steps >= 1; got 0"),
+    (lambda: MarkovKernel(U1), "MarkovKernel needs sampler, a sampler such as HMC"),
+    (lambda: MarkovKernel(fk.HMC(U1), steps=0), "MarkovKernel needs steps, a whole number >= 1; got 0"),
     (lambda: annealed_flow(fk.Haar(U1.space), [], fk.HMC), "at least one action to anneal through"),
     (lambda: annealed_flow(fk.Haar(fk.links((2, 2), fk.U1())), [U1], fk.HMC), "prior and transform of one space"),
     (lambda: losses.path_gradient(annealed_flow(fk.Haar(U1.space), [U1], fk.HMC), U1, 4, testing.seeded()),

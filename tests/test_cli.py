@@ -412,7 +412,7 @@ def test_run_stopped_and_continued_equals_the_unbroken_one(tmp_path, monkeypatch
         (["--set", "steps=many"], "flowkit run u1 cannot use steps = 'many'"),
         (["--set", "steps=0"], "flowkit run u1 cannot use steps = '0'"),
         (["--set", "beta=nan"], "flowkit run u1 cannot use beta = 'nan'"),
-        (["--set", "beta=-1"], "Wilson needs beta >= 0; got -1.0."),
+        (["--set", "beta=-1"], "Wilson needs beta, a finite number >= 0; got -1.0."),
         (["--set", "lattice=1,6"], "1x6"),
         (["--set", "lattice=4,4,4"], "charge_squared cannot be measured on Links U1 on 4x4x4: The clover charge"),
         (["--set", "lattice=4,x"], "flowkit run u1 cannot use lattice = '4,x'"),

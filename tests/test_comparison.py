@@ -382,14 +382,23 @@ def test_rows_are_plain_data_and_text_is_escaped():
 
 ONE = {"a": AR1(0.5)}
 BAD = {
-    "no sampler": (lambda: compare({}, [fk.phi_squared]), r"samplers by name.*got \{\}"),
-    "a list": (lambda: compare([AR1(0.5)], [fk.phi_squared]), "samplers by name"),
+    "no sampler": (lambda: compare({}, [fk.phi_squared]), r"compare takes samplers by name, .*; got none"),
+    "a list": (lambda: compare([AR1(0.5)], [fk.phi_squared]), "compare needs samplers, a dictionary"),
     "no observable": (lambda: compare(ONE, []), "at least one observable"),
-    "no seconds": (lambda: compare(ONE, [fk.phi_squared], seconds=0.0), "seconds=0.0"),
-    "half a force": (lambda: compare(ONE, [fk.phi_squared], forces=0.5), "forces=0.5"),
+    "no seconds": (
+        lambda: compare(ONE, [fk.phi_squared], seconds=0.0),
+        "compare needs seconds, a finite number > 0; got 0.0",
+    ),
+    "half a force": (
+        lambda: compare(ONE, [fk.phi_squared], forces=0.5),
+        "compare needs forces, a whole number >= 1 or None; got 0.5",
+    ),
     "forces of none": (lambda: compare(ONE, [fk.phi_squared], forces=10), "a counts none"),
     "too few": (lambda: compare({"a": AR1(0.5, forces=9)}, [fk.phi_squared], forces=10), "10 forces are fewer than"),
-    "an error of 0": (lambda: compare(ONE, [fk.phi_squared], error=0.0), "error to reach is a positive number; got 0"),
+    "an error of 0": (
+        lambda: compare(ONE, [fk.phi_squared], error=0.0),
+        "compare needs error, a finite number > 0 or .*; got 0",
+    ),
     "an unknown error": (
         lambda: compare(ONE, [fk.phi_squared], error={"plaquette": 1.0}),
         "'plaquette' is no name of an observable; the names are phi_squared",
@@ -398,7 +407,10 @@ BAD = {
         lambda: compare(ONE, [fk.phi_squared], training={"b": 1.0}),
         "'b' is no name of a sampler; the names are a",
     ),
-    "negative training": (lambda: compare(ONE, [fk.phi_squared], training={"a": -1.0}), "seconds >= 0; got -1.0"),
+    "negative training": (
+        lambda: compare(ONE, [fk.phi_squared], training={"a": -1.0}),
+        "compare needs training, a dictionary, .*>= 0",
+    ),
     "no configurations": (lambda: compare(ONE, [fk.phi_squared], configurations=0), "whole number >= 1; got 0"),
     "two theories": (
         lambda: compare({"a": HMC(Gauss(SPACE)), "b": HMC(fk.Phi4(SPACE, 1.0, 0.0))}, [fk.phi_squared]),
@@ -407,14 +419,20 @@ BAD = {
     "no lengths": (lambda: tune_length(free(1.0), [fk.phi_squared], ()), "lengths to try; got none"),
     "another sampler": (
         lambda: tune_length(IndependenceMetropolis(Normal(SPACE), Gauss(SPACE)), [fk.phi_squared]),
-        "needs an HMC, whose trajectories have a length; got IndependenceMetropolis",
+        "tune_length needs hmc, of class HMC; got IndependenceMetropolis",
     ),
     "one length": (
         lambda: tune_length(free(1.0), [fk.phi_squared], 2.0),
-        r"a sequence of lengths, such as .*; got 2\.0\.",
+        r"tune_length needs lengths, a sequence, .*; got 2\.0\.",
     ),
-    "a length in words": (lambda: tune_length(free(1.0), [fk.phi_squared], ["a"]), "length > 0; got 'a'"),
-    "a negative length": (lambda: tune_length(free(1.0), [fk.phi_squared], (-1.0,)), "length > 0; got -1.0"),
+    "a length in words": (
+        lambda: tune_length(free(1.0), [fk.phi_squared], ["a"]),
+        "tune_length needs lengths, .* > 0; got .'a'",
+    ),
+    "a negative length": (
+        lambda: tune_length(free(1.0), [fk.phi_squared], (-1.0,)),
+        "tune_length needs lengths, .* > 0; got .-1.0",
+    ),
     "another name": (
         lambda: compare(ONE, [fk.phi_squared], error=0.1).cost("b", fk.phi_squared),
         "holds a: phi_squared; got b: phi_squared",

@@ -179,10 +179,10 @@ def test_memory_is_asked_for_before_the_run():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n": 0}, "n is a whole number >= 1; got 0"),
-        ({"chains": 0}, "chains is a whole number"),
-        ({"every": 1.5}, "every is a whole number"),
-        ({"thermalise": -1}, "thermalise is a whole number >= 0"),
+        ({"n": 0}, "run needs n, a whole number >= 1; got 0"),
+        ({"chains": 0}, "run needs chains, a whole number >= 1; got 0"),
+        ({"every": 1.5}, r"run needs every, a whole number >= 1; got 1\.5"),
+        ({"thermalise": -1}, "run needs thermalise, a whole number >= 0 or None; got -1"),
         ({"observe": (fk.phi_squared, fk.phi_squared)}, "phi_squared"),
         ({"observe": (Observable("S", "S", lambda s, x: x.flatten(1).sum(1)),)}, "names of their own"),
     ],
@@ -192,7 +192,7 @@ def test_numbers_out_of_range_are_refused(options, message):
         run(Toy(), **{"n": 10, "rng": 1, **options})
     with pytest.raises(TypeError, match="unexpected keyword"):
         run(Toy(), 10, chain=3)
-    with pytest.raises(TypeError, match="a seed or None"):
+    with pytest.raises(TypeError, match=r"rng is a torch.Generator, a seed or None; got float"):
         run(Toy(), 10, rng=1.5)
 
 

@@ -156,7 +156,7 @@ def test_markov_prior_samples_its_theory_and_says_what_it_is():
         fk.importance_sample(flow, prior.action, 8)
     with pytest.raises(TypeError, match="MarkovPrior needs a sampler such as"):
         fk.samplers.MarkovPrior(fk.sites((3, 3)))
-    with pytest.raises(ValueError, match="MarkovPrior needs pool >= 1; got 0"):
+    with pytest.raises(ValueError, match="MarkovPrior needs pool, a whole number >= 1; got 0"):
         fk.samplers.MarkovPrior(prior.sampler, pool=0)
 
 
@@ -250,7 +250,7 @@ def test_zero_mode_of_the_free_field_has_the_frequency_asked_for():
     x = torch.randn(3, 1, 4, 6, generator=seeded(), dtype=F64)
     x = x - x.mean((2, 3), keepdim=True)
     testing.require_close(zero(x)[0], x, "fields without a zero mode", 1e-12)
-    with pytest.raises(ValueError, match=r"LowModes needs sites and a gain > 0; got .* and 0"):
+    with pytest.raises(ValueError, match=r"LowModes needs gain, a finite number > 0; got 0"):
         transforms.LowModes(space, gain=0)
     with pytest.raises(ValueError, match="LowModes needs a frequency > 0; got -1"):
         zero.fit(x, -1)

@@ -168,11 +168,11 @@ def test_names():
         assert hash(named(group.name)) == hash(group)
     assert SUN(2) != SUN(3)
     assert repr(SUN(3)) == "SUN(3)"
-    for bad in ("SU1", "SU", "O3", "SU999", "", 3):
+    for bad in ("SU1", "SU", "O3", "SU999", ""):
         with pytest.raises(ValueError, match="A group is"):
             named(bad)
     for bad in (1, 2.0, "3"):
-        with pytest.raises(ValueError, match="SUN needs a whole number N >= 2"):
+        with pytest.raises(ValueError, match=r"SUN needs n, a whole number in \[2, 64\]; got"):
             SUN(bad)
 
 

@@ -17,6 +17,7 @@ PACKAGE = Path(flowkit.__file__).parent
 # Each room may import those above it.
 ORDER = [
     ["_version"],
+    ["checks"],
     ["kernels"],
     ["nets"],
     ["exact"],

@@ -200,7 +200,7 @@ def test_failures_are_told():
 
 def test_refusals():
     for bad in ({"n": 0}, {"n": 5, "chains": 0}, {"n": 5, "every": 1.5}, {"n": 5, "thermalise": -1}):
-        with pytest.raises(ValueError, match="is a whole number >="):
+        with pytest.raises(ValueError, match="a whole number >="):
             fk.start(SAMPLERS["hmc"](), **bad)
     for name in ("progress", "each", "thermalize"):
         with pytest.raises(TypeError, match=f"settings of run, without progress and each; got '{name}'"):

@@ -149,12 +149,12 @@ def test_a_checkpoint_of_another_method_or_plan_is_refused(tmp_path):
 
 
 def test_what_does_not_fit():
-    with pytest.raises(ValueError, match=r"LevelStep needs steps >= 1, draws >= 2"):
+    with pytest.raises(ValueError, match="LevelStep needs"):
         LevelStep(0)
-    with pytest.raises(ValueError, match=r"LevelGradient needs kl_fraction in \[0, 1\]; got 1.5"):
+    with pytest.raises(ValueError, match=r"LevelGradient needs kl_fraction, a number in \[0, 1\]; got 1.5"):
         LevelGradient(kl_fraction=1.5)
     space = fk.links((4, 4), U1)
     with pytest.raises(ValueError, match=r"LevelStep trains a multiscale model of links in 2D; got Flow\."):
         fk.Trainer(fk.gauge_flow(space), fk.Wilson(space, 1.0), method=LevelStep(10))
-    with pytest.raises(ValueError, match="Characters need a whole order >= 1; got 0"):
+    with pytest.raises(ValueError, match="needs order, a whole number >= 1"):
         U1.characters(0)

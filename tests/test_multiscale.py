@@ -513,7 +513,7 @@ def test_gradients_through_the_sampler_equal_those_by_the_score(loss):
 
 @pytest.mark.parametrize("options", [{"max_kl": 0.0}, {"ridge": 0.0}, {"lr": 1.5}])
 def test_options_of_the_natural_gradient(options):
-    with pytest.raises(ValueError, match=r"needs max_kl > 0, ridge > 0 and lr in \(0, 1\]"):
+    with pytest.raises(ValueError, match=r"needs (max_kl|ridge|lr), a"):
         NaturalGradientStep(**options)
 
 

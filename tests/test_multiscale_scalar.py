@@ -152,7 +152,7 @@ def test_what_does_not_fit():
         two_levels().on(fk.sites((4, 8), components=2))
     with pytest.raises(ValueError, match=r"on sites with even sides makes a coarser one; got Sites .* 3x4"):
         two_levels().on(fk.sites((6, 8)))
-    with pytest.raises(ValueError, match="scalar_multiscale_flow needs sites and least >= 1"):
+    with pytest.raises(ValueError, match=r"scalar_multiscale_flow needs (sites|least)"):
         fk.scalar_multiscale_flow(fk.links((4, 4), fk.U1()))
 
 

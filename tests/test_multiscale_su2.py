@@ -103,7 +103,7 @@ def test_equal_and_opposite_loops(sign):
 
 @pytest.mark.parametrize("sizes", [{"characters": 0}, {"angles": 100}, {"polars": 1}, {"rows": 0}])
 def test_tables_that_cannot_be(sizes):
-    with pytest.raises(ValueError, match="needs characters >= 1, rows >= 1, and angles and polars powers of two"):
+    with pytest.raises(ValueError, match=r"needs (characters|rows|angles)"):
         SU2ClassFunctionConditional(**sizes)
 
 

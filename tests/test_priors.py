@@ -92,10 +92,10 @@ def test_dtype_and_device_follow():
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: fk.FreeField(fk.links((4, 4), fk.U1())), "FreeField lives on sites"),
-    (lambda: fk.FreeField(fk.sites((4, 4)), m2=0.0), "FreeField needs m2 > 0; got 0.0"),
-    (lambda: fk.FreeField(fk.sites((4, 4)), m2=math.nan), "FreeField needs m2 > 0; got nan"),
+    (lambda: fk.FreeField(fk.sites((4, 4)), m2=0.0), "FreeField needs m2, a finite number > 0; got 0.0"),
+    (lambda: fk.FreeField(fk.sites((4, 4)), m2=math.nan), "FreeField needs m2, a finite number > 0; got nan"),
     (lambda: fk.Normal(fk.links((4, 4), fk.U1())), "Normal lives on sites.*Links take the Haar prior"),
-    (lambda: fk.Normal(fk.sites((4, 4)), sigma=-1.0), "Normal needs sigma > 0; got -1.0"),
+    (lambda: fk.Normal(fk.sites((4, 4)), sigma=-1.0), "Normal needs sigma, a finite number > 0; got -1.0"),
     (lambda: fk.Haar(fk.sites((4, 4))), "Haar lives on links.*Sites take a Normal or FreeField prior"),
 ])  # fmt: skip
 def test_bad_input(make, message):

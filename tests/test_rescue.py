@@ -158,7 +158,7 @@ BUDGETS = {
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -0.1, 1.1, "0.1", None, True])
 @pytest.mark.parametrize("name", BUDGETS)
 def test_a_budget_of_invalid_steps_is_a_share(name, bad):
-    with pytest.raises(ValueError, match=r"max_bad is a share from 0 to 1; got"):
+    with pytest.raises(ValueError, match=r"needs max_bad, a number in \[0, 1\]; got"):
         BUDGETS[name](bad)
 
 

@@ -218,7 +218,7 @@ def test_plaquette_couplings_on_a_larger_lattice():
     x = space.haar(2, testing.seeded(1))
     assert (couplings(x)[0] != x).all()
     for bad, sweeps in ((fk.links((4, 4, 4), U1), 1), (fk.sites((4, 4)), 1), (space, 0)):
-        with pytest.raises(ValueError, match="plaquette_couplings needs links in two dimensions and sweeps >= 1"):
+        with pytest.raises(ValueError, match=r"plaquette_couplings needs (links in two dimensions|sweeps)"):
             fk.models.plaquette_couplings(bad, sweeps)
     with pytest.raises(ValueError, match="multiples of these"):
         fk.models.plaquette_couplings(fk.links((6, 6), U1))

@@ -46,20 +46,23 @@ def test_wrong_fields_are_refused_with_the_shape():
 
 @pytest.mark.parametrize("sides", [(), (0, 4), (4, -2), (4, 2.5), (True, 4)])
 def test_bad_lattices(sides):
-    with pytest.raises(ValueError, match="Lattice sides are whole numbers >= 1"):
+    with pytest.raises(
+        ValueError,
+        match=r"(needs lattice, a sequence, each a whole number >= 1|A lattice has one side or more, .*); got",
+    ):
         fk.sites(sides)
 
 
 def test_bad_arguments():
-    with pytest.raises(TypeError, match=r"A lattice is a sequence of sides such as \(8, 8\); got 8"):
+    with pytest.raises(ValueError, match="sites needs lattice, a sequence, each a whole number >= 1; got 8"):
         fk.sites(8)
-    with pytest.raises(ValueError, match="components >= 1; got 0"):
+    with pytest.raises(ValueError, match="sites needs components, a whole number >= 1; got 0"):
         fk.sites((4,), components=0)
-    with pytest.raises(TypeError, match="links needs a group"):
+    with pytest.raises(TypeError, match="links needs group, a group such as"):
         fk.links((4, 4), "U1")
-    with pytest.raises(TypeError, match="links needs a group"):
+    with pytest.raises(TypeError, match="links needs group, a group such as"):
         fk.links((4, 4), fk.U1)
-    with pytest.raises(ValueError, match="links needs a compact group"):
+    with pytest.raises(ValueError, match="Links take a compact group"):
         fk.links((4, 4), fk.Real())
     with pytest.raises(ValueError, match=r"has 2 directions; got the lattice \(4,\)"):
         fk.sites((4, 4)).on((4,))
@@ -79,7 +82,7 @@ def test_description_goes_and_comes(space):
             {"kind": "links", "lattice": 4, "group": "U1"}, {"kind": "links", "lattice": [4], "group": "E8"}],
 )  # fmt: skip
 def test_bad_descriptions(bad):
-    with pytest.raises((ValueError, TypeError), match=r"A (space|lattice|group) is"):
+    with pytest.raises((ValueError, TypeError), match=r"A (space|group) is|links needs lattice, a sequence"):
         Space.from_description(bad)
 
 

@@ -260,14 +260,14 @@ def test_negative_beta_prefers_the_other_centre_elements():
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: transforms.SpectralCoupling(fk.sites((4, 6))), "SpectralCoupling needs links; got Sites"),
-    (lambda: transforms.SpectralCoupling(one_matrix(3), bins=1), "A spline needs bins >= 2; got 1"),
-    (lambda: transforms.SpectralCoupling(one_matrix(3), order=0), "AlcoveSpline needs order >= 1; got 0"),
-    (lambda: fk.bijections.AlcoveSpline(1), "needs a whole number of angles N >= 2; got 1"),
-    (lambda: fk.bijections.AlcoveSpline(2.0), r"needs a whole number of angles N >= 2; got 2\.0"),
-    (lambda: fk.bijections.AlcoveSpline(10**30), "at most 1000000 parameters; got n=1000"),
+    (lambda: transforms.SpectralCoupling(one_matrix(3), bins=1), "needs bins, a whole number in .2, 500.; got 1"),
+    (lambda: transforms.SpectralCoupling(one_matrix(3), order=0), "needs order, a whole number >= 1; got 0"),
+    (lambda: fk.bijections.AlcoveSpline(1), "needs n, a whole number in .2, 64.; got 1"),
+    (lambda: fk.bijections.AlcoveSpline(2.0), r"needs n, a whole number in .2, 64.; got 2\.0"),
+    (lambda: fk.bijections.AlcoveSpline(10**30), r"needs n, a whole number in .2, 64.; got 1000"),
     (lambda: fk.bijections.AlcoveSpline(3, order=10**9), "at most 1000000 parameters; got n=3, bins=8 and order=10"),
     (lambda: fk.bijections.AlcoveSpline(64, order=3), "at most 1000000 parameters; got n=64"),
-    (lambda: fk.bijections.AlcoveSpline(3, bins=2.5), r"A spline needs bins >= 2; got 2\.5"),
+    (lambda: fk.bijections.AlcoveSpline(3, bins=2.5), r"needs bins, a whole number in .2, 500.; got 2\.5"),
     (lambda: flow(3)(torch.zeros(2, 1, 1, 2, 2, dtype=torch.complex128)), r"holds fields \[batch, 1, 1, 3, 3\]; got"),
 ])  # fmt: skip
 def test_bad_input(make, message):

@@ -399,7 +399,7 @@ class Unmirrored(fk.Bijection):
     [
         (lambda: fk.CheckerboardCoupling(fk.sites((4, 5)), 0), "A checkerboard needs even lattice sides; got 4x5"),
         (lambda: fk.CheckerboardCoupling(LINKS, 0), "CheckerboardCoupling needs sites"),
-        (lambda: fk.CheckerboardCoupling(SITES, 2), "moves the sites of parity 0 or 1; got 2"),
+        (lambda: fk.CheckerboardCoupling(SITES, 2), "needs moves, a whole number in .0, 1.; got 2"),
         (lambda: fk.CheckerboardCoupling(SITES, 0, CircleSpline(4)), "needs sites and a map of real numbers"),
         (lambda: fk.CheckerboardCoupling(SITES, 0, final="relu"), "ends in 'linear' or 'tanh'; got 'relu'"),
         (
@@ -439,18 +439,18 @@ class Unmirrored(fk.Bijection):
         (lambda: transforms.Spline(SITES, domain="circle"), "'circle' belongs to links of U1"),
         (lambda: transforms.Spline(LINKS, domain="real"), "'circle' belongs to links of U1"),
         (lambda: transforms.Spline(fk.links((4, 6), fk.SUN(2)), domain="circle"), "'circle' belongs to links of U1"),
-        (lambda: transforms.Spline(SITES, bins=1), "A spline needs bins >= 2; got 1"),
-        (lambda: transforms.Spline(SITES, reach=-1.0), "RealSpline needs reach > 0; got -1.0"),
+        (lambda: transforms.Spline(SITES, bins=1), "needs bins, a whole number in .2, 500.; got 1"),
+        (lambda: transforms.Spline(SITES, reach=-1.0), "needs reach, a finite number > 0; got -1.0"),
         (lambda: transforms.DistributionConverter(LINKS), "DistributionConverter lives on sites"),
-        (lambda: transforms.DistributionConverter(SITES, bins=1.5), "A spline needs bins >= 2; got 1.5"),
+        (lambda: transforms.DistributionConverter(SITES, bins=1.5), "needs bins, a whole number in .2, 500.; got 1.5"),
         (lambda: transforms.Affine(LINKS), "Affine lives on sites"),
-        (lambda: transforms.FourierScale(SITES, m2=-1.0), "FourierScale needs sites, m2 > 0 and order >= 0"),
+        (lambda: transforms.FourierScale(SITES, m2=-1.0), "FourierScale needs m2, a finite number > 0; got -1.0"),
         (lambda: fk.Chain(), "Chain needs transforms of one space"),
         (
             lambda: fk.Chain(transforms.Affine(SITES), transforms.Affine(fk.sites((6, 4)))),
             "Chain needs transforms of one space; got .*6x4",
         ),
-        (lambda: TangentMixture(0), "TangentMixture needs components >= 1; got 0"),
+        (lambda: TangentMixture(0), "TangentMixture needs components, a whole number in .1, 1000.; got 0"),
     ],
 )
 def test_bad_input(make, message):

@@ -5,6 +5,7 @@ The file is longer than most because it defines one interface, with the operator
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from flowkit.geometry.space import Space, require_space
+from flowkit.checks import checked
+from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry
 from flowkit.kernels.autocast import FullPrecision
 from flowkit.observables import Observable
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
 
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 """A map z -> (x, log|det dx/dz|), fields [batch, *space.shape] and numbers [batch]."""
+
+
+def require_gradients(action: object) -> None:
+    """Raise RuntimeError under torch.inference_mode(), where no force can be differentiated."""
+    if torch.is_inference_mode_enabled():
+        name = type(action).__name__
+        raise RuntimeError(f"The force of {name} needs gradients; got torch.inference_mode(). Use torch.no_grad().")
 
 
 class Action(FullPrecision, ABC):
@@ -70,8 +79,9 @@ class Action(FullPrecision, ABC):
     _multiply: ClassVar[Callable[[Action, float], Multiple]]
     _pull_back: ClassVar[Callable[[Action, Map], Pullback]]
 
+    @checked
     def __init__(self, space: Space):
-        self.space = require_space(self, space)
+        self.space = space
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
@@ -110,6 +120,7 @@ class Action(FullPrecision, ABC):
         -----
         .. math:: F^a = -\left. \frac{d}{dw^a} S(e^{i w^b T_b} x) \right|_{w = 0}
         """
+        require_gradients(self)
         G = self.space.group
         with torch.enable_grad():
             w = torch.zeros(G.algebra_shape(x.shape), dtype=x.real.dtype, device=x.device, requires_grad=True)
@@ -136,6 +147,12 @@ class Action(FullPrecision, ABC):
     def parameters(self) -> dict[str, Any]:
         """The couplings by name, as plain numbers."""
         return {name: getattr(self, name) for name in self.couplings}
+
+    @property
+    def identified(self) -> bool:
+        """Whether its text tells it from every other action of its class: each argument but the space is a coupling."""
+        taken = inspect.signature(type(self)).parameters.values()
+        return all(p.name in ("space", *self.couplings) for p in taken if p.kind is not p.VAR_KEYWORD)
 
     def at(self, **changes: Any) -> Action:
         """The same action with some couplings changed.
@@ -213,6 +230,7 @@ class Action(FullPrecision, ABC):
         """
         return x, x.real.new_zeros(len(x))
 
+    @checked
     def pullback(self, transform: Map) -> Pullback:
         r"""The same theory in the coordinates z of x = f(z).
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry
 
@@ -34,6 +33,7 @@ class Sum(Action):
     tensor([6.])
     """
 
+    @checked
     def __init__(self, first: Action, second: Action):
         if first.space != second.space:
             raise ValueError(f"Actions of one space can be added; got {first.space} and {second.space}.")
@@ -50,6 +50,10 @@ class Sum(Action):
     def symmetries(self) -> tuple[Symmetry, ...]:
         """Those that both actions have."""
         return tuple(one for one in self.first.symmetries if one in self.second.symmetries)
+
+    @property
+    def identified(self) -> bool:
+        return self.first.identified and self.second.identified
 
     @property
     def anchor(self) -> Tensor | None:
@@ -84,11 +88,10 @@ class Multiple(Action):
     0.5 * (Wilson(Links U1 on 4x4; beta=2.0))
     """
 
+    @checked
     def __init__(self, action: Action, factor: float):
-        if not isinstance(factor, (int, float)) or not math.isfinite(factor):
-            raise ValueError(f"An action is multiplied by a finite number; got {factor!r}.")
         super().__init__(action.space)
-        self.action, self.factor = action, float(factor)
+        self.action, self.factor = action, factor
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.factor * self.action(x)
@@ -100,6 +103,10 @@ class Multiple(Action):
     def symmetries(self) -> tuple[Symmetry, ...]:
         """Those of S_1."""
         return self.action.symmetries
+
+    @property
+    def identified(self) -> bool:
+        return self.action.identified
 
     @property
     def anchor(self) -> Tensor | None:

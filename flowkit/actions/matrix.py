@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry, conjugation
 from flowkit.observables import Observable, name_of
@@ -46,15 +47,14 @@ class MatrixModel(Action):
 
     couplings = ("beta", "coefficients")
 
+    @checked
     def __init__(self, space: Space, beta: float, coefficients: Sequence[float] = (1.0,)):
         super().__init__(space)
         if space.kind != "links":
             raise ValueError(f"MatrixModel needs links; got {space}.")
-        if not isinstance(beta, (int, float)) or not math.isfinite(beta):
-            raise ValueError(f"MatrixModel needs a finite beta; got {beta!r}.")
-        if not len(coefficients) or not all(math.isfinite(a) for a in coefficients):
-            raise ValueError(f"MatrixModel needs finite coefficients (a_1, a_2, ...); got {coefficients!r}.")
-        self.beta, self.coefficients = float(beta), tuple(float(a) for a in coefficients)
+        if not coefficients:
+            raise ValueError("MatrixModel needs coefficients (a_1, a_2, ...); got none.")
+        self.beta, self.coefficients = beta, tuple(coefficients)
 
     def __call__(self, x: Tensor) -> Tensor:
         G = self.space.group

@@ -15,6 +15,7 @@ Phi4 and Phi4Hopping fix the normalisation of the field in different ways, so th
 import math
 
 from flowkit.actions.scalar import ScalarAction
+from flowkit.checks import checked
 from flowkit.geometry.space import Space, sites
 
 
@@ -181,6 +182,7 @@ class Phi4Kappa(ScalarAction):
         return cls(space, kappa=h, m_sq=2 * (a - h * space.ndim), lam=g), 1.0
 
 
+@checked
 def as_double_well(m_sq: float, lam: float) -> Phi4Kappa:
     """One variable with S = m_sq/2 phi^2 + lam phi^4 on a lattice of a single site: a double well for m_sq < 0.
 

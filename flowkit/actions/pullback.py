@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from flowkit.actions.base import Action, Map
+from flowkit.actions.base import Action, Map, require_gradients
+from flowkit.checks import check, checked
 from flowkit.geometry.space import Space
 
 
@@ -53,6 +55,7 @@ class Pullback(Action):
     tensor([[[-1., -1.]]])
     """
 
+    @checked
     def __init__(self, action: Action, transform: Map):
         super().__init__(action.space)
         if (
@@ -92,6 +95,7 @@ class Pullback(Action):
         with the action's own force F at x = f(z): one forward pass and one vector-Jacobian product. The weights of the
         map are constants here: no gradient of them is computed.
         """
+        require_gradients(self)
         G = self.space.group
         with torch.enable_grad():
             z = z.detach().requires_grad_()
@@ -118,6 +122,10 @@ class Pullback(Action):
             memo |= {id(b): b for b in f.buffers()}
             self._frozen, self._where = copy.deepcopy(f, memo), where
         return self._frozen
+
+    @property
+    def identified(self) -> bool:
+        return self.action.identified
 
     @property
     def anchor(self) -> Tensor | None:
@@ -180,6 +188,8 @@ def closed_form(transform: object, action: Action) -> Pullback | None:
     >>> fk.actions.closed_form(scale, action) is None       # no shorter way is known: action.pullback(scale) is general
     True
     """
+    check("closed_form", "action", Action, action)
+    check("closed_form", "transform", Callable[..., Any], transform)
     return None
 
 

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry, sign
 from flowkit.kernels.scalar_action import scalar_action, scalar_force
@@ -39,14 +40,13 @@ class ScalarAction(Action):
     (2.0, 3.0, 0.5, 0.0)
     """
 
+    @checked
     def __init__(self, space: Space, **couplings: float):
         super().__init__(space)
         if space.kind != "sites":
             raise ValueError(f"{type(self).__name__} lives on sites; got {space}.")
         for name, value in couplings.items():
-            if not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise ValueError(f"{type(self).__name__} needs a finite number {name}; got {value!r}.")
-            setattr(self, name, float(value))
+            setattr(self, name, value)
         if couplings["lam"] < 0:
             raise ValueError(f"{type(self).__name__} needs lam >= 0; got {couplings['lam']}.")
         if couplings["lam"] == 0 and self.plain:

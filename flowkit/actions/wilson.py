@@ -1,14 +1,13 @@
 """The Wilson gauge action."""
 
-import math
 import re
 
 import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
-from flowkit.geometry import loops
-from flowkit.geometry.lattice import shift
+from flowkit.checks import NotNegative, checked
+from flowkit.geometry import paths
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry, centre, conjugation, reflection
 from flowkit.observables import Observable, name_of
@@ -52,20 +51,19 @@ class Wilson(Action):
 
     couplings = ("beta",)
 
-    def __init__(self, space: Space, beta: float):
+    @checked
+    def __init__(self, space: Space, beta: NotNegative):
         super().__init__(space)
         if space.kind != "links" or space.ndim < 2:
             raise ValueError(f"Wilson lives on links in two or more dimensions; got {space}.")
-        if not isinstance(beta, (int, float)) or not 0 <= beta < math.inf:
-            raise ValueError(f"Wilson needs beta >= 0; got {beta!r}.")
-        self.beta = float(beta)
+        self.beta = beta
 
     def __call__(self, x: Tensor) -> Tensor:
         space = self.space
         space.check(x)
         total = torch.zeros(len(x), dtype=x.real.dtype, device=x.device)
         for mu, nu in space.planes:
-            traces = space.group.trace(loops.plaquette(space, x, mu, nu, wrap=False))
+            traces = space.group.trace(paths.rectangle(space, x, mu, nu, wrap=False))
             total = total + traces.flatten(1).sum(1)
         return -self.beta * total
 
@@ -75,18 +73,18 @@ class Wilson(Action):
             return self._force_by_plaquettes(x)
         forces = []
         for mu in range(space.ndim):
-            staples = loops.staple_list(space, x, mu)
+            staples = paths.staple_list(space, x, mu)
             total = sum(staples[1:], staples[0])
-            forces.append(G.trace_slope(G.compose(loops.link(x, mu), G.inverse(total))))
+            forces.append(G.trace_slope(G.compose(paths.link(x, mu), G.inverse(total))))
         return self.beta * torch.cat(forces, 1)
 
     def _force_by_plaquettes(self, x: Tensor) -> Tensor:
         """Where elements commute the slope of a plaquette is the same for its four links, up to the sign."""
         forces: list[Tensor | float] = [0.0] * self.space.ndim
         for mu, nu in self.space.planes:
-            slope = self.space.group.trace_slope(loops.plaquette(self.space, x, mu, nu, wrap=False))
-            forces[mu] = forces[mu] + (slope - shift(slope, nu, -1))
-            forces[nu] = forces[nu] - (slope - shift(slope, mu, -1))
+            slope = self.space.group.trace_slope(paths.rectangle(self.space, x, mu, nu, wrap=False))
+            forces[mu] = forces[mu] + (slope - paths.shift(slope, nu, -1))
+            forces[nu] = forces[nu] - (slope - paths.shift(slope, mu, -1))
         return self.beta * torch.cat([f for f in forces if isinstance(f, Tensor)], 1)
 
     def schwinger_dyson(self, x: Tensor) -> Tensor | None:

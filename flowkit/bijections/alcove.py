@@ -3,12 +3,14 @@
 import functools
 import itertools
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowkit.bijections.base import TwoWay, whole_bins
+from flowkit.bijections.base import Bins, TwoWay
+from flowkit.checks import Count, Range, checked
 from flowkit.kernels.native import kept_on_cpu
 from flowkit.kernels.rqs import rqs_forward, rqs_inverse
 from flowkit.kernels.rqs_torch import MIN_BIN, MIN_SLOPE, UNIT, Bin, evaluate, solve
@@ -70,14 +72,11 @@ class AlcoveSpline(TwoWay[Tensor]):
     True
     """
 
-    def __init__(self, n: int, bins: int = 8, order: int = 2):
-        if not isinstance(n, int) or n < 2:
-            raise ValueError(f"AlcoveSpline needs a whole number of angles N >= 2; got {n!r}.")
-        if not isinstance(order, int) or order < 1:
-            raise ValueError(f"AlcoveSpline needs order >= 1; got {order!r}.")
-        self.n, self.bins, self.order = n, whole_bins(bins), order
+    @checked
+    def __init__(self, n: Annotated[int, Range(2, 64)], bins: Bins = 8, order: Count = 2):
+        self.n, self.bins, self.order = n, bins, order
         # A polynomial of degree < order in m numbers has C(m + order - 1, m) terms; without sums that never end:
-        many = max(n, order) > MOST or sum(math.comb(m + order - 1, m) for m in range(n - 1)) * (3 * bins + 1) > MOST
+        many = order > MOST or sum(math.comb(m + order - 1, m) for m in range(n - 1)) * (3 * bins + 1) > MOST
         if many:
             raise ValueError(f"AlcoveSpline has at most {MOST} parameters; got n={n}, bins={bins} and order={order}.")
         self.angles = n

@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Annotated, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+from flowkit.checks import Range
 from flowkit.kernels.autocast import FullPrecision
 
 Given = TypeVar("Given", contravariant=True)
@@ -155,14 +156,5 @@ def move_links(
     return v, logdets
 
 
-def whole_bins(bins: int) -> int:
-    """The number of bins of a spline.
-
-    Raises
-    ------
-    ValueError
-        Where it is no whole number, or below 2.
-    """
-    if not isinstance(bins, int) or bins < 2:
-        raise ValueError(f"A spline needs bins >= 2; got {bins!r}.")
-    return bins
+Bins = Annotated[int, Range(2, 500)]
+"""Bins of a spline on [0, 1], each at least a thousandth wide."""

@@ -3,12 +3,14 @@
 from torch import Tensor
 
 from flowkit.bijections.alcove import AlcoveSpline
-from flowkit.bijections.base import Bijection, LinkContext, TwoWay
+from flowkit.bijections.base import Bijection, Bins, LinkContext, TwoWay
 from flowkit.bijections.splines import CircleSpline
+from flowkit.checks import Count, Natural, checked
 from flowkit.groups.base import Group
 
 
-def angle_spline(group: Group, bins: int = 8, order: int = 2) -> Bijection[Tensor]:
+@checked
+def angle_spline(group: Group, bins: Bins = 8, order: Count = 2) -> Bijection[Tensor]:
     """The spline for the eigenangles of a group: of the circle for one angle, of the Weyl alcove for more.
 
     Parameters
@@ -102,12 +104,13 @@ class EigenangleSpline(TwoWay[LinkContext]):
     True
     """
 
+    @checked
     def __init__(
         self,
         group: Group,
-        loop: int | None = None,
-        bins: int = 8,
-        order: int = 2,
+        loop: Natural | None = None,
+        bins: Bins = 8,
+        order: Count = 2,
         spline: Bijection[Tensor] | None = None,
     ):
         self.group, self.loop = group, loop

@@ -3,11 +3,13 @@
 import functools
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from flowkit.bijections.base import Bijection, LinkContext
+from flowkit.checks import Fraction, Range, checked
 from flowkit.groups.sun import SUN
 from flowkit.kernels.sun import exp, generators, multiply
 
@@ -64,11 +66,8 @@ class Residual(Bijection[LinkContext]):
 
     per_loop = 4
 
-    def __init__(self, n: int, bound: float = 0.9, tolerance: float = 0.0):
-        if not 0 < bound < 1 or not 0 <= tolerance < 1:
-            raise ValueError(
-                f"Residual needs a bound in (0, 1) and a tolerance in [0, 1); got {bound} and {tolerance}."
-            )
+    @checked
+    def __init__(self, n: int, bound: Fraction = 0.9, tolerance: Annotated[float, Range(0, 1, "[)")] = 0.0):
         self.group, self.bound, self.tolerance = SUN(n), bound, tolerance
 
     def _coefficients(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:

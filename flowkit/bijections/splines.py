@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowkit.bijections.base import Bijection, TwoWay, whole_bins
+from flowkit.bijections.base import Bijection, Bins, TwoWay
+from flowkit.checks import Positive, checked
 from flowkit.groups.u1 import U1
 from flowkit.kernels.rqs import rqs_forward, rqs_inverse
 
@@ -28,8 +29,9 @@ def _mirrored_bins(params: Tensor, bins: int) -> Tensor:
 class _Binned(Bijection[Tensor], ABC):
     """A spline of so many bins with 3 parameters each and one more."""
 
-    def __init__(self, bins: int = 8):
-        self.bins = whole_bins(bins)
+    @checked
+    def __init__(self, bins: Bins = 8):
+        self.bins = bins
         self.count = 3 * bins + 1
 
 
@@ -93,10 +95,9 @@ class RealSpline(Bijection[Tensor]):
     tensor(True)
     """
 
-    def __init__(self, bins: int = 8, reach: float = 3.0):
-        if not reach > 0:
-            raise ValueError(f"RealSpline needs reach > 0; got {reach}.")
-        self.bins, self.reach = whole_bins(bins), float(reach)
+    @checked
+    def __init__(self, bins: Bins = 8, reach: Positive = 3.0):
+        self.bins, self.reach = bins, reach
         self.count = 3 * bins + 3
 
     def mirrored(self, params: Tensor) -> Tensor:

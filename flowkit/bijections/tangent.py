@@ -1,11 +1,13 @@
 """Mixtures of scaled tangents: smooth maps of the circle of few parameters."""
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from flowkit.bijections.base import Bijection
+from flowkit.checks import Range, checked
 from flowkit.groups.u1 import U1
 from flowkit.kernels.implicit import root
 from flowkit.kernels.tangent import mixture, tangent_forward
@@ -46,9 +48,8 @@ class TangentMixture(Bijection[Tensor]):
 
     angles = 1
 
-    def __init__(self, components: int = 2):
-        if not isinstance(components, int) or components < 1:
-            raise ValueError(f"TangentMixture needs components >= 1; got {components!r}.")
+    @checked
+    def __init__(self, components: Annotated[int, Range(1, 1000)] = 2):
         self.components = components
         self.count = components + 1
 

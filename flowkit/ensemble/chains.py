@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.checks import Count, Natural, checked
 from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.integration import logdet_error
 from flowkit.samplers.chain import Point, Steps, states
@@ -51,20 +52,19 @@ class Chains:
     (torch.Size([3, 1, 4, 4]), ['S', 'accept', 'dH', 'invalid'])
     """
 
+    @checked
     @torch.no_grad()
     def __init__(
         self,
         sampler: Steps,
         rng: Rng = None,
         *,
-        chains: int = 16,
-        thermalise: int | None = 0,
-        every: int = 1,
+        chains: Count = 16,
+        thermalise: Natural | None = 0,
+        every: Count = 1,
         start: Tensor | None = None,
         dtype: torch.dtype | None = None,
     ):
-        check_sampler(sampler)
-        check_numbers(1, chains, every, thermalise or 0)
         if dtype is not None and (start is not None or dtype not in (torch.float32, torch.float64)):
             got = f"{dtype} beside a start, which has its own" if start is not None else f"{dtype}"
             raise ValueError(f"Chains start in dtype torch.float32 or torch.float64; got {got}.")
@@ -125,29 +125,3 @@ class Chains:
                 f"The run ended at stored step {done} of {most}: {bad} updates had no finite action or "
                 f"weight, more than {100 * max_bad:g} % of {updates}. {self.sampler.describe()}"
             )
-
-
-def check_sampler(sampler: object) -> None:
-    """Raise TypeError for what cannot be driven as a Markov chain."""
-    if not all(callable(getattr(sampler, name, None)) for name in ("init", "step", "describe")):
-        example = "HMC(action) or IndependenceMetropolis(flow, action)"
-        raise TypeError(f"Chains need a sampler such as {example}; got {type(sampler).__name__}.")
-
-
-def check_numbers(n: int, chains: int, every: int, thermalise: int) -> None:
-    """Raise ValueError for numbers of a run that are out of range."""
-    for name, value, least in (("n", n, 1), ("chains", chains, 1), ("every", every, 1), ("thermalise", thermalise, 0)):
-        check_whole(name, value, least)
-
-
-def check_whole(name: str, value: object, least: int) -> None:
-    """Raise ValueError for what is no whole number from `least` on."""
-    if type(value) is not int or value < least:
-        raise ValueError(f"{name} is a whole number >= {least}; got {value!r}.")
-
-
-def check_share(name: str, value: object) -> None:
-    """Raise ValueError for what is no share from 0 to 1; NaN, which every comparison lets pass, is none."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= float(value) <= 1:  # type: ignore[arg-type]
-        raise ValueError(f"{name} is a share from 0 to 1; got {value!r}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,9 +15,10 @@ from torch import Tensor
 from flowkit import stats
 from flowkit._version import __version__
 from flowkit.actions.base import Action
+from flowkit.checks import MOST, Count, checked
 from flowkit.ensemble.files import MOST_BYTES as MOST_BYTES, EnsembleError, check_finite, check_real, row_bytes
 from flowkit.geometry.space import Space
-from flowkit.observables import Observable, listed
+from flowkit.observables import Observables, listed
 
 
 class Columns:
@@ -61,12 +62,15 @@ class Columns:
     (array([[1., 1.]]), 1)
     """
 
-    def __init__(self, n: int, chains: int, observe: Sequence[Observable | str], space: Space, block: int = 1):
+    @checked
+    def __init__(self, n: Count, chains: Count, observe: Observables, space: Space, block: Count = 1):
         observe = listed(observe)
         names = [obs.name for obs in observe]
         taken = [name for i, name in enumerate(names) if name in names[:i] or name in ("S", "accept", "logq", "logw")]
         if taken:
             raise ValueError(f"Observables of a run have names of their own; got {taken[0]!r} twice.")
+        if n * chains > MOST:
+            raise ValueError(f"A run holds at most {MOST} numbers of each series; got {n} steps of {chains} chains.")
         self.shape, self.observe, self.space, self.block = (n, chains), observe, space, block
         self.x: Tensor | None = None
         self.series: dict[str, Tensor] = {}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flowkit import stats
+from flowkit.checks import checked
 from flowkit.ensemble.costs import Cost
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.observables import Observable, name_of
@@ -62,6 +63,7 @@ class Comparison:
     10
     """
 
+    @checked
     def __init__(self, costs: Sequence[Cost], ensembles: Mapping[str, Ensemble]):
         self.costs, self.ensembles = list(costs), dict(ensembles)
 

@@ -5,7 +5,8 @@ This file is long because all that a user asks of an ensemble is a method of one
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from flowkit import stats
 from flowkit.actions.base import Action
+from flowkit.checks import checked
 from flowkit.ensemble import files
 from flowkit.ensemble.diagnosis import Diagnosis, vanishing
 from flowkit.ensemble.files import MOST_BYTES, EnsembleError, PathLike, check_finite, check_real, row_bytes
@@ -63,11 +65,12 @@ class Ensemble:
     True
     """
 
+    @checked
     def __init__(
         self,
         space: Space,
         x: Tensor | None,
-        series: dict[str, Tensor],
+        series: Mapping[str, Tensor],
         *,
         action: Action | None = None,
         provenance: dict[str, Any] | None = None,
@@ -82,6 +85,12 @@ class Ensemble:
                 raise EnsembleError(f"Series are [n, chains] as S, {list(shape)}; {name} is {list(values.shape)}.")
             check_real(name, values)
             check_finite(name, values)
+        if provenance is None and shape[1] > shape[0] > 1:
+            warnings.warn(
+                f"Series are [n, chains]; these have {shape[0]} steps of {shape[1]} chains. Were they meant the other "
+                "way round, errors and autocorrelation times are wrong.",
+                stacklevel=3,
+            )
         if x is not None:
             if x.shape[:2] != shape:
                 raise EnsembleError(f"Configurations are [n, chains, ...] with S {list(shape)}; got {list(x.shape)}.")
@@ -90,7 +99,7 @@ class Ensemble:
             except (TypeError, ValueError) as error:
                 raise EnsembleError(str(error)) from error
             check_finite("x", x)
-        self.space, self.x, self.series, self.action = space, x, series, action
+        self.space, self.x, self.series, self.action = space, x, dict(series), action
         self.provenance, self.weighted = provenance or {}, weighted
 
     def __len__(self) -> int:
@@ -287,6 +296,11 @@ class Ensemble:
             space, provenance = Space.from_description(attributes["space"]), attributes["provenance"]
             weighted = attributes["weighted"]
             ensemble = cls(space, x, series, action=action, provenance=provenance, weighted=weighted)
+        if action is not None and not action.identified:
+            raise EnsembleError(
+                f"{path} is of {provenance.get('action')}; {type(action).__name__} does not list all that it is made "
+                "with in `couplings`, so that it cannot be told from others. Load without an action, or list them."
+            )
         if action is not None and repr(action) != provenance.get("action"):
             raise EnsembleError(f"{path} holds an ensemble of {provenance.get('action')}; {action!r} was given.")
         return ensemble

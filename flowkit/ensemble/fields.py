@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flowkit.checks import Bytes, Count, checked
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.geometry import charge, loops
 from flowkit.geometry.lattice import format_lattice
@@ -64,15 +65,16 @@ class FieldNumbers(NamedTuple):
         return f"{what} on {format_lattice(self.lattice)}"
 
 
+@checked
 @torch.no_grad()
 def field_numbers(
     fields: Ensemble | Tensor,
     space: Space | None = None,
     *,
     quantity: str | None = None,
-    steps: int = 64,
-    chains: int = 4,
-    max_bytes: int = 4 * 2**20,
+    steps: Count = 64,
+    chains: Count = 4,
+    max_bytes: Bytes = 4 * 2**20,
 ) -> FieldNumbers:
     """Configurations in plain numbers, as `panels.Field` shows them.
 
@@ -117,14 +119,12 @@ def field_numbers(
         if fields.x is None:
             raise ValueError("This ensemble kept no configurations to look at; run with keep=True.")
         space, x = fields.space, fields.x
-    elif not isinstance(fields, Tensor):
-        raise TypeError(f"field_numbers takes an ensemble, or fields and their space; got {type(fields).__name__}.")
     elif space is None:
         raise ValueError("Fields come with their space: field_numbers(x, space).")
     else:
         x = space.check(fields)[:, None]
-    if min(steps, chains, len(x)) < 1:
-        raise ValueError(f"field_numbers needs at least one step and one chain; got {steps} and {chains}.")
+    if not len(x):
+        raise ValueError("field_numbers needs at least one field; got none.")
     quantity = check_quantity(space, quantity)
     x = x[:, :chains]
     one = measure(space, x[0, :1], quantity)  # how large a field is

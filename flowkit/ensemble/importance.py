@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from flowkit.actions.base import Action
-from flowkit.ensemble.chains import check_share, check_whole
+from flowkit.checks import Bytes, Count, Share, checked
 from flowkit.ensemble.columns import MOST_BYTES, Columns, provenance_of, room_for
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.integration import logdet_error
-from flowkit.observables import Observable, listed
+from flowkit.observables import Observables, listed
 from flowkit.priors.base import Prior
 from flowkit.tasks.in_training import frozen
 from flowkit.tasks.progress import progress_bar
 from flowkit.tasks.randomness import Rng, generator_of
 
 
+@checked
 @torch.no_grad()
 def importance_sample(
     flow: Prior,
     action: Action,
-    n: int,
+    n: Count,
     rng: Rng = None,
     *,
-    chunk: int = 1024,
-    observe: Sequence[Observable | str] = (),
+    chunk: Count = 1024,
+    observe: Observables = (),
     keep: bool = True,
     progress: bool = False,
-    max_bad: float = 0.01,
-    max_bytes: int = MOST_BYTES,
+    max_bad: Share = 0.01,
+    max_bytes: Bytes = MOST_BYTES,
 ) -> Ensemble:
     r"""n independent draws of a flow with their weights; means are reweighted to the theory.
 
@@ -77,9 +76,6 @@ def importance_sample(
     >>> draws.mean(fk.plaquette).within(), draws.ess().value > 0.5
     (True, True)
     """
-    check_whole("n", n, 1)
-    check_whole("chunk", chunk, 1)
-    check_share("max_bad", max_bad)
     if flow.space != action.space or not flow.normalised:
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"importance_sample needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")

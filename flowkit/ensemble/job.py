@@ -8,19 +8,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowkit.ensemble.chains import check_numbers, check_sampler, check_share
+from flowkit.checks import Count, checked, settings_of
 from flowkit.ensemble.columns import Columns
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.recording import Recording
 from flowkit.ensemble.runs import run
-from flowkit.observables import listed
 from flowkit.samplers.chain import Steps
 from flowkit.stats import Floats
 from flowkit.tasks.background import Background
 from flowkit.tasks.history import History
 from flowkit.tasks.in_training import frozen
-from flowkit.tasks.randomness import generator_of
 
 COLUMNS = ("step", "seconds", "forces", "accept")
 
@@ -70,20 +68,17 @@ class Job(Background):
     what = "run"
     failure = EnsembleError
 
+    @checked
     def __init__(
-        self, sampler: Steps, n: int, *, callbacks: Sequence[Callable[[Job], object]] = (), **settings: Any
+        self, sampler: Steps, n: Count, *, callbacks: Sequence[Callable[[Job], object]] = (), **settings: Any
     ) -> None:
         super().__init__(callbacks)
-        check_sampler(sampler)
-        listed(settings.get("observe", ()))
         known = inspect.signature(run).parameters
         for name in settings:
             if name not in known or name in ("sampler", "n", "progress", "each"):
                 raise TypeError(f"A job takes the settings of run, without progress and each; got {name!r}.")
+        settings = settings_of(run, "A job", settings)
         numbers = {name: settings.get(name, known[name].default) for name in ("chains", "every", "thermalise")}
-        check_numbers(n, numbers["chains"], numbers["every"], numbers["thermalise"] or 0)
-        check_share("max_bad", settings.get("max_bad", known["max_bad"].default))
-        generator_of(settings.get("rng"))
         self._given, self.settings = sampler, {"thermalise": numbers["thermalise"], **settings}
         self.total, self.every = n, numbers["every"]
         self.thermalise: int | None = numbers["thermalise"]
@@ -204,7 +199,8 @@ class Job(Background):
             self._call_back()
 
 
-def start(sampler: Steps, n: int, *, callbacks: Sequence[Callable[[Job], object]] = (), **settings: Any) -> Job:
+@checked
+def start(sampler: Steps, n: Count, *, callbacks: Sequence[Callable[[Job], object]] = (), **settings: Any) -> Job:
     """Run chains of a sampler in a thread and return at once.
 
     Parameters

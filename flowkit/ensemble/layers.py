@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flowkit import stats
 from flowkit.actions import Action
+from flowkit.checks import LARGEST, Bytes, Count, Range, checked
 from flowkit.ensemble.fields import FieldNumbers, check_quantity, in_numbers, measure
 from flowkit.flow import Flow
 from flowkit.stats import Estimate
@@ -82,16 +83,17 @@ def walk(flow: Flow, n: int, rng: torch.Generator) -> Iterator[Entry]:
         yield Entry(name, field, logdet, logr - logdet)
 
 
+@checked
 @torch.no_grad()
 def layer_numbers(
     flow: Flow,
     action: Action,
     *,
-    fields: int = 8,
-    n: int = 256,
+    fields: Count = 8,
+    n: Annotated[int, Range(2, LARGEST)] = 256,
     rng: Rng = 1,
     quantity: str | None = None,
-    max_bytes: int = 4 * 2**20,
+    max_bytes: Bytes = 4 * 2**20,
 ) -> LayerNumbers:
     r"""Draws of a flow after each of its layers, as `panels.FlowLayers` shows them.
 
@@ -132,12 +134,10 @@ def layer_numbers(
     >>> fk.ensemble.layer_numbers(flow, fk.Phi4(space, m2=1.0, lam=0.1), n=16).names
     ('prior', 'Affine', 'CheckerboardCoupling')
     """
-    if not isinstance(flow, Flow):
-        raise TypeError(f"layer_numbers walks through a Flow, a prior and a transform; got {type(flow).__name__}.")
     if flow.space != action.space:
         raise ValueError(f"A flow is compared with an action of its space; got {flow.space} and {action.space}.")
-    if n < 2 or not 1 <= fields <= n:
-        raise ValueError(f"layer_numbers needs n >= 2 draws and keeps 1 to n of them; got {n} and {fields}.")
+    if fields > n:
+        raise ValueError(f"layer_numbers keeps 1 to n of its draws; got {n} and {fields}.")
     flow = frozen(flow)
     generator = generator_of(rng, flow.device)
     space, quantity = flow.space, check_quantity(flow.space, quantity)

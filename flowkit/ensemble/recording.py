@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from flowkit.ensemble.chains import Chains, check_share, check_whole
+from flowkit.checks import Bytes, Count, Share, checked
+from flowkit.ensemble.chains import Chains
 from flowkit.ensemble.columns import MOST_BYTES, Columns, check_plain, provenance_of, room_for, rows_in_a_move
 from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
-from flowkit.observables import Observable, listed, require_defined
+from flowkit.observables import Observables, listed, require_defined
 from flowkit.samplers.chain import Point, Steps
 
 IDENTITIES = 64
@@ -52,19 +53,18 @@ class Recording:
     3
     """
 
+    @checked
     def __init__(
         self,
         sampler: Steps,
-        n: int,
+        n: Count,
         *,
-        observe: Sequence[Observable | str] = (),
+        observe: Observables = (),
         keep: bool = True,
-        max_bad: float = 0.01,
-        max_bytes: int = MOST_BYTES,
+        max_bad: Share = 0.01,
+        max_bytes: Bytes = MOST_BYTES,
         **settings: Any,
     ):
-        check_whole("n", n, 1)
-        check_share("max_bad", max_bad)
         self.n, self.max_bad = n, max_bad
         self.chains = Chains(sampler, **settings)
         check_plain(type(sampler).__name__, sampler.describe())

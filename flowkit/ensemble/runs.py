@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from flowkit.checks import Bytes, Count, Natural, Share, checked
 from flowkit.ensemble.columns import MOST_BYTES, Columns
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.recording import Recording
-from flowkit.observables import Observable
+from flowkit.observables import Observables
 from flowkit.samplers.chain import Steps
 from flowkit.tasks.progress import progress_bar
 from flowkit.tasks.randomness import Rng
@@ -35,21 +36,22 @@ def all_or_nothing() -> Iterator[None]:
             raise KeyboardInterrupt from interrupted
 
 
+@checked
 def run(
     sampler: Steps,
-    n: int,
+    n: Count,
     *,
-    chains: int = 16,
-    thermalise: int | None = None,
-    every: int = 1,
+    chains: Count = 16,
+    thermalise: Natural | None = None,
+    every: Count = 1,
     rng: Rng = None,
-    observe: Sequence[Observable | str] = (),
+    observe: Observables = (),
     keep: bool = True,
     start: Tensor | None = None,
     dtype: torch.dtype | None = None,
     progress: bool = False,
-    max_bad: float = 0.01,
-    max_bytes: int = MOST_BYTES,
+    max_bad: Share = 0.01,
+    max_bytes: Bytes = MOST_BYTES,
     each: Callable[[Columns], object] | None = None,
 ) -> Ensemble:
     r"""Run chains of a sampler and store n steps of each.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from flowkit.checks import Count, Natural, Positive, checked
 from flowkit.ensemble.comparison import Comparison
 from flowkit.ensemble.turns import compare
 from flowkit.geometry.settings import settings
-from flowkit.observables import Observable
+from flowkit.observables import Observables
 from flowkit.samplers.hmc import HMC
 from flowkit.tasks.randomness import Rng
 
@@ -42,15 +43,16 @@ class LengthTuning:
         return f"{self.comparison}\nchosen: {chosen}"
 
 
+@checked
 def tune_length(
     hmc: HMC,
-    observables: Sequence[Observable | str],
-    lengths: Sequence[float] = (0.5, 1.0, 2.0, 4.0),
+    observables: Observables,
+    lengths: Sequence[Positive] = (0.5, 1.0, 2.0, 4.0),
     *,
-    forces: int = 200_000,
-    seconds: float = 60.0,
-    chains: int = 16,
-    thermalise: int = 100,
+    forces: Count = 200_000,
+    seconds: Positive = 60.0,
+    chains: Count = 16,
+    thermalise: Natural = 100,
     rng: Rng = None,
 ) -> LengthTuning:
     """The length of HMC's trajectories by cost: 2 tau_int times the forces of a trajectory, in the worst observable.
@@ -89,11 +91,7 @@ def tune_length(
     >>> tuned.best.length
     1.5
     """
-    if not isinstance(hmc, HMC):
-        raise TypeError(f"tune_length needs an HMC, whose trajectories have a length; got {type(hmc).__name__}.")
-    if isinstance(lengths, str) or not hasattr(lengths, "__len__"):
-        raise TypeError(f"tune_length takes a sequence of lengths, such as (0.5, 1.0, 2.0); got {lengths!r}.")
-    if not len(lengths):
+    if not lengths:
         raise ValueError("tune_length needs lengths to try; got none.")
     tried = {f"length {one.length:g}": one for one in map(hmc.of_length, lengths)}
     comparison = compare(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from flowkit.ensemble.chains import Chains, check_share, check_whole
+from flowkit.checks import Count, Natural, NotNegative, Positive, Range, Share, checked
+from flowkit.ensemble.chains import Chains
 from flowkit.ensemble.comparison import Comparison
 from flowkit.ensemble.runner import SLICE, Runner
-from flowkit.observables import Observable, listed
+from flowkit.observables import Observable, Observables, listed
 from flowkit.samplers.chain import Steps
 from flowkit.tasks.randomness import Rng, generator_of
 
@@ -20,21 +21,22 @@ FIRST = 128
 """Stored steps before the first look at the errors; each look comes a quarter later than the one before."""
 
 
+@checked
 def compare(
     samplers: Mapping[str, Steps],
-    observables: Sequence[Observable | str],
+    observables: Observables,
     *,
-    error: float | Mapping[str, float] | None = None,
-    seconds: float = 60.0,
-    forces: int | None = None,
-    training: Mapping[str, float] | None = None,
-    configurations: int = 10_000,
-    chains: int = 16,
-    thermalise: int = 100,
-    every: int = 1,
+    error: Positive | Mapping[str, Positive] | None = None,
+    seconds: Positive = 60.0,
+    forces: Annotated[int, Range(1, 2**62)] | None = None,
+    training: Mapping[str, NotNegative] | None = None,
+    configurations: Count = 10_000,
+    chains: Count = 16,
+    thermalise: Natural = 100,
+    every: Count = 1,
     rng: Rng = None,
     start: Mapping[str, Tensor] | None = None,
-    max_bad: float = 0.01,
+    max_bad: Share = 0.01,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Comparison:
     """Run samplers of one theory in turns of a few steps until each has the same errors, or has spent its budget.
@@ -94,8 +96,7 @@ def compare(
     ('4 steps', True)
     """
     observables = listed(observables)
-    check_share("max_bad", max_bad)
-    targets = _check(samplers, observables, error, seconds, forces, training, configurations, start)
+    targets = _check(samplers, observables, error, forces, training, start)
     source = generator_of(rng)
     runners = []
     for name, sampler in samplers.items():
@@ -126,21 +127,16 @@ def _check(
     samplers: Mapping[str, Steps],
     observables: Sequence[Observable],
     error: float | Mapping[str, float] | None,
-    seconds: float,
     forces: int | None,
     training: Mapping[str, float] | None,
-    configurations: int,
     start: Mapping[str, Tensor] | None,
 ) -> dict[str, float]:
     """The error to reach by observable, after a look at everything else."""
-    if not isinstance(samplers, Mapping) or not samplers:
-        raise ValueError(f"compare takes samplers by name, {{name: sampler}}; got {samplers!r}.")
+    if not samplers:
+        raise ValueError("compare takes samplers by name, {name: sampler}; got none.")
     names = [o.name for o in observables]
     if not names:
         raise ValueError("compare needs at least one observable; got none.")
-    if not seconds > 0 or not (forces is None or (type(forces) is int and forces > 0)):
-        raise ValueError(f"A budget is a positive number; got seconds={seconds!r} and forces={forces!r}.")
-    check_whole("configurations", configurations, 1)
     counted = [name for name, s in samplers.items() if getattr(s, "forces", None) is not None]
     if forces is not None and (without := [name for name in samplers if name not in counted]):
         raise ValueError(f"A budget of forces fits samplers that count them; {', '.join(without)} counts none.")
@@ -152,8 +148,4 @@ def _check(
     ):
         if strange := [name for name in given if name not in known]:
             raise ValueError(f"{strange[0]!r} is no name of {what}; the names are {', '.join(known)}.")
-    if bad := [value for value in targets.values() if not 0 < value < math.inf]:
-        raise ValueError(f"The error to reach is a positive number; got {bad[0]!r}.")
-    if bad := [value for value in (training or {}).values() if not 0 <= value < math.inf]:
-        raise ValueError(f"Training takes seconds >= 0; got {bad[0]!r}.")
     return targets

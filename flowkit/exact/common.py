@@ -1,11 +1,12 @@
 """Checks of input and Bessel functions, shared by the exact results."""
 
 import math
-import operator
-from typing import Any, SupportsIndex
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from flowkit.checks import Range
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -14,35 +15,16 @@ NEGLIGIBLE = 1e-17
 """Relative weight below which a representation is dropped."""
 
 
-def whole(who: str, name: str, value: SupportsIndex, least: int) -> int:
-    """The value as an int; ValueError where it is no whole number >= `least`."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{who} needs a whole number {name} >= {least}; got {value!r}.") from None
-    if number < least:
-        raise ValueError(f"{who} needs a whole number {name} >= {least}; got {number}.")
-    return number
+Rank = Annotated[int, Range(2, 64)]
+"""N of SU(N)."""
+Coupling = Annotated[float, Range(0, 1e6)]
+"""beta, up to where the sums over representations stay short."""
 
 
-def check_beta(who: str, beta: float) -> None:
-    """ValueError unless beta is a finite number and not negative."""
-    if isinstance(beta, str) or not 0 <= beta < math.inf:
-        raise ValueError(f"{who} needs a finite beta >= 0; got {beta!r}.")
-
-
-def checked(who: str, beta: float, **numbers: tuple[SupportsIndex | None, int]) -> list[Any]:
-    """Whole numbers as ints, each given with the least one allowed; None stays. beta is checked with them."""
-    check_beta(who, beta)
-    return [None if value is None else whole(who, name, value, least) for name, (value, least) in numbers.items()]
-
-
-def check_area(who: str, area: SupportsIndex, volume: int | None) -> int:
-    """The area as an int; ValueError where it lies outside 0 .. volume."""
-    number = whole(who, "area", area, 0)
-    if volume is not None and number > volume:
-        raise ValueError(f"{who} needs area <= volume; got area {number} on a lattice of {volume} plaquettes.")
-    return number
+def check_area(who: str, area: int, volume: int | None) -> None:
+    """ValueError where the area exceeds the volume."""
+    if volume is not None and area > volume:
+        raise ValueError(f"{who} needs area <= volume; got area {area} on a lattice of {volume} plaquettes.")
 
 
 def cutoff(beta: float) -> int:

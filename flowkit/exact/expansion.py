@@ -11,7 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from flowkit.exact.common import NEGLIGIBLE, Array, checked, cutoff, scaled_bessel
+from flowkit.checks import checked
+from flowkit.exact.common import NEGLIGIBLE, Array, Coupling, Rank, cutoff, scaled_bessel
 
 Rep = tuple[int, ...]
 """Row lengths of a Young diagram with N rows, the last one 0."""
@@ -67,7 +68,8 @@ def ratios(n: int, beta: float, volume: int) -> dict[Rep, float]:
     return known
 
 
-def sun_one_plaquette(n: int, beta: float) -> float:
+@checked
+def sun_one_plaquette(n: Rank, beta: Coupling) -> float:
     r"""Mean of Re Tr U / N for one matrix of SU(N) with Wilson's weight.
 
     Parameters
@@ -103,12 +105,12 @@ def sun_one_plaquette(n: int, beta: float) -> float:
     >>> print(f"{fk.exact.sun_one_plaquette(2, 2.2):.6f} {fk.exact.sun_one_plaquette(3, 6.0):.6f}")
     0.464479 0.422532
     """
-    (n,) = checked("sun_one_plaquette", beta, n=(n, 2))
     trivial, fundamental = character_coefficients(n, beta, [(0,) * n, (1,) + (0,) * (n - 1)])
     return float(fundamental / (n * trivial))
 
 
-def sun_one_plaquette_log_z(n: int, beta: float) -> float:
+@checked
+def sun_one_plaquette_log_z(n: Rank, beta: Coupling) -> float:
     r"""ln of the normalisation of Wilson's weight for one matrix of SU(N).
 
     Parameters
@@ -142,5 +144,4 @@ def sun_one_plaquette_log_z(n: int, beta: float) -> float:
     >>> print(f"{fk.exact.sun_one_plaquette_log_z(3, 6.0):.6f}")
     1.235890
     """
-    (n,) = checked("sun_one_plaquette_log_z", beta, n=(n, 2))
     return beta + math.log(character_coefficients(n, beta, [(0,) * n])[0])

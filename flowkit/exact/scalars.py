@@ -10,28 +10,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowkit.exact.common import Array, whole
+from flowkit.checks import LARGEST, Count, NotNegative, Positive, checked
+from flowkit.exact.common import Array
 
 
 def sides_of(who: str, lattice: Sequence[int]) -> tuple[int, ...]:
     """The sides as ints; ValueError for an empty lattice or a side that is no whole number >= 1."""
-    if len(lattice) == 0:
-        raise ValueError(f"{who} needs a lattice of at least one side; got {lattice!r}.")
-    return tuple(whole(who, "lattice side", side, 1) for side in lattice)
+    if not lattice or math.prod(lattice) > LARGEST:
+        raise ValueError(f"{who} needs a lattice of at least one side and at most {LARGEST} sites; got {lattice!r}.")
+    return tuple(lattice)
 
 
 def _propagator(who: str, lattice: Sequence[int], m2: float) -> Array:
     """G(p) of the free field, ``[*lattice]``."""
     sides = sides_of(who, lattice)
-    if not 0 < m2 < math.inf:
-        raise ValueError(f"{who} needs a finite m2 > 0, or the zero mode is unbounded; got {m2}.")
     p2 = np.zeros(sides)
     for sin2 in np.meshgrid(*[4 * np.sin(math.pi * np.arange(side) / side) ** 2 for side in sides], indexing="ij"):
         p2 += sin2
     return 0.5 / (p2 + m2)
 
 
-def free_propagator(lattice: Sequence[int], m2: float) -> Array:
+@checked
+def free_propagator(lattice: Sequence[Count], m2: Positive) -> Array:
     r"""Propagator of the free field in momentum space.
 
     Parameters
@@ -67,7 +67,8 @@ def free_propagator(lattice: Sequence[int], m2: float) -> Array:
     return _propagator("free_propagator", lattice, m2)
 
 
-def free_phi_squared(lattice: Sequence[int], m2: float) -> float:
+@checked
+def free_phi_squared(lattice: Sequence[Count], m2: Positive) -> float:
     r"""Mean of phi^2 for the free field.
 
     Parameters
@@ -100,7 +101,8 @@ def free_phi_squared(lattice: Sequence[int], m2: float) -> float:
     return float(np.mean(_propagator("free_phi_squared", lattice, m2)))
 
 
-def free_susceptibility(m2: float) -> float:
+@checked
+def free_susceptibility(m2: Positive) -> float:
     r"""Susceptibility of the free field, the same on every lattice.
 
     Parameters
@@ -131,7 +133,8 @@ def free_susceptibility(m2: float) -> float:
     return float(_propagator("free_susceptibility", (1,), m2)[0])
 
 
-def free_log_z(lattice: Sequence[int], m2: float) -> float:
+@checked
+def free_log_z(lattice: Sequence[Count], m2: Positive) -> float:
     r"""ln Z of the free field.
 
     Parameters
@@ -212,7 +215,8 @@ def site_grid(m2: float, lam: float) -> tuple[Array, Array, float]:
     return phi, weight / total, peak + math.log(total * (phi[1] - phi[0]))
 
 
-def one_site_moments(m2: float, lam: float) -> OneSiteMoments:
+@checked
+def one_site_moments(m2: float, lam: NotNegative) -> OneSiteMoments:
     r"""Moments of one variable with the weight exp(-m2 phi^2 - lam phi^4).
 
     Parameters

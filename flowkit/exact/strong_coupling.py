@@ -1,12 +1,16 @@
 """The plaquette at strong coupling, in any number of dimensions."""
 
+from typing import Annotated
+
 import numpy as np
 
-from flowkit.exact.common import bessel, check_beta, whole
+from flowkit.checks import Range, checked
+from flowkit.exact.common import Coupling, bessel
 from flowkit.exact.expansion import character_coefficients
 
 
-def plaquette_strong_coupling(group: str, beta: float, ndim: int) -> float:
+@checked
+def plaquette_strong_coupling(group: str, beta: Coupling, ndim: Annotated[int, Range(2, 100)]) -> float:
     r"""Mean plaquette at strong coupling in any number of dimensions, to the first correction.
 
     Parameters
@@ -51,8 +55,6 @@ def plaquette_strong_coupling(group: str, beta: float, ndim: int) -> float:
     4 0.245560
     """
     who = "plaquette_strong_coupling"
-    check_beta(who, beta)
-    ndim = whole(who, "ndim", ndim, 2)
     if group not in ("U1", "SU2", "SU3"):
         raise ValueError(f'{who} knows the groups "U1", "SU2", "SU3"; got {group!r}.')
     if group == "U1":

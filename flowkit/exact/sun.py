@@ -11,11 +11,13 @@ trivial one: large volumes and beta = 0 need no special care.
 
 import math
 
-from flowkit.exact.common import check_area, checked
+from flowkit.checks import Count, Natural, checked
+from flowkit.exact.common import Coupling, Rank, check_area
 from flowkit.exact.expansion import Rep, dimension, ratios, sun_one_plaquette, sun_one_plaquette_log_z, times_box
 
 
-def sun_decimated(n: int, beta: float, area: int) -> dict[Rep, float]:
+@checked
+def sun_decimated(n: Rank, beta: Coupling, area: Count) -> dict[Rep, float]:
     r"""Character coefficients of the weight of a loop around some plaquettes, all links inside it integrated.
 
     Parameters
@@ -53,11 +55,11 @@ def sun_decimated(n: int, beta: float, area: int) -> dict[Rep, float]:
     >>> {rep: round(c, 6) for rep, c in fk.exact.sun_decimated(2, 2.2, 4).items() if c > 1e-4}
     {(0, 0): 1.0, (1, 0): 0.093088, (2, 0): 0.001754}
     """
-    n, area = checked("sun_decimated", beta, n=(n, 2), area=(area, 1))
     return {rep: dimension(rep) * u**area for rep, u in ratios(n, beta, area).items()}
 
 
-def sun_log_z(n: int, beta: float, volume: int) -> float:
+@checked
+def sun_log_z(n: Rank, beta: Coupling, volume: Count) -> float:
     r"""ln Z of two-dimensional SU(N) gauge theory on a torus.
 
     Parameters
@@ -93,12 +95,12 @@ def sun_log_z(n: int, beta: float, volume: int) -> float:
     >>> print(f"{fk.exact.sun_log_z(3, 6.0, 64):.6f}")
     79.096966
     """
-    n, volume = checked("sun_log_z", beta, n=(n, 2), volume=(volume, 1))
     total = math.fsum(u**volume for u in ratios(n, beta, volume).values())
     return volume * sun_one_plaquette_log_z(n, beta) + math.log(total)
 
 
-def sun_plaquette(n: int, beta: float, volume: int | None = None) -> float:
+@checked
+def sun_plaquette(n: Rank, beta: Coupling, volume: Count | None = None) -> float:
     r"""Mean plaquette <Re Tr U_P / N> of two-dimensional SU(N) gauge theory.
 
     Parameters
@@ -140,11 +142,11 @@ def sun_plaquette(n: int, beta: float, volume: int | None = None) -> float:
     16 0.422532
     None 0.422532
     """
-    n, volume = checked("sun_plaquette", beta, n=(n, 2), volume=(volume, 1))
     return sun_wilson_loop(n, beta, 1, volume)
 
 
-def sun_wilson_loop(n: int, beta: float, area: int, volume: int | None = None) -> float:
+@checked
+def sun_wilson_loop(n: Rank, beta: Coupling, area: Natural, volume: Count | None = None) -> float:
     r"""Mean of a contractible Wilson loop around an area, in two-dimensional SU(N) gauge theory.
 
     Parameters
@@ -189,8 +191,7 @@ def sun_wilson_loop(n: int, beta: float, area: int, volume: int | None = None) -
     >>> print(f"{fk.exact.sun_wilson_loop(2, 2.2, 4):.6f} {fk.exact.sun_wilson_loop(2, 2.2, 4, volume=16):.6f}")
     0.046544 0.046569
     """
-    n, volume = checked("sun_wilson_loop", beta, n=(n, 2), volume=(volume, 1))
-    area = check_area("sun_wilson_loop", area, volume)
+    check_area("sun_wilson_loop", area, volume)
     if volume is None:
         return sun_one_plaquette(n, beta) ** area
     u = ratios(n, beta, volume)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flowkit.checks import Count, NotNegative, Positive, checked
 from flowkit.exact.common import Array, Indices
 from flowkit.exact.scalars import check_potential, sides_of, site_grid
 
@@ -122,8 +123,9 @@ def _phi4_trace(width: int, length: int, phi: Array, weight: Array) -> tuple[flo
     return phi2 / (z * width), chi / (z * width), math.log(z) + length * (math.log(scale) + float(peak))
 
 
+@checked
 def phi4_transfer_matrix(
-    lattice: Sequence[int], m2: float, lam: float, *, tolerance: float = 1e-9, states: int = MAX_STATES
+    lattice: Sequence[Count], m2: float, lam: NotNegative, *, tolerance: Positive = 1e-9, states: Count = MAX_STATES
 ) -> Phi4Exact:
     r"""Exact results of phi^4 on a small periodic lattice in two dimensions.
 

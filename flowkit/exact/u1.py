@@ -9,10 +9,12 @@ import math
 
 import numpy as np
 
-from flowkit.exact.common import Array, bessel, check_area, checked, cutoff, scaled_bessel
+from flowkit.checks import Count, Natural, checked
+from flowkit.exact.common import Array, Coupling, bessel, check_area, cutoff, scaled_bessel
 
 
-def u1_log_z(beta: float, volume: int) -> float:
+@checked
+def u1_log_z(beta: Coupling, volume: Count) -> float:
     r"""ln Z of two-dimensional U(1) gauge theory on a torus.
 
     Parameters
@@ -48,13 +50,13 @@ def u1_log_z(beta: float, volume: int) -> float:
     >>> fk.exact.u1_log_z(0.0, 64)                   # Haar measure alone
     0.0
     """
-    (volume,) = checked("u1_log_z", beta, volume=(volume, 1))
     cut = cutoff(beta)
     ratio = bessel(beta, np.arange(-cut, cut + 1))
     return float(volume * (beta + math.log(scaled_bessel(0, beta))) + math.log(np.sum(ratio**volume)))
 
 
-def u1_plaquette(beta: float, volume: int | None = None) -> float:
+@checked
+def u1_plaquette(beta: Coupling, volume: Count | None = None) -> float:
     r"""Mean plaquette <cos theta_P> of two-dimensional U(1) gauge theory.
 
     Parameters
@@ -92,11 +94,11 @@ def u1_plaquette(beta: float, volume: int | None = None) -> float:
     16 0.699252
     None 0.697775
     """
-    (volume,) = checked("u1_plaquette", beta, volume=(volume, 1))
     return u1_wilson_loop(beta, 1, volume)
 
 
-def u1_wilson_loop(beta: float, area: int, volume: int | None = None) -> float:
+@checked
+def u1_wilson_loop(beta: Coupling, area: Natural, volume: Count | None = None) -> float:
     r"""Mean of a contractible Wilson loop around an area, in two-dimensional U(1) gauge theory.
 
     Parameters
@@ -135,8 +137,7 @@ def u1_wilson_loop(beta: float, area: int, volume: int | None = None) -> float:
     >>> print(f"{fk.exact.u1_wilson_loop(1.0, 4):.6f} {fk.exact.u1_wilson_loop(1.0, 4, volume=16):.6f}")
     0.039706 0.039769
     """
-    (volume,) = checked("u1_wilson_loop", beta, volume=(volume, 1))
-    area = check_area("u1_wilson_loop", area, volume)
+    check_area("u1_wilson_loop", area, volume)
     if volume is None:
         return float(bessel(beta, np.array(1)) ** area)
     cut = cutoff(beta)
@@ -144,7 +145,8 @@ def u1_wilson_loop(beta: float, area: int, volume: int | None = None) -> float:
     return float(np.sum(ratio[:-1] ** (volume - area) * ratio[1:] ** area) / np.sum(ratio**volume))
 
 
-def u1_decimated(beta: float, area: int) -> Array:
+@checked
+def u1_decimated(beta: Coupling, area: Count) -> Array:
     r"""Fourier coefficients of the weight of a loop around some plaquettes, all links inside it integrated.
 
     Parameters
@@ -180,6 +182,5 @@ def u1_decimated(beta: float, area: int) -> Array:
     >>> print(fk.exact.u1_decimated(1.0, 4)[:3].round(4))
     [1.00e+00 3.97e-02 1.00e-04]
     """
-    (area,) = checked("u1_decimated", beta, area=(area, 1))
     coefficients: Array = bessel(beta, np.arange(cutoff(beta) + 1)) ** area
     return coefficients

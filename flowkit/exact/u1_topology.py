@@ -11,16 +11,17 @@ f is band-limited and equals :math:`I_n(\beta)` at whole numbers, so that
 """
 
 import math
-import operator
 from collections.abc import Sequence
 
 import numpy as np
 
-from flowkit.exact.common import NEGLIGIBLE, Array, Indices, bessel, checked, cutoff
+from flowkit.checks import Count, checked
+from flowkit.exact.common import NEGLIGIBLE, Array, Coupling, Indices, bessel, cutoff
 from flowkit.exact.u1 import u1_plaquette
 
 
-def u1_charge_squared(beta: float, volume: int) -> float:
+@checked
+def u1_charge_squared(beta: Coupling, volume: Count) -> float:
     r"""Mean square of the topological charge of two-dimensional U(1) gauge theory on a torus.
 
     Parameters
@@ -62,7 +63,6 @@ def u1_charge_squared(beta: float, volume: int) -> float:
     >>> print(f"{fk.exact.u1_charge_squared(1.0, 64):.4f} {fk.exact.u1_charge_squared(4.0, 64):.4f}")
     2.6007 0.4820
     """
-    (volume,) = checked("u1_charge_squared", beta, volume=(volume, 1))
     if volume <= 2:  # |Q| < V/2 leaves Q = 0 alone
         return 0.0
     cut = cutoff(beta)
@@ -101,7 +101,8 @@ def _u1_theta_vacuum(beta: float, volume: int, charges: Indices) -> tuple[Array,
     return wave @ power / norm, wave @ slope / norm
 
 
-def u1_charge_distribution(beta: float, volume: int, charges: Sequence[int] | Indices) -> Array:
+@checked
+def u1_charge_distribution(beta: Coupling, volume: Count, charges: Sequence[int]) -> Array:
     r"""Probabilities of topological charges in two-dimensional U(1) gauge theory on a torus.
 
     Parameters
@@ -139,9 +140,7 @@ def u1_charge_distribution(beta: float, volume: int, charges: Sequence[int] | In
     >>> print(fk.exact.u1_charge_distribution(4.0, 64, [-1, 0, 1, 2]).round(4))
     [0.2035 0.5744 0.2035 0.0093]
     """
-    who = "u1_charge_distribution"
-    (volume,) = checked(who, beta, volume=(volume, 1))
-    q = _charges(who, charges)
+    q = np.array(charges, dtype=np.int64)
     if volume <= 2:
         return np.where(q == 0, 1.0, 0.0)
     inside = 2 * np.abs(q) < volume
@@ -150,7 +149,8 @@ def u1_charge_distribution(beta: float, volume: int, charges: Sequence[int] | In
     return result
 
 
-def u1_plaquette_in_sector(beta: float, volume: int, charge: int) -> float:
+@checked
+def u1_plaquette_in_sector(beta: Coupling, volume: Count, charge: int) -> float:
     r"""Mean plaquette of two-dimensional U(1) gauge theory among configurations of one topological charge.
 
     Parameters
@@ -194,8 +194,7 @@ def u1_plaquette_in_sector(beta: float, volume: int, charge: int) -> float:
     0.86353
     """
     who = "u1_plaquette_in_sector"
-    (volume,) = checked(who, beta, volume=(volume, 1))
-    q = _charges(who, [charge])
+    q = np.array([charge], dtype=np.int64)
     if volume <= 2 and q[0] == 0:
         return u1_plaquette(beta, volume)
     if 2 * abs(q[0]) >= volume:
@@ -204,11 +203,3 @@ def u1_plaquette_in_sector(beta: float, volume: int, charge: int) -> float:
     if weight[0] < 1e-8:
         raise ValueError(f"{who} needs a sector of probability >= 1e-8; got charge {q[0]} with about {weight[0]:.0e}.")
     return float(product[0] / weight[0])
-
-
-def _charges(who: str, charges: Sequence[int] | Indices) -> Indices:
-    """Charges as an array; ValueError where one is no whole number."""
-    try:
-        return np.array([operator.index(q) for q in charges], dtype=np.int64)
-    except TypeError:
-        raise ValueError(f"{who} needs whole-number charges; got {charges!r}.") from None

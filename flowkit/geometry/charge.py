@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from flowkit.geometry.lattice import shift
-from flowkit.geometry.loops import link, plaquette
+from flowkit.geometry.loops import check_links, plaquette
+from flowkit.geometry.paths import link, shift
 from flowkit.geometry.space import Space
 
 
@@ -32,6 +32,8 @@ def charge_density_2d(space: Space, U: Tensor) -> Tensor:
     >>> bool((q - q.round()).abs() < 1e-12)
     True
     """
+    if check_links(space, U).dim() != 4 or not space.group.winding:
+        raise ValueError(f"The charge in two dimensions is defined for U1 links; got {space}.")
     return space.group.angle(plaquette(space, U, 0, 1)) / (2 * math.pi)
 
 
@@ -51,7 +53,10 @@ def clover(space: Space, U: Tensor, mu: int, nu: int) -> Tensor:
     >>> clover(space, space.cold(1, like=torch.zeros(1)), 0, 1).abs().max()   # no field, no strength
     tensor(0.)
     """
+    check_links(space, U, mu, nu)
     G = space.group
+    if not G.complex:
+        raise ValueError(f"The clover is defined for links of complex matrices; got {space}.")
     # The four leaves: the plaquette at x in the planes (mu, nu), (nu, -mu), (-mu, -nu), (-nu, mu).
     a, b = link(U, mu), link(U, nu)
     a_back, b_back = G.inverse(shift(a, mu, -1)), G.inverse(shift(b, nu, -1))
@@ -100,6 +105,7 @@ def charge_density_4d(space: Space, U: Tensor) -> Tensor:
     >>> charge_density_4d(space, space.haar(3, torch.Generator().manual_seed(1))).shape
     torch.Size([3, 1, 2, 2, 2, 2])
     """
+    check_links(space, U)
     if space.ndim != 4 or not space.group.complex:
         raise ValueError(f"The clover charge is defined for SU(N) links in four dimensions; got {space}.")
     total = torch.zeros((), device=U.device)

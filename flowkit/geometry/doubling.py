@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -82,7 +83,7 @@ class EvenSites(Doubling):
         if self.coarse.kind != "sites":
             raise ValueError(f"EvenSites doubles lattices of sites; got {self.coarse}.")
 
-    @property
+    @cached_property
     def fine(self) -> Space:
         return self.coarse.on([2 * side for side in self.coarse.lattice])
 

@@ -4,11 +4,40 @@ A path is a product of links in the order of travel. `U` is a gauge field [batch
 direction of it is [batch, 1, *lattice, *matrix]. Loops are group elements, read with `space.group.trace`.
 """
 
+from numbers import Integral
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
-from flowkit.geometry.lattice import shift
+from flowkit.checks import Count, Range, check, shown
+from flowkit.geometry import paths
 from flowkit.geometry.space import Space
+
+
+def check_links(space: Space, U: Tensor, *directions: int) -> Tensor:
+    """U, where it is a batch of fields of a space of links that has these directions.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another field or space, and for directions that are none, or twice the same.
+    """
+    if not isinstance(space, Space) or space.kind != "links":
+        raise ValueError(
+            f"Loops are made on a space of links(); got {space if isinstance(space, Space) else shown(space)}."
+        )
+    if any(type(mu) is not int or not 0 <= mu < space.ndim for mu in directions):
+        check_directions(space, directions)
+    if len(set(directions)) < len(directions):
+        raise ValueError(f"A plane has two directions; got {directions}.")
+    return space.check(U)
+
+
+def check_directions(space: Space, directions: tuple[int, ...]) -> None:
+    """Raise ValueError for what is no direction of a space."""
+    for mu in directions:
+        check(str(space), f"one of the directions 0 to {space.ndim - 1}", Annotated[int, Range(0, space.ndim - 1)], mu)
 
 
 def link(U: Tensor, mu: int) -> Tensor:
@@ -22,7 +51,13 @@ def link(U: Tensor, mu: int) -> Tensor:
     >>> link(U, 1).shape
     torch.Size([3, 1, 4, 6, 2, 2])
     """
-    return U.narrow(1, mu, 1)
+    if not isinstance(U, Tensor) or U.dim() < 3 or isinstance(mu, bool) or not isinstance(mu, Integral):
+        raise TypeError(
+            f"link needs a gauge field [batch, mu, *lattice, ...] and a direction; got {shown(U)}, {shown(mu)}."
+        )
+    if not 0 <= mu < U.shape[1]:
+        raise ValueError(f"A field {list(U.shape)} has the directions 0 to {U.shape[1] - 1}; got {shown(mu)}.")
+    return paths.link(U, int(mu))
 
 
 def line(space: Space, U: Tensor, mu: int, length: int) -> Tensor:
@@ -36,11 +71,7 @@ def line(space: Space, U: Tensor, mu: int, length: int) -> Tensor:
     >>> line(space, torch.full((1, *space.shape), 0.5), mu=0, length=3).unique()
     tensor([1.5000])
     """
-    one = link(U, mu)
-    product = one
-    for step in range(1, length):
-        product = space.group.compose(product, shift(one, mu, step))
-    return product
+    return paths.line(space, check_links(space, U, mu), mu, check("line", "length", Count, length))
 
 
 def rectangle(space: Space, U: Tensor, mu: int, nu: int, r: int = 1, t: int = 1, wrap: bool = True) -> Tensor:
@@ -78,10 +109,9 @@ def rectangle(space: Space, U: Tensor, mu: int, nu: int, r: int = 1, t: int = 1,
     >>> rectangle(space, space.cold(1, like=torch.zeros(1)), 0, 1, r=2, t=3).abs().max()
     tensor(0.)
     """
-    if mu == nu or r < 1 or t < 1:
-        raise ValueError(f"A loop needs two directions and sides >= 1; got plane ({mu}, {nu}) and sides {r}x{t}.")
-    a, b = line(space, U, mu, r), line(space, U, nu, t)
-    return space.group.product((a, shift(b, mu, r), shift(a, nu, t), b), (1, 1, -1, -1), wrap)
+    check_links(space, U, mu, nu)
+    r, t = check("rectangle", "r", Count, r), check("rectangle", "t", Count, t)
+    return paths.rectangle(space, U, mu, nu, r, t, check("rectangle", "wrap", bool, wrap))
 
 
 def plaquette(space: Space, U: Tensor, mu: int, nu: int, wrap: bool = True) -> Tensor:
@@ -105,9 +135,10 @@ def plaquettes(space: Space, U: Tensor) -> Tensor:
     >>> plaquettes(space, space.haar(5, torch.Generator().manual_seed(1))).shape
     torch.Size([5, 3, 2, 3, 4])
     """
+    check_links(space, U)
     if not space.planes:
         raise ValueError(f"{space} has no plane and so no plaquette.")
-    return torch.cat([plaquette(space, U, mu, nu) for mu, nu in space.planes], 1)
+    return torch.cat([paths.rectangle(space, U, mu, nu) for mu, nu in space.planes], 1)
 
 
 def staples(space: Space, U: Tensor, mu: int, nu: int) -> tuple[Tensor, Tensor]:
@@ -134,11 +165,8 @@ def staples(space: Space, U: Tensor, mu: int, nu: int) -> tuple[Tensor, Tensor]:
     >>> torch.allclose(link(U, 0) @ upper.mH, plaquettes(space, U), atol=1e-6)
     True
     """
-    G = space.group
-    a, b = link(U, mu), link(U, nu)
-    upper = G.compose(G.compose(b, shift(a, nu)), G.inverse(shift(b, mu)))
-    lower = shift(G.compose(G.compose(G.inverse(b), a), shift(b, mu)), nu, -1)
-    return upper, lower
+    check_links(space, U, mu, nu)
+    return paths.staples(space, U, mu, nu)
 
 
 def staple_list(space: Space, U: Tensor, mu: int) -> list[Tensor]:
@@ -152,7 +180,7 @@ def staple_list(space: Space, U: Tensor, mu: int) -> list[Tensor]:
     >>> len(staple_list(space, space.haar(1, torch.Generator().manual_seed(1)), 0))
     4
     """
-    return [s for nu in range(space.ndim) if nu != mu for s in staples(space, U, mu, nu)]
+    return paths.staple_list(space, check_links(space, U, mu), mu)
 
 
 def polyakov(space: Space, U: Tensor, mu: int) -> Tensor:
@@ -168,9 +196,7 @@ def polyakov(space: Space, U: Tensor, mu: int) -> Tensor:
     ValueError
         For a direction that the lattice does not have.
     """
-    if not 0 <= mu < space.ndim:
-        raise ValueError(f"{space} has the directions 0 to {space.ndim - 1}; got a Polyakov loop in {mu}.")
-    return line(space, U, mu, space.lattice[mu]).narrow(2 + mu, 0, 1)
+    return paths.line(space, check_links(space, U, mu), mu, space.lattice[mu]).narrow(2 + mu, 0, 1)
 
 
 def gauge_transform(space: Space, U: Tensor, g: Tensor) -> Tensor:
@@ -196,10 +222,10 @@ def gauge_transform(space: Space, U: Tensor, g: Tensor) -> Tensor:
     >>> torch.allclose(S(gauge_transform(space, U, g)), S(U), atol=1e-4)
     True
     """
-    space.check(U)
+    check_links(space, U)
     wanted = (len(U), 1, *space.shape[1:])
-    if g.shape != wanted:
-        raise ValueError(f"A gauge transformation of {space} is {list(wanted)}; got {list(g.shape)}.")
+    if not isinstance(g, Tensor) or g.shape != wanted or g.is_complex() != U.is_complex():
+        raise ValueError(f"A gauge transformation of {space} is {list(wanted)}; got {shown(g)}.")
     G = space.group
-    moved = [G.compose(G.compose(g, link(U, mu)), G.inverse(shift(g, mu))) for mu in range(space.ndim)]
+    moved = [G.compose(G.compose(g, paths.link(U, mu)), G.inverse(paths.shift(g, mu))) for mu in range(space.ndim)]
     return torch.cat(moved, 1)

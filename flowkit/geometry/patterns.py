@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from flowkit.checks import Count, Natural, Parity, checked, shown
 from flowkit.geometry.lattice import coordinates, format_lattice, site_index
 from flowkit.geometry.space import Space
 
 Step = tuple[int, tuple[int, ...], int]  # direction, offset from the base site, sign
 
 
+@checked
 @dataclass(frozen=True)
 class Stripes:
     """The pattern of links of direction mu at the sites with x_nu mod periods[nu] = offsets[nu] for every nu.
@@ -35,15 +37,20 @@ class Stripes:
     tensor([1, 3, 5, 7])
     """
 
-    mu: int
-    periods: tuple[int, ...]
-    offsets: tuple[int, ...]
+    mu: Natural
+    periods: tuple[Count, ...]
+    offsets: tuple[Natural, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.periods) != len(self.offsets) or self.mu >= len(self.periods):
+            raise ValueError(f"Stripes need a period and an offset for each direction, mu among them; got {self!r}.")
 
     def sites(self, lattice: Sequence[int]) -> Tensor:
         """Flat indices of the sites whose mu-link moves; ValueError where a period does not divide its side."""
         sides = tuple(lattice)
-        bad = len(self.periods) != len(sides) or len(self.offsets) != len(sides) or not 0 <= self.mu < len(sides)
-        if bad or any(side % period for side, period in zip(sides, self.periods, strict=True)):
+        if len(self.periods) != len(sides) or any(
+            side % period for side, period in zip(sides, self.periods, strict=True)
+        ):
             raise ValueError(
                 f"A pattern of links along axis {self.mu} that repeats every {format_lattice(self.periods)} sites "
                 f"needs a lattice whose sides are multiples of these; got {format_lattice(sides)}."
@@ -55,6 +62,7 @@ class Stripes:
         return hit.nonzero()[:, 0]
 
 
+@checked
 @dataclass(frozen=True)
 class Checkered:
     """The pattern of half of the links of a direction, no two of them in one plaquette.
@@ -73,21 +81,22 @@ class Checkered:
     tensor([1, 3, 5, 7])
     """
 
-    mu: int
-    parity: int
+    mu: Natural
+    parity: Parity
 
     def sites(self, lattice: Sequence[int]) -> Tensor:
         """Flat indices of the sites whose mu-link moves; ValueError where a side across mu is odd."""
         sides = tuple(lattice)
         across = [axis for axis in range(len(sides)) if axis != self.mu]
-        if not 0 <= self.mu < len(sides) or self.parity not in (0, 1) or any(sides[axis] % 2 for axis in across):
-            raise ValueError(f"{self} needs even sides across mu and a parity 0 or 1; got {format_lattice(sides)}.")
+        if not 0 <= self.mu < len(sides) or any(sides[axis] % 2 for axis in across):
+            raise ValueError(f"{self} needs even sides across mu; got {format_lattice(sides)}.")
         return (coordinates(sides)[across].sum(0) % 2 == self.parity).nonzero()[:, 0]
 
 
 Pattern = Stripes | Checkered
 
 
+@checked
 @dataclass(frozen=True)
 class Loop:
     """A rectangle of links that starts with the active link U_mu(x) and holds it with positive sign.
@@ -112,15 +121,15 @@ class Loop:
     1 (0, 0) -1
     """
 
-    nu: int
-    r: int = 1
-    t: int = 1
+    nu: Natural
+    r: Count = 1
+    t: Count = 1
     below: bool = False
 
     def steps(self, mu: int, ndim: int) -> list[Step]:
         """The links of the loop in the order of travel, the active one first."""
-        if self.nu == mu or not 0 <= self.nu < ndim or self.r < 1 or self.t < 1:
-            raise ValueError(f"A loop needs a plane and sides >= 1; got {self} for links of direction {mu}.")
+        if self.nu == mu or not self.nu < ndim:
+            raise ValueError(f"A loop needs a plane; got {self} for links of direction {mu}.")
 
         def at(along: int, across: int) -> tuple[int, ...]:
             offset = [0] * ndim
@@ -137,6 +146,7 @@ class Loop:
         return steps
 
 
+@checked
 def link_index(space: Space, sites: Tensor, steps: Sequence[Step]) -> Tensor:
     """Flat indices, into [component * volume], of the links of a loop based at each site, [len(steps), len(sites)].
 
@@ -148,6 +158,8 @@ def link_index(space: Space, sites: Tensor, steps: Sequence[Step]) -> Tensor:
     >>> link_index(space, torch.tensor([0]), fk.Loop(1).steps(0, 2)).T    # U_0(0), U_1(2), U_0(1), U_1(0)
     tensor([[0, 6, 1, 4]])
     """
+    if sites.dtype != torch.long or sites.dim() != 1 or not steps:
+        raise ValueError(f"Links of a loop are listed for flat sites, [sites], and steps; got {shown(sites)}, {steps}.")
     x = coordinates(space.lattice)[:, sites]
     rows = []
     for direction, offset, _ in steps:
@@ -156,6 +168,7 @@ def link_index(space: Space, sites: Tensor, steps: Sequence[Step]) -> Tensor:
     return torch.stack(rows)
 
 
+@checked
 def frozen_plaquettes(space: Space, pattern: Pattern) -> dict[tuple[int, int], Tensor]:
     """For each plane the flat base sites of the plaquettes that hold no active link.
 
@@ -175,6 +188,7 @@ def frozen_plaquettes(space: Space, pattern: Pattern) -> dict[tuple[int, int], T
     return frozen
 
 
+@checked
 def require_single(space: Space, pattern: Pattern, loop: Loop) -> None:
     """Check that each active loop holds its own active link once and no other.
 

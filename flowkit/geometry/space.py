@@ -3,16 +3,18 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from flowkit.checks import MOST, Count, Natural, check, checked
 from flowkit.geometry.lattice import format_lattice
 from flowkit.groups import Group, Real, named
 from flowkit.tasks.randomness import Rng
 
 
+@checked
 @dataclass(frozen=True)
 class Space:
     """What a field is: its lattice, its group, and whether it lives on sites or links. It holds no values.
@@ -44,10 +46,18 @@ class Space:
     ValueError: Links SU2 on 4x6 holds fields [batch, 2, 4, 6, 2, 2]; got [3, 2, 4, 5].
     """
 
-    lattice: tuple[int, ...]
+    lattice: tuple[Count, ...]
     group: Group
-    kind: str
-    components: int
+    kind: Literal["sites", "links"]
+    components: Count
+
+    def __post_init__(self) -> None:
+        if not self.lattice or math.prod(self.algebra_shape) > MOST:
+            raise ValueError(f"A lattice has one side or more, and fields of at most {MOST} numbers; got {self}.")
+        if self.group.compact != (self.kind == "links"):
+            raise ValueError(f"Links take a compact group such as U1() or SUN(3), sites Real(); got {self.group!r}.")
+        if self.kind == "links" and self.components != self.ndim:
+            raise ValueError(f"Links have one component for each direction; got {self.components} on {self}.")
 
     @property
     def ndim(self) -> int:
@@ -112,15 +122,29 @@ class Space:
             raise ValueError(f"{self} expects finite fields; got {bad} NaN or infinite numbers.")
         return x
 
+    def batch(self, n: Natural) -> int:
+        """n, where that many fields can be held.
+
+        Raises
+        ------
+        ValueError
+            For what is no whole number >= 0, or more numbers than any machine holds.
+        """
+        count: int = n if type(n) is int and n >= 0 else check(str(self), "a number of fields", Natural, n)
+        if count * self.dof > MOST:
+            raise ValueError(f"{self} has {self.dof} numbers; got {n} fields, which do not fit into any memory.")
+        return count
+
     def cold(self, n: int, *, like: Tensor) -> Tensor:
         """n ordered fields: zero on sites, unit links; [n, *shape], dtype and device of `like`."""
-        return self.group.identity((n, self.components, *self.lattice), like)
+        return self.group.identity((self.batch(n), self.components, *self.lattice), like)
 
     def haar(self, n: int, rng: Rng = None, dtype: torch.dtype | None = None) -> Tensor:
         """n fields from the normalised Haar measure, [n, *shape]; rng is a generator, a seed, or None."""
-        return self.group.haar((n, self.components, *self.lattice), rng, dtype)
+        return self.group.haar((self.batch(n), self.components, *self.lattice), rng, dtype)
 
-    def on(self, lattice: Sequence[int]) -> "Space":
+    @checked
+    def on(self, lattice: Sequence[Count]) -> "Space":
         """The same kind of field on another lattice of as many directions.
 
         Raises
@@ -165,31 +189,8 @@ class Space:
         return f"{self.kind.capitalize()} {what} on {format_lattice(self.lattice)}"
 
 
-def require_space(owner: object, space: Space) -> Space:
-    """The space that an action, a prior or a transform is made for.
-
-    Raises
-    ------
-    TypeError
-        Where it is none; the sentence names the owner's class.
-    """
-    if not isinstance(space, Space):
-        name = type(owner).__name__
-        raise TypeError(f"{name} needs a space, made by sites() or links(); got {type(space).__name__}.")
-    return space
-
-
-def _lattice(lattice: Sequence[int]) -> tuple[int, ...]:
-    try:
-        sides = tuple(lattice)
-    except TypeError as error:
-        raise TypeError(f"A lattice is a sequence of sides such as (8, 8); got {lattice!r}.") from error
-    if not sides or any(not isinstance(side, int) or isinstance(side, bool) or side < 1 for side in sides):
-        raise ValueError(f"Lattice sides are whole numbers >= 1; got {sides}.")
-    return sides
-
-
-def sites(lattice: Sequence[int], components: int = 1) -> Space:
+@checked
+def sites(lattice: Sequence[Count], components: Count = 1) -> Space:
     """Real scalar fields on the sites of a periodic lattice, [batch, components, *lattice].
 
     Parameters
@@ -209,12 +210,11 @@ def sites(lattice: Sequence[int], components: int = 1) -> Space:
     >>> print(fk.sites((8, 8)))
     Sites 1 component(s) on 8x8
     """
-    if not isinstance(components, int) or components < 1:
-        raise ValueError(f"A site field needs components >= 1; got {components!r}.")
-    return Space(_lattice(lattice), Real(), "sites", components)
+    return Space(tuple(lattice), Real(), "sites", components)
 
 
-def links(lattice: Sequence[int], group: Group) -> Space:
+@checked
+def links(lattice: Sequence[Count], group: Group) -> Space:
     """Gauge fields of a group on the links of a periodic lattice, [batch, mu, *lattice, *matrix].
 
     Parameters
@@ -237,9 +237,4 @@ def links(lattice: Sequence[int], group: Group) -> Space:
     >>> print(fk.links((8, 8, 8), fk.SUN(3)))
     Links SU3 on 8x8x8
     """
-    if not isinstance(group, Group):
-        raise TypeError(f"links needs a group such as U1() or SUN(3); got {group!r}.")
-    if not group.compact:
-        raise ValueError(f"links needs a compact group such as U1() or SUN(3); got {group}.")
-    sides = _lattice(lattice)
-    return Space(sides, group, "links", len(sides))
+    return Space(tuple(lattice), group, "links", len(lattice))

@@ -10,9 +10,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from flowkit.checks import Count, check, checked
 from flowkit.geometry.space import Space
 
 
+@checked
 @dataclass(frozen=True)
 class Symmetry:
     r"""A transformation g of fields with S(g x) = S(x), which keeps the measure of the fields too.
@@ -50,7 +52,7 @@ class Symmetry:
 
     name: str
     apply: Callable[[Tensor], Tensor] = field(compare=False, repr=False)
-    order: int = 2
+    order: Count = 2
 
     def orbit(self, x: Tensor) -> list[Tensor]:
         """x, g x, ..., g^{order-1} x, each ``[batch, *space.shape]``."""
@@ -103,6 +105,9 @@ def group_images(symmetries: Sequence[Symmetry], x: Tensor) -> list[Tensor]:
     >>> len(fk.geometry.group_images(centre, action.space.haar(1, torch.Generator())))
     9
     """
+    if type(symmetries) is not tuple or not isinstance(x, Tensor):
+        symmetries = check("group_images", "symmetries", Sequence[Symmetry], symmetries)
+        x = check("group_images", "x", Tensor, x)
     images = [x]
     for symmetry in symmetries:
         images = list(itertools.chain(*zip(*(symmetry.orbit(y) for y in images), strict=True)))

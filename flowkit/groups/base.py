@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from flowkit.checks import checked
 from flowkit.groups.theory import GaugeTheory
 from flowkit.tasks.randomness import Rng
 
@@ -294,6 +295,7 @@ class Group(GaugeTheory, ABC):
         return hash(self.name)
 
 
+@checked
 def named(name: str) -> Group:
     """The group that has the given name, among all subclasses of `Group` that have been imported.
 
@@ -313,8 +315,6 @@ def named(name: str) -> Group:
     >>> named("SU3")
     SUN(3)
     """
-    if not isinstance(name, str):
-        raise ValueError(f"A group is named by text such as 'SU3'; got {name!r}.")
     kinds, waiting = [], [Group]
     while waiting:
         kinds += (found := waiting.pop().__subclasses__())

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from flowkit.checks import Count, checked
 from flowkit.kernels.sun import multiply
 
 
@@ -43,7 +44,8 @@ class Characters(NamedTuple):
         return self.values(x)
 
 
-def whole_order(order: int) -> int:
+@checked
+def whole_order(order: Count) -> int:
     """The order of characters.
 
     Raises
@@ -51,8 +53,6 @@ def whole_order(order: int) -> int:
     ValueError
         Where it is no whole number, or below 1.
     """
-    if not isinstance(order, int) or order < 1:
-        raise ValueError(f"Characters need a whole order >= 1; got {order!r}.")
     return order
 
 

@@ -4,11 +4,13 @@ import cmath
 import functools
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from flowkit import exact
+from flowkit.checks import Range, checked
 from flowkit.groups import su3_plaquettes, subgroups
 from flowkit.groups.base import Group
 from flowkit.groups.characters import Characters, complete, sun_characters
@@ -43,9 +45,8 @@ class SUN(Group):
 
     complex = True
 
-    def __init__(self, n: int):
-        if not isinstance(n, int) or n < 2:
-            raise ValueError(f"SUN needs a whole number N >= 2; got {n!r}.")
+    @checked
+    def __init__(self, n: Annotated[int, Range(2, 64)]):
         self.n = self.dimension = self.angles = self.centre_order = n
         self.name = f"SU{n}"
         self.matrix_shape = (n, n)
@@ -56,7 +57,7 @@ class SUN(Group):
     @classmethod
     def from_name(cls, name: str) -> "SUN | None":
         digits = name.removeprefix("SU")
-        known = name.startswith("SU") and digits.isdigit() and 2 <= int(digits) <= 64
+        known = name.startswith("SU") and digits.isdecimal() and 2 <= int(digits) <= 64
         return cls(int(digits)) if known else None
 
     @property

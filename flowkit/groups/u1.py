@@ -184,7 +184,7 @@ class _Wrap(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         y = torch.sub(x, torch.round(x / (2 * math.pi)), alpha=2 * math.pi)
-        return torch.where(y >= math.pi, y - 2 * math.pi, y)
+        return torch.where(y.abs() >= math.pi, -math.pi, y)  # by rounding y may lie beyond either end
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:

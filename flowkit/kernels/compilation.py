@@ -18,6 +18,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
+from flowkit.checks import checked
+
 P = ParamSpec("P")
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ _state = {"level": _chosen()}
 _off: set[str] = set()
 
 
+@checked
 def set_compile(level: str) -> str:
     """Choose how much of the arithmetic is compiled, as the environment variable FLOWKIT_COMPILE does.
 

@@ -1,8 +1,11 @@
 """Ready-made flows for gauge fields."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from flowkit.bijections.base import Bins
 from flowkit.bijections.eigenangles import EigenangleSpline
+from flowkit.checks import Range, Width, checked
 from flowkit.flow import Flow
 from flowkit.geometry.patterns import Checkered, Loop, Stripes
 from flowkit.geometry.space import Space
@@ -10,7 +13,13 @@ from flowkit.priors import Haar
 from flowkit.transforms import Chain, GaugeCoupling, Transform
 
 
-def gauge_flow(space: Space, bins: int = 8, hidden: Sequence[int] = (16, 16), updates: int | None = None) -> Flow:
+@checked
+def gauge_flow(
+    space: Space,
+    bins: Bins = 8,
+    hidden: Sequence[Width] = (16, 16),
+    updates: Annotated[int, Range(1, 1000)] | None = None,
+) -> Flow:
     """A gauge-equivariant flow of links that starts at Haar measure.
 
     In two dimensions the couplings go from coarse to fine: each splits rectangles of plaquettes in two by moving one
@@ -54,8 +63,8 @@ def gauge_flow(space: Space, bins: int = 8, hidden: Sequence[int] = (16, 16), up
         raise ValueError(f"gauge_flow builds flows for links of U1 or SUN in two or more dimensions; got {space}.")
     if min(space.lattice) < 2 or (space.ndim > 2 and any(side % 2 for side in space.lattice)):
         raise ValueError(f"gauge_flow needs sides of at least 2, and even ones beyond two dimensions; got {space}.")
-    if updates is not None and (updates < 1 or group.abelian):
-        raise ValueError(f"gauge_flow takes updates >= 1, for SU(N) alone; got {updates} for {group}.")
+    if updates is not None and group.abelian:
+        raise ValueError(f"gauge_flow takes updates for SU(N) alone; got {updates} for {group}.")
     learned = updates or (2 if group.angles == 2 else 4)
 
     def maps(loops: int) -> list[EigenangleSpline]:
@@ -103,7 +112,10 @@ def _splits(lattice: Sequence[int]) -> list[tuple[Stripes, Loop, Loop]]:
     return splits
 
 
-def plaquette_couplings(space: Space, sweeps: int = 1, bins: int = 8, hidden: Sequence[int] = (8, 8)) -> Chain:
+@checked
+def plaquette_couplings(
+    space: Space, sweeps: Annotated[int, Range(1, 1000)] = 1, bins: Bins = 8, hidden: Sequence[Width] = (8, 8)
+) -> Chain:
     """Plaquette couplings in two dimensions that fit any lattice with sides of multiples of 4.
 
     A sweep has eight couplings and moves every link once, a quarter of a direction at a time: each link through the
@@ -136,8 +148,8 @@ def plaquette_couplings(space: Space, sweeps: int = 1, bins: int = 8, hidden: Se
     >>> len(fk.models.plaquette_couplings(fk.links((8, 4), fk.U1())).steps)
     8
     """
-    if space.kind != "links" or space.ndim != 2 or sweeps < 1:
-        raise ValueError(f"plaquette_couplings needs links in two dimensions and sweeps >= 1; got {space}, {sweeps}.")
+    if space.kind != "links" or space.ndim != 2:
+        raise ValueError(f"plaquette_couplings needs links in two dimensions; got {space}.")
     kernels, update = (3, *[1] * len(hidden)), EigenangleSpline(space.group, 0, bins)
     layers = []
     for k in range(8 * sweeps):

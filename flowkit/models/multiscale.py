@@ -1,8 +1,11 @@
 """Ready-made multiscale models: of links in two dimensions, and of scalar fields."""
 
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
+from flowkit.bijections.base import Bins
 from flowkit.bijections.splines import RealSpline
+from flowkit.checks import Count, Positive, Range, Width, checked
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
 from flowkit.models.scalar import free_field, scalar_flow
@@ -19,11 +22,12 @@ from flowkit.priors import Embedded, Haar, Prior
 from flowkit.transforms import Chain, CheckerboardCoupling, DistributionConverter
 
 
+@checked
 def multiscale_flow(
     space: Space,
-    terms: int | None = None,
+    terms: Annotated[int, Range(0, 64)] | None = None,
     coarsest: Prior | None = None,
-    strength: float | None = None,
+    strength: Positive | None = None,
     links: Callable[[int], LinkConditional] | None = None,
 ) -> Flow:
     """The default multiscale model of U(1) or SU(N) links in two dimensions.
@@ -100,12 +104,13 @@ def multiscale_flow(
     return flow
 
 
+@checked
 def scalar_multiscale_flow(
     space: Space,
-    couplings: int = 0,
-    bins: int = 6,
-    hidden: Sequence[int] = (24,),
-    least: int = 4,
+    couplings: Annotated[int, Range(0, 1000)] = 0,
+    bins: Bins = 6,
+    hidden: Sequence[Width] = (24,),
+    least: Count = 4,
     symmetric: bool = True,
 ) -> Flow:
     """The default multiscale model of scalar fields, with checkerboard spline couplings on its finest lattice.
@@ -144,8 +149,8 @@ def scalar_multiscale_flow(
     >>> flow.sample(2, torch.Generator().manual_seed(1)).shape
     torch.Size([2, 1, 8, 8])
     """
-    if space.kind != "sites" or least < 1:
-        raise ValueError(f"scalar_multiscale_flow needs sites and least >= 1; got {space} and {least}.")
+    if space.kind != "sites":
+        raise ValueError(f"scalar_multiscale_flow needs sites; got {space}.")
     spaces = [space]
     while max(spaces[0].lattice) >= 4 and all(side % 2 == 0 and side // 2 >= least for side in spaces[0].lattice):
         spaces.insert(0, space.on([side // 2 for side in spaces[0].lattice]))

@@ -1,10 +1,13 @@
 """Ready-made flows for scalar fields."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from torch import nn
 
+from flowkit.bijections.base import Bins
 from flowkit.bijections.splines import RealSpline
+from flowkit.checks import Range, Width, checked
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import sign
@@ -15,8 +18,13 @@ START = 0.5
 """v at the start, in units of the field. At 0 its gradient vanishes."""
 
 
+@checked
 def scalar_flow(
-    space: Space, layers: int = 4, bins: int = 6, hidden: Sequence[int] = (24,), symmetric: bool = True
+    space: Space,
+    layers: Annotated[int, Range(0, 1000)] = 4,
+    bins: Bins = 6,
+    hidden: Sequence[Width] = (24,),
+    symmetric: bool = True,
 ) -> Flow:
     """A flow for scalar fields: a free field, checkerboard couplings, and a map of each site.
 

@@ -6,15 +6,17 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
+from flowkit.checks import Natural, checked
 from flowkit.geometry.doubling import Doubling
-from flowkit.geometry.lattice import format_lattice, shift
-from flowkit.geometry.loops import link, staples
+from flowkit.geometry.lattice import format_lattice
+from flowkit.geometry.paths import link, shift, staples
 from flowkit.geometry.space import Space
 from flowkit.multiscale.stages import Stage, ordered_stages
 
 Loops = tuple[Tensor, ...]
 
 
+@checked
 @dataclass(frozen=True)
 class LinkDoubling(Doubling):
     r"""Twice as many sites along one direction mu of a lattice of links.
@@ -70,13 +72,13 @@ class LinkDoubling(Doubling):
     """
 
     coarse: Space
-    mu: int
+    mu: Natural
     ordered: bool = False
 
     def __post_init__(self) -> None:
         if self.coarse.kind != "links" or self.coarse.ndim < 2:
             raise ValueError(f"A doubling needs links in two or more dimensions; got {self.coarse}.")
-        if not isinstance(self.mu, int) or not 0 <= self.mu < self.coarse.ndim:
+        if self.mu >= self.coarse.ndim:
             raise ValueError(f"A doubling of {self.coarse} goes along one of its directions; got {self.mu!r}.")
 
     @staticmethod
@@ -105,7 +107,7 @@ class LinkDoubling(Doubling):
             raise ValueError(f"A doubling of {self.coarse} goes to another lattice of its kind; got {fine}.")
         return LinkDoubling.of(fine, self.mu, self.ordered)
 
-    @property
+    @cached_property
     def fine(self) -> Space:
         """The space of the fields after the doubling."""
         return self.coarse.on([side * (1 + (nu == self.mu)) for nu, side in enumerate(self.coarse.lattice)])

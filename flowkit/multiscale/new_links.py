@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.multiscale.conditionals.base import LinkConditional
 from flowkit.multiscale.doubling import LinkDoubling, Loops
@@ -66,6 +67,7 @@ class NewLinks(Transform):
     (torch.Size([3, 2, 4, 2, 2, 2]), True)
     """
 
+    @checked
     def __init__(self, doubling: LinkDoubling, models: LinkConditional | Sequence[LinkConditional]):
         own = [models] if isinstance(models, LinkConditional) else list(models)
         if len(own) != len(doubling.stages):

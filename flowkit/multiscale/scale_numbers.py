@@ -9,6 +9,7 @@ from torch import Tensor
 
 from flowkit import stats
 from flowkit.actions import Wilson
+from flowkit.checks import Count, checked
 from flowkit.geometry import loops
 from flowkit.geometry.space import Space
 from flowkit.multiscale.scales import log_weights_by_scale
@@ -85,8 +86,9 @@ class ByScale(NamedTuple):
     lowest: float = -1.0
 
 
+@checked
 @torch.no_grad()
-def by_scale(model: Prior, action: Wilson, x: Tensor, fields: int = 8) -> ByScale:
+def by_scale(model: Prior, action: Wilson, x: Tensor, fields: Count = 8) -> ByScale:
     r"""The fields of a multiscale model and its distance from the exact theory, scale by scale.
 
     These are the numbers that `panels.Multiscale` shows.
@@ -130,12 +132,9 @@ def by_scale(model: Prior, action: Wilson, x: Tensor, fields: int = 8) -> ByScal
     >>> numbers.group, [scale.lattice for scale in numbers.scales]
     ('U(1)', [(1, 1), (2, 1), (2, 2)])
     """
-    if not isinstance(model, Prior) or not isinstance(action, Wilson) or action.space.ndim != 2:
-        names = f"{type(model).__name__} and {action!r}"
-        raise TypeError(
-            f"by_scale needs a multiscale model of links and Wilson's action in two dimensions; got {names}."
-        )
-    if not 1 <= fields <= len(x):
+    if action.space.ndim != 2:
+        raise ValueError(f"by_scale needs Wilson's action in two dimensions; got {action!r}.")
+    if fields > len(model.space.check(x)):
         raise ValueError(f"by_scale keeps from 1 to {len(x)} of these fields; got {fields}.")
     log_z = action.log_z()
     assert log_z is not None  # known wherever the decimated actions are

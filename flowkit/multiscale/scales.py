@@ -4,13 +4,15 @@ import torch
 from torch import Tensor
 
 from flowkit.actions import Wilson
+from flowkit.checks import Count, NotNegative, checked
 from flowkit.geometry import loops
 from flowkit.geometry.space import Space
 from flowkit.multiscale.structure import fields_by_scale
 from flowkit.priors import Prior
 
 
-def decimated_action(space: Space, beta: float, area: int, x: Tensor) -> Tensor:
+@checked
+def decimated_action(space: Space, beta: NotNegative, area: Count, x: Tensor) -> Tensor:
     r"""The exact action of a coarse field of the Wilson theory in two dimensions.
 
     Parameters
@@ -58,12 +60,13 @@ def decimated_action(space: Space, beta: float, area: int, x: Tensor) -> Tensor:
     """
     if space.kind != "links" or space.ndim != 2:
         raise ValueError(f"The decimated action is known for links in two dimensions; got {space}.")
-    x = x.to(torch.promote_types(x.dtype, torch.float64))
+    x = space.check(x).to(torch.promote_types(x.dtype, torch.float64))
     if area == 1:
         return Wilson(space, beta)(x)
     return -space.group.decimated_log_weight(loops.plaquettes(space, x), beta, area).flatten(1).sum(1)
 
 
+@checked
 def log_weights_by_scale(model: Prior, action: Wilson, x: Tensor) -> list[tuple[Space, Tensor]]:
     r"""The weights of a model against the exact theory at each of its scales.
 

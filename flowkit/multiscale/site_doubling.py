@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from flowkit.bijections.base import Bins
 from flowkit.bijections.splines import RealSpline
+from flowkit.checks import Kernel, Width, checked
 from flowkit.geometry.lattice import coordinates
 from flowkit.geometry.space import Space
 from flowkit.transforms.base import TwoWay
@@ -101,7 +103,10 @@ class SiteDoubling(TwoWay):
     True
     """
 
-    def __init__(self, space: Space, bins: int = 6, hidden: Sequence[int] = (24,), kernel: int = 5, z2: bool = False):
+    @checked
+    def __init__(
+        self, space: Space, bins: Bins = 6, hidden: Sequence[Width] = (24,), kernel: Kernel = 5, z2: bool = False
+    ):
         super().__init__(space)
         if space.kind != "sites" or any(side % 2 for side in space.lattice) or max(space.lattice) < 4:
             raise ValueError(f"SiteDoubling ends at sites with even sides, one of them at least 4; got {space}.")

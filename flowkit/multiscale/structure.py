@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from flowkit.checks import Count, Positive, checked
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
 from flowkit.multiscale.conditionals.class_functions import ClassFunctionConditional
@@ -14,6 +15,7 @@ from flowkit.multiscale.new_links import NewLinks
 from flowkit.priors import Embedded, Prior
 
 
+@checked
 def levels(flow: Prior) -> list[NewLinks]:
     """The transforms of new links of a flow and of the flows that it begins with, from coarse to fine.
 
@@ -34,6 +36,7 @@ def levels(flow: Prior) -> list[NewLinks]:
     return levels(flow.coarse) if isinstance(flow, Embedded) else []
 
 
+@checked
 def coarsest(flow: Prior) -> Prior:
     """The prior that a multiscale model begins with: what its coarsest level is embedded from.
 
@@ -63,6 +66,7 @@ class Scale(NamedTuple):
     logq: Tensor
 
 
+@checked
 def fields_by_scale(model: Prior, x: Tensor) -> list[Scale]:
     """A fine field at every scale of a multiscale model, coarse to fine; the last one is x itself.
 
@@ -87,6 +91,7 @@ def fields_by_scale(model: Prior, x: Tensor) -> list[Scale]:
     >>> [(scale.space.lattice, scale.logq.shape) for scale in fk.multiscale.fields_by_scale(model, x)]
     [((1, 1), torch.Size([3])), ((2, 1), torch.Size([3])), ((2, 2), torch.Size([3])), ((2, 4), torch.Size([3]))]
     """
+    model.space.check(x)
     prior, z, logdet = model, x, torch.zeros(len(x), dtype=x.real.dtype, device=x.device)
     while isinstance(prior, Flow):
         z, more = prior.peeled(z)
@@ -98,7 +103,8 @@ def fields_by_scale(model: Prior, x: Tensor) -> list[Scale]:
     return [*found, Scale(model.space, x, found[-1].logq + prior.log_rest(*rest) + logdet)]
 
 
-def smoothed(flow: Flow, cells: int = 256) -> Flow:
+@checked
+def smoothed(flow: Flow, cells: Count = 256) -> Flow:
     """A copy of a multiscale model of U(1) whose log q has a continuous slope, for HMC in its base variables.
 
     Parameters
@@ -127,7 +133,8 @@ def smoothed(flow: Flow, cells: int = 256) -> Flow:
     return smooth
 
 
-def strengthened(flow: Flow, ratio: float) -> Flow:
+@checked
+def strengthened(flow: Flow, ratio: Positive) -> Flow:
     """A copy of a multiscale model whose new links feel another coupling: where to start training at another beta.
 
     Parameters

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import MOST, Count, Kernel, Width, checked, shown
 from flowkit.kernels.autocast import FullPrecision
 from flowkit.kernels.convolution import by_gather, site_convolution, site_weight_gradient
 from flowkit.kernels.native import differentiated
@@ -50,6 +51,18 @@ class _Gather(torch.autograd.Function):
         grad_x = site_convolution(grad, weight.transpose(0, 1), None, inverse) if to_x else None
         grad_w = site_weight_gradient(x, grad, index) if to_w else None
         return grad_x, grad_w, grad.sum((1, 2)) if to_b else None, None, None
+
+
+def check_sites(lattice: Sequence[int], *sites: Tensor) -> None:
+    """Raise ValueError for what are no flat indices of sites of a lattice."""
+    volume = math.prod(lattice)
+    for one in sites:
+        if (
+            one.dim() != 1
+            or one.dtype != torch.long
+            or (len(one) and not 0 <= int(one.min()) <= int(one.max()) < volume)
+        ):
+            raise ValueError(f"Sites are flat indices below {volume}, whole numbers [sites]; got {shown(one)}.")
 
 
 class SiteConv(FullPrecision, nn.Module):
@@ -96,18 +109,20 @@ class SiteConv(FullPrecision, nn.Module):
     index: Tensor
     inverse: Tensor
 
+    @checked
     def __init__(
         self,
-        lattice: Sequence[int],
-        channels: tuple[int, int],
-        kernel: int,
+        lattice: Sequence[Count],
+        channels: tuple[Width, Width],
+        kernel: Kernel,
         inputs: Tensor,
         outputs: Tensor,
         bias: bool = True,
     ):
         super().__init__()
-        if kernel < 1 or kernel % 2 == 0:
+        if kernel % 2 == 0:
             raise ValueError(f"A convolution needs an odd kernel; got {kernel}.")
+        check_sites(lattice, inputs, outputs)
         taps = kernel ** len(lattice)
         place = torch.full((math.prod(lattice),), len(inputs))
         place[inputs] = torch.arange(len(inputs))
@@ -174,18 +189,22 @@ class ConvNet(FullPrecision, nn.Module):
     torch.Size([3, 8, 2])
     """
 
+    @checked
     def __init__(
         self,
-        lattice: Sequence[int],
-        sources: Sequence[tuple[int, Tensor]],
+        lattice: Sequence[Count],
+        sources: Sequence[tuple[Width, Tensor]],
         outputs: Tensor,
-        out_channels: int,
-        hidden: Sequence[int] = (8, 8),
-        kernel: int | Sequence[int] = 3,
+        out_channels: Count,
+        hidden: Sequence[Width] = (8, 8),
+        kernel: Kernel | Sequence[Kernel] = 3,
         activation: str = "silu",
         odd: bool = False,
     ):
         super().__init__()
+        check_sites(lattice, outputs, *(sites for _, sites in sources))
+        if not sources or math.prod((out_channels, len(outputs))) > MOST:
+            raise ValueError(f"A network needs sources and finite outputs; got {len(sources)} and {out_channels}.")
         kernels = [kernel] * (len(hidden) + 1) if isinstance(kernel, int) else list(kernel)
         if len(kernels) != len(hidden) + 1:
             raise ValueError(f"A network of {len(hidden)} hidden layers needs {len(hidden) + 1} kernels; got {kernel}.")

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import Range, checked
 from flowkit.kernels.autocast import FullPrecision
 from flowkit.nets.activations import activation_of
 
@@ -40,9 +42,10 @@ class PointwiseNet(FullPrecision, nn.Module):
     tensor([[0., 0., 0., 0., 0.]])
     """
 
-    def __init__(self, sizes: Sequence[int], activation: str = "tanh"):
+    @checked
+    def __init__(self, sizes: Sequence[Annotated[int, Range(0, 2**16)]], activation: str = "tanh"):
         super().__init__()
-        if len(sizes) < 2 or min(sizes[1:]) < 1 or sizes[0] < 0:
+        if len(sizes) < 2 or min(sizes[1:]) < 1:
             raise ValueError(f"PointwiseNet needs channels in, hidden ones and channels out; got {tuple(sizes)}.")
         self.sizes, self.activation = tuple(sizes), activation_of(activation)
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()

@@ -15,6 +15,7 @@ from flowkit.observables.library import (
 )
 from flowkit.observables.names import (
     NAMES as NAMES,
+    Observables as Observables,
     as_observable as as_observable,
     known as known,
     listed as listed,

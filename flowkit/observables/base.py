@@ -1,17 +1,19 @@
 """What an observable is, and how one is named."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
+from flowkit.checks import checked, shown
 from flowkit.geometry.space import Space
 
 _WHAT = "An observable is f(space, x) -> [batch], real numbers"
 _RULE = f"{_WHAT}, with a name: Observable(name, label, f), or the name of one that flowkit knows"
 
 
+@checked
 @dataclass(frozen=True)
 class Observable:
     """A named real number that is measured on every field of a batch.
@@ -48,20 +50,7 @@ class Observable:
     label: str
     function: Callable[[Space, Tensor], Tensor]
     unit: str = ""
-    kind: str | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not callable(self.function):
-            got = f"{type(self.name).__name__} and {type(self.function).__name__}"
-            raise TypeError(f"{_WHAT}, with a name: Observable(name, label, f); got {got} as name and f.")
-        try:
-            signature = inspect.signature(self.function)
-        except ValueError:  # compiled code may not tell its arguments
-            return
-        try:
-            signature.bind(None, None)
-        except TypeError as error:
-            raise TypeError(f"{_WHAT}; the function of {self.name} takes {signature}.") from error
+    kind: Literal["sites", "links"] | None = None
 
     def __call__(self, space: Space, x: Tensor) -> Tensor:
         """The value on each field, [batch].
@@ -72,6 +61,8 @@ class Observable:
             For fields of another shape, or of a kind it is not defined on, and where the function returns anything but
             ``[batch]``.
         """
+        if not isinstance(space, Space):
+            raise TypeError(f"{self.name} is measured on a space, made by sites() or links(); got {shown(space)}.")
         if self.kind not in (None, space.kind):
             raise ValueError(f"The observable {self.name} is measured on {self.kind}; got {space}.")
         values: object = self.function(space, space.check(x))

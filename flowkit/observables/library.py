@@ -5,6 +5,7 @@ from functools import partial
 
 from torch import Tensor
 
+from flowkit.checks import Count, Natural, checked
 from flowkit.geometry import charge, loops
 from flowkit.geometry.space import Space
 from flowkit.observables.base import Observable
@@ -45,12 +46,21 @@ def _susceptibility(space: Space, x: Tensor) -> Tensor:
 
 
 def _wilson_loop(r: int, t: int, space: Space, x: Tensor) -> Tensor:
+    if not space.planes or any(r > space.lattice[mu] or t > space.lattice[nu] for mu, nu in space.planes):
+        raise ValueError(f"A Wilson loop of sides 1 to those of the lattice is measured; got {r}x{t} on {space}.")
     values = [_mean(space.group.trace(loops.rectangle(space, x, mu, nu, r, t))) for mu, nu in space.planes]
     return sum(values[1:], values[0]) / len(values)
 
 
 def _polyakov(mu: int, space: Space, x: Tensor) -> Tensor:
     return _mean(space.group.trace(loops.polyakov(space, x, mu)))
+
+
+def _flux(mu: int, nu: int, space: Space, x: Tensor) -> Tensor:
+    keep = [slice(None) if axis in (mu, nu) else slice(1) for axis in range(space.ndim)]
+    plane = space.on([side if axis in (mu, nu) else 1 for axis, side in enumerate(space.lattice)])
+    angles = space.group.angle(loops.plaquette(plane, x[(slice(None), slice(None), *keep)], mu, nu))
+    return (angles.flatten(1).sum(1) / (2 * math.pi)).round()
 
 
 # Functions with names of their own, so that an observable can be sent to another process.
@@ -63,7 +73,8 @@ phi_squared = Observable("phi_squared", "φ²", _phi_squared, kind="sites")
 susceptibility = Observable("susceptibility", "(Σφ)² / V", _susceptibility, kind="sites")
 
 
-def wilson_loop(r: int, t: int) -> Observable:
+@checked
+def wilson_loop(r: Count, t: Count) -> Observable:
     """The mean r x t Wilson loop, Re Tr W / N, over all sites and planes (r along mu, t along nu, mu < nu).
 
     Examples
@@ -76,7 +87,8 @@ def wilson_loop(r: int, t: int) -> Observable:
     return Observable(f"wilson_loop_{r}x{t}", f"Wilson loop {r}×{t}", partial(_wilson_loop, r, t), kind="links")
 
 
-def flux(mu: int, nu: int) -> Observable:
+@checked
+def flux(mu: Natural, nu: Natural) -> Observable:
     r"""The magnetic flux through one plane, :math:`\sum_P \theta_P / 2 \pi` over the plane through the origin.
 
     A whole number for groups with a winding number such as U(1), the same in all parallel planes where no monopole lies
@@ -89,16 +101,11 @@ def flux(mu: int, nu: int) -> Observable:
     >>> fk.observables.flux(0, 1)(space, space.cold(1, like=torch.zeros(1)))
     tensor([0.])
     """
-
-    def measure(space: Space, x: Tensor) -> Tensor:
-        keep = [slice(None) if axis in (mu, nu) else slice(1) for axis in range(space.ndim)]
-        angles = space.group.angle(loops.plaquette(space, x[(slice(None), slice(None), *keep)], mu, nu))
-        return (angles.flatten(1).sum(1) / (2 * math.pi)).round()
-
-    return Observable(f"flux_{mu}{nu}", f"flux, plane {mu}{nu}", measure, kind="links")
+    return Observable(f"flux_{mu}{nu}", f"flux, plane {mu}{nu}", partial(_flux, mu, nu), kind="links")
 
 
-def polyakov(mu: int) -> Observable:
+@checked
+def polyakov(mu: Natural) -> Observable:
     """The mean Polyakov loop in direction mu, Re Tr L / N, the product of links around the lattice.
 
     Examples

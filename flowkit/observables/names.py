@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -77,9 +78,13 @@ def listed(observe: Iterable[Observable | str]) -> tuple[Observable, ...]:
     ValueError
         For a name that is not known.
     """
-    if not isinstance(observe, Iterable) or isinstance(observe, str):
+    if not isinstance(observe, Iterable) or isinstance(observe, (str, Tensor)):
         raise TypeError(f"Observables come as a list, such as [fk.plaquette]; got {observe!r}.")
     return tuple(as_observable(one) for one in observe)
+
+
+Observables = Annotated[Sequence[Observable | str], listed]
+"""What a run measures: observables, or names of those of this library."""
 
 
 def require_defined(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 import numpy as np
 
+from flowkit.checks import Natural, Often, check, checked
 from flowkit.panels.base import Panel, let_subshell_answer
 from flowkit.panels.chain_run import CLOCK, ChainRows, ChainRun, correlate
 from flowkit.panels.colours import BLACK, RUNS
@@ -73,18 +74,20 @@ class Chain(Panel):
 
     columns = 3
 
+    @checked
     def __init__(
         self,
         runs: Job | Ensemble | Mapping[str, Job | Ensemble],
         *,
         observe: Sequence[Observable | str] | None = None,
-        chain: int = 0,
+        chain: Natural = 0,
         autocorrelation: str | None = None,
         x: str = "step",
-        per_second: float = 8.0,
+        per_second: Often = 8.0,
     ):
         from flowkit.ensemble.chain_numbers import CHARGE, CHARGE_SQUARED, chain_numbers, label
 
+        check("Chain", "observe", Sequence[Any] | None, observe)
         named = dict(runs) if isinstance(runs, Mapping) else {"": runs}
         if not named:
             raise ValueError("Chain needs at least one run; got none.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from flowkit.checks import Count, Natural, checked
 from flowkit.panels.colours import BLUE
 from flowkit.panels.heatmap import HeatmapPanel
 from flowkit.panels.heatmap_view import Chart, Heatmaps
@@ -59,17 +60,18 @@ class Field(HeatmapPanel):
 
     names = ("configuration", "chain")
 
+    @checked
     def __init__(
         self,
         fields: Ensemble | Tensor | FieldNumbers,
         space: Space | None = None,
         *,
         quantity: str | None = None,
-        steps: int = 64,
-        configuration: int = 0,
-        chain: int = 0,
-        plane: tuple[int, int] | None = None,
-        at: Sequence[int] | None = None,
+        steps: Count = 64,
+        configuration: Natural = 0,
+        chain: Natural = 0,
+        plane: tuple[Natural, Natural] | None = None,
+        at: Sequence[Natural] | None = None,
     ):
         from flowkit.ensemble.fields import FieldNumbers, field_numbers
 

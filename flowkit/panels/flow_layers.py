@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from flowkit.checks import Natural, checked
 from flowkit.panels.colours import BLUE, PURPLE, VERMILION
 from flowkit.panels.heatmap import HeatmapPanel
 from flowkit.panels.heatmap_view import Chart, Heatmaps, repeated
@@ -64,15 +65,16 @@ class FlowLayers(HeatmapPanel):
     names = ("layer", "field")
     ends = ("prior", "theory")
 
+    @checked
     def __init__(
         self,
         flow: Flow | LayerNumbers,
         action: Action | None = None,
         *,
-        layer: int | None = None,
-        field: int = 0,
-        plane: tuple[int, int] | None = None,
-        at: Sequence[int] | None = None,
+        layer: Natural | None = None,
+        field: Natural = 0,
+        plane: tuple[Natural, Natural] | None = None,
+        at: Sequence[Natural] | None = None,
         **options: Any,
     ):
         from flowkit.ensemble.layers import LayerNumbers, layer_numbers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from flowkit.checks import Natural, checked
 from flowkit.panels.colours import GREEN, PURPLE
 from flowkit.panels.heatmap import HeatmapPanel
 from flowkit.panels.heatmap_view import Chart, Heatmaps, repeated
@@ -48,7 +49,8 @@ class Multiscale(HeatmapPanel):
     names = ("scale", "field")
     ends = ("coarse", "fine")
 
-    def __init__(self, numbers: ByScale, *, field: int = 0):
+    @checked
+    def __init__(self, numbers: ByScale, *, field: Natural = 0):
         if not all(hasattr(numbers, name) for name in ("group", "beta", "scales")):
             raise TypeError(f"Multiscale shows the numbers of by_scale; got {type(numbers).__name__}.")
         self.numbers = numbers

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import ipywidgets
 
+from flowkit.checks import Count, Often, checked
 from flowkit.panels.base import Panel
 from flowkit.panels.colours import BLACK, BLUE, GREEN, PURPLE, VERMILION
 from flowkit.panels.control import Controls, Runs, Watched, status_of
@@ -81,12 +82,13 @@ class Training(Panel):
     b'PNG'
     """
 
+    @checked
     def __init__(
         self,
         trainer: Trains,
         *,
-        steps: int = 1000,
-        per_second: float = 8.0,
+        steps: Count = 1000,
+        per_second: Often = 8.0,
         checkpoint: str | Path | None = "checkpoint",
     ):
         lacking = [name for name in ("history", "status", "error", "step", "total") if not hasattr(trainer, name)]
@@ -99,8 +101,6 @@ class Training(Panel):
                 f"Training reads a flowkit History with the columns step and loss; "
                 f"{type(trainer).__name__}.history is {trainer.history!r}."
             )
-        if steps < 1 or not 1 <= per_second <= 20:
-            raise ValueError(f"Training needs steps >= 1 and per_second in 1 to 20; got {steps} and {per_second}.")
         self.trainer = trainer
         self.steps, self.per_second, self.checkpoint = steps, per_second, checkpoint
         order = [curve.column for curve in CURVES]

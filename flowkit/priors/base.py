@@ -1,13 +1,14 @@
 """What a prior is: a distribution that can be sampled directly and whose density is known."""
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import checked
 from flowkit.geometry.settings import settings
-from flowkit.geometry.space import Space, require_space
+from flowkit.geometry.space import Space
 from flowkit.kernels.autocast import FullPrecision
 from flowkit.tasks.randomness import Rng, generator_of
 
@@ -78,10 +79,16 @@ class Prior(FullPrecision, nn.Module, ABC):
     up_to_constant = False
     anchor: Tensor
 
+    @checked
     def __init__(self, space: Space):
         super().__init__()
-        self.space = require_space(self, space)
+        self.space = space
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # carries dtype and device under .to()
+
+    def __call__(self, *fields: object) -> NoReturn:
+        """Raise TypeError: a distribution is no function of fields."""
+        name = type(self).__name__
+        raise TypeError(f"{name} is a distribution: use sample(n, rng), log_prob(x) or {name}.transform; got a call.")
 
     @property
     def dtype(self) -> torch.dtype:
@@ -159,7 +166,7 @@ class Prior(FullPrecision, nn.Module, ABC):
         Sample
             Fields ``[n, *space.shape]`` and log r, ``[n]``.
         """
-        x = self.sample(n, self._generator(rng))
+        x = self.sample(n, self._draws(n, rng))
         return Sample(x, self.log_prob(x))
 
     def defect(self, n: int, rng: torch.Generator) -> Tensor | None:
@@ -201,6 +208,7 @@ class Prior(FullPrecision, nn.Module, ABC):
         """The prior as plain data, for provenance."""
         return {"kind": type(self).__name__, "space": self.space.describe()}
 
-    def _generator(self, rng: Rng) -> torch.Generator:
-        """What `sample` draws with."""
+    def _draws(self, n: int, rng: Rng) -> torch.Generator:
+        """What `sample` draws n fields with; ValueError for what is no number of fields."""
+        self.space.batch(n)
         return generator_of(rng, self.device)

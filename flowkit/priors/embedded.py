@@ -6,12 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flowkit.checks import checked
 from flowkit.geometry.doubling import Doubling, EvenSites, halved
 from flowkit.geometry.lattice import join_sublattices, split_sublattices
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior, Sample
-from flowkit.priors.haar import Haar
-from flowkit.priors.normal import Normal
 from flowkit.tasks.randomness import Rng
 
 
@@ -70,13 +69,14 @@ class Interleaved(_OfCoarser):
     ((4, 4), torch.Size([3, 1, 4, 4]))
     """
 
+    @checked
     def __init__(self, coarse: Prior):
         if coarse.space.kind != "sites":
             raise ValueError(f"Interleaved puts fields on sites together; got {coarse.space}.")
         super().__init__(coarse, coarse.space.on([2 * side for side in coarse.space.lattice]))
 
     def sample_and_log_prob(self, n: int, rng: Rng = None) -> Sample:
-        parts, rng = 2**self.space.ndim, self._generator(rng)
+        parts, rng = 2**self.space.ndim, self._draws(n, rng)
         x, logr = self.coarse.sample_and_log_prob(n * parts, rng)
         return Sample(join_sublattices(torch.unflatten(x, 0, (n, parts))), logr.view(n, parts).sum(1))
 
@@ -127,6 +127,7 @@ class Embedded(_OfCoarser):
     (torch.Size([3, 2, 4, 2]), tensor([0., 0., 0.]))
     """
 
+    @checked
     def __init__(self, coarse: Prior, doubling: Doubling | None = None):
         if doubling is None:
             if coarse.space.kind != "sites":
@@ -139,12 +140,14 @@ class Embedded(_OfCoarser):
 
     def sample_and_log_prob(self, n: int, rng: Rng = None) -> Sample:
         """n independent fields and their log-density; that of paths, where the coarse prior is stochastic."""
-        rng = self._generator(rng)
+        rng = self._draws(n, rng)
         coarse, logr = self.coarse.sample_and_log_prob(n, rng)
         # Of a whole field of noise the coarse part is not used.
-        with torch.device(self.device):
-            noise = Haar(self.space) if self.space.kind == "links" else Normal(self.space)
-        _, *rest = self.doubling.split(noise.to(self.device, self.dtype).sample(n, rng))
+        if self.space.kind == "links":
+            noise = self.space.haar(n, rng, self.dtype).to(self.device)
+        else:
+            noise = torch.randn(n, *self.space.shape, generator=rng, dtype=self.dtype, device=self.device)
+        _, *rest = self.doubling.split(noise)
         return Sample(self.doubling.join(coarse, *rest), logr + self.log_rest(*rest))
 
     def log_prob(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.wilson import Wilson
-from flowkit.exact.common import check_beta
+from flowkit.checks import NotNegative, checked
 from flowkit.geometry import loops
 from flowkit.geometry.space import Space
 from flowkit.groups.rejection import first_accepted
@@ -82,7 +82,8 @@ class ExactGauge2D(Prior):
     0.6592(11)  exact 0.65804727, +1.0 sigma
     """
 
-    def __init__(self, space: Space, beta: float):
+    @checked
+    def __init__(self, space: Space, beta: NotNegative):
         super().__init__(space)
         if space.kind != "links" or space.ndim != 2:
             raise ValueError(f"ExactGauge2D lives on links in two dimensions; got {space}.")
@@ -90,7 +91,6 @@ class ExactGauge2D(Prior):
             raise ValueError(
                 f"ExactGauge2D needs a group whose plaquettes are drawn exactly, such as U1, SU2 or SU3; got {space}."
             )
-        check_beta("ExactGauge2D", beta)
         self.action = Wilson(space, beta)
         self.beta, self.bridge = self.action.beta, Bridge(space.group, self.action.beta, space.volume)
         self.log_z = known(space.group, "log_z_2d", self.action.log_z())
@@ -98,7 +98,7 @@ class ExactGauge2D(Prior):
     @torch.no_grad()
     def sample(self, n: int, rng: Rng = None) -> Tensor:
         """n independent fields, ``[n, *space.shape]``."""
-        kind, rng = self.space.group.field_dtype(self.dtype), self._generator(rng)
+        kind, rng = self.space.group.field_dtype(self.dtype), self._draws(n, rng)
         x = torch.empty(n, *self.space.shape, dtype=kind, device=rng.device)
         for part in torch.split(x, max(1, PLAQUETTES // self.space.volume)) if n else ():
             part.copy_(self._draw(len(part), rng))

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import Positive, checked
 from flowkit.geometry.lattice import momentum_squared
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
@@ -51,12 +52,11 @@ class FreeField(Prior):
     0.159, exact 0.159
     """
 
-    def __init__(self, space: Space, m2: float = 1.0, learned: bool = False):
+    @checked
+    def __init__(self, space: Space, m2: Positive = 1.0, learned: bool = False):
         super().__init__(space)
         if space.kind != "sites":
             raise ValueError(f"FreeField lives on sites; got {space}.")
-        if not m2 > 0:
-            raise ValueError(f"FreeField needs m2 > 0; got {m2}.")
         self.log_m2 = nn.Parameter(torch.tensor(math.log(m2)), requires_grad=learned)
         self.log_scale = nn.Parameter(torch.tensor(0.0), requires_grad=learned)
         self.learned = learned
@@ -77,7 +77,7 @@ class FreeField(Prior):
         return product
 
     def sample(self, n: int, rng: Rng = None) -> Tensor:
-        z = torch.randn(n, *self.space.shape, generator=self._generator(rng), dtype=self.dtype, device=self.device)
+        z = torch.randn(n, *self.space.shape, generator=self._draws(n, rng), dtype=self.dtype, device=self.device)
         return self._multiply(z, self.kernel().rsqrt())
 
     def log_prob(self, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
 from flowkit.tasks.randomness import Rng
@@ -38,13 +39,14 @@ class Haar(Prior):
     tensor([0., 0.])
     """
 
+    @checked
     def __init__(self, space: Space):
         super().__init__(space)
         if space.kind != "links":
             raise ValueError(f"Haar lives on links; got {space}. Sites take a Normal or FreeField prior.")
 
     def sample(self, n: int, rng: Rng = None) -> Tensor:
-        return self.space.haar(n, self._generator(rng), self.dtype).to(self.device)
+        return self.space.haar(n, self._draws(n, rng), self.dtype).to(self.device)
 
     def log_prob(self, x: Tensor) -> Tensor:
         return torch.zeros(len(self.space.check(x)), dtype=x.real.dtype, device=x.device)

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from flowkit.checks import Positive, checked
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
 from flowkit.tasks.randomness import Rng
@@ -40,16 +41,15 @@ class Normal(Prior):
     (torch.Size([1000, 1, 4, 4]), 0.5)
     """
 
-    def __init__(self, space: Space, sigma: float = 1.0):
+    @checked
+    def __init__(self, space: Space, sigma: Positive = 1.0):
         super().__init__(space)
         if space.kind != "sites":
             raise ValueError(f"Normal lives on sites; got {space}. Links take the Haar prior.")
-        if not sigma > 0:
-            raise ValueError(f"Normal needs sigma > 0; got {sigma}.")
-        self.sigma = float(sigma)
+        self.sigma = sigma
 
     def sample(self, n: int, rng: Rng = None) -> Tensor:
-        z = torch.randn(n, *self.space.shape, generator=self._generator(rng), dtype=self.dtype, device=self.device)
+        z = torch.randn(n, *self.space.shape, generator=self._draws(n, rng), dtype=self.dtype, device=self.device)
         return self.sigma * z
 
     def log_prob(self, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry, group_images
 from flowkit.priors.base import Prior, Sample
@@ -55,9 +56,8 @@ class Symmetrised(Prior):
     ([True, False, False, True, True, False], True)
     """
 
+    @checked
     def __init__(self, prior: Prior, symmetries: Sequence[Symmetry]):
-        if not isinstance(prior, Prior):
-            raise TypeError(f"Symmetrised takes a prior or a flow, then symmetries; got {type(prior).__name__}.")
         symmetries = tuple(symmetries)
         if not symmetries:
             raise ValueError("Symmetrised needs at least one symmetry; action.symmetries lists those of an action.")
@@ -79,11 +79,11 @@ class Symmetrised(Prior):
         return self.prior.device
 
     def sample(self, n: int, rng: Rng = None) -> Tensor:
-        rng = self._generator(rng)
+        rng = self._draws(n, rng)
         return self._moved(self.prior.sample(n, rng), rng)
 
     def sample_and_log_prob(self, n: int, rng: Rng = None) -> Sample:
-        rng = self._generator(rng)
+        rng = self._draws(n, rng)
         x, logr = self.prior.sample_and_log_prob(n, rng)
         others = self.prior.log_prob(torch.cat(group_images(self.symmetries, x)[1:])).view(-1, n)
         logq = torch.logsumexp(torch.cat([logr[None], others]), 0) - math.log(self.size)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.checks import Count, checked
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
@@ -65,11 +66,8 @@ class MarkovKernel(Transform):
     True
     """
 
-    def __init__(self, sampler: Sampler, steps: int = 1):
-        if not isinstance(sampler, Sampler):
-            raise TypeError(f"MarkovKernel needs a sampler such as HMC(action); got {sampler!r}.")
-        if not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"MarkovKernel needs steps >= 1; got {steps!r}.")
+    @checked
+    def __init__(self, sampler: Sampler, steps: Count = 1):
         super().__init__(sampler.space)
         self.sampler, self.steps = sampler, steps
 
@@ -116,8 +114,9 @@ class MarkovKernel(Transform):
         return f"{self.sampler!r}, steps={self.steps}"
 
 
+@checked
 def annealed_flow(
-    prior: Prior, actions: Sequence[Action], sampler: Callable[[Action], Sampler], steps: int = 1
+    prior: Prior, actions: Sequence[Action], sampler: Callable[[Action], Sampler], steps: Count = 1
 ) -> Flow:
     r"""A flow that is carried from a prior through a sequence of theories by Markov kernels.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.checks import Count, checked
 from flowkit.geometry.settings import settings
 from flowkit.samplers.state import Info, State
 from flowkit.tasks.randomness import Rng, generator_of
@@ -67,13 +68,13 @@ class Sampler(ABC):
     True
     """
 
+    @checked
     def __init__(self, action: Action):
-        if not isinstance(action, Action):
-            raise TypeError(f"{type(self).__name__} needs an action such as Wilson(space, beta=2.0); got {action!r}.")
         self.action = action
         self.space = action.space
 
-    def start(self, chains: int, rng: Rng = None, *, hot: bool = True, dtype: torch.dtype | None = None) -> Tensor:
+    @checked
+    def start(self, chains: Count, rng: Rng = None, *, hot: bool = True, dtype: torch.dtype | None = None) -> Tensor:
         """Fields to start from.
 
         Parameters
@@ -99,8 +100,6 @@ class Sampler(ABC):
         ValueError
             For chains < 1.
         """
-        if not isinstance(chains, int) or chains < 1:
-            raise ValueError(f"{type(self).__name__} needs chains >= 1; got {chains!r}.")
         anchor = self.action.anchor
         dtype = anchor.real.dtype if dtype is None and anchor is not None else dtype
         rng = generator_of(rng)
@@ -108,7 +107,9 @@ class Sampler(ABC):
             return self.space.cold(chains, like=torch.empty(0, dtype=dtype, device=rng.device))
         if self.space.kind == "links":
             return self.space.haar(chains, rng, dtype)
-        return 0.1 * torch.randn(chains, *self.space.shape, generator=rng, device=rng.device, dtype=dtype)
+        return 0.1 * torch.randn(
+            self.space.batch(chains), *self.space.shape, generator=rng, device=rng.device, dtype=dtype
+        )
 
     @torch.no_grad()
     def init(self, x: Tensor) -> State:
@@ -128,7 +129,9 @@ class Sampler(ABC):
         TypeError, ValueError
             Where x is no batch of finite fields of the space, or its action is not finite.
         """
-        worst = self.space.group.defect(self.space.require(x)).max()
+        G, x = self.space.group, self.space.require(x).detach()
+        x = G.project(x) if G.abelian else x  # angles of every period are elements
+        worst = G.defect(x).max()
         if worst > 1e-3:  # far above the rounding of float32: the field was made in a wrong way
             raise ValueError(f"{self.space} holds elements of {self.space.group.name}; got a field off by {worst:.2g}.")
         S = self.action(x)

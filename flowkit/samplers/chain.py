@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count, islice
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from flowkit.checks import Count, Natural, checked, shown
 from flowkit.geometry.space import Space
 from flowkit.samplers.state import Info, State
 from flowkit.samplers.stationary import Stationary
 from flowkit.tasks.randomness import Rng, generator_of
 
 
+@runtime_checkable
 class Steps(Protocol):
     """What can be driven as a Markov chain: any Sampler, and whatever else has these.
 
@@ -89,9 +91,21 @@ class Point(NamedTuple):
     stored: bool
 
 
+def held(state: State) -> State:
+    """The state, where it holds fields and their action: samplers of one's own may have another class of states."""
+    if not all(isinstance(getattr(state, name, None), Tensor) for name in ("x", "S")):
+        raise TypeError(f"A chain needs a state such as sampler.init(x), with x and S; got {shown(state)}.")
+    return state
+
+
+Held = Annotated[State, held]
+"""A state of a chain."""
+
+
+@checked
 @torch.no_grad()
 def states(
-    sampler: Steps, state: State, rng: Rng = None, *, thermalise: int | None = 0, every: int = 1
+    sampler: Steps, state: Held, rng: Rng = None, *, thermalise: Natural | None = 0, every: Count = 1
 ) -> Iterator[Point]:
     """A Markov chain as a generator without end, one step of the sampler after the other.
 
@@ -156,7 +170,8 @@ def states(
         yield Point(state, {**info, "accept": rate / every}, bad, False, True)
 
 
-def thermalised(sampler: Steps, state: State, rng: Rng, steps: int) -> State:
+@checked
+def thermalised(sampler: Steps, state: Held, rng: Rng, steps: Natural) -> State:
     """The state after so many steps of thermalisation, in which the sampler is tuned.
 
     Examples

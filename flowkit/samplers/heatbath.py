@@ -8,6 +8,7 @@ from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.actions.wilson import Wilson
+from flowkit.checks import Natural, checked
 from flowkit.geometry.lattice import coordinates, format_lattice
 from flowkit.geometry.patterns import Loop, link_index
 from flowkit.geometry.space import Space
@@ -111,11 +112,10 @@ class Heatbath(Sampler):
     (tensor(True), tensor(False))
     """
 
-    def __init__(self, action: Action, overrelaxation: int = 1):
+    @checked
+    def __init__(self, action: Action, overrelaxation: Natural = 1):
         if not isinstance(action, Wilson):
             raise TypeError(f"Heatbath needs a Wilson action; got {action!r}.")
-        if not isinstance(overrelaxation, int) or overrelaxation < 0:
-            raise ValueError(f"Heatbath needs a whole number of overrelaxation sweeps >= 0; got {overrelaxation!r}.")
         group = action.space.group
         if type(group).heatbath is Group.heatbath:
             raise ValueError(f"Heatbath needs a group that draws a link anew; {group.label} has no such law here.")

@@ -1,12 +1,13 @@
 """Hybrid Monte Carlo for any group."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.checks import Count, Fraction, Positive, Range, checked
 from flowkit.geometry.settings import settings
 from flowkit.samplers.base import Sampler, accept, select
 from flowkit.samplers.integrators import INTEGRATORS, trajectory
@@ -84,31 +85,22 @@ class HMC(Sampler):
     (True, True)
     """
 
+    @checked
     def __init__(
         self,
         action: Action,
-        length: float = 1.0,
-        steps: int | None = None,
-        step_size: float | None = None,
+        length: Annotated[float, Range(0, 1e4, "(]")] = 1.0,
+        steps: Count | None = None,
+        step_size: Positive | None = None,
         integrator: str = "leapfrog",
-        target: float = 0.8,
-        randomise: float = RANDOMISE,
+        target: Fraction = 0.8,
+        randomise: Annotated[float, Range(0, 1, "[)")] = RANDOMISE,
     ):
         super().__init__(action)
         if integrator not in INTEGRATORS:
             raise ValueError(f"HMC knows the integrators {', '.join(INTEGRATORS)}; got {integrator!r}.")
-        if not isinstance(length, (int, float)) or not 0 < length < math.inf:
-            raise ValueError(f"HMC needs a trajectory length > 0; got {length!r}.")
         if steps is not None and step_size is not None:
             raise ValueError(f"HMC takes steps or step_size; got steps={steps!r} and step_size={step_size!r}.")
-        if step_size is not None and not (isinstance(step_size, (int, float)) and 0 < step_size < math.inf):
-            raise ValueError(f"HMC needs a step size > 0; got {step_size!r}.")
-        if steps is not None and (not isinstance(steps, int) or steps < 1):
-            raise ValueError(f"HMC needs a whole number of steps >= 1; got {steps!r}.")
-        if not isinstance(target, (int, float)) or not 0 < target < 1:
-            raise ValueError(f"HMC needs a target acceptance between 0 and 1; got {target!r}.")
-        if not isinstance(randomise, (int, float)) or not 0 <= randomise < 1:
-            raise ValueError(f"HMC randomises the step size by a share in [0, 1); got {randomise!r}.")
         self.length, self.integrator, self.target = float(length), integrator, float(target)
         self.randomise, self._tuned = float(randomise), False
         self.steps = self._whole_steps(step_size) if step_size else steps or 10

@@ -6,6 +6,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from flowkit.checks import Count, Seed, checked
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
 from flowkit.samplers.base import Sampler
@@ -59,22 +60,18 @@ class MarkovPrior(Prior):
     up_to_constant = True
     configurations: Tensor | None
 
+    @checked
     def __init__(
         self,
         sampler: Sampler,
-        pool: int = 4096,
+        pool: Count = 4096,
         *,
-        chains: int = 64,
-        every: int = 10,
-        thermalise: int = 500,
-        seed: int = 1,
+        chains: Count = 64,
+        every: Count = 10,
+        thermalise: Count = 500,
+        seed: Seed = 1,
     ):
-        if not isinstance(sampler, Sampler):
-            raise TypeError(f"MarkovPrior needs a sampler such as HMC(action); got {sampler!r}.")
         super().__init__(sampler.space)
-        for name, value in (("pool", pool), ("chains", chains), ("every", every), ("thermalise", thermalise)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"MarkovPrior needs {name} >= 1; got {value!r}.")
         self.sampler, self.action = sampler, sampler.action
         self.settings = {"pool": pool, "chains": chains, "every": every, "thermalise": thermalise, "seed": seed}
         self.register_buffer("configurations", None, persistent=False)
@@ -92,7 +89,7 @@ class MarkovPrior(Prior):
     @torch.no_grad()
     def sample(self, n: int, rng: Rng = None) -> Tensor:
         """n fields of the pool, ``[n, *space.shape]``, each taken at random."""
-        rng = self._generator(rng)
+        rng = self._draws(n, rng)
         if self.configurations is None:
             self.configurations = self._fill()
         chosen = torch.randint(len(self.configurations), (n,), generator=rng, device=rng.device)

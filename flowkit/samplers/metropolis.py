@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.checks import Count, checked
 from flowkit.priors.base import Prior
 from flowkit.samplers.base import Sampler, accept, select
 from flowkit.samplers.state import Info, Proposals, State
@@ -55,9 +56,8 @@ class IndependenceMetropolis(Sampler):
     0.9
     """
 
-    def __init__(self, flow: Prior, action: Action, chunk: int = 1):
-        if not isinstance(flow, Prior):
-            raise TypeError(f"IndependenceMetropolis needs a flow or prior, then an action; got {flow!r} first.")
+    @checked
+    def __init__(self, flow: Prior, action: Action, chunk: Count = 1):
         super().__init__(action)
         if flow.space != action.space:
             raise ValueError(f"IndependenceMetropolis needs one space; got {flow.space} and {action.space}.")
@@ -66,8 +66,6 @@ class IndependenceMetropolis(Sampler):
                 f"IndependenceMetropolis needs log q, and {type(flow).__name__} is not normalised: "
                 "its weights are unknown, or its draws those of a Markov chain."
             )
-        if not isinstance(chunk, int) or chunk < 1:
-            raise ValueError(f"IndependenceMetropolis needs chunk >= 1; got {chunk!r}.")
         self.flow, self.chunk = flow, chunk
 
     @torch.no_grad()

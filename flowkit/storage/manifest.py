@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flowkit.checks import checked
 from flowkit.storage.disk import MOST_UNWRITTEN, open_regular, unwritten
 
 HEADER_LIMIT = 2**20
@@ -157,6 +158,7 @@ def unseal(path: Path) -> dict[str, Any]:
     return data
 
 
+@checked
 def parse_json(text: bytes) -> dict[str, Any]:
     """A JSON object of at most 1 MiB.
 

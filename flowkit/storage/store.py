@@ -18,8 +18,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
+from flowkit.checks import LARGEST, Range, checked
 from flowkit.storage.commit import Commit
 from flowkit.storage.disk import Disk
 from flowkit.storage.draft import Draft
@@ -66,11 +67,15 @@ class Store:
     (b'three', b'two')
     """
 
+    @checked
     def __init__(
-        self, path: str | os.PathLike[str], *, keep: int = 2, kind: str | None = None, disk: Disk | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        keep: Annotated[int, Range(2, LARGEST)] = 2,
+        kind: str | None = None,
+        disk: Disk | None = None,
     ):
-        if not isinstance(keep, int) or keep < 2:
-            raise ValueError(f"A Store keeps at least 2 commits, the last and the one before; got {keep!r}.")
         self.path, self.keep, self.kind, self._disk = Path(path), keep, kind, disk or Disk()
 
     def commit(self, files: Mapping[str, bytes]) -> str:

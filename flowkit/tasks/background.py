@@ -10,7 +10,9 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NoReturn, SupportsIndex, TypeVar
+
+from flowkit.checks import checked
 
 Self = TypeVar("Self", bound="Background")
 
@@ -101,6 +103,7 @@ class Background:
     failure: ClassVar[type[RuntimeError]] = RuntimeError
     """What `wait` raises where the work failed."""
 
+    @checked
     def __init__(self, callbacks: Sequence[Callable[[Any], object]] = ()) -> None:
         self.callbacks = list(callbacks)
         self.status, self.error = "idle", None  # type: tuple[str, str | None]
@@ -111,6 +114,10 @@ class Background:
         self._ended.set()  # is_alive() would not do: Python 3.11 takes a thread for dead when its join() is interrupted
         self._begun, self._cell = 0.0, None  # type: tuple[float, tuple[object, int] | None]
         self._turn = threading.Lock()  # a pause that comes as the work ends must not overwrite its last status
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Raise TypeError: a thread is not copied and not sent to another process."""
+        raise TypeError(f"A {self.what} works in a thread and is not copied or pickled; make another one.")
 
     def _check_ended(self) -> None:
         """Raise RuntimeError while the work goes on."""

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from flowkit.checks import checked
+
 Floats = NDArray[np.float64]
 
 
@@ -38,6 +40,7 @@ class History:
     (array([2.5, nan]), 2.5)
     """
 
+    @checked
     def __init__(self, columns: Iterable[str]):
         self._columns = tuple(columns)
         if not self._columns or len(set(self._columns)) != len(self._columns):

@@ -1,10 +1,23 @@
 """Where random numbers come from: one rule for everything that draws."""
 
 from numbers import Integral
+from typing import Annotated, Any
 
 import torch
 
-Rng = torch.Generator | int | None
+
+def readable(rng: object) -> Any:
+    """The argument itself, where `generator_of` takes it; else TypeError or ValueError."""
+    if isinstance(rng, torch.Generator) or rng is None:
+        return rng
+    if isinstance(rng, bool) or not isinstance(rng, Integral):
+        raise TypeError(f"rng is a torch.Generator, a seed or None; got {type(rng).__name__}.")
+    if not 0 <= int(rng) < 2**64:
+        raise ValueError(f"A seed is a whole number >= 0 of at most 64 bits; got {rng}.")
+    return int(rng)
+
+
+Rng = Annotated[torch.Generator | int | None, readable]
 """A generator, a seed, or None for a fresh seed."""
 
 
@@ -31,15 +44,11 @@ def generator_of(rng: Rng, device: torch.device | str = "cpu") -> torch.Generato
     """
     if isinstance(rng, torch.Generator):
         return rng
-    generator = torch.Generator(device=device)
-    if rng is None:
+    seed, generator = readable(rng), torch.Generator(device=device)
+    if seed is None:
         generator.seed()
-    elif isinstance(rng, bool) or not isinstance(rng, Integral):
-        raise TypeError(f"rng is a torch.Generator, a seed or None; got {type(rng).__name__}.")
-    elif not 0 <= rng < 2**64:
-        raise ValueError(f"A seed is a whole number >= 0 of at most 64 bits; got {rng}.")
     else:
-        generator.manual_seed(int(rng))
+        generator.manual_seed(seed)
     return generator
 
 

@@ -2,18 +2,22 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
 from flowkit.actions import Action
+from flowkit.checks import NotNegative, Positive, Range, Rate, checked
 from flowkit.priors import Prior
 from flowkit.tasks.randomness import lasting
 from flowkit.train.losses import Loss, LossFunction, named, path_gradient
 from flowkit.train.state import check_adam, check_plain
 from flowkit.train.step import Report, TrainingStep
+
+Beta = Annotated[float, Range(0, 1, "[)")]
+"""A weight of the past in Adam's means."""
 
 
 class GradientStep(TrainingStep):
@@ -62,18 +66,16 @@ class GradientStep(TrainingStep):
     True
     """
 
+    @checked
     def __init__(
         self,
         loss: LossFunction | str = path_gradient,
-        lr: float = 3e-3,
-        betas: tuple[float, float] = (0.9, 0.99),
-        clip: float | None = 10.0,
+        lr: Rate = 3e-3,
+        betas: tuple[Beta, Beta] = (0.9, 0.99),
+        clip: Positive | None = 10.0,
         amsgrad: bool = False,
-        weight_decay: float = 0.0,
+        weight_decay: NotNegative = 0.0,
     ):
-        if not lr > 0 or (clip is not None and not clip > 0) or weight_decay < 0:
-            got = f"{lr}, {clip} and {weight_decay}"
-            raise ValueError(f"GradientStep needs lr > 0, clip > 0 and weight_decay >= 0; got {got}.")
         self.loss = named(loss) if isinstance(loss, str) else loss
         self.lr, self.clip = lr, clip
         self.adam: dict[str, Any] = {"betas": betas, "amsgrad": amsgrad, "weight_decay": weight_decay}

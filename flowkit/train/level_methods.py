@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from flowkit.checks import Rate, Share, checked
 from flowkit.groups import Group
 from flowkit.multiscale import LinkConditional
 from flowkit.multiscale.doubling import Loops
@@ -142,9 +143,8 @@ class LevelGradient(LevelMethod):
     0.01
     """
 
-    def __init__(self, lr: float = 1e-2, kl_fraction: float = 0.35):
-        if not 0 <= kl_fraction <= 1:
-            raise ValueError(f"LevelGradient needs kl_fraction in [0, 1]; got {kl_fraction}.")
+    @checked
+    def __init__(self, lr: Rate = 1e-2, kl_fraction: Share = 0.35):
         self.lr, self.kl_fraction, self._factor = lr, kl_fraction, 1.0
         self._adam = GradientStep(lr=lr)
 

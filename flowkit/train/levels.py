@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from flowkit.actions import Action, Wilson
+from flowkit.checks import LARGEST, Count, Positive, Range, checked
 from flowkit.multiscale import LinkConditional, levels
 from flowkit.priors import Prior
 from flowkit.samplers.heatbath import one_plaquette
@@ -98,22 +99,20 @@ class LevelStep(TrainingStep):
     [9, 7, 5, 3]
     """
 
+    @checked
     def __init__(
         self,
-        steps: int,
+        steps: Count,
         method: LevelMethod | None = None,
         *,
-        draws: int = 8,
-        order: int | None = None,
-        shares: Sequence[float] | None = None,
-        pool: int = 16384,
-        fields: int = 64,
+        draws: Annotated[int, Range(2, LARGEST)] = 8,
+        order: Count | None = None,
+        shares: Sequence[Positive] | None = None,
+        pool: Annotated[int, Range(64, LARGEST)] = 16384,
+        fields: Annotated[int, Range(2, LARGEST)] = 64,
     ):
-        if steps < 1 or draws < 2 or pool < 64 or fields < 2 or (order is not None and order < 1):
-            raise ValueError(
-                "LevelStep needs steps >= 1, draws >= 2, order >= 1, pool >= 64 and fields >= 2; "
-                f"got {steps}, {draws}, {order}, {pool} and {fields}."
-            )
+        if shares is not None and not shares:
+            raise ValueError("LevelStep needs a share for each level, or None; got ().")
         self.steps, self.draws, self.order, self.shares = steps, draws, order, shares
         self.method, self.pool_size, self.fields = method or LevelGradient(), pool, fields
         self.done, self.beta = 0, float("nan")
@@ -126,7 +125,7 @@ class LevelStep(TrainingStep):
         self.method.prepare(flow, self.models)
         count = len(self.models)
         shares = list(self.shares or (2 ** (-j / 2) for j in range(count)))
-        if len(shares) != count or min(shares) <= 0 or self.steps < count:
+        if len(shares) != count or self.steps < count:
             raise ValueError(f"LevelStep needs a positive share and a step for each of {count} levels.")
         edges = [sum(shares[: j + 1]) / sum(shares) for j in range(count)]
         self.ends = [max(j + 1, min(self.steps - count + j + 1, round(self.steps * e))) for j, e in enumerate(edges)]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions import Action
+from flowkit.checks import Count, check, checked
 from flowkit.priors import Prior
 from flowkit.train.weights import log_ess
 
@@ -86,6 +87,7 @@ def reverse_kl(flow: Prior, action: Action, n: int, rng: torch.Generator) -> Los
     >>> print(f"{loss.value:.6f} {-action.log_z():.6f}")
     1.654038 1.654038
     """
+    _require("reverse_kl", flow, action, n, rng)
     x, logq = flow.sample_and_log_prob(n, rng)
     excess = logq + action(x)
     return Loss(excess.mean(), -excess.detach())
@@ -129,6 +131,7 @@ def path_gradient(flow: Prior, action: Action, n: int, rng: torch.Generator) -> 
     path_gradient False
     reverse_kl True
     """
+    _require("path_gradient", flow, action, n, rng)
     x = flow.sample(n, rng)
     with torch.enable_grad():
         fixed = x.detach().requires_grad_()
@@ -170,11 +173,22 @@ def ess_loss(flow: Prior, action: Action, n: int, rng: torch.Generator) -> Loss:
     1.0 1.00
     2.0 1.31
     """
+    _require("ess_loss", flow, action, n, rng)
     x, logq = flow.sample_and_log_prob(n, rng)
     logw = -action(x) - logq
     return Loss(-log_ess(logw), logw.detach())
 
 
+def _require(who: str, flow: Prior, action: Action, n: int, rng: torch.Generator) -> None:
+    """Raise TypeError or ValueError for other arguments of a loss; a look at their classes costs a step nothing."""
+    if type(n) is not int or n < 1:
+        check(who, "n", Count, n)
+    for name, kind, value in (("flow", Prior, flow), ("action", Action, action), ("rng", torch.Generator, rng)):
+        if not isinstance(value, kind):
+            check(who, name, kind, value)
+
+
+@checked
 def named(name: str) -> LossFunction:
     """The loss of this name: "reverse_kl", "path_gradient" or "ess".
 

@@ -1,12 +1,13 @@
 """Training by natural gradient, for models that know their score."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from flowkit.actions import Action
+from flowkit.checks import Positive, Range, checked
 from flowkit.flow import Flow
 from flowkit.priors import Prior
 from flowkit.tasks.randomness import lasting
@@ -128,10 +129,8 @@ class NaturalGradientStep(TrainingStep):
     progress: Tensor
     predicted: Tensor
 
-    def __init__(self, max_kl: float = 4.0, ridge: float = 1e-6, lr: float = 1.0):
-        if not max_kl > 0 or not ridge > 0 or not 0 < lr <= 1:
-            got = f"{max_kl}, {ridge}, {lr}"
-            raise ValueError(f"NaturalGradientStep needs max_kl > 0, ridge > 0 and lr in (0, 1]; got {got}.")
+    @checked
+    def __init__(self, max_kl: Positive = 4.0, ridge: Positive = 1e-6, lr: Annotated[float, Range(0, 1, "(]")] = 1.0):
         self.max_kl, self.ridge, self.lr = max_kl, ridge, lr
 
     @torch.no_grad()

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from flowkit.checks import Positive, Range, checked
 from flowkit.multiscale import LinkConditional
 from flowkit.priors import Prior
 from flowkit.train.level_methods import LevelFit, LevelMethod
@@ -61,10 +63,8 @@ class LevelNaturalGradient(LevelMethod):
     worse, slack = 20.0, 1e-6
     """A KL above worse times the last one, plus slack (in nats), takes a step back."""
 
-    def __init__(self, max_kl_per_link: float = 0.1, wide: float = 0.125):
-        if not max_kl_per_link > 0 or not 0 <= wide < 1:
-            got = f"{max_kl_per_link} and {wide}"
-            raise ValueError(f"LevelNaturalGradient needs max_kl_per_link > 0 and wide in [0, 1); got {got}.")
+    @checked
+    def __init__(self, max_kl_per_link: Positive = 0.1, wide: Annotated[float, Range(0, 1, "[)")] = 0.125):
         self.max_kl_per_link, self.wide, self._factor = max_kl_per_link, wide, 1.0
 
     def prepare(self, flow: Prior, models: Sequence[LinkConditional]) -> None:

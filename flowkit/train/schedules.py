@@ -6,9 +6,13 @@ A schedule gives the factor on the learning rate at each step. One with a memory
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from flowkit.actions import Action
+from flowkit.checks import Count, Fraction, Natural, Range, Share, checked
+
+Factor = Annotated[float, Range(0, 1, "(]")]
+"""A factor in (0, 1]."""
 
 
 class Schedule(ABC):
@@ -70,9 +74,8 @@ class Constant(Schedule):
     [0.25, 0.5, 0.75, 1.0, 1.0]
     """
 
-    def __init__(self, warmup: int = 0):
-        if warmup < 0:
-            raise ValueError(f"Constant needs warmup >= 0; got {warmup}.")
+    @checked
+    def __init__(self, warmup: Natural = 0):
         self.warmup = warmup
 
     def factor(self, step: int, total: int, loss: float) -> float:
@@ -102,10 +105,8 @@ class Cosine(Schedule):
     [1.0, 0.868, 0.55, 0.232, 0.1]
     """
 
-    def __init__(self, warmup: int = 0, final: float = 0.0, steps: int | None = None):
-        if warmup < 0 or not 0 <= final <= 1 or (steps is not None and steps < 1):
-            got = f"{warmup}, {final}, {steps}"
-            raise ValueError(f"Cosine needs warmup >= 0, final in [0, 1] and steps >= 1; got {got}.")
+    @checked
+    def __init__(self, warmup: Natural = 0, final: Share = 0.0, steps: Count | None = None):
         self.warmup, self.final, self.steps = warmup, final, steps
 
     def factor(self, step: int, total: int, loss: float) -> float:
@@ -130,9 +131,10 @@ class Steps(Schedule):
     [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     """
 
-    def __init__(self, milestones: Sequence[int], gamma: float = 0.1):
-        if list(milestones) != sorted(milestones) or not 0 < gamma <= 1:
-            raise ValueError(f"Steps needs rising milestones and gamma in (0, 1]; got {milestones} and {gamma}.")
+    @checked
+    def __init__(self, milestones: Sequence[Natural], gamma: Factor = 0.1):
+        if list(milestones) != sorted(milestones):
+            raise ValueError(f"Steps needs rising milestones; got {milestones}.")
         self.milestones, self.gamma = tuple(milestones), gamma
 
     def factor(self, step: int, total: int, loss: float) -> float:
@@ -161,10 +163,8 @@ class Plateau(Schedule):
     [1.0, 1.0, 1.0, 0.5, 0.5]
     """
 
-    def __init__(self, patience: int = 100, gamma: float = 0.5, lowest: float = 1e-3, smooth: float = 0.05):
-        if patience < 1 or not 0 < gamma < 1 or not 0 < lowest <= 1 or not 0 < smooth <= 1:
-            got = f"{patience}, {gamma}, {lowest}, {smooth}"
-            raise ValueError(f"Plateau needs patience >= 1, gamma in (0, 1), lowest and smooth in (0, 1]; got {got}.")
+    @checked
+    def __init__(self, patience: Count = 100, gamma: Fraction = 0.5, lowest: Factor = 1e-3, smooth: Factor = 0.05):
         self.patience, self.gamma, self.lowest, self.smooth = patience, gamma, lowest, smooth
         self._state: dict[str, Any] = {"factor": 1.0, "mean": None, "best": None, "since": 0}
 
@@ -219,10 +219,9 @@ class Anneal:
     [1.0, 1.5, 2.0, 2.5, 3.0, 3.0]
     """
 
-    def __init__(self, coupling: str, start: float, steps: int):
-        if steps < 1 or not math.isfinite(start):
-            raise ValueError(f"Anneal needs steps >= 1 and a finite start; got {steps} and {start}.")
-        self.coupling, self.start, self.steps = coupling, float(start), steps
+    @checked
+    def __init__(self, coupling: str, start: float, steps: Count):
+        self.coupling, self.start, self.steps = coupling, start, steps
 
     def value(self, action: Action, step: int) -> float:
         """The value of the coupling at this step."""

@@ -6,10 +6,12 @@ This file is long because what a thread shares with its callers, and the lock ar
 import math
 import threading
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import torch
 
 from flowkit.actions import Action
+from flowkit.checks import LARGEST, Count, NotNegative, Positive, Range, Rate, Seed, checked
 from flowkit.priors import Prior
 from flowkit.storage.checkpoint import CheckpointError
 from flowkit.storage.weights import not_finite, said_of
@@ -84,32 +86,27 @@ class Trainer(Background):
     what = "trainer"
     failure = TrainingError
 
+    @checked
     def __init__(
         self,
         flow: Prior,
         action: Action,
         *,
-        batch: int = 256,
+        batch: Annotated[int, Range(2, LARGEST)] = 256,
         loss: LossFunction | str = path_gradient,
-        lr: float = 3e-3,
-        clip: float | None = 10.0,
+        lr: Rate = 3e-3,
+        clip: Positive | None = 10.0,
         amsgrad: bool = False,
-        weight_decay: float = 0.0,
+        weight_decay: NotNegative = 0.0,
         method: TrainingStep | None = None,
         schedule: Schedule | None = None,
         anneal: Anneal | None = None,
-        seed: int = 1,
+        seed: Seed = 1,
         callbacks: Sequence[Callable[["Trainer"], object]] = (),
     ):
-        if not isinstance(flow, Prior) or not isinstance(action, Action):
-            names = f"{type(flow).__name__} and {type(action).__name__}"
-            raise TypeError(f"Trainer needs a flow (any Prior), then an action; got {names}.")
         if flow.space != action.space:
             raise ValueError(f"A flow trains towards an action of its space; got {flow.space} and {action.space}.")
-        if not isinstance(batch, int) or batch < 2:
-            raise ValueError(f"Trainer needs a batch of at least 2 samples; got {batch!r}.")
-        if not hasattr(seed, "__index__") or not 0 <= seed < 2**64:
-            raise ValueError(f"Trainer needs a seed, a whole number >= 0 of at most 64 bits; got {seed!r}.")
+        flow.space.batch(batch)
         if anneal is not None and anneal.coupling not in action.parameters:
             has = ", ".join(action.parameters) or "none"
             raise ValueError(f"Anneal names a coupling of the action ({has}); got {anneal.coupling!r}.")
@@ -121,7 +118,7 @@ class Trainer(Background):
         self.method = method or usual
         self.method.prepare(flow)
         self.schedule, self.anneal = schedule or Constant(), anneal
-        self.rng = torch.Generator(flow.device).manual_seed(int(seed))
+        self.rng = torch.Generator(flow.device).manual_seed(seed)
         self._parts = resume.Parts(flow, self.method, self.rng, self.schedule)
         self._facts = {"action": repr(action), "method": type(self.method).__name__, "batch": batch}
         self.step = self.total = 0
@@ -141,7 +138,8 @@ class Trainer(Background):
         """How much of the way to the theory is done, in [0, 1]: of `anneal`, and of a method that anneals."""
         return min(self.method.annealed, self.step / self.anneal.steps if self.anneal else 1.0)
 
-    def start(self, steps: int, *, checkpoint: PathLike | None = None, every: int = 100) -> "Trainer":
+    @checked
+    def start(self, steps: Count, *, checkpoint: PathLike | None = None, every: Count = 100) -> "Trainer":
         """Train `steps` more steps in a thread, also after a stop; return at once.
 
         With `checkpoint`, a folder, commit a checkpoint there after `every` steps and at the end. Raises RuntimeError
@@ -149,21 +147,22 @@ class Trainer(Background):
         that holds something else or is used by another run. Whoever samples the flow meanwhile gets a copy of its
         present weights.
         """
-        if not (hasattr(steps, "__index__") and hasattr(every, "__index__")) or steps < 1 or every < 1:
-            raise ValueError(f"Training needs whole numbers steps >= 1 and every >= 1; got {steps!r} and {every!r}.")
         self._check_ended()
+        if checkpoint is not None:
+            self._require_named()
         self._training.begin()
         try:
             work = resume.within(checkpoint, lambda: self._run(checkpoint, every))
         except BaseException:
             self._training.end()
             raise
-        self.total = self.step + int(steps)
+        self.total = self.step + steps
         self._begin(work)
         return self
 
+    @checked
     def fit(
-        self, steps: int, *, checkpoint: PathLike | None = None, every: int = 100, progress: bool = True
+        self, steps: Count, *, checkpoint: PathLike | None = None, every: Count = 100, progress: bool = True
     ) -> "Trainer":
         """`start` and `wait`, with a progress bar. An interrupt stops the run and keeps all that was learnt."""
         first = self.step
@@ -177,6 +176,14 @@ class Trainer(Background):
             self._wait(None, show)
             show()
         return self
+
+    def _require_named(self) -> None:
+        """Raise CheckpointError for an action whose text does not tell it from others of its class."""
+        if not self.action.identified:
+            name = type(self.action).__name__
+            raise CheckpointError(
+                f"A checkpoint names its action; {name} does not list all that it is made with in `couplings`."
+            )
 
     def _where(self) -> str:
         return f" at step {self.step}"
@@ -238,6 +245,7 @@ class Trainer(Background):
         """
         if threading.current_thread() is not self._thread and self.status in ("running", "stopping"):
             raise RuntimeError("A running trainer saves with start(checkpoint=...) or save_soon; or pause it first.")
+        self._require_named()
         with self._whole:  # a pause lets the step under way end
             self._flush()
             facts = {**self._facts, "step": self.step, "total": self.total}
@@ -270,6 +278,7 @@ class Trainer(Background):
         """
         if not self._ended.is_set():
             raise RuntimeError(f"This trainer is {self.status}; stop it before it loads a checkpoint.")
+        self._require_named()
         self.history, self.step, self.total = resume.load(path, self._parts, self.history.columns, self._facts)
         self._recorder.begin(self.history)
         self.status, self.error = "stopped", None

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import checked
 from flowkit.geometry.settings import settings
-from flowkit.geometry.space import Space, require_space
+from flowkit.geometry.space import Space
 from flowkit.kernels.autocast import FullPrecision
 from flowkit.priors.base import Prior, Sample
 from flowkit.tasks.randomness import Rng, generator_of
@@ -62,9 +63,10 @@ class Transform(FullPrecision, nn.Module, ABC):
     tensor([-1.6121])
     """
 
+    @checked
     def __init__(self, space: Space):
         super().__init__()
-        self.space = require_space(self, space)
+        self.space = space
 
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from flowkit.actions.base import Action, Map
 from flowkit.actions.pullback import Pullback, closed_form
+from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior, Sample
 from flowkit.tasks.randomness import Rng, generator_of
@@ -41,10 +42,8 @@ class Chain(Transform):
     (tensor([[[1.6487, 1.6487]]]), tensor([1.]))
     """
 
+    @checked
     def __init__(self, *steps: Transform):
-        other = next((step for step in steps if not isinstance(step, Transform)), None)
-        if other is not None:
-            raise TypeError(f"Chain takes transforms one by one, Chain(first, second); got {type(other).__name__}.")
         if not steps or any(step.space != steps[0].space for step in steps):
             raise ValueError(f"Chain needs transforms of one space; got {[str(step.space) for step in steps]}.")
         super().__init__(steps[0].space)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Map
+from flowkit.checks import checked
 from flowkit.geometry.doubling import Doubling, EvenSites
 from flowkit.geometry.space import Space
 from flowkit.transforms.base import Layer, Transform
@@ -49,6 +50,7 @@ class Inside(Transform):
     tensor([ True, False,  True, False])
     """
 
+    @checked
     def __init__(self, coarse: Transform, doubling: Doubling | None = None):
         if doubling is None:
             if coarse.space.kind != "sites":

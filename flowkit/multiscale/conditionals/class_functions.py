@@ -1,11 +1,12 @@
 """The exact form of a new link between two loops, in two dimensions: U(1)."""
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import Count, Range, checked
 from flowkit.groups import U1
 from flowkit.kernels.implicit import root
 from flowkit.multiscale.conditionals import tables
@@ -70,11 +71,12 @@ class ClassFunctionConditional(LinkConditional):
     cos_w: Tensor
     cos_phi: Tensor
 
-    def __init__(self, harmonics: int = 16, cells: int = 512):
+    @checked
+    def __init__(self, harmonics: Count = 16, cells: Annotated[int, Range(8, 2**14)] = 512):
         super().__init__()
-        if harmonics < 1 or cells & (cells - 1) or cells < 8 * harmonics:
+        if cells & (cells - 1) or cells < 8 * harmonics:
             raise ValueError(
-                "ClassFunctionConditional needs harmonics >= 1 and cells a power of two, at least 8 for each harmonic; "
+                "ClassFunctionConditional needs cells a power of two, at least 8 for each harmonic; "
                 f"got {harmonics} and {cells}."
             )
         self.harmonics, self.cells, self.rows = harmonics, cells, cells // 4

@@ -6,11 +6,12 @@ The file is long because one density needs its coordinates, its tables, its inve
 import functools
 import itertools
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import Range, checked
 from flowkit.groups import SUN
 from flowkit.groups.characters import complete
 from flowkit.kernels.heat import heat_angle, heat_cdf
@@ -20,6 +21,9 @@ from flowkit.kernels.sun import multiply
 from flowkit.multiscale.conditionals import tables
 from flowkit.multiscale.conditionals.base import LinkConditional
 from flowkit.multiscale.doubling import Loops
+
+Cells = Annotated[int, Range(1, 1024)]
+"""Intervals of a table along one axis."""
 
 
 class _Frame(NamedTuple):
@@ -94,12 +98,14 @@ class SU2ClassFunctionConditional(LinkConditional):
     basis: Tensor
     nodes: Tensor
 
-    def __init__(self, characters: int = 12, angles: int = 256, polars: int = 16, rows: int = 64):
+    @checked
+    def __init__(
+        self, characters: Annotated[int, Range(1, 64)] = 12, angles: Cells = 256, polars: Cells = 16, rows: Cells = 64
+    ):
         super().__init__()
-        if characters < 1 or rows < 1 or any(n < 2 or n & (n - 1) for n in (angles, polars)):
+        if any(n < 2 or n & (n - 1) for n in (angles, polars)):
             raise ValueError(
-                "SU2ClassFunctionConditional needs characters >= 1, rows >= 1, and angles and polars powers of two; "
-                f"got {characters}, {rows}, {angles} and {polars}."
+                f"SU2ClassFunctionConditional needs angles and polars, powers of two; got {angles} and {polars}."
             )
         self.characters, self.angles, self.polars, self.rows = characters, angles, polars, rows
         self.coefficients = nn.Parameter(torch.zeros(characters))

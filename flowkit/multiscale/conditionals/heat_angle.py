@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.bijections.base import Bins
+from flowkit.checks import Positive, Range, Width, checked
 from flowkit.groups import SUN
 from flowkit.kernels.sun import multiply
 from flowkit.multiscale.conditionals.base import LinkConditional
@@ -90,21 +93,17 @@ class HeatAngleConditional(LinkConditional):
     (torch.Size([5, 3, 3]), True)
     """
 
+    @checked
     def __init__(
         self,
         n: int,
-        loops: int = 2,
-        strength: float = 1.0,
-        bins: int = 4,
-        hidden: Sequence[int] = (16, 16),
+        loops: Annotated[int, Range(2, 1000)] = 2,
+        strength: Positive = 1.0,
+        bins: Bins = 4,
+        hidden: Sequence[Width] = (16, 16),
         splines: bool = True,
     ):
         super().__init__()
-        if loops < 2 or not strength > 0 or (splines and bins < 2):
-            raise ValueError(
-                "HeatAngleConditional needs 2 or more loops, strength > 0 and bins >= 2; "
-                f"got {loops}, {strength} and {bins}."
-            )
         self.group: SUN = SUN(n)
         self.loops = loops
         self.log_weights = nn.Parameter(torch.full((1 if loops == 2 else loops,), math.log(strength / n)))

@@ -1,11 +1,12 @@
 """The heatbath-like model of a new link: U(1) and SU(2), where its normaliser has a closed form."""
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import Positive, Range, checked
 from flowkit.groups import SUN, U1, Group
 from flowkit.kernels.heat import heat_angle, heat_cdf, heat_log_norm, heat_mean
 from flowkit.multiscale.conditionals.base import LinkConditional
@@ -64,12 +65,11 @@ class HeatbathConditional(LinkConditional):
     tensor([1.1760])
     """
 
-    def __init__(self, group: Group, loops: int = 2, strength: float = 1.0):
+    @checked
+    def __init__(self, group: Group, loops: Annotated[int, Range(1, 1000)] = 2, strength: Positive = 1.0):
         super().__init__()
         if group not in (U1(), SUN(2)):
             raise ValueError(f"HeatbathConditional models links of U1 or SU2; got {group}.")
-        if not isinstance(loops, int) or loops < 1 or not 0 < strength < math.inf:
-            raise ValueError(f"HeatbathConditional needs loops >= 1 and strength > 0; got {loops!r} and {strength}.")
         self.group, self.loops = group, loops
         self.n = 2 if group.matrix_shape else 0  # Haar measure on the angle is sin^n a da
         self.log_strength = nn.Parameter(torch.tensor(math.log(strength)))

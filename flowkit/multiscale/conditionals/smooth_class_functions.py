@@ -1,11 +1,12 @@
 """Class functions of U(1) whose density has a continuous slope, for HMC in base variables."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import Count, Range, checked
 from flowkit.kernels.class_link import class_link, serves
 from flowkit.multiscale.conditionals import tables
 from flowkit.multiscale.conditionals.base import LinkConditional
@@ -69,7 +70,8 @@ class SmoothClassFunctionConditional(ClassFunctionConditional):
     sin_w: Tensor
     sin_phi: Tensor
 
-    def __init__(self, harmonics: int = 16, cells: int = 256):
+    @checked
+    def __init__(self, harmonics: Count = 16, cells: Annotated[int, Range(8, 2**14)] = 256):
         super().__init__(harmonics, cells)
         n = torch.arange(1, harmonics + 1, dtype=torch.float64)
         half_w = torch.linspace(0, math.pi / 2, self.rows + 1, dtype=torch.float64)

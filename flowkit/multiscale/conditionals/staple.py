@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from flowkit.bijections.base import Bijection, LinkContext, move_links
 from flowkit.bijections.eigenangles import EigenangleSpline
 from flowkit.bijections.splines import OddCircleSpline
+from flowkit.checks import Range, Width, checked
 from flowkit.multiscale.conditionals.base import LinkConditional
 from flowkit.multiscale.doubling import Loops
 from flowkit.nets import PointwiseNet
@@ -79,25 +81,23 @@ class StapleConditional(LinkConditional):
     True
     """
 
+    @checked
     def __init__(
         self,
         prior: LinkConditional,
         updates: Sequence[Bijection[LinkContext]] | None = None,
-        loops: int = 2,
-        harmonics: int = 4,
-        hidden: Sequence[int] = (),
+        loops: Annotated[int, Range(2, 1000)] = 2,
+        harmonics: Annotated[int, Range(1, 1000)] = 4,
+        hidden: Sequence[Width] = (),
         activation: str = "tanh",
-        windings: int = 0,
+        windings: Annotated[int, Range(0, 1000)] = 0,
     ):
         super().__init__()
         self.group = prior.group
         if updates is None:
             updates = (EigenangleSpline(self.group, spline=OddCircleSpline() if self.group.angles == 1 else None),)
-        if not updates or loops < 2 or harmonics < 1 or windings < 0:
-            raise ValueError(
-                "StapleConditional needs updates, two or more loops, harmonics >= 1 and windings >= 0; "
-                f"got {len(updates)}, {loops}, {harmonics} and {windings}."
-            )
+        if not updates:
+            raise ValueError("StapleConditional needs updates, or None for the usual one; got ().")
         for update in updates:
             if getattr(update, "group", None) != self.group:
                 raise ValueError(f"{update!r} does not move links of {self.group}, the prior's group.")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from flowkit.bijections.base import Bijection, LinkContext, move_links
 from flowkit.bijections.eigenangles import EigenangleSpline
+from flowkit.checks import Kernel, Start, Width, checked
 from flowkit.geometry.patterns import Loop, Pattern, frozen_plaquettes, link_index, require_single
 from flowkit.geometry.space import Space
 from flowkit.groups.base import Path
@@ -69,17 +70,18 @@ class GaugeCoupling(TwoWay):
     active: Tensor
     path_index: Tensor
 
+    @checked
     def __init__(
         self,
         space: Space,
         pattern: Pattern,
         loops: Sequence[Loop],
         updates: Sequence[Bijection[LinkContext]] | None = None,
-        hidden: Sequence[int] = (16, 16),
-        kernel: int | Sequence[int] = 1,
+        hidden: Sequence[Width] = (16, 16),
+        kernel: Kernel | Sequence[Kernel] = 1,
         activation: str = "silu",
         context: str = "local",
-        start: float = 0.1,
+        start: Start = 0.1,
     ):
         super().__init__(space)
         group = space.group

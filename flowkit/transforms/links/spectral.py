@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from flowkit.bijections.base import Bins
 from flowkit.bijections.eigenangles import angle_spline, move_eigenangles
+from flowkit.checks import Count, checked
 from flowkit.geometry.space import Space
 from flowkit.transforms.base import TwoWay
 
@@ -45,7 +47,8 @@ class SpectralCoupling(TwoWay):
     (True, True)
     """
 
-    def __init__(self, space: Space, bins: int = 8, order: int = 4):
+    @checked
+    def __init__(self, space: Space, bins: Bins = 8, order: Count = 4):
         super().__init__(space)
         if space.kind != "links":
             raise ValueError(f"SpectralCoupling needs links; got {space}.")

@@ -1,10 +1,12 @@
 """Learned trivializing maps: the flow of links down a potential of few Wilson loops."""
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import Count, NotNegative, Range, checked
 from flowkit.geometry.space import Space
 from flowkit.priors import Prior
 from flowkit.transforms.base import Transform
@@ -74,16 +76,18 @@ class TrivializingFlow(Transform):
 
     places: Tensor
 
-    def __init__(self, space: Space, order: int = 3, degree: int = 1, steps: int = 8, beta: float = 0.0):
+    @checked
+    def __init__(
+        self,
+        space: Space,
+        order: int = 3,
+        degree: Annotated[int, Range(0, 64)] = 1,
+        steps: Count = 8,
+        beta: NotNegative = 0.0,
+    ):
         super().__init__(space)
-        whole = all(isinstance(number, int) for number in (degree, steps))
-        if not whole or degree < 0 or steps < 1 or not isinstance(beta, (int, float)) or not 0 <= beta < math.inf:
-            raise ValueError(
-                "TrivializingFlow needs whole numbers degree >= 0 and steps >= 1, and beta >= 0; "
-                f"got {degree!r}, {steps!r} and {beta!r}."
-            )
         self.potential = loop_potential(space, order)
-        self.order, self.degree, self.steps, self.beta = order, degree, steps, float(beta)
+        self.order, self.degree, self.steps, self.beta = order, degree, steps, beta
         # A linear part of the plaquette's coefficient is, to this order, another choice of t.
         constant, slope = self.potential.series(beta).unbind(1)
         start = torch.zeros(len(self.loops), degree + 1, dtype=torch.float64)

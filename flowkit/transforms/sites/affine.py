@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.transforms.base import Transform
 
@@ -32,6 +33,7 @@ class Affine(Transform):
     ([1.0, 1.0, 1.0, 1.0], [0.0])
     """
 
+    @checked
     def __init__(self, space: Space, shift: bool = True):
         super().__init__(space)
         if space.kind != "sites":

@@ -9,6 +9,7 @@ With the priors Interleaved and Embedded, whose variables lie on the fine lattic
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import checked
 from flowkit.geometry.doubling import halved
 from flowkit.geometry.lattice import join_sublattices, split_sublattices
 from flowkit.geometry.space import Space
@@ -38,6 +39,7 @@ class OnSublattices(TwoWay):
     Sites 1 component(s) on 8x8
     """
 
+    @checked
     def __init__(self, coarse: Transform):
         space = coarse.space
         if space.kind != "sites":
@@ -84,6 +86,7 @@ class Prolongation(TwoWay):
     tensor([[[5.0000, 5.1000, 7.0000, 7.2000]]])
     """
 
+    @checked
     def __init__(self, space: Space, kind: str = "average"):
         super().__init__(space)
         self.coarse_space = halved(space)

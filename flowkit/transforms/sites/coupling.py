@@ -8,6 +8,7 @@ from torch import Tensor
 
 from flowkit.bijections.affine import AffineMap
 from flowkit.bijections.base import Bijection
+from flowkit.checks import Kernel, Parity, Start, Width, checked
 from flowkit.geometry.lattice import parity
 from flowkit.geometry.space import Space
 from flowkit.kernels import affine_coupling
@@ -70,24 +71,23 @@ class CheckerboardCoupling(TwoWay):
     active: Tensor
     frozen: Tensor
 
+    @checked
     def __init__(
         self,
         space: Space,
-        moves: int,
+        moves: Parity,
         map: Bijection[Tensor] | None = None,
-        hidden: Sequence[int] = (8, 8),
-        kernel: int | Sequence[int] = 3,
+        hidden: Sequence[Width] = (8, 8),
+        kernel: Kernel | Sequence[Kernel] = 3,
         activation: str = "silu",
         final: str = "linear",
         z2: bool = False,
-        start: float = 0.1,
+        start: Start = 0.1,
     ):
         super().__init__(space)
         map = map or AffineMap()
         if space.kind != "sites" or map.angles:
             raise ValueError(f"CheckerboardCoupling needs sites and a map of real numbers; got {space}.")
-        if moves not in (0, 1):
-            raise ValueError(f"CheckerboardCoupling moves the sites of parity 0 or 1; got {moves!r}.")
         if final not in ("linear", "tanh"):
             raise ValueError(f"CheckerboardCoupling ends in 'linear' or 'tanh'; got {final!r}.")
         self.moves, self.map, self.final, self.z2, self.start = moves, map, final, z2, start

@@ -2,11 +2,12 @@
 
 import functools
 import math
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import Positive, Range, checked
 from flowkit.geometry.lattice import momentum_squared
 from flowkit.geometry.space import Space
 from flowkit.kernels.native import kept_on_cpu
@@ -51,13 +52,13 @@ class FourierScale(Transform):
     FourierScale()
     """
 
-    def __init__(self, space: Space, m2: float = 1.0, order: int = 3):
+    @checked
+    def __init__(self, space: Space, m2: Positive = 1.0, order: Annotated[int, Range(0, 1000)] = 3):
         super().__init__(space)
-        known = isinstance(m2, (int, float)) and isinstance(order, int)
-        if space.kind != "sites" or not known or not 0 < m2 < math.inf or order < 0:
-            raise ValueError(f"FourierScale needs sites, m2 > 0 and order >= 0; got {space}, {m2!r} and {order!r}.")
+        if space.kind != "sites":
+            raise ValueError(f"{type(self).__name__} lives on sites; got {space}.")
         self.order = order
-        self.log_m2 = nn.Parameter(torch.tensor(float(m2)).log())
+        self.log_m2 = nn.Parameter(torch.tensor(m2).log())
         self.coefficients = nn.Parameter(torch.zeros(order + 1))
 
     def _log_gain(self) -> Tensor:

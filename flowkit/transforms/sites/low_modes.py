@@ -7,6 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from flowkit.checks import Natural, Parity, Positive, checked
 from flowkit.geometry.lattice import format_lattice, parity as lattice_parity
 from flowkit.geometry.space import Space
 from flowkit.kernels.native import kept_on_cpu
@@ -55,16 +56,13 @@ class LowModes(Transform):
     2.0
     """
 
-    def __init__(self, space: Space, most: int = 0, parity: int | None = None, gain: float = 1.0):
+    @checked
+    def __init__(self, space: Space, most: Natural = 0, parity: Parity | None = None, gain: Positive = 1.0):
         super().__init__(space)
-        if space.kind != "sites" or not isinstance(gain, (int, float)) or not 0 < gain < math.inf:
-            raise ValueError(f"LowModes needs sites and a gain > 0; got {space} and {gain!r}.")
-        if parity not in (None, 0, 1) or (parity is not None and any(side % 2 for side in space.lattice)):
-            raise ValueError(
-                f"LowModes acts on all sites or, of even sides, on parity 0 or 1; got {space}, {parity!r}."
-            )
+        if space.kind != "sites" or (parity is not None and any(side % 2 for side in space.lattice)):
+            raise ValueError(f"LowModes acts on sites and, for one parity of them, needs even sides; got {space}.")
         places = space.lattice if parity is None else (*space.lattice[:-1], space.lattice[-1] // 2)
-        if not isinstance(most, int) or not 0 <= 2 * most < min(places):
+        if 2 * most >= min(places):
             raise ValueError(f"LowModes on {format_lattice(places)} places needs 0 <= 2 most < sides; got {most!r}.")
         self.most, self.parity = most, parity
         self.log_gain = nn.Parameter(torch.full([most + 1] * space.ndim, math.log(gain)))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions import Action, Pullback, ScalarAction, closed_form
+from flowkit.checks import Parity, checked
 from flowkit.geometry.lattice import parity
 from flowkit.geometry.space import Space
 from flowkit.kernels import site_conditional
@@ -70,11 +71,8 @@ class SiteConditional(Transform):
     >>> hmc = fk.HMC(action.pullback(transform))          # HMC of one parity
     """
 
-    def __init__(self, action: ScalarAction, moves: int = 1):
-        if not isinstance(action, ScalarAction):
-            raise TypeError(f"SiteConditional needs an action of scalar fields such as Phi4; got {action!r}.")
-        if moves not in (0, 1):
-            raise ValueError(f"SiteConditional moves the sites of parity 0 or 1; got {moves!r}.")
+    @checked
+    def __init__(self, action: ScalarAction, moves: Parity = 1):
         super().__init__(action.space)
         parity(action.space.lattice)  # which asks for even sides
         h, a, g, _ = action.coefficients
@@ -147,6 +145,7 @@ class SitesIntegrated(Pullback):
     action: ScalarAction
     transform: SiteConditional
 
+    @checked
     def __init__(self, action: ScalarAction, transform: SiteConditional):
         super().__init__(action, transform)
         self.site, self.moves = transform.site, transform.moves

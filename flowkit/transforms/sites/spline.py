@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowkit.bijections.base import Bijection
+from flowkit.bijections.base import Bijection, Bins
 from flowkit.bijections.splines import CircleSpline, IntervalSpline, RealSpline
+from flowkit.checks import Positive, checked
 from flowkit.geometry.space import Space
 from flowkit.kernels.rqs import rqs_forward, rqs_inverse
 from flowkit.transforms.base import TwoWay
@@ -44,7 +45,8 @@ class Spline(TwoWay):
     torch.Size([13])
     """
 
-    def __init__(self, space: Space, bins: int = 8, domain: str = "real", reach: float = 3.0):
+    @checked
+    def __init__(self, space: Space, bins: Bins = 8, domain: str = "real", reach: Positive = 3.0):
         super().__init__(space)
         maps: dict[str, Bijection[Tensor]] = {
             "real": RealSpline(bins, reach),
@@ -99,7 +101,8 @@ class DistributionConverter(TwoWay):
     True
     """
 
-    def __init__(self, space: Space, bins: int = 16, symmetric: bool = False):
+    @checked
+    def __init__(self, space: Space, bins: Bins = 16, symmetric: bool = False):
         super().__init__(space)
         if space.kind != "sites":
             raise ValueError(f"DistributionConverter lives on sites; got {space}.")
