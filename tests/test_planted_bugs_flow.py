@@ -168,6 +168,11 @@ def missing_corner(*args):
     return g_x, g_params + 1e-3 * g_params[:1]
 
 
+def bias_once(self, inputs):
+    out = self._read(inputs)
+    return self._go_on(torch.cat([out, self.first[0].bias[:, None, None] - out], -1))
+
+
 def minus_the_path(flow, action, n, rng):
     value, logw = _path(flow, action, n, rng)
     return Loss(2 * value.detach() - value, logw)
@@ -331,7 +336,7 @@ BUGS = {
     "a spline's corners forgotten": (check_spline_gradients, rqs, "_vjp", missing_corner),
     "inverse order of a chain": (check_chain, Chain, "inverse", forward_order),
     "a kernel turned round": (check_convolution_4d, nets.convolution, "neighbours", turned_stencil),
-    "an even activation in an odd network": (z2, nets.activations.ACTIVATIONS, "tanh", nn.SiLU),
+    "a mirrored network with half its bias": (z2, nets.ConvNet, "mirrored", bias_once),
     "draws whose density lacks the logdet": (
         lambda: check_density("scalar"), fk.Flow, "sample_and_log_prob", density_without_logdet),
     "draws whose density has the wrong sign, by E[w] = Z": (

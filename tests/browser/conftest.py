@@ -186,7 +186,7 @@ class NotebookPage:
         return json.loads(out)
 
     def kernel_reaches(self, expression, value, seconds=30):
-        """Ask the kernel until an expression has a value: it hears of a moved slider a little after the page shows it."""
+        """Ask the kernel until an expression has a value: it hears of a slider after the page."""
         end = time.monotonic() + seconds
         while (now := self.kernel(expression)) != value and time.monotonic() < end:
             self.page.wait_for_timeout(200)

@@ -67,7 +67,7 @@ def expected(notebook):
 
 
 def agreed(notebook, columns, rows, which=0):
-    """What is drawn, once it has the colours of the kernel's numbers: a busy kernel hears of a slider a little later."""
+    """What is drawn, once it has the colours of the kernel's numbers: a kernel hears of a slider later."""
     for _ in range(50):
         now = drawn(notebook, columns, rows, which)
         if now == expected(notebook):
