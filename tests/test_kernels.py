@@ -446,7 +446,7 @@ def test_levels_of_compilation():
     before = kernels.set_compile("c")
     assert kernels.compiling() == "c"
     assert kernels.set_compile(before) == "c"
-    with pytest.raises(ValueError, match="Compilation is '0', 'c' or '1'; got True"):
+    with pytest.raises(TypeError, match="set_compile needs level, a text; got True"):
         kernels.set_compile(True)
 
 

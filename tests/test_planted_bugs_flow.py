@@ -37,7 +37,7 @@ from torch import nn
 import flowkit as fk
 from flowkit import nets, testing
 from flowkit.bijections import AffineMap, CircleSpline, EigenangleSpline, LinkContext, Residual, alcove, residual
-from flowkit.geometry import loops, patterns
+from flowkit.geometry import loops, paths, patterns
 from flowkit.groups import SUN, U1
 from flowkit.kernels import rqs
 from flowkit.priors import FreeField, Sample
@@ -320,7 +320,7 @@ BUGS = {
     "missing wrap": (lambda: testing.check_group(U1()), U1, "wrap", lambda self, x: x),
     "missing wrap, by the charge": (check_charge_is_whole, U1, "wrap", lambda self, x: x),
     "signs forgotten in a loop": (gauge_equivariance, patterns.Loop, "steps", no_signs),
-    "an inverse forgotten in a loop": (loops_are_invariant, loops, "rectangle", no_inverse),
+    "an inverse forgotten in a loop": (loops_are_invariant, paths, "rectangle", no_inverse),
     "a force without its 1/N": (loops_are_invariant, fk.Wilson, "force", lambda self, x: 2 * _wilson(self, x)),
     "Haar by QR without its phases, SU(2)": (lambda: check_haar(SUN(2)), SUN, "haar", qr_alone),
     "Haar by QR without its phases, SU(3)": (lambda: check_haar(SUN(3)), SUN, "haar", qr_alone),

@@ -24,6 +24,7 @@ WORDS = {
     "Prior": "a prior or flow",
     "Transform": "a transform such as flow.transform",
     "Sampler": "a sampler such as HMC(action)",
+    "Symmetry": "a symmetry such as action.symmetries[0]",
     "Steps": "a sampler such as HMC(action) or IndependenceMetropolis(flow, action)",
     "PathLike": "a path",
 }
