@@ -259,7 +259,7 @@ def test_refusals(ensemble):
             TypeError,
             "a flow and its action, or the numbers of layer_numbers",
         ),
-        (lambda: FlowLayers(fk.Haar(U1_2D), GAUSS), TypeError, "a prior and a transform; got Haar"),
+        (lambda: FlowLayers(fk.Haar(U1_2D), GAUSS), TypeError, "needs flow, a flow such as .*; got Haar"),
     ]:
         with pytest.raises(error, match=message):
             make()

@@ -22,6 +22,7 @@ WORDS = {
     "Group": "a group such as U1() or SUN(3)",
     "Action": "an action such as Wilson(space, beta=2.0)",
     "Prior": "a prior or flow",
+    "Flow": "a flow such as gauge_flow(space)",
     "Transform": "a transform such as flow.transform",
     "Sampler": "a sampler such as HMC(action)",
     "Symmetry": "a symmetry such as action.symmetries[0]",

@@ -21,9 +21,9 @@ def sides_of(who: str, lattice: Sequence[int]) -> tuple[int, ...]:
 
 def _propagator(who: str, lattice: Sequence[int], m2: float) -> Array:
     """G(p) of the free field, ``[*lattice]``."""
-    sides = sides_of(who, lattice)
-    sin2 = [4 * np.sin(math.pi * np.arange(side) / side) ** 2 for side in sides]
-    return 0.5 / (np.sum(np.meshgrid(*sin2, indexing="ij"), 0) + m2)
+    sin2 = [4 * np.sin(math.pi * np.arange(side) / side) ** 2 for side in sides_of(who, lattice)]
+    p2: Array = np.sum(np.meshgrid(*sin2, indexing="ij"), axis=0)
+    return 0.5 / (p2 + m2)
 
 
 @checked
