@@ -267,8 +267,11 @@ def test_refusals(ensemble):
     with pytest.raises(ValueError, match="kept no configurations"):
         Field(without)
     flow = scaled(GAUSS.space, 2.0)
-    for options in ({"n": 1}, {"n": 4, "fields": 5}):
-        with pytest.raises(ValueError, match="n >= 2 draws and keeps 1 to n"):
+    for options, message in (
+        ({"n": 1}, "n, a whole number >= 2; got 1"),
+        ({"n": 4, "fields": 5}, "keeps 1 to n of its draws"),
+    ):
+        with pytest.raises(ValueError, match=message):
             fk.ensemble.layer_numbers(flow, GAUSS, **options)
     with pytest.raises(ValueError, match="an action of its space"):
         fk.ensemble.layer_numbers(flow, Gauss(fk.sites((2, 2)), 1.0))
