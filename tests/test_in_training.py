@@ -151,7 +151,7 @@ def test_callbacks_that_look_at_each_other():
     one.callbacks.append(lambda _: frozen(other.flow))
     other.callbacks.append(lambda _: frozen(one.flow))
     for trainer in (one, other):
-        trainer.start(300)
+        trainer.start(20)
     for trainer in (one, other):
         trainer.wait(60)
         assert (trainer.status, trainer.error) == ("finished", None)
