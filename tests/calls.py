@@ -198,7 +198,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {
             "space": LINKS, "pattern": STRIPES, "loops": PLAQUETTE.through(0, 2),
             "updates": [EigenangleSpline(fk.U1(), loop=0, bins=4)], "hidden": (4,), "kernel": 1, "activation": "silu",
-            "context": "local", "start": 0.1,
+            "local": True, "frozen": [PLAQUETTE], "start": 0.1,
         },
     ),
     "Inside": (transforms.Inside, {"coarse": transforms.Affine(SITES)}),
