@@ -104,6 +104,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "require_single": (geometry.require_single, {"space": LINKS, "pattern": STRIPES, "loop": PLAQUETTE}),
     "pattern_table": (geometry.pattern_table, {"space": LINKS, "pattern": STRIPES}),
+    "pattern_numbers": (geometry.pattern_numbers, {"pattern": STRIPES, "lattice": (4, 2)}),
     "link_updates": (geometry.link_updates, {"space": LINKS, "patterns": STRIPES.schedule()}),
     "require_equal_updates": (geometry.require_equal_updates, {"space": LINKS, "patterns": STRIPES.schedule()}),
     "group_images": (geometry.group_images, {"symmetries": PHI4.symmetries, "x": X}),
@@ -443,6 +444,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "panels.FlowLayers, flow": (fk.panels.FlowLayers, {"flow": scalar(), "action": PHI4}),
     "panels.Multiscale": (fk.panels.Multiscale, {"numbers": BY_SCALE, "field": 1}),
+    "panels.Patterns": (
+        fk.panels.Patterns,
+        {"pattern": STRIPES, "lattice": (4, 2), "step": 1, "loop": 2, "plane": (0, 1), "at": (0, 0)},
+    ),
     "panels.Training": (
         fk.panels.Training,
         {"trainer": fk.Trainer(scalar(), PHI4, batch=4), "steps": 2, "per_second": 8.0, "checkpoint": "a"},

@@ -125,6 +125,7 @@ EXAMPLES = {
     panels.Field: field_panel,
     panels.FlowLayers: flow_layers_panel,
     panels.Multiscale: multiscale_panel,
+    panels.Patterns: lambda: panels.Patterns(Pattern.sparse(0, 3, 2), (2, 2, 4)),
     panels.Training: training_panel,
 }
 
