@@ -104,7 +104,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "require_single": (geometry.require_single, {"space": LINKS, "pattern": STRIPES, "loop": PLAQUETTE}),
     "pattern_table": (geometry.pattern_table, {"space": LINKS, "pattern": STRIPES}),
-    "pattern_numbers": (geometry.pattern_numbers, {"pattern": STRIPES, "lattice": (4, 2)}),
+    "pattern_numbers": (fk.ensemble.pattern_numbers, {"pattern": STRIPES, "lattice": (4, 2)}),
     "link_updates": (geometry.link_updates, {"space": LINKS, "patterns": STRIPES.schedule()}),
     "require_equal_updates": (geometry.require_equal_updates, {"space": LINKS, "patterns": STRIPES.schedule()}),
     "group_images": (geometry.group_images, {"symmetries": PHI4.symmetries, "x": X}),

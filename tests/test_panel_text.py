@@ -54,7 +54,7 @@ def multiscale():
 
 
 def patterns():
-    numbers = fk.geometry.pattern_numbers(fk.Pattern.checkerboard(0, 2), (4, 4))
+    numbers = fk.ensemble.pattern_numbers(fk.Pattern.checkerboard(0, 2), (4, 4))
     evil = {"label": EVIL, "patterns": (EVIL,) * len(numbers.patterns), "loops": (EVIL,) * len(numbers.loops)}
     return panels.Patterns(numbers._replace(**evil))
 

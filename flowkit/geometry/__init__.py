@@ -13,7 +13,6 @@ from flowkit.geometry.lattice import (
     split_sublattices,
 )
 from flowkit.geometry.loops import gauge_transform, line, link, plaquettes, rectangle, staple_list, staples
-from flowkit.geometry.pattern_numbers import PatternNumbers, pattern_numbers
 from flowkit.geometry.patterns import Pattern, Phase
 from flowkit.geometry.roles import (
     LoopRoles,
@@ -32,7 +31,6 @@ __all__ = [
     "Loop",
     "LoopRoles",
     "Pattern",
-    "PatternNumbers",
     "Phase",
     "Space",
     "Symmetry",
@@ -55,7 +53,6 @@ __all__ = [
     "loop_roles",
     "momentum_squared",
     "parity",
-    "pattern_numbers",
     "pattern_table",
     "plaquettes",
     "rectangle",

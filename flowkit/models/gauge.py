@@ -17,8 +17,8 @@ from flowkit.transforms import Chain, GaugeCoupling, Transform
 @checked
 def gauge_flow(
     space: Space,
-    bins: Bins = 8,
-    hidden: Sequence[Width] = (16, 16),
+    bins: Bins | None = None,
+    hidden: Sequence[Width] | None = None,
     updates: Annotated[int, Range(1, 1000)] | None = None,
 ) -> Flow:
     """A gauge-equivariant flow of links that starts at Haar measure.
@@ -34,10 +34,11 @@ def gauge_flow(
     ----------
     space : Space
         Links of a group with eigenangles, such as U(1) and SU(N), in two or more dimensions.
-    bins : int
-        Of the splines.
-    hidden : sequence of int
-        Channels of the networks' hidden layers.
+    bins : int, optional
+        Of the splines. None takes 8, and 4 beyond three dimensions.
+    hidden : sequence of int, optional
+        Channels of the networks' hidden layers. None takes (16, 16), and (8, 16) beyond three dimensions, where the
+        first convolution of 3^d taps has most of the parameters.
     updates : int, optional
         Updates of a link in each coupling through learned loops, of groups whose elements do not commute. None takes 2
         for SU(2), whose first one is nearly the exact answer, and 4 beyond.
@@ -66,6 +67,8 @@ def gauge_flow(
         raise ValueError(f"gauge_flow needs sides of at least 2, and even ones beyond two dimensions; got {space}.")
     if updates is not None and group.abelian:
         raise ValueError(f"gauge_flow takes updates for SU(N) alone; got {updates} for {group}.")
+    bins = (8 if space.ndim < 4 else 4) if bins is None else bins
+    hidden = ((16, 16) if space.ndim < 4 else (8, 16)) if hidden is None else hidden
     learned = updates or (2 if group.angles == 2 else 4)
 
     def maps(loops: int) -> list[EigenangleSpline]:

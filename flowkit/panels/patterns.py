@@ -13,7 +13,7 @@ from flowkit.panels.heatmap import HeatmapPanel
 from flowkit.panels.heatmap_view import Chart, Heatmaps
 
 if TYPE_CHECKING:
-    from flowkit.geometry.pattern_numbers import PatternNumbers
+    from flowkit.ensemble.pattern_numbers import PatternNumbers
     from flowkit.geometry.patterns import Pattern
 
 
@@ -27,7 +27,7 @@ class Patterns(HeatmapPanel):
     Parameters
     ----------
     pattern : Pattern or PatternNumbers
-        A pattern of one direction or of all, or what `flowkit.geometry.pattern_numbers` gives.
+        A pattern of one direction or of all, or what `flowkit.ensemble.pattern_numbers` gives.
     lattice : sequence of int
         Sides, for a pattern; None takes its periods, and at least 4.
     step, loop : int
@@ -65,7 +65,7 @@ class Patterns(HeatmapPanel):
         plane: tuple[Natural, Natural] | None = None,
         at: Sequence[Natural] | None = None,
     ):
-        from flowkit.geometry.pattern_numbers import PatternNumbers, pattern_numbers
+        from flowkit.ensemble.pattern_numbers import PatternNumbers, pattern_numbers
 
         if not isinstance(pattern, PatternNumbers):
             sides = [period * -(-4 // period) for period in pattern.periods] if lattice is None else lattice

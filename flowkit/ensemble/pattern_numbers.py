@@ -35,7 +35,7 @@ class PatternNumbers(NamedTuple):
     Examples
     --------
     >>> import flowkit as fk
-    >>> numbers = fk.geometry.pattern_numbers(fk.Pattern.sparse(0, ndim=2, width=4), (4, 4))
+    >>> numbers = fk.ensemble.pattern_numbers(fk.Pattern.sparse(0, ndim=2, width=4), (4, 4))
     >>> numbers.roles.shape, numbers.loops[:3]
     ((8, 5, 4, 4), ('links 0', 'links 1', 'plaquettes +0 +1 -0 -1'))
     >>> numbers.roles[0, 2, 0]                                # one row of plaquettes, the first column active
@@ -63,6 +63,13 @@ def pattern_numbers(pattern: Pattern, lattice: Sequence[Count]) -> PatternNumber
     ------
     ValueError
         As `Pattern.schedule` and `Pattern.sites`, and for a line of sites.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> numbers = fk.ensemble.pattern_numbers(fk.Pattern.diagonal(3), (6, 6, 6))
+    >>> len(numbers.patterns), len(numbers.loops)             # three directions of links, 3 + 6 + 12 + 4 loops
+    (6, 28)
     """
     if len(lattice) < 2:
         raise ValueError(f"Roles of loops need two dimensions or more; got the lattice {format_lattice(lattice)}.")
