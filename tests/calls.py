@@ -174,7 +174,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         nets.ConvNet,
         {
             "lattice": (4, 2), "sources": [(1, EVEN)], "outputs": ODD, "out_channels": 2, "hidden": (3,), "kernel": 3,
-            "activation": "tanh", "odd": True,
+            "activation": "tanh",
         },
     ),
     "SiteConv": (

@@ -314,3 +314,13 @@ def test_coordinates_of_a_checkerboard():
         sites = Pattern.checkerboard(0, 3, parity).sites(sides, 0)
         assert len(sites) == 12
         assert ((x[1] + x[2])[sites] % 2 == parity).all()
+
+
+@pytest.mark.parametrize("ndim", [2, 3, 4])
+def test_patterns_and_loops_turn_alike(ndim):
+    """A checkerboard turned is that of another direction, and a loop through its links turns with it."""
+    for mu, by in itertools.product(range(ndim), repeat=2):
+        turned = Pattern.checkerboard(mu, ndim, 1).turned(by)
+        assert turned == Pattern.checkerboard((mu + by) % ndim, ndim, 1)
+        loop = Loop.rectangle(mu, (mu + 1) % ndim, r=2)
+        assert loop.turned(by, ndim) == Loop.rectangle((mu + by) % ndim, (mu + by + 1) % ndim, r=2)
