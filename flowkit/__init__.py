@@ -50,10 +50,9 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers; a 
     )
     from flowkit.flow import Flow as Flow
     from flowkit.geometry import (
-        Checkered as Checkered,
         Loop as Loop,
+        Pattern as Pattern,
         Space as Space,
-        Stripes as Stripes,
         links as links,
         sites as sites,
     )
@@ -103,7 +102,7 @@ _CONTENTS = {
     "bijections": "Bijection",
     "ensemble": "Ensemble compare importance_sample run start",
     "flow": "Flow",
-    "geometry": "Checkered Loop Space Stripes links sites",
+    "geometry": "Loop Pattern Space links sites",
     "groups": "Group Real SUN U1",
     "model": "Model",
     "models": "gauge_flow multiscale_flow scalar_flow scalar_multiscale_flow",

@@ -62,7 +62,7 @@ BY_SCALE = multiscale.by_scale(MODEL, WILSON, MODEL.sample(8, rng()).detach(), f
 COMPARED = fk.compare({"a": HMC}, [fk.phi_squared], forces=40, chains=2, thermalise=1, seconds=1, rng=1)
 DOUBLING = multiscale.LinkDoubling(fk.links((2, 2), fk.U1()), 0)
 EVEN, ODD = (torch.where(geometry.parity((4, 2)) == p)[0] for p in (0, 1))
-STRIPES = fk.Stripes(0, (1, 2), (0, 1))
+STRIPES, PLAQUETTE = fk.Pattern.stripes(0, (1, 2), (0, 1)), fk.Loop.rectangle()
 
 
 CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
@@ -70,9 +70,9 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "sites": (fk.sites, {"lattice": (4, 2), "components": 1}),
     "links": (fk.links, {"lattice": (4, 2), "group": fk.U1()}),
     "Space": (fk.Space, {"lattice": (4, 2), "group": fk.U1(), "kind": "links", "components": 2}),
-    "Loop": (fk.Loop, {"nu": 1, "r": 1, "t": 2, "below": True}),
-    "Stripes": (fk.Stripes, {"mu": 0, "periods": (1, 2), "offsets": (0, 1)}),
-    "Checkered": (fk.Checkered, {"mu": 0, "parity": 1}),
+    "Loop": (fk.Loop, {"path": ((0, 1), (1, 1), (0, -1), (1, -1))}),
+    "Phase": (geometry.Phase, {"steps": (0, 1), "width": 2, "starts": (1,)}),
+    "Pattern": (fk.Pattern, {"directions": (0,), "phases": (geometry.Phase((0, 1), 2),)}),
     "charge_density_2d": (geometry.charge_density_2d, {"space": LINKS, "U": U}),
     "charge_density_4d": (geometry.charge_density_4d, {"space": FOUR, "U": V4}),
     "clover": (geometry.clover, {"space": FOUR, "U": V4, "mu": 0, "nu": 1}),
@@ -93,10 +93,20 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "gauge_transform": (geometry.gauge_transform, {"space": LINKS, "U": U, "g": U[:, :1]}),
     "link_index": (
         geometry.link_index,
-        {"space": LINKS, "sites": torch.tensor([0, 1]), "steps": fk.Loop(1).steps(0, 2)},
+        {"space": LINKS, "sites": torch.tensor([0, 1]), "steps": PLAQUETTE.steps(2)},
     ),
-    "frozen_plaquettes": (geometry.frozen_plaquettes, {"space": LINKS, "pattern": STRIPES}),
-    "require_single": (geometry.require_single, {"space": LINKS, "pattern": STRIPES, "loop": fk.Loop(1)}),
+    "active_links": (geometry.active_links, {"space": LINKS, "pattern": STRIPES, "loop": PLAQUETTE}),
+    "frozen_loops": (geometry.frozen_loops, {"space": LINKS, "pattern": STRIPES, "loop": PLAQUETTE}),
+    "links_through": (geometry.links_through, {"space": LINKS, "pattern": STRIPES, "loop": PLAQUETTE}),
+    "loop_roles": (
+        geometry.loop_roles,
+        {"space": LINKS, "pattern": STRIPES, "loop": PLAQUETTE, "through": [PLAQUETTE]},
+    ),
+    "require_single": (geometry.require_single, {"space": LINKS, "pattern": STRIPES, "loop": PLAQUETTE}),
+    "pattern_table": (geometry.pattern_table, {"space": LINKS, "pattern": STRIPES}),
+    "pattern_numbers": (fk.ensemble.pattern_numbers, {"pattern": STRIPES, "lattice": (4, 2)}),
+    "link_updates": (geometry.link_updates, {"space": LINKS, "patterns": STRIPES.schedule()}),
+    "require_equal_updates": (geometry.require_equal_updates, {"space": LINKS, "patterns": STRIPES.schedule()}),
     "group_images": (geometry.group_images, {"symmetries": PHI4.symmetries, "x": X}),
     # groups and observables
     "SUN": (fk.SUN, {"n": 3}),
@@ -164,7 +174,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         nets.ConvNet,
         {
             "lattice": (4, 2), "sources": [(1, EVEN)], "outputs": ODD, "out_channels": 2, "hidden": (3,), "kernel": 3,
-            "activation": "tanh", "odd": True,
+            "activation": "tanh",
         },
     ),
     "SiteConv": (
@@ -187,9 +197,9 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "GaugeCoupling": (
         fk.GaugeCoupling,
         {
-            "space": LINKS, "pattern": fk.Stripes(0, (1, 2), (0, 1)), "loops": [fk.Loop(1), fk.Loop(1, below=True)],
+            "space": LINKS, "pattern": STRIPES, "loops": PLAQUETTE.through(0, 2),
             "updates": [EigenangleSpline(fk.U1(), loop=0, bins=4)], "hidden": (4,), "kernel": 1, "activation": "silu",
-            "context": "local", "start": 0.1,
+            "local": True, "frozen": [PLAQUETTE], "start": 0.1,
         },
     ),
     "Inside": (transforms.Inside, {"coarse": transforms.Affine(SITES)}),
@@ -434,6 +444,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "panels.FlowLayers, flow": (fk.panels.FlowLayers, {"flow": scalar(), "action": PHI4}),
     "panels.Multiscale": (fk.panels.Multiscale, {"numbers": BY_SCALE, "field": 1}),
+    "panels.Patterns": (
+        fk.panels.Patterns,
+        {"pattern": STRIPES, "lattice": (4, 2), "step": 1, "loop": 2, "plane": (0, 1), "at": (0, 0)},
+    ),
     "panels.Training": (
         fk.panels.Training,
         {"trainer": fk.Trainer(scalar(), PHI4, batch=4), "steps": 2, "per_second": 8.0, "checkpoint": "a"},
@@ -473,18 +487,18 @@ cut one-more-axis of-another-type a-list; tail_check.logw_other numbers array te
 of-another-type a-list; table.header list; table.rows list empty; format_error.value -1 0 1e12 NaN inf -inf
 NaN-of-numpy; format_error.error 0 1e12 NaN inf NaN-of-numpy; *.chain 0; *.configuration 0; *.field 0; *.layer 0;
 *.nu 0; *.callbacks empty; panels.Training.checkpoint text; Anneal.coupling text; Anneal.start -1 0 1e12; *.rng 0
-1e12 generator None; *.thermalise 0; *.hidden empty; *.moves 0; Checkered.mu 0; Checkered.parity 0; *.observe empty;
+1e12 generator None; *.thermalise 0; *.hidden empty; *.moves 0; *.observe empty;
 Comparison.costs empty; *.warmup 0; *.start 0; ConvNet.outputs cut; Cosine.final 0; EigenangleSpline.loop 0;
 Ensemble.provenance dict; *.m2 1e12; *.order 0; GradientStep.clip None 1e12; *.weight_decay 0 1e12; HMC.randomise 0;
 HMC,step_size.step_size 1e12; *.strength 1e12; Heatbath.overrelaxation 0; History.columns list;
 LevelGradient.kl_fraction 0; LevelNaturalGradient.max_kl_per_link 1e12; LevelNaturalGradient.wide 0; LinkDoubling.mu
-0; Loop.nu 0; LowModes.gain 1e12; LowModes.most 0; LowModes.parity 0; *.seed 0 1e12; MatrixModel.beta -1 0 1e12;
+0; LowModes.gain 1e12; LowModes.most 0; LowModes.parity 0; *.seed 0 1e12; MatrixModel.beta -1 0 1e12;
 MatrixModel.coefficients numbers array; Multiple.factor -1 0 1e12; NaturalGradientStep.max_kl 1e12;
 NaturalGradientStep.ridge 1e12; Normal.sigma 1e12; Observable.name text; Observable.label text; Observable.unit
 text; Observable.function estimate; Phi4.lam 0 1e12; Phi4.m2 -1 0 1e12; Phi4Hopping.beta -1 0 1e12; *.lam 0 1e12;
 Phi4Kappa.kappa -1 0 1e12; *.m_sq -1 0 1e12; *.reach 1e12; Residual.tolerance 0; SiteConv.inputs cut;
 SiteConv.outputs cut; StapleConditional.windings 0; Steps.milestones empty; Store.kind text; Store.path text;
-Stripes.mu 0; Trainer.clip None 1e12; *.beta 0 1e12; *.degree 0; closed_form.transform class function action
+Trainer.clip None 1e12; *.beta 0 1e12; *.degree 0; closed_form.transform class function action
 other-action prior estimate; clover.mu 0; compare.error 1e12; compare.forces 1e12; *.max_bad 0; *.seconds 1e12;
 *.max_bytes 0 1e12; format_lattice.lattice empty; free_susceptibility.m2 1e12; line.mu 0; link.mu 0; link.U no-batch
 cut one-more-axis of-another-type; shift.x no-batch cut one-more-axis of-another-type; momentum_squared.lattice

@@ -24,7 +24,8 @@ LOOPS = "loops.py::test_area_law_of_a_constant_field loops.py::test_wilson_loops
 CHARGE = "loops.py::test_charge_of_a_constant_field loops.py::test_charge_is_odd_under_a_reflection"
 CLOVER = "loops.py::test_clover_charge_of_a_constant_abelian_field loops.py::test_clover_by_its_four_leaves"
 EPSILON = "loops.py::test_clover_charge_counts_every_pair_of_planes_with_the_sign_of_epsilon"
-STEPS = "loops.py::test_steps_of_a_loop_make_a_closed_loop_of_its_area loops.py::test_stripes_and_frozen_plaquettes"
+STEPS = "loops.py::test_steps_of_a_loop_make_a_closed_loop_of_its_area"
+PATTERNS = "patterns.py"
 SITES = "loops.py::test_observables_of_scalars"
 U1 = "groups.py::test_contract groups.py::test_haar_of_u1_is_uniform groups.py::test_wrapped_angles_lie_in_their_range"
 SUN = "groups.py::test_contract groups.py::test_haar_moments groups.py::test_projection groups.py::test_trace"
@@ -142,11 +143,13 @@ MUTANTS = [
     ("geometry/charge.py", "for offset in range(1, 4):", "for offset in range(3, 0, -1):", CLOVER),
     ("geometry/charge.py", "((0, 2), (1, 3), -1)", "((0, 2), (1, 3), 1)", EPSILON),
     ("geometry/charge.py", "total - 8 * sign * product", "total - 4 * sign * product", EPSILON),
-    ("geometry/patterns.py", "range(self.t)] if self.below", "range(self.t - 1)] if self.below", STEPS),
-    ("geometry/patterns.py", "out = -1 if self.below else 1", "out = 1", STEPS),
-    ("geometry/patterns.py", "[(mu, at(i, far), -1) for i in reversed(range(self.r))]", "[(mu, at(i, far), -1) for i in range(self.r)]", STEPS + " matrix_coupling.py::test_the_products_are_paths"),
-    ("geometry/patterns.py", "~torch.isin(index, active).any(0)", "~torch.isin(index, active).all(0)", STEPS),
-    ("geometry/patterns.py", "[across].sum(0) % 2 == self.parity", "[across].sum(0) % 2 != self.parity", "loops.py::test_checkered_links"),
+    ("geometry/closed_paths.py", "place[mu] += min(sign, 0)", "place[mu] += 0", STEPS),
+    ("geometry/closed_paths.py", "(nu, -1 if below else 1)", "(nu, 1)", STEPS),
+    ("geometry/closed_paths.py", "(mu, 1 if sign < 0 else -1) for mu, sign in reversed(path)", "(mu, sign) for mu, sign in reversed(path)", PATTERNS),
+    ("geometry/roles.py", "(active_links(space, pattern, loop) == 0)", "(active_links(space, pattern, loop) < 2)", PATTERNS),
+    ("geometry/roles.py", "(held.sum(0) > 1)", "(held.sum(0) > 2)", PATTERNS),
+    ("geometry/patterns.py", "(torch.tensor(phase.steps)[:, None] * x).sum(0) + start)", "(torch.tensor(phase.steps)[:, None] * x).sum(0) - start)", PATTERNS),
+    ("geometry/patterns.py", "one.steps[(nu - by) % n]", "one.steps[(nu + by) % n]", PATTERNS),
     ("observables/library.py", "mu, nu, r, t))) for mu, nu in space.planes]", "mu, nu, r, t))) for mu, nu in space.planes[:1]]", LOOPS),
     ("observables/library.py", "loops.rectangle(space, x, mu, nu, r, t)", "loops.rectangle(space, x, mu, nu, t, r)", LOOPS),
     ("observables/library.py", "space.dof * _mean(x) ** 2", "space.volume * _mean(x) ** 2", SITES),

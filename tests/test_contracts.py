@@ -11,7 +11,7 @@ import flowkit
 from flowkit import testing
 from flowkit.actions import Action, ScalarAction
 from flowkit.bijections import Bijection
-from flowkit.geometry.patterns import Loop, Stripes
+from flowkit.geometry import Loop, Pattern
 from flowkit.groups import SUN, Group
 from flowkit.multiscale import LinkConditional
 from flowkit.priors import Prior
@@ -54,7 +54,8 @@ def check_bijection(bijection: Bijection) -> None:
         testing.check_bijection(bijection)
         return
     space = flowkit.links((2, 4), bijection.group)
-    coupling = GaugeCoupling(space, Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)], [bijection], start=1.0)
+    loops = Loop.rectangle().through(0, 2)
+    coupling = GaugeCoupling(space, Pattern.checkerboard(0, 2, 1), loops, [bijection], start=1.0)
     testing.check_transform(coupling)
     testing.check_equivariance(coupling, testing.symmetry(space, "gauge", testing.seeded(5)))
 
@@ -124,6 +125,7 @@ EXAMPLES = {
     panels.Field: field_panel,
     panels.FlowLayers: flow_layers_panel,
     panels.Multiscale: multiscale_panel,
+    panels.Patterns: lambda: panels.Patterns(Pattern.sparse(0, 3, 2), (2, 2, 4)),
     panels.Training: training_panel,
 }
 

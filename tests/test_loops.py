@@ -8,7 +8,7 @@ import torch
 import flowkit as fk
 from flowkit import testing
 from flowkit.geometry import charge, lattice, loops
-from flowkit.geometry.patterns import Checkered, Loop, Stripes, frozen_plaquettes, link_index, require_single
+from flowkit.geometry.closed_paths import Loop, link_index
 
 F64 = torch.float64
 SPACES = [
@@ -101,7 +101,7 @@ def test_wilson_loops_link_by_link(space):
     for r, t in ((1, 1), (2, 1), (1, 2), (1, 3)):
         traces = []
         for mu, nu in space.planes:
-            steps = Loop(nu, r, t).steps(mu, space.ndim)
+            steps = Loop.rectangle(mu, nu, r, t).steps(space.ndim)
             around = [flat[:, index] for index in link_index(space, everywhere, steps)]
             traces.append(G.trace(G.product(around, [sign for *_, sign in steps])))
         assert (fk.wilson_loop(r, t)(space, U) - torch.cat(traces, 1).mean(1)).abs().max() < 1e-13
@@ -257,7 +257,7 @@ def test_bad_input():
         fk.topological_charge(fk.links((2, 2, 2), fk.U1()), torch.zeros(1, 3, 2, 2, 2))
 
 
-# ---------------------------------------------------------------- patterns
+# ---------------------------------------------------------------- closed paths
 
 
 def walk(space, U, steps, base):
@@ -280,7 +280,7 @@ def test_steps_of_a_loop_make_a_closed_loop_of_its_area(below):
         space = fk.links((5, 4, 3), group)
         U, base = rough(space), (1, 2, 0)
         for mu, nu, r, t in ((0, 1, 1, 1), (0, 2, 2, 1), (1, 0, 3, 2), (2, 1, 1, 3)):
-            steps = Loop(nu, r, t, below).steps(mu, space.ndim)
+            steps = Loop.rectangle(mu, nu, r, t, below).steps(space.ndim)
             assert steps[0] == (mu, (0, 0, 0), 1)
             place = [0, 0, 0]
             for direction, offset, sign in steps:
@@ -298,75 +298,3 @@ def test_steps_of_a_loop_make_a_closed_loop_of_its_area(below):
             assert (group.trace(came) - group.trace(rectangle)).abs().max() < 1e-12
             if group == fk.U1():  # the loop below runs the other way round
                 assert group.wrap(came - (-rectangle if below else rectangle)).abs().max() < 1e-12
-
-
-def test_stripes_and_frozen_plaquettes():
-    space, stripes = fk.links((4, 6), fk.U1()), Stripes(0, (1, 2), (0, 1))
-    sites = stripes.sites(space.lattice)
-    assert sites.tolist() == [6 * i + j for i in range(4) for j in (1, 3, 5)]
-    # links of direction 0 in every second column: each plaquette holds one, so that none is frozen
-    assert not len(frozen_plaquettes(space, stripes)[0, 1])
-    sparse = frozen_plaquettes(space, Stripes(0, (1, 3), (0, 0)))[0, 1]
-    assert sparse.tolist() == [6 * i + j for i in range(4) for j in (1, 4)]
-    index = link_index(space, sites, Loop(1).steps(0, 2))
-    assert index.shape == (4, 12)
-    assert index[0].tolist() == sites.tolist()
-
-
-@pytest.mark.parametrize("sides", [(4, 6), (3, 4, 2), (4, 5, 2), (2, 4, 2, 6)], ids=str)
-def test_checkered_links(sides):
-    """The two parities share out the links of a direction, and every plaquette along them holds one of each; frozen are
-    the plaquettes of the planes across.
-    """
-    space = fk.links(sides, fk.SUN(2))
-    mu = next((axis for axis, side in enumerate(sides) if side % 2), 1)  # along the links a side may be odd
-    even, odd = (Checkered(mu, parity).sites(sides) for parity in (0, 1))
-    assert sorted([*even.tolist(), *odd.tolist()]) == list(range(space.volume))
-    assert len(even) == len(odd)
-    for parity, sites in enumerate((even, odd)):
-        x = lattice.coordinates(sides)[:, sites]
-        assert ((x.sum(0) - x[mu]) % 2 == parity).all()
-        active = torch.zeros(space.ndim * space.volume, dtype=torch.bool)
-        active[mu * space.volume + sites] = True
-        frozen = frozen_plaquettes(space, Checkered(mu, parity))
-        for nu in range(space.ndim):
-            if nu == mu:
-                continue
-            index = link_index(space, torch.arange(space.volume), Loop(nu).steps(mu, space.ndim))
-            assert (active[index].sum(0) == 1).all()
-            assert not len(frozen[min(mu, nu), max(mu, nu)])
-            for below in (False, True):
-                require_single(space, Checkered(mu, parity), Loop(nu, below=below))
-        assert sum(map(len, frozen.values())) == space.volume * (space.ndim - 1) * (space.ndim - 2) // 2
-
-
-def test_bad_patterns():
-    with pytest.raises(
-        ValueError, match=r"repeats every 1x4 sites needs a lattice whose sides are multiples of these; got 4x6"
-    ):
-        Stripes(0, (1, 4), (0, 0)).sites((4, 6))
-    with pytest.raises(ValueError, match="sites needs a lattice whose sides are multiples of these"):
-        Stripes(0, (1,), (0,)).sites((4, 6))
-    with pytest.raises(ValueError, match="Stripes need a period and an offset for each direction, mu among them"):
-        Stripes(2, (1, 2), (0, 0))
-    with pytest.raises(ValueError, match=r"Checkered\(mu=0, parity=0\) needs even sides across mu; got 4x5"):
-        Checkered(0, 0).sites((4, 5))
-    with pytest.raises(ValueError, match="needs even sides across mu; got 4x6"):
-        Checkered(2, 0).sites((4, 6))
-    for mu, parity in ((-1, 0), (0, 2)):
-        with pytest.raises(
-            ValueError, match=r"Checkered needs (mu, a whole number >= 0|parity, a whole number in .0, 1.); got"
-        ):
-            Checkered(mu, parity)
-    with pytest.raises(ValueError, match="holds more than one active link"):
-        require_single(fk.links((4, 4, 4), fk.SUN(2)), Checkered(0, 1), Loop(1, t=2))
-    with pytest.raises(ValueError, match="holds more than one active link"):
-        require_single(fk.links((4, 4, 4), fk.SUN(2)), Checkered(0, 1), Loop(2, r=2))
-    with pytest.raises(ValueError, match="A loop needs a plane; got"):
-        Loop(0).steps(0, 2)
-    with pytest.raises(ValueError, match="Loop needs r, a whole number >= 1; got 0"):
-        Loop(1, r=0)
-    with pytest.raises(ValueError, match="holds more than one active link"):
-        require_single(fk.links((4, 6), fk.U1()), Stripes(0, (1, 2), (0, 1)), Loop(1, t=2))
-    with pytest.raises(ValueError, match="holds more than one active link"):
-        require_single(fk.links((4, 6), fk.U1()), Stripes(0, (1, 2), (0, 1)), Loop(1, r=2))

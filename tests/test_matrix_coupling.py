@@ -14,8 +14,8 @@ from test_spectral import degenerate
 import flowkit as fk
 from flowkit import testing
 from flowkit.bijections import AlcoveSpline, EigenangleSpline, LinkContext, Residual
+from flowkit.geometry import Loop, Pattern, frozen_loops
 from flowkit.geometry.loops import gauge_transform
-from flowkit.geometry.patterns import Checkered, Loop, Stripes, frozen_plaquettes
 from flowkit.kernels import sun as kernels
 from flowkit.testing import example
 from flowkit.train import losses
@@ -42,11 +42,13 @@ UPDATES = {
 def make(n, sides=(2, 4), updates="all in turn", context="local", **options):
     """A coupling of SU(n): stripes in two dimensions, checkered links and all their plaquettes in more."""
     space, mu = fk.links(sides, fk.SUN(n)), len(sides) - 2
-    pattern = Stripes(0, (1, 2), (0, 1)) if len(sides) == 2 else Checkered(mu, 1)
-    loops = [Loop(nu, below=below) for nu in range(space.ndim) if nu != mu for below in (False, True)]
+    pattern, loops = Pattern.checkerboard(mu, len(sides), 1), Loop.rectangle().through(mu, len(sides))
+    frozen = [] if context == "local" else Loop.rectangle().orientations(len(sides))
     options = {"hidden": (5,), "start": 1.0, **options}
     torch.manual_seed(3)
-    return GaugeCoupling(space, pattern, loops, UPDATES[updates](n), context=context, **options)
+    return GaugeCoupling(
+        space, pattern, loops, UPDATES[updates](n), local=context != "plaquettes", frozen=frozen, **options
+    )
 
 
 def lively(coupling, scale=0.3):
@@ -57,7 +59,7 @@ def inside(f, x):
     """The R_i and the answers of the network for the fields x, as the coupling computes them."""
     _, *products = f._products(x.flatten(1, 1 + f.space.ndim))
     rest, frozen = products[: len(f.loops)], products[len(f.loops) :]
-    return rest, f.net(f._features(rest, frozen))
+    return rest, f._answers(f._features(rest, frozen))
 
 
 def one_link(update, n, count=40, loops=2, seed=1, scale=0.5):
@@ -239,15 +241,14 @@ def test_the_products_are_paths(sides, context):
     """The active links; R_i that close the loops through them; and frozen loops that are plaquettes, step by step."""
     f = make(3, sides, context=context)
     x = testing.fields(f.space, 2, testing.seeded())
-    products, mu = f._products(x.flatten(1, 1 + f.space.ndim)), f.pattern.mu
+    products, mu = f._products(x.flatten(1, 1 + f.space.ndim)), f.pattern.directions[0]
     every = list(itertools.product(*map(range, sides)))
-    starts = [every[site] for site in f.pattern.sites(sides)]
-    wanted = [(starts, f.loops[0].steps(mu, len(sides))[:1])]
-    wanted += [(starts, loop.steps(mu, len(sides))[1:]) for loop in f.loops]
-    if context != "local":
-        frozen = frozen_plaquettes(f.space, f.pattern)
-        wanted += [([every[s] for s in sites], Loop(b).steps(a, len(sides))) for (a, b), sites in frozen.items()
-                   if len(sites)]  # fmt: skip
+    starts = [every[site] for site in f.pattern.sites(sides, mu)]
+    wanted = [(starts, f.loops[0].steps(len(sides))[:1])]
+    wanted += [(starts, loop.steps(len(sides))[1:]) for loop in f.loops]
+    for loop in f.frozen:
+        starts = [every[site] for site in frozen_loops(f.space, f.pattern, loop)]
+        wanted += [(starts, loop.steps(len(sides)))] if starts else []
     assert len(products) == len(wanted)
     for product, (bases, steps) in zip(products, wanted, strict=True):
         for k, base in enumerate(bases):
@@ -303,7 +304,7 @@ def test_local_features_fix_the_eigenvalues_of_the_frozen_loop():
 @pytest.mark.parametrize("sides", [(4, 6), (4, 2, 4), (2, 2, 2, 4)], ids=str)
 def test_translations_by_the_period(sides):
     f = make(2, sides, context="local" if len(sides) == 2 else "both", kernel=3)
-    steps = (1, 2) if len(sides) == 2 else [2 if nu != f.pattern.mu else 1 for nu in range(len(sides))]
+    steps = (1, 2) if len(sides) == 2 else [2 if nu != f.pattern.directions[0] else 1 for nu in range(len(sides))]
     testing.check_equivariance(f, lambda x: testing.translate(x, steps))
 
 
@@ -330,7 +331,7 @@ def test_on_a_bigger_lattice(sides, bigger):
     """The same weights and the same treatment of a link: copies of a small field side by side move as it does."""
     f = lively(make(3, sides, context="local" if len(sides) == 2 else "both"))
     big = f.on(f.space.on(bigger))
-    assert (big.pattern, big.loops, big.updates, big.context) == (f.pattern, f.loops, f.updates, f.context)
+    assert (big.pattern, big.loops, big.updates, big.frozen) == (f.pattern, f.loops, f.updates, f.frozen)
     assert big.space.lattice == bigger
     x = testing.fields(big.space, 2, testing.seeded())
     y, logdet = big(x)
@@ -568,20 +569,20 @@ def test_densities_are_normalised(n, updates):
 # ---------------------------------------------------------------- bad input
 
 
-STRIPES, PAIR = Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)]
+STRIPES, PAIR = Pattern.checkerboard(0, 2, 1), Loop.rectangle().through(0, 2)
 SPACE = fk.links((4, 6), fk.SUN(3))
 
 
 @pytest.mark.parametrize(("build", "message"), [
     (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, [Residual(2)]), r"needs updates of links of SUN\(3\); got Residual"),
     (lambda: GaugeCoupling(fk.sites((4, 6)), STRIPES, PAIR), "GaugeCoupling needs links; got Sites"),
-    (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, context="all"), "context is 'plaquettes', 'local' or 'both'"),
     (lambda: GaugeCoupling(SPACE, STRIPES, []), "GaugeCoupling needs loops and updates; got 0 and 1"),
     (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, []), "GaugeCoupling needs loops and updates; got 2 and 0"),
-    (lambda: GaugeCoupling(SPACE, STRIPES, [Loop(1, t=2)]), "holds more than one active link"),
-    (lambda: GaugeCoupling(SPACE, STRIPES, PAIR[:1]), "leaves no frozen loop for the context 'local'"),
-    (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, context="plaquettes"), "leaves no frozen loop for the context 'plaq"),
-    (lambda: GaugeCoupling(SPACE, Checkered(0, 1), PAIR, [spectral(3, 2)]), "one of 2, counted from 0; got 2"),
+    (lambda: GaugeCoupling(SPACE, STRIPES, [Loop.rectangle(t=2)]), "holds more than one active link"),
+    (lambda: GaugeCoupling(SPACE, STRIPES, PAIR[:1]), "leaves no frozen loop for the network"),
+    (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, local=False), "leaves no frozen loop for the network"),
+    (lambda: GaugeCoupling(SPACE, STRIPES, [Loop.rectangle(1, 0)]), r"starts with \+0; got \+1 \+0 -1 -0"),
+    (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, [spectral(3, 2)]), "one of 2, counted from 0; got 2"),
     (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, [spectral(3, -1)]), "needs loop, a whole number >= 0 or None; got -1"),
     (lambda: GaugeCoupling(SPACE, STRIPES, PAIR, activation="relu"), "An activation is one of"),
     (lambda: example(GaugeCoupling).on(fk.links((4, 5), fk.SUN(3))), "multiples of these; got 4x5"),
@@ -621,7 +622,7 @@ def test_the_learned_loop_of_equal_weights_is_equivariant(n):
     coupling = GaugeCoupling(space, STRIPES, PAIR, [spectral(n)], start=0.0).double()
     with torch.no_grad():
         own = coupling.counts[0] - 2
-        coupling.net.rest[-1].bias[:own] = 0.5 * torch.randn(own, generator=testing.seeded(), dtype=torch.float64)
+        coupling.nets[0].rest[-1].bias[:own] = 0.5 * torch.randn(own, generator=testing.seeded(), dtype=torch.float64)
         x = space.haar(500, testing.seeded(), torch.float64)
         turn = testing.symmetry(space, "gauge", testing.seeded(5))
         testing.require_close(coupling(turn(x))[0], turn(coupling(x)[0]), "the gauge-transformed field", 1e-10)

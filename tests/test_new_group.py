@@ -242,11 +242,11 @@ UPDATES = {
 
 
 @pytest.mark.parametrize("updates", UPDATES)
-@pytest.mark.parametrize("context", ["local", "both"])
-def test_coupling(updates, context):
-    loops = [fk.Loop(1), fk.Loop(1, below=True)]
+@pytest.mark.parametrize("frozen", [[], [fk.Loop.rectangle()]], ids=["local", "both"])
+def test_coupling(updates, frozen):
+    loops = fk.Loop.rectangle().through(0, 2)
     coupling = fk.GaugeCoupling(
-        SPACE, fk.Stripes(0, (1, 3), (0, 1)), loops, UPDATES[updates], (5,), 3, context=context, start=1.0
+        SPACE, fk.Pattern.sparse(0, 2, 3), loops, UPDATES[updates], (5,), 3, frozen=frozen, start=1.0
     )
     testing.check_transform(coupling)
     testing.check_equivariance(coupling, testing.symmetry(SPACE, "gauge", testing.seeded(5)))

@@ -53,6 +53,12 @@ def multiscale():
     return panels.Multiscale(numbers._replace(group=EVIL))
 
 
+def patterns():
+    numbers = fk.ensemble.pattern_numbers(fk.Pattern.checkerboard(0, 2), (4, 4))
+    evil = {"label": EVIL, "patterns": (EVIL,) * len(numbers.patterns), "loops": (EVIL,) * len(numbers.loops)}
+    return panels.Patterns(numbers._replace(**evil))
+
+
 MAKERS = {
     "Chain": lambda: panels.Chain({EVIL: ensemble(), "b": ensemble()}),
     "Dashboard": lambda: panels.Dashboard({EVIL: ensemble()}, {EVIL: training()}),
@@ -62,6 +68,7 @@ MAKERS = {
     "Field": field,
     "FlowLayers": layers,
     "Multiscale": multiscale,
+    "Patterns": patterns,
     "Training": training,
 }
 

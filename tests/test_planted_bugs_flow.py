@@ -37,7 +37,7 @@ from torch import nn
 import flowkit as fk
 from flowkit import nets, testing
 from flowkit.bijections import AffineMap, CircleSpline, EigenangleSpline, LinkContext, Residual, alcove, residual
-from flowkit.geometry import loops, paths, patterns
+from flowkit.geometry import Loop, loops, paths
 from flowkit.groups import SUN, U1
 from flowkit.kernels import rqs
 from flowkit.priors import FreeField, Sample
@@ -96,8 +96,8 @@ def learned():
 
 # ---------------------------------------------------------------- bugs
 
-_affine, _frozen, _register = AffineMap.forward, gauges.frozen_plaquettes, nn.Module.register_buffer
-_steps, _kernel, _log_prob = patterns.Loop.steps, FreeField.kernel, FreeField.log_prob
+_affine, _frozen, _register = AffineMap.forward, gauges.frozen_loops, nn.Module.register_buffer
+_steps, _kernel, _log_prob = Loop.steps, FreeField.kernel, FreeField.log_prob
 _vjp, _path, _checker_forward = rqs._vjp, losses.path_gradient, CheckerboardCoupling.forward
 _parity, _neighbours = coupling.parity, nets.convolution.neighbours
 _circle, _wilson = CircleSpline.forward, fk.Wilson.force
@@ -133,12 +133,12 @@ def shifted_active(self, name, tensor, persistent=True):
     _register(self, name, tensor + 1 if name == "active" else tensor, persistent)
 
 
-def every_plaquette(space, pattern):
-    return {plane: torch.arange(space.volume) for plane in space.planes}
+def every_loop(space, pattern, loop):
+    return torch.arange(space.volume)
 
 
-def no_signs(self, mu, ndim):
-    return [(direction, offset, 1) for direction, offset, _ in _steps(self, mu, ndim)]
+def no_signs(self, ndim):
+    return [(direction, offset, 1) for direction, offset, _ in _steps(self, ndim)]
 
 
 def no_inverse(space, U, mu, nu, r=1, t=1, wrap=True):
@@ -313,13 +313,13 @@ BUGS = {
     "active links off by one, by those that move": (
         lambda: check_gauge_coupling_moves_its_links(gauge("local")), GaugeCoupling, "register_buffer", shifted_active),
     "conditioning on active loops": (
-        lambda: check_context_is_frozen(gauge("both sides, all context")), gauges, "frozen_plaquettes",
-        every_plaquette),
+        lambda: check_context_is_frozen(gauge("both sides, all context")), gauges, "frozen_loops",
+        every_loop),
     "conditioning on active loops, by the round trip": (
-        lambda: links("both sides, all context"), gauges, "frozen_plaquettes", every_plaquette),
+        lambda: links("both sides, all context"), gauges, "frozen_loops", every_loop),
     "missing wrap": (lambda: testing.check_group(U1()), U1, "wrap", lambda self, x: x),
     "missing wrap, by the charge": (check_charge_is_whole, U1, "wrap", lambda self, x: x),
-    "signs forgotten in a loop": (gauge_equivariance, patterns.Loop, "steps", no_signs),
+    "signs forgotten in a loop": (gauge_equivariance, Loop, "steps", no_signs),
     "an inverse forgotten in a loop": (loops_are_invariant, paths, "rectangle", no_inverse),
     "a force without its 1/N": (loops_are_invariant, fk.Wilson, "force", lambda self, x: 2 * _wilson(self, x)),
     "Haar by QR without its phases, SU(2)": (lambda: check_haar(SUN(2)), SUN, "haar", qr_alone),
@@ -364,7 +364,7 @@ BUGS = {
     "updates of a matrix undone in the wrong order": (matrices, GaugeCoupling, "_run", same_order_both_ways),
     "matrices conditioned on active plaquettes": (
         lambda: check_context_of_matrices(lively(make(2, (2, 4, 2), context="both"))), gauges,
-        "frozen_plaquettes", every_plaquette),
+        "frozen_loops", every_loop),
     "matrices conditioned on active loops": (
         lambda: check_context_of_matrices(lively(make(2))), GaugeCoupling, "_products", active_loops_read),
     "active links of a matrix coupling off by one": (

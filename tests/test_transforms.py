@@ -16,7 +16,7 @@ from flowkit.bijections import (
     RealSpline,
     TangentMixture,
 )
-from flowkit.geometry.patterns import Loop, Stripes
+from flowkit.geometry import Loop, Pattern
 from flowkit.testing import example
 from flowkit.transforms import GaugeCoupling
 
@@ -28,18 +28,19 @@ CHECKER = {
     "z2": {"z2": True}, "z2 and tanh": {"z2": True, "final": "tanh"}, "spline": {"map": RealSpline(4)},
     "one look": {"kernel": (5, 1, 1)}, "wide": {"kernel": 5, "activation": "gelu"},
 }  # fmt: skip
-BOTH = [Loop(1), Loop(1, below=True)]
+BOTH, FROZEN = Loop.rectangle().through(0, 2), {"frozen": [Loop.rectangle()]}
 GAUGE = {
-    "both sides, all context": (Stripes(0, (1, 3), (0, 1)), BOTH, {"context": "both", "kernel": 3}),
-    "plaquettes": (Stripes(1, (4, 1), (2, 0)), [Loop(0)], {"context": "plaquettes", "kernel": 3}),
-    "local": (Stripes(0, (1, 2), (0, 1)), BOTH, {"kernel": 3}),
-    "learned loop": (Stripes(0, (1, 2), (0, 1)), BOTH, {"updates": [EigenangleSpline(fk.U1(), bins=4)]}),
-    "tangents": (Stripes(0, (1, 3), (0, 2)), BOTH,
-                 {"updates": [EigenangleSpline(fk.U1(), 0, spline=TangentMixture(2))], "context": "both", "kernel": 3}),
-    "odd": (Stripes(0, (1, 3), (0, 2)), BOTH,
-            {"updates": [EigenangleSpline(fk.U1(), 1, spline=OddCircleSpline(4))], "context": "both", "kernel": 3}),
-    "rectangles": (Stripes(0, (2, 6), (1, 3)), [Loop(1, 2, 3), Loop(1, 2, 3, below=True)], {}),
-    "one look": (Stripes(0, (1, 3), (0, 1)), BOTH[:1], {"context": "plaquettes", "kernel": (3, 1, 1)}),
+    "both sides, all context": (Pattern.stripes(0, (1, 3), (0, 1)), BOTH, {**FROZEN, "kernel": 3}),
+    "plaquettes": (Pattern.stripes(1, (4, 1), (2, 0)), [Loop.rectangle(1, 0)], {"local": False, **FROZEN, "kernel": 3}),
+    "local": (Pattern.stripes(0, (1, 2), (0, 1)), BOTH, {"kernel": 3}),
+    "learned loop": (Pattern.stripes(0, (1, 2), (0, 1)), BOTH, {"updates": [EigenangleSpline(fk.U1(), bins=4)]}),
+    "tangents": (Pattern.stripes(0, (1, 3), (0, 2)), BOTH,
+                 {"updates": [EigenangleSpline(fk.U1(), 0, spline=TangentMixture(2))], **FROZEN, "kernel": 3}),
+    "odd": (Pattern.stripes(0, (1, 3), (0, 2)), BOTH,
+            {"updates": [EigenangleSpline(fk.U1(), 1, spline=OddCircleSpline(4))], **FROZEN, "kernel": 3}),
+    "rectangles": (Pattern.stripes(0, (2, 6), (1, 3)),
+                   [Loop.rectangle(r=2, t=3), Loop.rectangle(r=2, t=3, below=True)], {}),
+    "one look": (Pattern.stripes(0, (1, 3), (0, 1)), BOTH[:1], {"local": False, **FROZEN, "kernel": (3, 1, 1)}),
 }  # fmt: skip
 
 
@@ -73,10 +74,12 @@ def test_checkerboard_in_every_dimension(space):
 def test_gauge_coupling_in_every_dimension(space):
     mu = space.ndim - 2
     periods = tuple(1 if nu == mu else 2 for nu in range(space.ndim))
-    loops = [Loop(nu, below=b) for nu in range(space.ndim) if nu != mu for b in (False, True)]
+    loops = Loop.rectangle().through(mu, space.ndim)
     updates = [EigenangleSpline(space.group, k, bins=3) for k in range(len(loops))]
-    stripes = Stripes(mu, periods, (0,) * space.ndim)
-    coupling = GaugeCoupling(space, stripes, loops, updates, hidden=(4,), kernel=3, context="both")
+    stripes = Pattern.stripes(mu, periods, (0,) * space.ndim)
+    coupling = GaugeCoupling(
+        space, stripes, loops, updates, hidden=(4,), kernel=3, frozen=Loop.rectangle().orientations(space.ndim)
+    )
     testing.check_transform(coupling)
     testing.check_equivariance(coupling, testing.symmetry(space, "gauge", testing.seeded(5)))
 
@@ -139,20 +142,22 @@ def inside(f, x):
     """The R_i and the answers of the network for the fields x, as the coupling computes them."""
     _, *products = f._products(x.flatten(1, 1 + f.space.ndim))
     rest, frozen = products[: len(f.loops)], products[len(f.loops) :]
-    return rest, f.net(f._features(rest, frozen))
+    return rest, f._answers(f._features(rest, frozen))
 
 
 def check_context_is_frozen(coupling):
     """The network's parameters do not change when active links do, and they do when any loop it sees does."""
     space, f = coupling.space, testing.randomised(coupling, testing.seeded(7))
     x = testing.fields(space, 3, testing.seeded())
-    sites = coupling.pattern.sites(space.lattice)
+    sites = coupling.pattern.sites(space.lattice, coupling.pattern.directions[0])
 
     def params(x):
         return inside(f, x)[1]
 
     other = x.flatten(2).clone()
-    other[:, coupling.pattern.mu, sites] = testing.fields(space, 3, testing.seeded(2)).flatten(2)[:, 0, sites]
+    other[:, coupling.pattern.directions[0], sites] = testing.fields(space, 3, testing.seeded(2)).flatten(2)[
+        :, 0, sites
+    ]
     off = (params(other.view_as(x)) - params(x)).abs().max()
     assert off < 1e-12, f"the context saw active links: its parameters moved by {off:.2g}"
     assert (params(testing.fields(space, 3, testing.seeded(3))) - params(x)).abs().max() > 1e-3
@@ -168,7 +173,7 @@ def check_gauge_coupling_moves_its_links(coupling):
     x = testing.fields(coupling.space, 3, testing.seeded())
     moved = (f(x)[0] != x).flatten(2)
     active = torch.zeros_like(moved)
-    active[:, coupling.pattern.mu, coupling.pattern.sites(coupling.space.lattice)] = True
+    active.view(3, -1)[:, coupling.pattern.links(coupling.space)] = True
     assert not (moved & ~active).any(), "frozen links moved"
     assert (moved | ~active).all(), "active links stayed"
 
@@ -183,11 +188,11 @@ def check_several_updates():
     coupling = testing.randomised(gauge("local"), testing.seeded(7))
     x = testing.fields(LINKS, 2, testing.seeded())
     params = torch.split(inside(coupling, x)[1], coupling.counts)
-    sites, wrap = coupling.pattern.sites(LINKS.lattice), fk.U1().wrap
+    sites, wrap = coupling.pattern.sites(LINKS.lattice, 0), fk.U1().wrap
     y, total = x.clone(), torch.zeros(2, dtype=F64)
     for own, loop, update in zip(params, coupling.loops, coupling.updates, strict=True):
         plaquette = plaquettes(y)
-        if loop.below:  # the one on the other side of the link, and the other way round
+        if loop == BOTH[1]:  # the one on the other side of the link, and the other way round
             plaquette = -torch.roll(plaquette, 1, 2)
         W = plaquette.flatten(1)[:, sites].T
         new, logs = update.spline.forward(wrap(W), own)
@@ -416,21 +421,23 @@ class Unmirrored(fk.Bijection):
         (lambda: EigenangleSpline(fk.U1(), spline=AffineMap()), "U1.* has 1 eigenangles; AffineMap maps 0"),
         (lambda: EigenangleSpline(fk.SUN(3), spline=CircleSpline(4)), "SUN.3. has 3 eigenangles; CircleSpline maps 1"),
         (lambda: EigenangleSpline(fk.Real()), "needs a group that gives them; got Real"),
-        (
-            lambda: GaugeCoupling(LINKS, *GAUGE["local"][:2], context="all"),
-            "context is 'plaquettes', 'local' or 'both'",
-        ),
         (lambda: GaugeCoupling(LINKS, GAUGE["local"][0], []), "needs loops and updates; got 0 and 1"),
         (
-            lambda: GaugeCoupling(LINKS, Stripes(0, (1, 4), (0, 0)), BOTH),
+            lambda: GaugeCoupling(LINKS, Pattern.stripes(0, (1, 4), (0, 0)), BOTH),
             r"repeats every 1x4 sites.*multiples of these",
         ),
-        (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), [Loop(1, t=2)]), "holds more than one active link"),
         (
-            lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), BOTH[:1]),
-            "leaves no frozen loop for the context 'loc",
+            lambda: GaugeCoupling(LINKS, Pattern.stripes(0, (1, 2), (0, 0)), [Loop.rectangle(t=2)]),
+            "holds more than one active link",
         ),
-        (lambda: GaugeCoupling(LINKS, Stripes(0, (1, 2), (0, 0)), BOTH, context="plaquettes"), "leaves no frozen"),
+        (
+            lambda: GaugeCoupling(LINKS, Pattern.stripes(0, (1, 2), (0, 0)), BOTH[:1]),
+            "leaves no frozen loop for the network",
+        ),
+        (
+            lambda: GaugeCoupling(LINKS, Pattern.stripes(0, (1, 2), (0, 0)), BOTH, local=False, **FROZEN),
+            "leaves no frozen",
+        ),
         (lambda: gauge("rectangles").on(fk.links((4, 4), fk.U1())), "multiples of these; got 4x4"),
         (
             lambda: transforms.Spline(SITES, domain="sphere"),

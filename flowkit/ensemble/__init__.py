@@ -10,6 +10,7 @@ from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.importance import importance_sample
 from flowkit.ensemble.job import Job, start
 from flowkit.ensemble.layers import LayerNumbers, layer_numbers
+from flowkit.ensemble.pattern_numbers import PatternNumbers, pattern_numbers
 from flowkit.ensemble.recording import Recording
 from flowkit.ensemble.runs import run
 from flowkit.ensemble.tuning import LengthTuning, tune_length
@@ -27,12 +28,14 @@ __all__ = [
     "Job",
     "LayerNumbers",
     "LengthTuning",
+    "PatternNumbers",
     "Ratio",
     "Recording",
     "compare",
     "field_numbers",
     "importance_sample",
     "layer_numbers",
+    "pattern_numbers",
     "run",
     "start",
     "tune_length",

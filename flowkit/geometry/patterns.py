@@ -1,211 +1,249 @@
-"""Which links a gauge coupling moves, and which loops it may look at.
+"""Patterns of links that a gauge coupling moves, in any dimension."""
 
-active    links that move, and the one loop through each that the coupling reads and changes
-passive   loops that hold an active link besides: they change, and nothing may depend on them
-frozen    loops that hold none: the network's context
-"""
-
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from flowkit.checks import Count, Natural, Parity, checked, shown
-from flowkit.geometry.lattice import coordinates, format_lattice, site_index
+from flowkit.checks import Count, Natural, Parity, checked
+from flowkit.geometry.lattice import coordinates, format_lattice
 from flowkit.geometry.space import Space
 
-Step = tuple[int, tuple[int, ...], int]  # direction, offset from the base site, sign
+
+@checked
+@dataclass(frozen=True)
+class Phase:
+    r"""A phase of links that counts modulo a width.
+
+    Parameters
+    ----------
+    steps : tuple of int
+        Change of the phase from a site to the next one, for each direction of the lattice.
+    width : int
+    starts : tuple of int
+        Phase at the site 0, for each direction of the active links, or one for all of them.
+
+    Notes
+    -----
+    .. math:: \phi_\mu(x) = \mathrm{start}_\mu + \sum_\nu \mathrm{step}_\nu\, x_\nu \mod \mathrm{width}
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> print(fk.geometry.Phase((0, 1), width=4, starts=(2,)))
+    2 + x1 mod 4
+    """
+
+    steps: tuple[int, ...]
+    width: Count
+    starts: tuple[int, ...] = (0,)
+
+    def __str__(self) -> str:
+        starts = ", ".join(str(start % self.width) for start in self.starts)
+        terms = [f"{step if step != 1 else ''}x{nu}" for nu, step in enumerate(self.steps) if step % self.width]
+        return " + ".join([starts if len(self.starts) == 1 else f"({starts})", *terms]) + f" mod {self.width}"
 
 
 @checked
 @dataclass(frozen=True)
-class Stripes:
-    """The pattern of links of direction mu at the sites with x_nu mod periods[nu] = offsets[nu] for every nu.
+class Pattern:
+    r"""The active links of a coupling: those of the given directions whose phases are all 0.
 
     Parameters
     ----------
-    mu : int
-        Direction of the links that move.
-    periods, offsets : tuple of int
-        One number for each direction of the lattice.
-
-    Examples
-    --------
-    >>> import flowkit as fk
-    >>> fk.Stripes(0, (1, 2), (0, 1)).sites((2, 4))           # the links of direction 0 in columns 1 and 3
-    tensor([1, 3, 5, 7])
-    """
-
-    mu: Natural
-    periods: tuple[Count, ...]
-    offsets: tuple[Natural, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.periods) != len(self.offsets) or self.mu >= len(self.periods):
-            raise ValueError(f"Stripes need a period and an offset for each direction, mu among them; got {self!r}.")
-
-    def sites(self, lattice: Sequence[int]) -> Tensor:
-        """Flat indices of the sites whose mu-link moves; ValueError where a period does not divide its side."""
-        sides = tuple(lattice)
-        if len(self.periods) != len(sides) or any(
-            side % period for side, period in zip(sides, self.periods, strict=True)
-        ):
-            raise ValueError(
-                f"A pattern of links along axis {self.mu} that repeats every {format_lattice(self.periods)} sites "
-                f"needs a lattice whose sides are multiples of these; got {format_lattice(sides)}."
-            )
-        x = coordinates(sides)
-        hit = torch.ones(x.shape[1], dtype=torch.bool)
-        for axis, (period, offset) in enumerate(zip(self.periods, self.offsets, strict=True)):
-            hit &= x[axis] % period == offset % period
-        return hit.nonzero()[:, 0]
-
-
-@checked
-@dataclass(frozen=True)
-class Checkered:
-    """The pattern of half of the links of a direction, no two of them in one plaquette.
-
-    Parameters
-    ----------
-    mu : int
-        Direction of the links that move.
-    parity : int
-        0 or 1, of the sum of the coordinates across mu.
-
-    Examples
-    --------
-    >>> import flowkit as fk
-    >>> fk.Checkered(0, 1).sites((2, 4))
-    tensor([1, 3, 5, 7])
-    """
-
-    mu: Natural
-    parity: Parity
-
-    def sites(self, lattice: Sequence[int]) -> Tensor:
-        """Flat indices of the sites whose mu-link moves; ValueError where a side across mu is odd."""
-        sides = tuple(lattice)
-        across = [axis for axis in range(len(sides)) if axis != self.mu]
-        if not 0 <= self.mu < len(sides) or any(sides[axis] % 2 for axis in across):
-            raise ValueError(f"{self} needs even sides across mu; got {format_lattice(sides)}.")
-        return (coordinates(sides)[across].sum(0) % 2 == self.parity).nonzero()[:, 0]
-
-
-Pattern = Stripes | Checkered
-
-
-@checked
-@dataclass(frozen=True)
-class Loop:
-    """A rectangle of links that starts with the active link U_mu(x) and holds it with positive sign.
-
-    Parameters
-    ----------
-    nu : int
-        The other direction of its plane.
-    r, t : int
-        Its sides, in links along mu and along nu.
-    below : bool
-        Whether it lies on the -nu side of the link, else on the +nu side.
-
-    Examples
-    --------
-    >>> import flowkit as fk
-    >>> for direction, offset, sign in fk.Loop(1).steps(mu=0, ndim=2):    # the plaquette
-    ...     print(direction, offset, sign)
-    0 (0, 0) 1
-    1 (1, 0) 1
-    0 (0, 1) -1
-    1 (0, 0) -1
-    """
-
-    nu: Natural
-    r: Count = 1
-    t: Count = 1
-    below: bool = False
-
-    def steps(self, mu: int, ndim: int) -> list[Step]:
-        """The links of the loop in the order of travel, the active one first."""
-        if self.nu == mu or not self.nu < ndim:
-            raise ValueError(f"A loop needs a plane; got {self} for links of direction {mu}.")
-
-        def at(along: int, across: int) -> tuple[int, ...]:
-            offset = [0] * ndim
-            offset[mu], offset[self.nu] = along, across
-            return tuple(offset)
-
-        far = -self.t if self.below else self.t
-        side = [-1 - j for j in range(self.t)] if self.below else list(range(self.t))
-        out = -1 if self.below else 1
-        steps: list[Step] = [(mu, at(i, 0), 1) for i in range(self.r)]
-        steps += [(self.nu, at(self.r, j), out) for j in side]
-        steps += [(mu, at(i, far), -1) for i in reversed(range(self.r))]
-        steps += [(self.nu, at(0, j), -out) for j in reversed(side)]
-        return steps
-
-
-@checked
-def link_index(space: Space, sites: Tensor, steps: Sequence[Step]) -> Tensor:
-    """Flat indices, into [component * volume], of the links of a loop based at each site, [len(steps), len(sites)].
-
-    Examples
-    --------
-    >>> import torch, flowkit as fk
-    >>> from flowkit.geometry import link_index
-    >>> space = fk.links((2, 2), fk.U1())
-    >>> link_index(space, torch.tensor([0]), fk.Loop(1).steps(0, 2)).T    # U_0(0), U_1(2), U_0(1), U_1(0)
-    tensor([[0, 6, 1, 4]])
-    """
-    if sites.dtype != torch.long or sites.dim() != 1 or not steps:
-        raise ValueError(f"Links of a loop are listed for flat sites, [sites], and steps; got {shown(sites)}, {steps}.")
-    x = coordinates(space.lattice)[:, sites]
-    rows = []
-    for direction, offset, _ in steps:
-        there = x + torch.tensor(offset)[:, None]
-        rows.append(direction * space.volume + site_index(there, space.lattice))
-    return torch.stack(rows)
-
-
-@checked
-def frozen_plaquettes(space: Space, pattern: Pattern) -> dict[tuple[int, int], Tensor]:
-    """For each plane the flat base sites of the plaquettes that hold no active link.
-
-    Examples
-    --------
-    >>> import flowkit as fk
-    >>> from flowkit.geometry import frozen_plaquettes
-    >>> frozen_plaquettes(fk.links((1, 4), fk.U1()), fk.Stripes(0, (1, 4), (0, 0)))    # 3 and 0 move
-    {(0, 1): tensor([1, 2])}
-    """
-    active = pattern.mu * space.volume + pattern.sites(space.lattice)
-    everywhere = torch.arange(space.volume)
-    frozen = {}
-    for mu, nu in space.planes:
-        index = link_index(space, everywhere, Loop(nu).steps(mu, space.ndim))
-        frozen[mu, nu] = everywhere[~torch.isin(index, active).any(0)]
-    return frozen
-
-
-@checked
-def require_single(space: Space, pattern: Pattern, loop: Loop) -> None:
-    """Check that each active loop holds its own active link once and no other.
+    directions : tuple of int
+        Directions of the active links.
+    phases : tuple of Phase
+        One or more; a link is active where each of them is 0 modulo its width.
 
     Raises
     ------
     ValueError
-        Otherwise.
+        For directions that are not different ones of the lattice, and phases that do not fit each other.
 
     Examples
     --------
-    >>> import flowkit as fk
-    >>> from flowkit.geometry import require_single
-    >>> space, stripes = fk.links((4, 4), fk.U1()), fk.Stripes(0, (1, 2), (0, 0))
-    >>> require_single(space, stripes, fk.Loop(1))            # the plaquette holds one link of the stripes
+    >>> import flowkit as fk                                  # every fourth column; both directions at once
+    >>> space, Phase = fk.links((4, 8), fk.U1()), fk.geometry.Phase
+    >>> columns = fk.Pattern((0,), (Phase((0, 1), width=4),))
+    >>> columns == fk.Pattern.stripes(0, (1, 4), (0, 0))
+    True
+    >>> columns.sites(space.lattice, 0)
+    tensor([ 0,  4,  8, 12, 16, 20, 24, 28])
+    >>> columns.density(space), fk.Pattern.diagonal(2).density(space)
+    (0.125, 0.25)
+    >>> print(fk.Pattern.diagonal(2))
+    links of directions 0, 1 where (0, 2) + x0 + x1 mod 4 = 0
     """
-    sites = pattern.sites(space.lattice)
-    active = pattern.mu * space.volume + sites
-    index = link_index(space, sites, loop.steps(pattern.mu, space.ndim))
-    if (torch.isin(index, active).sum(0) != 1).any():
-        raise ValueError(f"{loop} of {pattern} on {format_lattice(space.lattice)} holds more than one active link.")
+
+    directions: tuple[Natural, ...]
+    phases: tuple[Phase, ...]
+
+    def __post_init__(self) -> None:
+        ndim, count = {len(phase.steps) for phase in self.phases}, len(self.directions)
+        if len(ndim) != 1 or not count or len(set(self.directions)) < count or max(self.directions) >= min(ndim):
+            raise ValueError(
+                f"A pattern needs different directions of the lattice, and phases with a step for each; got {self!r}."
+            )
+        if any(len(phase.starts) not in (1, count) for phase in self.phases):
+            raise ValueError(f"A phase has one start, or one for each of {count} directions of links; got {self!r}.")
+
+    @staticmethod
+    @checked
+    def stripes(mu: Natural, periods: tuple[Count, ...], offsets: tuple[int, ...]) -> "Pattern":
+        """Links of direction mu at the sites with x_nu mod periods[nu] = offsets[nu] for every nu.
+
+        Raises
+        ------
+        ValueError
+            Where there is no period and offset for each direction, mu among them.
+        """
+        if len(periods) != len(offsets) or mu >= len(periods):
+            raise ValueError(
+                f"Stripes need a period and an offset for each direction, mu among them; got direction {mu}, "
+                f"periods {periods} and offsets {offsets}."
+            )
+        axes = [nu for nu, period in enumerate(periods) if period > 1] or [mu]
+        unit = [tuple(int(rho == nu) for rho in range(len(periods))) for nu in axes]
+        phases = [Phase(one, periods[nu], (-offsets[nu] % periods[nu],)) for one, nu in zip(unit, axes, strict=True)]
+        return Pattern((mu,), tuple(phases))
+
+    @staticmethod
+    @checked
+    def checkerboard(mu: Natural, ndim: Count, parity: Parity = 0) -> "Pattern":
+        """Half of the links of direction mu, no two of them in one plaquette; parity of the coordinates across mu.
+
+        Raises
+        ------
+        ValueError
+            For a direction that a lattice of `ndim` does not have.
+        """
+        return Pattern.sparse(mu, ndim, 2, parity)
+
+    @staticmethod
+    @checked
+    def sparse(mu: Natural, ndim: Count, width: Count, start: int = 0) -> "Pattern":
+        """One in `width` links of direction mu, by the sum of the coordinates across mu.
+
+        Raises
+        ------
+        ValueError
+            For a direction that a lattice of `ndim` does not have.
+        """
+        return Pattern((mu,), (Phase(tuple(int(nu != mu) for nu in range(ndim)), width, (start,)),))
+
+    @staticmethod
+    @checked
+    def diagonal(ndim: Count, width: Count | None = None, start: int = 0) -> "Pattern":
+        """One in `width` links of each direction, by the sum of all coordinates, no two of them in one plaquette.
+
+        Parameters
+        ----------
+        ndim : int
+        width : int, optional
+            At least 2 ndim, which is the default.
+        start : int
+
+        Raises
+        ------
+        ValueError
+            For a width below 2 ndim.
+        """
+        width = 2 * ndim if width is None else width
+        if width < 2 * ndim:
+            raise ValueError(
+                f"A diagonal pattern in {ndim} dimensions needs a width of at least {2 * ndim}; got {width}."
+            )
+        starts = tuple((start + 2 * mu) % width for mu in range(ndim))
+        return Pattern(tuple(range(ndim)), (Phase((1,) * ndim, width, starts),))
+
+    @property
+    def ndim(self) -> int:
+        """Number of directions of the lattice."""
+        return len(self.phases[0].steps)
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """After how many sites the pattern repeats itself, in each direction."""
+        columns = zip(*(phase.steps for phase in self.phases), strict=True)
+        widths = [phase.width for phase in self.phases]
+        return tuple(
+            math.lcm(*(w // math.gcd(w, step) for w, step in zip(widths, steps, strict=True))) for steps in columns
+        )
+
+    def sites(self, lattice: Sequence[int], mu: int) -> Tensor:
+        """Flat indices of the sites whose link of direction mu is active.
+
+        Raises
+        ------
+        ValueError
+            Where a period does not divide its side, and for another direction.
+        """
+        sides = tuple(lattice)
+        if len(sides) != self.ndim or any(side % period for side, period in zip(sides, self.periods, strict=True)):
+            raise ValueError(
+                f"The pattern of {self} repeats every {format_lattice(self.periods)} sites and "
+                f"needs a lattice whose sides are multiples of these; got {format_lattice(sides)}."
+            )
+        if mu not in self.directions:
+            raise ValueError(f"The pattern of {self} has no active links of direction {mu}.")
+        x, which = coordinates(sides), self.directions.index(mu)
+        active = torch.ones(x.shape[1], dtype=torch.bool)
+        for phase in self.phases:
+            start = phase.starts[which % len(phase.starts)]
+            active &= ((torch.tensor(phase.steps)[:, None] * x).sum(0) + start) % phase.width == 0
+        return active.nonzero()[:, 0]
+
+    def links(self, space: Space) -> Tensor:
+        """Flat indices, into [component * volume], of the active links, direction by direction.
+
+        Raises
+        ------
+        ValueError
+            As `sites`.
+        """
+        return torch.cat([mu * space.volume + self.sites(space.lattice, mu) for mu in self.directions])
+
+    def density(self, space: Space) -> float:
+        """Share of the links of a space that are active."""
+        return len(self.links(space)) / (space.ndim * space.volume)
+
+    def turned(self, by: int) -> "Pattern":
+        """The pattern with each direction mu replaced by (mu + by) mod ndim."""
+        n = self.ndim
+        phases = [replace(one, steps=tuple(one.steps[(nu - by) % n] for nu in range(n))) for one in self.phases]
+        return Pattern(tuple((mu + by) % n for mu in self.directions), tuple(phases))
+
+    def schedule(self) -> list["Pattern"]:
+        """Patterns that move every link once: this one with all starts, of one direction in each direction in turn.
+
+        Raises
+        ------
+        ValueError
+            For a pattern of several directions but not all.
+
+        Examples
+        --------
+        >>> import flowkit as fk
+        >>> [len(fk.Pattern.checkerboard(0, ndim).schedule()) for ndim in (2, 3, 4)]
+        [4, 6, 8]
+        """
+        if len(self.directions) not in (1, self.ndim):
+            raise ValueError(f"A schedule is made of a pattern of one direction or of all; got {self}.")
+        found, shape = [], [phase.width for phase in self.phases]
+        for turn in range(self.ndim if len(self.directions) == 1 else 1):
+            turned = self.turned(turn)
+            for shifts in torch.cartesian_prod(*map(torch.arange, shape)).view(-1, len(shape)).tolist():
+                pairs = zip(turned.phases, shifts, strict=True)
+                phases = tuple(replace(p, starts=tuple((s + by) % p.width for s in p.starts)) for p, by in pairs)
+                pattern = Pattern(turned.directions, phases)
+                if any(len(pattern.sites(pattern.periods, mu)) for mu in pattern.directions):
+                    found.append(pattern)
+        return found
+
+    def __str__(self) -> str:
+        several = "s" if len(self.directions) > 1 else ""
+        phases = " and ".join(f"{phase} = 0" for phase in self.phases)
+        return f"links of direction{several} {', '.join(map(str, self.directions))} where {phases}"

@@ -7,7 +7,8 @@ from flowkit.bijections.base import Bins
 from flowkit.bijections.eigenangles import EigenangleSpline
 from flowkit.checks import Range, Width, checked
 from flowkit.flow import Flow
-from flowkit.geometry.patterns import Checkered, Loop, Stripes
+from flowkit.geometry.closed_paths import Loop
+from flowkit.geometry.patterns import Pattern
 from flowkit.geometry.space import Space
 from flowkit.priors import Haar
 from flowkit.transforms import Chain, GaugeCoupling, Transform
@@ -16,8 +17,8 @@ from flowkit.transforms import Chain, GaugeCoupling, Transform
 @checked
 def gauge_flow(
     space: Space,
-    bins: Bins = 8,
-    hidden: Sequence[Width] = (16, 16),
+    bins: Bins | None = None,
+    hidden: Sequence[Width] | None = None,
     updates: Annotated[int, Range(1, 1000)] | None = None,
 ) -> Flow:
     """A gauge-equivariant flow of links that starts at Haar measure.
@@ -33,10 +34,11 @@ def gauge_flow(
     ----------
     space : Space
         Links of a group with eigenangles, such as U(1) and SU(N), in two or more dimensions.
-    bins : int
-        Of the splines.
-    hidden : sequence of int
-        Channels of the networks' hidden layers.
+    bins : int, optional
+        Of the splines. None takes 8, and 4 beyond three dimensions.
+    hidden : sequence of int, optional
+        Channels of the networks' hidden layers. None takes (16, 16), and (8, 16) beyond three dimensions, where the
+        first convolution of 3^d taps has most of the parameters.
     updates : int, optional
         Updates of a link in each coupling through learned loops, of groups whose elements do not commute. None takes 2
         for SU(2), whose first one is nearly the exact answer, and 4 beyond.
@@ -65,6 +67,8 @@ def gauge_flow(
         raise ValueError(f"gauge_flow needs sides of at least 2, and even ones beyond two dimensions; got {space}.")
     if updates is not None and group.abelian:
         raise ValueError(f"gauge_flow takes updates for SU(N) alone; got {updates} for {group}.")
+    bins = (8 if space.ndim < 4 else 4) if bins is None else bins
+    hidden = ((16, 16) if space.ndim < 4 else (8, 16)) if hidden is None else hidden
     learned = updates or (2 if group.angles == 2 else 4)
 
     def maps(loops: int) -> list[EigenangleSpline]:
@@ -73,19 +77,18 @@ def gauge_flow(
 
     layers: list[Transform] = []
     if space.ndim == 2:
-        for stripes, over, under in _splits(space.lattice):
-            layers.append(GaugeCoupling(space, stripes, [over, under], maps(1), hidden))
+        for pattern, over, under in _splits(space.lattice):
+            layers.append(GaugeCoupling(space, pattern, [over, under], maps(1), hidden))
         return Flow(Haar(space), Chain(*layers))
     kernels = (3, *[1] * len(hidden))
-    for mu in range(space.ndim):
-        loops = [Loop(nu, below=below) for nu in range(space.ndim) if nu != mu for below in (False, True)]
-        for parity in (0, 1):
-            pattern = Checkered(mu, parity)
-            layers.append(GaugeCoupling(space, pattern, loops, maps(len(loops)), hidden, kernels, context="both"))
+    for pattern in Pattern.checkerboard(0, space.ndim).schedule():
+        loops = Loop.rectangle().through(pattern.directions[0], space.ndim)
+        frozen = Loop.rectangle().orientations(space.ndim)
+        layers.append(GaugeCoupling(space, pattern, loops, maps(len(loops)), hidden, kernels, frozen=frozen))
     return Flow(Haar(space), Chain(*layers))
 
 
-def _splits(lattice: Sequence[int]) -> list[tuple[Stripes, Loop, Loop]]:
+def _splits(lattice: Sequence[int]) -> list[tuple[Pattern, Loop, Loop]]:
     """The cuts of rectangles in two, coarse to fine, until each is one plaquette: which links move, and the loops over
     and under them.
     """
@@ -97,8 +100,9 @@ def _splits(lattice: Sequence[int]) -> list[tuple[Stripes, Loop, Loop]]:
         mu = 1 - nu
         periods, offsets = [0, 0], [0, 0]
         periods[mu], periods[nu], offsets[nu] = blocks[mu], period, place
-        stripes = Stripes(mu, (periods[0], periods[1]), (offsets[0], offsets[1]))
-        splits.append((stripes, Loop(nu, blocks[mu], blocks[nu]), Loop(nu, blocks[mu], place, below=True)))
+        over = Loop.rectangle(mu, nu, blocks[mu], blocks[nu])
+        under = Loop.rectangle(mu, nu, blocks[mu], place, below=True)
+        splits.append((Pattern.stripes(mu, tuple(periods), tuple(offsets)), over, under))
 
     for nu in (1, 0):
         side = blocks[nu]
@@ -154,7 +158,6 @@ def plaquette_couplings(
     layers = []
     for k in range(8 * sweeps):
         mu, place = k % 2, k // 2 % 4
-        stripes = Stripes(mu, (1, 4), (0, place)) if mu == 0 else Stripes(mu, (4, 1), (place, 0))
-        loops = [Loop(1 - mu), Loop(1 - mu, below=True)]
-        layers.append(GaugeCoupling(space, stripes, loops, [update], hidden, kernels, context="both"))
+        pattern, loops = Pattern.sparse(mu, 2, 4, -place), Loop.rectangle().through(mu, 2)
+        layers.append(GaugeCoupling(space, pattern, loops, [update], hidden, kernels, frozen=[Loop.rectangle()]))
     return Chain(*layers)

@@ -18,9 +18,10 @@ from flowkit.panels.ess_kl import EssKl
 from flowkit.panels.field import Field
 from flowkit.panels.flow_layers import FlowLayers
 from flowkit.panels.multiscale import Multiscale
+from flowkit.panels.patterns import Patterns
 from flowkit.panels.training import Training
 
-__all__ = ["Chain", "Dashboard", "EssKl", "Field", "FlowLayers", "Multiscale", "Panel", "Training"]
+__all__ = ["Chain", "Dashboard", "EssKl", "Field", "FlowLayers", "Multiscale", "Panel", "Patterns", "Training"]
 
 del anywidget, ipywidgets, matplotlib, plotly
 

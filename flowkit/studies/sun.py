@@ -12,7 +12,7 @@ from flowkit.actions import Wilson
 from flowkit.bijections import EigenangleSpline
 from flowkit.ensemble import importance_sample
 from flowkit.flow import Flow
-from flowkit.geometry import Checkered, Loop, Space, links
+from flowkit.geometry import Loop, Pattern, Space, links
 from flowkit.groups import SUN
 from flowkit.models import gauge_flow
 from flowkit.observables import plaquette, wilson_loop
@@ -163,9 +163,9 @@ def _plane_layers(space: Space, updates: Sequence[EigenangleSpline]) -> list[Tra
 
 def _hyper_layers(space: Space, updates: Sequence[EigenangleSpline]) -> list[Transform]:
     layers: list[Transform] = []
-    for mu in range(space.ndim):
-        loops = [Loop(nu, below=below) for nu in range(space.ndim) if nu != mu for below in (False, True)]
-        layers += [GaugeCoupling(space, Checkered(mu, parity), loops, updates) for parity in (0, 1)]
+    for pattern in Pattern.checkerboard(0, space.ndim).schedule():
+        loops = Loop.rectangle().through(pattern.directions[0], space.ndim)
+        layers.append(GaugeCoupling(space, pattern, loops, updates))
     return layers
 
 

@@ -12,10 +12,10 @@ from flowkit.actions import Wilson
 from flowkit.bijections import EigenangleSpline, TangentMixture
 from flowkit.ensemble import importance_sample, run
 from flowkit.flow import Flow
-from flowkit.geometry import Loop, Space, Stripes, links
+from flowkit.geometry import Loop, Pattern, Space, links
 from flowkit.groups import U1
 from flowkit.models import gauge_flow
-from flowkit.nets import SiteConv
+from flowkit.nets import ConvNet, SiteConv
 from flowkit.observables import charge_squared, plaquette, wilson_loop
 from flowkit.priors import Haar
 from flowkit.samplers import IndependenceMetropolis
@@ -124,18 +124,21 @@ def both_flows(side: int, seed: int = 1) -> tuple[Flow, Flow]:
         periods, offsets = ((1, 4), (0, offset)) if mu == 0 else ((4, 1), (offset, 0))
         coupling = GaugeCoupling(
             space,
-            Stripes(mu, periods, offsets),
-            [Loop(1 - mu)],
+            Pattern.stripes(mu, periods, offsets),
+            [Loop.rectangle(mu, 1 - mu)],
             [EigenangleSpline(space.group, 0, spline=TangentMixture(2))],
             hidden=(8, 8),
             kernel=3,
             activation="leaky_relu",
-            context="plaquettes",
+            local=False,
+            frozen=[Loop.rectangle()],
             start=1.0,
         )
         other = AllSites(space, mu, offset)
         with torch.no_grad():
-            mine = [coupling.net.first[0], *coupling.net.rest]
+            (net,) = coupling.nets
+            assert isinstance(net, ConvNet)
+            mine = [net.first[0], *net.rest]
             for source, target in zip(mine, other.layers, strict=True):
                 assert isinstance(source, SiteConv)
                 assert source.bias is not None

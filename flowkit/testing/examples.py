@@ -26,7 +26,8 @@ from flowkit.bijections.residual import Residual
 from flowkit.bijections.splines import CircleSpline, IntervalSpline, OddCircleSpline, RealSpline
 from flowkit.bijections.tangent import TangentMixture
 from flowkit.flow import Flow
-from flowkit.geometry.patterns import Loop, Stripes
+from flowkit.geometry.closed_paths import Loop
+from flowkit.geometry.patterns import Pattern
 from flowkit.geometry.space import links, sites
 from flowkit.geometry.symmetries import sign
 from flowkit.groups.real import Real
@@ -224,7 +225,7 @@ def _embedded(cls: type[Any]) -> Any:
 def _gauge_coupling(cls: type[Any]) -> Any:
     space, group = links((4, 6), SUN(3)), SUN(3)
     updates = EigenangleSpline(group, bins=4), Residual(3), EigenangleSpline(group, loop=0, bins=4)
-    return GaugeCoupling(space, Stripes(0, (1, 2), (0, 1)), [Loop(1), Loop(1, below=True)], updates, start=1.0)
+    return GaugeCoupling(space, Pattern.checkerboard(0, 2, 1), Loop.rectangle().through(0, 2), updates, start=1.0)
 
 
 @gives(Symmetrised)
