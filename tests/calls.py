@@ -138,6 +138,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "FreeField": (fk.FreeField, {"space": SITES, "m2": 1.0, "learned": True}),
     "Haar": (fk.Haar, {"space": LINKS}),
     "ExactGauge2D": (fk.priors.ExactGauge2D, {"space": LINKS, "beta": 1.0}),
+    "FreePhoton": (fk.priors.FreePhoton, {"space": fk.links((2, 3, 2), fk.U1()), "b": 0.9, "monopoles": 1.0}),
+    "coupling_of": (fk.priors.coupling_of, {"beta": 2.0, "ndim": 3}),
     "Symmetrised": (fk.priors.Symmetrised, {"prior": fk.Normal(SITES), "symmetries": PHI4.symmetries}),
     "Embedded": (fk.priors.Embedded, {"coarse": fk.Haar(DOUBLING.coarse), "doubling": DOUBLING}),
     "Interleaved": (fk.priors.Interleaved, {"coarse": fk.Normal(SITES)}),
@@ -216,6 +218,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"space": fk.links((4, 4), fk.U1()), "sweeps": 1, "bins": 4, "hidden": (4,)},
     ),
     "scalar_flow": (fk.scalar_flow, {"space": SITES, "layers": 2, "bins": 4, "hidden": (4,)}),
+    "photon_flow": (fk.photon_flow, {"space": LINKS, "beta": 2.0, "harmonics": 2, "local": 1, "degree": 1, "steps": 1}),
     "multiscale_flow": (
         fk.multiscale_flow,
         {"space": LINKS, "terms": 2, "coarsest": fk.Haar(fk.links((2, 1), fk.U1()))},

@@ -18,7 +18,15 @@ from flowkit.priors import Prior
 from flowkit.samplers import Sampler
 from flowkit.testing import example
 from flowkit.train.schedules import Schedule
-from flowkit.transforms import FourierModes, FourierScale, GaugeCoupling, LowModes, SpectralCoupling, Transform
+from flowkit.transforms import (
+    FourierModes,
+    FourierScale,
+    GaugeCoupling,
+    LowModes,
+    PhotonDrift,
+    SpectralCoupling,
+    Transform,
+)
 
 panels = pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
 
@@ -38,7 +46,7 @@ def check_action(action: Action) -> None:
 
 def check_transform(transform: Transform) -> None:
     # A bigger lattice has momenta between those of the smaller one: the log-gain of a spectrum is no sum over sites.
-    local = not isinstance(transform, (FourierScale, LowModes))
+    local = not isinstance(transform, (FourierScale, LowModes, PhotonDrift))
     testing.check_transform(transform, local=local, periodic=not isinstance(transform, (FourierModes, LowModes)))
 
 

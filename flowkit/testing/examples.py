@@ -44,6 +44,7 @@ from flowkit.multiscale.site_doubling import SiteDoubling
 from flowkit.priors.embedded import Embedded, Interleaved
 from flowkit.priors.exact_gauge_2d import ExactGauge2D
 from flowkit.priors.free_field import FreeField
+from flowkit.priors.free_photon import FreePhoton
 from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal
 from flowkit.priors.symmetrised import Symmetrised
@@ -56,6 +57,7 @@ from flowkit.train.schedules import Constant, Cosine, Plateau, Steps
 from flowkit.transforms.chain import Chain
 from flowkit.transforms.inside import Inside
 from flowkit.transforms.links.gauge import GaugeCoupling
+from flowkit.transforms.links.photon_drift import PhotonDrift
 from flowkit.transforms.links.spectral import SpectralCoupling
 from flowkit.transforms.links.trivializing import TrivializingFlow
 from flowkit.transforms.sites.affine import Affine
@@ -267,6 +269,7 @@ _MAKERS |= {
     Interleaved: lambda cls: cls(FreeField(sites((2, 3), components=2), m2=0.5, learned=True)),
     ExactGauge2D: lambda cls: cls(links((2, 3), SUN(3)), beta=1.5),
     FreeField: lambda cls: FreeField(sites((4, 6), components=2), m2=0.5, learned=True),
+    FreePhoton: lambda cls: cls(links((2, 3), U1()), b=0.4),
     Haar: lambda cls: Haar(links((2, 3), SUN(3))),
     Normal: lambda cls: Normal(sites((4, 6), components=2), sigma=0.7),
     Heatbath: lambda cls: cls(Wilson(links((2, 3, 4), SUN(2)), beta=1.7)),
@@ -284,6 +287,7 @@ _MAKERS |= {
     Plateau: lambda cls: Plateau(patience=3, smooth=0.5),
     SpectralCoupling: lambda cls: SpectralCoupling(links((2, 3), SUN(3)), bins=4),
     TrivializingFlow: lambda cls: TrivializingFlow(links((2, 3), U1()), order=1, steps=64),
+    PhotonDrift: lambda cls: cls(links((2, 3), U1()), harmonics=1, local=1, degree=0, steps=32),
     Affine: lambda cls: Affine(sites((4, 6), components=2)),
     OnSublattices: lambda cls: cls(CheckerboardCoupling(sites((2, 4), components=2), 1, hidden=(), start=1.0)),
     Prolongation: lambda cls: Prolongation(sites((4, 6), components=2)),
