@@ -60,7 +60,7 @@ def test_the_norm_in_two_dimensions_is_that_of_the_villain_theory(lattice, b):
     assert float(prior.log_villain(x) - prior.log_prob(x)) == pytest.approx(exact, rel=1e-12)
 
 
-@pytest.mark.parametrize(("lattice", "monopoles"), [((2, 3, 4), 0.5), ((2, 3, 4), None), ((2, 3, 2, 3), 0.5)])
+@pytest.mark.parametrize(("lattice", "monopoles"), [((2, 3, 4), 1.2), ((2, 3, 4), None), ((2, 3, 2, 3), 0.7)])
 def test_a_prior_of_paths_keeps_its_contract(lattice, monopoles):
     prior = FreePhoton(links(*lattice), b=0.9, monopoles=monopoles)
     assert prior.stochastic
