@@ -15,10 +15,10 @@ def photon_flow(
     space: Space,
     beta: Positive,
     monopoles: bool = True,
-    harmonics: Annotated[int, Range(1, 16)] = 5,
-    local: Annotated[int, Range(0, 16)] = 2,
+    harmonics: Annotated[int, Range(1, 16)] = 4,
+    local: Annotated[int, Range(0, 16)] = 1,
     degree: Annotated[int, Range(0, 64)] = 1,
-    steps: Count = 2,
+    steps: Count = 3,
 ) -> Flow:
     r"""Free photons with monopoles, and a drift in closed form towards the Wilson action: U(1) at weak coupling.
 
