@@ -124,6 +124,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Phi4Hopping": (fk.Phi4Hopping, {"space": SITES, "beta": 0.5, "lam": 0.5}),
     "Phi4Kappa": (fk.actions.Phi4Kappa, {"space": SITES, "kappa": 0.5, "m_sq": 1.0, "lam": 0.5}),
     "Wilson": (fk.Wilson, {"space": LINKS, "beta": 2.0}),
+    "Villain": (fk.actions.Villain, {"space": LINKS, "b": 2.0}),
     "MatrixModel": (fk.MatrixModel, {"space": SU2, "beta": 2.0, "coefficients": (1.0, 0.5)}),
     "Sum": (fk.actions.Sum, {"first": PHI4, "second": PHI4}),
     "Multiple": (fk.actions.Multiple, {"action": PHI4, "factor": 0.5}),

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flowkit.actions.villain import Villain
 from flowkit.checks import Positive, checked
 from flowkit.geometry import forms
 from flowkit.geometry.lattice import momentum_squared
@@ -15,8 +16,6 @@ from flowkit.priors.monopoles import DipoleGas, MonopoleGas, PlaquetteGas
 from flowkit.tasks.randomness import Rng
 
 TWO_PI = 2 * math.pi
-IMAGES = 3
-"""Turns that the weight of a plaquette sums over on each side; the next one is e^(-40 pi^2 b) times as large."""
 NATS = 45.0
 """Fluxes that are less frequent than e^-45 are left out: they are below rounding."""
 
@@ -93,7 +92,7 @@ class FreePhoton(Prior):
         forms_of_angles("FreePhoton", space)
         if monopoles is not None and space.ndim < 3:
             raise ValueError(f"Monopoles need three or more dimensions; got {space}.")
-        self.b, self.monopoles = b, monopoles
+        self.b, self.monopoles, self.villain = b, monopoles, Villain(space, b)
         self.gas: MonopoleGas | None = None
         if monopoles is not None:
             self.gas = (DipoleGas if space.ndim == 3 else PlaquetteGas)(space.lattice, monopoles)
@@ -147,7 +146,7 @@ class FreePhoton(Prior):
         turn = TWO_PI * torch.rand(n, 1, *space.lattice, generator=rng, dtype=dtype, device=device)
         links = links + turn - torch.cat([torch.roll(turn, -1, 2 + mu) for mu in range(space.ndim)], 1)
         x = space.group.project(links)
-        return Sample(x, self.log_villain(x) + logs - log_theta - self.log_z)
+        return Sample(x, logs - log_theta - self.log_z - self.villain(x))
 
     def _flux(self, constant: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Integer fluxes, ``[n, planes]``, beside the constant parts of the surfaces, and ln Theta, ``[n]``."""
@@ -160,13 +159,6 @@ class FreePhoton(Prior):
         numbers = torch.arange(-self.most, self.most + 1, dtype=constant.dtype, device=constant.device)
         angles = TWO_PI * (constant[..., None] + numbers / constant.new_tensor(self.areas)[:, None])
         return -self.b / 2 * self.space.volume * angles.square()
-
-    def log_villain(self, x: Tensor) -> Tensor:
-        r""":math:`\sum_P \ln v(\theta_P)` of links, ``[batch]``."""
-        angles = self.space.group.project(forms.plaquette_sums(x))
-        turns = TWO_PI * torch.arange(-IMAGES, IMAGES + 1, dtype=x.dtype, device=x.device)
-        exponents = [-self.b / 2 * (angles - turn).square() for turn in turns.unbind()]
-        return torch.logsumexp(torch.stack(exponents), 0).flatten(1).sum(1)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log r(x), ``[batch]``, in two dimensions.
@@ -182,7 +174,7 @@ class FreePhoton(Prior):
                 "needs that of links. sample_and_log_prob gives what weights need."
             )
         log_theta = torch.logsumexp(self._log_fluxes(self._mine(x).new_zeros(1, 1)), 2).sum()
-        return self.log_villain(x) - log_theta - self.log_z
+        return -self.villain(x) - log_theta - self.log_z
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "b": self.b, "monopoles": self.monopoles}

@@ -53,8 +53,8 @@ def photon_3d(
     batch: int = 256,
     draws: int = 8192,
     chains: int = 64,
-    sweeps: int = 800,
-    nodes: int = 4,
+    sweeps: int = 400,
+    nodes: int = 3,
     seed: int = 1,
 ) -> list[Row]:
     """Numbers trained on the smallest lattice, on all of them: ESS, ln Z, plaquette, monopoles and sectors."""
@@ -72,8 +72,8 @@ def photon_4d(
     draws: int = 4096,
     large: tuple[int, ...] = (8, 16),
     chains: int = 32,
-    sweeps: int = 600,
-    nodes: int = 4,
+    sweeps: int = 400,
+    nodes: int = 3,
     seed: int = 1,
 ) -> list[Row]:
     """The same on 4^4, and with its numbers on larger lattices at the first coupling. Fewer draws on these."""

@@ -18,6 +18,7 @@ from flowkit.actions.matrix import MatrixModel
 from flowkit.actions.phi4 import Phi4, Phi4Hopping
 from flowkit.actions.pullback import Pullback
 from flowkit.actions.scalar import ScalarAction
+from flowkit.actions.villain import Villain
 from flowkit.actions.wilson import Wilson
 from flowkit.bijections.affine import AffineMap
 from flowkit.bijections.alcove import AlcoveSpline
@@ -250,6 +251,7 @@ _MAKERS |= {
     Multiple: lambda cls: Multiple(example(Sum), 0.5),
     MatrixModel: lambda cls: MatrixModel(links((1,), SUN(3)), beta=2.0, coefficients=(1.0, 0.3, -0.2, 0.1)),
     Wilson: lambda cls: Wilson(links((2, 3, 4), U1()), beta=1.3),
+    Villain: lambda cls: cls(links((2, 3, 4), U1()), b=0.8),
     AffineMap: lambda cls: AffineMap(),
     IntervalSpline: lambda cls: IntervalSpline(bins=5),
     RealSpline: lambda cls: RealSpline(bins=4, reach=2.0),
