@@ -150,6 +150,18 @@ def test_callbacks_see_the_flow_itself():
     assert trainer.error is None
 
 
+def test_callbacks_that_look_at_each_other():
+    """Each of two trainings waits for a copy of the other's weights at every step, and both end."""
+    one, other = small(), small()
+    one.callbacks.append(lambda _: frozen(other.flow))
+    other.callbacks.append(lambda _: frozen(one.flow))
+    for trainer in (one, other):
+        trainer.start(300)
+    for trainer in (one, other):
+        trainer.wait(60)
+        assert (trainer.status, trainer.error) == ("finished", None)
+
+
 def test_copies_are_taken_between_two_steps():
     """Each copy has the weights of one step, never some of one step and some of the next."""
     trainer, known = small(), set()
