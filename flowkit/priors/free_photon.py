@@ -49,8 +49,8 @@ class FreePhoton(Prior):
 
     Notes
     -----
-    The links x stand for have many lifts N, of plaquette angles :math:`\theta_P - 2 \pi N_P`. Given the links, N is
-    drawn from :math:`p(N|\theta) = \prod_P e^{-\frac{b}{2} (\theta_P - 2 \pi N_P)^2} / v(\theta_P)`, with
+    Links have many lifts N, with the plaquette angles :math:`\theta_P - 2 \pi N_P`. A theory of links is extended to
+    one of links and lifts by :math:`p(N|\theta) = \prod_P e^{-\frac{b}{2} (\theta_P - 2 \pi N_P)^2} / v(\theta_P)`, with
     :math:`v(\theta) = \sum_k e^{-\frac{b}{2} (\theta - 2 \pi k)^2}` the weight of the Villain action. The density of
     links and N together, divided by p, is
 
@@ -89,7 +89,7 @@ class FreePhoton(Prior):
     @checked
     def __init__(self, space: Space, b: Positive, monopoles: Positive | None = None):
         super().__init__(space)
-        forms_of_angles("FreePhoton", space)
+        require_angles("FreePhoton", space)
         if monopoles is not None and space.ndim < 3:
             raise ValueError(f"Monopoles need three or more dimensions; got {space}.")
         self.b, self.monopoles, self.villain = b, monopoles, Villain(space, b)
@@ -180,7 +180,7 @@ class FreePhoton(Prior):
         return {**super().describe(), "b": self.b, "monopoles": self.monopoles}
 
 
-def forms_of_angles(who: str, space: Space) -> None:
+def require_angles(who: str, space: Space) -> None:
     """Raise ValueError for other spaces than links of U(1) in two or more dimensions with sides of at least 2."""
     if space.kind != "links" or not space.group.winding or space.ndim < 2 or min(space.lattice) < 2:
         raise ValueError(f"{who} needs links of U1 in two or more dimensions with sides of at least 2; got {space}.")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from flowkit.checks import Count, NotNegative, Range, checked
 from flowkit.geometry import forms
 from flowkit.geometry.space import Space
-from flowkit.priors.free_photon import coupling_of, forms_of_angles
+from flowkit.priors.free_photon import coupling_of, require_angles
 from flowkit.transforms.links.integrated import IntegratedFlow, polynomials
 
 NODES = 32  # of the integrals that the drift starts from
@@ -89,7 +89,7 @@ class PhotonDrift(IntegratedFlow):
         steps: Count = 3,
     ):
         super().__init__(space, steps)
-        forms_of_angles("PhotonDrift", space)
+        require_angles("PhotonDrift", space)
         self.beta, self.harmonics, self.local, self.degree = beta, harmonics, local, degree
         like = torch.zeros((), dtype=torch.float64)
         self.diagonal = forms.plane_means(space.lattice, forms.inverse_laplacian(space.lattice, like)).tolist()
