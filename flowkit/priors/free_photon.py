@@ -50,9 +50,9 @@ class FreePhoton(Prior):
     Notes
     -----
     Links have many lifts N, with the plaquette angles :math:`\theta_P - 2 \pi N_P`. A theory of links is extended to
-    one of links and lifts by :math:`p(N|\theta) = \prod_P e^{-\frac{b}{2} (\theta_P - 2 \pi N_P)^2} / v(\theta_P)`, with
-    :math:`v(\theta) = \sum_k e^{-\frac{b}{2} (\theta - 2 \pi k)^2}` the weight of the Villain action. The density of
-    links and N together, divided by p, is
+    one of links and lifts by :math:`p(N|\theta) = \prod_P e^{-\frac{b}{2} (\theta_P - 2 \pi N_P)^2} / v(\theta_P)`.
+    Here :math:`v(\theta) = \sum_k e^{-\frac{b}{2} (\theta - 2 \pi k)^2}` is the weight of the Villain action. The
+    density of links and N together, divided by p, is
 
     .. math:: \log r = \sum_P \ln v(\theta_P) + \ln P(n) + 2 \pi^2 b\, |n'|^2 - \ln \Theta(h) - \ln Z_A
 
