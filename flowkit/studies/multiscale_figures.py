@@ -45,7 +45,7 @@ MULTISCALE = (
         "flowkit.studies.photon:photon_3d",
         "Own heatbath",
         "plaquettes of heatbath chains, ln Z by integration",
-        900,
+        400,
         "beta 3 on 4^3 alone, few steps and draws, short chains",
     ),
     Figure(
