@@ -30,7 +30,7 @@ def photon_flow(
     space : Space
         Links of U(1) in two to four dimensions, fields ``[batch, mu, *lattice]``, sides of at least 2.
     beta : float
-        Coupling of the theory, dimensionless, above e / ndim. Useful from about 2 in three dimensions and 1.5 in four.
+        Coupling of the theory, dimensionless, above e / ndim. On 4^3 it is useful from about 2, on 4^4 from about 1.5.
     monopoles : bool
         False leaves them out in more than two dimensions: ln Z is then too small, and means lack their share.
     harmonics, local, degree, steps
