@@ -61,6 +61,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers; a 
     from flowkit.models import (
         gauge_flow as gauge_flow,
         multiscale_flow as multiscale_flow,
+        photon_flow as photon_flow,
         scalar_flow as scalar_flow,
         scalar_multiscale_flow as scalar_multiscale_flow,
     )
@@ -105,7 +106,7 @@ _CONTENTS = {
     "geometry": "Loop Pattern Space links sites",
     "groups": "Group Real SUN U1",
     "model": "Model",
-    "models": "gauge_flow multiscale_flow scalar_flow scalar_multiscale_flow",
+    "models": "gauge_flow multiscale_flow photon_flow scalar_flow scalar_multiscale_flow",
     "multiscale": "LinkConditional",
     "nets": "ConvNet",
     "observables": "Observable charge_squared magnetization phi_squared plaquette susceptibility topological_charge "

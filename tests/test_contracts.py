@@ -18,7 +18,15 @@ from flowkit.priors import Prior
 from flowkit.samplers import Sampler
 from flowkit.testing import example
 from flowkit.train.schedules import Schedule
-from flowkit.transforms import FourierModes, FourierScale, GaugeCoupling, LowModes, SpectralCoupling, Transform
+from flowkit.transforms import (
+    FourierModes,
+    FourierScale,
+    GaugeCoupling,
+    LowModes,
+    PhotonDrift,
+    SpectralCoupling,
+    Transform,
+)
 
 panels = pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
 
@@ -26,7 +34,8 @@ REPEATED = 4
 """Contract checks that another file runs again; 0 is the aim."""
 
 # What a class claims beyond the contract of all.
-SYMMETRIES = {"Wilson": ["gauge", "translation"], "MatrixModel": ["gauge"], "Sum": ["z2", "translation"],
+SYMMETRIES = {"Wilson": ["gauge", "translation"], "Villain": ["gauge", "translation"],
+              "MatrixModel": ["gauge"], "Sum": ["z2", "translation"],
               "Multiple": ["z2", "translation"], "Pullback": ["z2", "translation"]}  # fmt: skip
 
 
@@ -38,7 +47,7 @@ def check_action(action: Action) -> None:
 
 def check_transform(transform: Transform) -> None:
     # A bigger lattice has momenta between those of the smaller one: the log-gain of a spectrum is no sum over sites.
-    local = not isinstance(transform, (FourierScale, LowModes))
+    local = not isinstance(transform, (FourierScale, LowModes, PhotonDrift))
     testing.check_transform(transform, local=local, periodic=not isinstance(transform, (FourierModes, LowModes)))
 
 

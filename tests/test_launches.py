@@ -131,6 +131,7 @@ def test_a_step_launches_no_more_than_its_bound(name):
 
 
 WAITING = {
+    "PhotonDrift": "the inverse solves until it converges",
     "TrivializingFlow": "the inverse solves until it converges",
     "GaugeCoupling": "the inverse of a residual update solves until it converges",
 }

@@ -6,6 +6,7 @@ from flowkit.actions.matrix import MatrixModel
 from flowkit.actions.phi4 import Phi4, Phi4Hopping, Phi4Kappa, as_double_well
 from flowkit.actions.pullback import Pullback, closed_form
 from flowkit.actions.scalar import ScalarAction
+from flowkit.actions.villain import Villain
 from flowkit.actions.wilson import Wilson
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Pullback",
     "ScalarAction",
     "Sum",
+    "Villain",
     "Wilson",
     "as_double_well",
     "closed_form",

@@ -2,9 +2,17 @@
 
 from flowkit.models.gauge import gauge_flow, plaquette_couplings
 from flowkit.models.multiscale import multiscale_flow, scalar_multiscale_flow
+from flowkit.models.photon import photon_flow
 from flowkit.models.scalar import scalar_flow
 
-__all__ = ["gauge_flow", "multiscale_flow", "plaquette_couplings", "scalar_flow", "scalar_multiscale_flow"]
+__all__ = [
+    "gauge_flow",
+    "multiscale_flow",
+    "photon_flow",
+    "plaquette_couplings",
+    "scalar_flow",
+    "scalar_multiscale_flow",
+]
 
 
 def __dir__() -> list[str]:

@@ -6,7 +6,7 @@ from functools import partial
 from torch import Tensor
 
 from flowkit.checks import Count, Natural, checked
-from flowkit.geometry import charge, loops
+from flowkit.geometry import charge, forms, loops
 from flowkit.geometry.space import Space
 from flowkit.observables.base import Observable
 
@@ -27,6 +27,13 @@ def _plaquette(space: Space, x: Tensor) -> Tensor:
 
 def _trace(space: Space, x: Tensor) -> Tensor:
     return _mean(space.group.trace(x))
+
+
+def _monopoles(space: Space, x: Tensor) -> Tensor:
+    if space.ndim < 3 or not space.group.winding:
+        raise ValueError(f"Monopoles are counted on U1 links in three or more dimensions; got {space}.")
+    charges = forms.cube_sums(loops.plaquettes(space, x), space.ndim) / (2 * math.pi)
+    return charges.round().abs().flatten(1).sum(1)
 
 
 def _charge_squared(space: Space, x: Tensor) -> Tensor:
@@ -67,6 +74,7 @@ def _flux(mu: int, nu: int, space: Space, x: Tensor) -> Tensor:
 plaquette = Observable("plaquette", "plaquette Re Tr P / N", _plaquette, kind="links")
 trace = Observable("trace", "Re Tr U / N", _trace, kind="links")
 topological_charge = Observable("topological_charge", "topological charge Q", _charge, kind="links")
+monopoles = Observable("monopoles", "monopoles", _monopoles, kind="links")
 charge_squared = Observable("charge_squared", "Q²", _charge_squared, kind="links")
 magnetization = Observable("magnetization", "magnetization φ̄", _magnetization, kind="sites")
 phi_squared = Observable("phi_squared", "φ²", _phi_squared, kind="sites")

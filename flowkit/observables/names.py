@@ -14,6 +14,7 @@ from flowkit.observables.library import (
     charge_squared,
     flux,
     magnetization,
+    monopoles,
     phi_squared,
     plaquette,
     polyakov,
@@ -23,7 +24,7 @@ from flowkit.observables.library import (
     wilson_loop,
 )
 
-_ALL = (plaquette, trace, topological_charge, charge_squared, magnetization, phi_squared, susceptibility)
+_ALL = (plaquette, trace, topological_charge, charge_squared, monopoles, magnetization, phi_squared, susceptibility)
 _NAMED = {one.name: one for one in _ALL}
 _FAMILIES: dict[str, Callable[..., Observable]] = {
     r"wilson_loop_([1-9]\d*)x([1-9]\d*)": wilson_loop,

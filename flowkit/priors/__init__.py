@@ -4,11 +4,24 @@ from flowkit.priors.base import Prior, Sample
 from flowkit.priors.embedded import Embedded, Interleaved
 from flowkit.priors.exact_gauge_2d import ExactGauge2D
 from flowkit.priors.free_field import FreeField
+from flowkit.priors.free_photon import FreePhoton, coupling_of
 from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal
 from flowkit.priors.symmetrised import Symmetrised
 
-__all__ = ["Embedded", "ExactGauge2D", "FreeField", "Haar", "Interleaved", "Normal", "Prior", "Sample", "Symmetrised"]
+__all__ = [
+    "Embedded",
+    "ExactGauge2D",
+    "FreeField",
+    "FreePhoton",
+    "Haar",
+    "Interleaved",
+    "Normal",
+    "Prior",
+    "Sample",
+    "Symmetrised",
+    "coupling_of",
+]
 
 
 def __dir__() -> list[str]:

@@ -18,6 +18,7 @@ from flowkit.actions.matrix import MatrixModel
 from flowkit.actions.phi4 import Phi4, Phi4Hopping
 from flowkit.actions.pullback import Pullback
 from flowkit.actions.scalar import ScalarAction
+from flowkit.actions.villain import Villain
 from flowkit.actions.wilson import Wilson
 from flowkit.bijections.affine import AffineMap
 from flowkit.bijections.alcove import AlcoveSpline
@@ -45,6 +46,7 @@ from flowkit.multiscale.site_doubling import SiteDoubling
 from flowkit.priors.embedded import Embedded, Interleaved
 from flowkit.priors.exact_gauge_2d import ExactGauge2D
 from flowkit.priors.free_field import FreeField
+from flowkit.priors.free_photon import FreePhoton
 from flowkit.priors.haar import Haar
 from flowkit.priors.normal import Normal
 from flowkit.priors.symmetrised import Symmetrised
@@ -57,6 +59,7 @@ from flowkit.train.schedules import Constant, Cosine, Plateau, Steps
 from flowkit.transforms.chain import Chain
 from flowkit.transforms.inside import Inside
 from flowkit.transforms.links.gauge import GaugeCoupling
+from flowkit.transforms.links.photon_drift import PhotonDrift
 from flowkit.transforms.links.spectral import SpectralCoupling
 from flowkit.transforms.links.trivializing import TrivializingFlow
 from flowkit.transforms.sites.affine import Affine
@@ -249,6 +252,7 @@ _MAKERS |= {
     Multiple: lambda cls: Multiple(example(Sum), 0.5),
     MatrixModel: lambda cls: MatrixModel(links((1,), SUN(3)), beta=2.0, coefficients=(1.0, 0.3, -0.2, 0.1)),
     Wilson: lambda cls: Wilson(links((2, 3, 4), U1()), beta=1.3),
+    Villain: lambda cls: cls(links((2, 3, 4), U1()), b=0.8),
     AffineMap: lambda cls: AffineMap(),
     IntervalSpline: lambda cls: IntervalSpline(bins=5),
     RealSpline: lambda cls: RealSpline(bins=4, reach=2.0),
@@ -268,6 +272,7 @@ _MAKERS |= {
     Interleaved: lambda cls: cls(FreeField(sites((2, 3), components=2), m2=0.5, learned=True)),
     ExactGauge2D: lambda cls: cls(links((2, 3), SUN(3)), beta=1.5),
     FreeField: lambda cls: FreeField(sites((4, 6), components=2), m2=0.5, learned=True),
+    FreePhoton: lambda cls: cls(links((2, 3), U1()), b=0.4),
     Haar: lambda cls: Haar(links((2, 3), SUN(3))),
     Normal: lambda cls: Normal(sites((4, 6), components=2), sigma=0.7),
     Heatbath: lambda cls: cls(Wilson(links((2, 3, 4), SUN(2)), beta=1.7)),
@@ -285,6 +290,7 @@ _MAKERS |= {
     Plateau: lambda cls: Plateau(patience=3, smooth=0.5),
     SpectralCoupling: lambda cls: SpectralCoupling(links((2, 3), SUN(3)), bins=4),
     TrivializingFlow: lambda cls: TrivializingFlow(links((2, 3), U1()), order=1, steps=64),
+    PhotonDrift: lambda cls: cls(links((2, 3), U1()), harmonics=1, local=1, degree=0, steps=32),
     Affine: lambda cls: Affine(sites((4, 6), components=2)),
     OnSublattices: lambda cls: cls(CheckerboardCoupling(sites((2, 4), components=2), 1, hidden=(), start=1.0)),
     Prolongation: lambda cls: Prolongation(sites((4, 6), components=2)),

@@ -8,15 +8,11 @@ from torch import Tensor, nn
 
 from flowkit.checks import Count, NotNegative, Range, checked
 from flowkit.geometry.space import Space
-from flowkit.priors import Prior
-from flowkit.transforms.base import Transform
+from flowkit.transforms.links.integrated import IntegratedFlow, polynomials
 from flowkit.transforms.links.loop_potential import loop_potential
-from flowkit.transforms.links.recomputed import Recomputed
-
-CHUNK = 2**14  # links in one graph of a score
 
 
-class TrivializingFlow(Transform):
+class TrivializingFlow(IntegratedFlow):
     r"""The flow of all links at once down a learned potential of few Wilson loops, from t = 0 to t = 1.
 
     .. math::
@@ -85,9 +81,9 @@ class TrivializingFlow(Transform):
         steps: Count = 8,
         beta: NotNegative = 0.0,
     ):
-        super().__init__(space)
+        super().__init__(space, steps)
         self.potential = loop_potential(space, order)
-        self.order, self.degree, self.steps, self.beta = order, degree, steps, beta
+        self.order, self.degree, self.beta = order, degree, beta
         # A linear part of the plaquette's coefficient is, to this order, another choice of t.
         constant, slope = self.potential.series(beta).unbind(1)
         start = torch.zeros(len(self.loops), degree + 1, dtype=torch.float64)
@@ -117,116 +113,13 @@ class TrivializingFlow(Transform):
         return zero.index_copy(-1, self.places, coefficients).view(*coefficients.shape[:-1], *shape)
 
     def _at(self, theta: Tensor, t: float) -> Tensor:
-        x, legendre = 2 * t - 1, [1.0, 2 * t - 1]
-        for n in range(1, self.degree):
-            legendre.append(((2 * n + 1) * x * legendre[n] - n * legendre[n - 1]) / (n + 1))
         powers = theta.new_tensor([t ** (order - 1) for order in self.potential.orders])
-        return powers * (theta @ theta.new_tensor(legendre[: self.degree + 1]))
-
-    # ---------------------------------------------------------------- the integrator
+        return powers * polynomials(theta, t)
 
     def _slope(self, x: Tensor, theta: Tensor, t: float) -> tuple[Tensor, Tensor]:
         c = self._at(theta, t).unbind(-1)
         w, loops = self.potential.flow(x, c)
         return w, -self.potential.laplacian(loops, c)
-
-    def _turn(self, w: Tensor, x: Tensor) -> Tensor:
-        group = self.space.group
-        return group.compose(group.exp(w), x)
-
-    def _step(self, x: Tensor, theta: Tensor, t: float, h: float) -> tuple[Tensor, Tensor]:
-        """One Runge-Kutta step from t to t + h, and its part of the log-Jacobian."""
-        k1, d1 = self._slope(x, theta, t)
-        middle = self._turn(h / 2 * k1, x)
-        k2, d2 = self._slope(middle, theta, t + h / 2)
-        k3, d3 = self._slope(self._turn(h / 2 * k2, x), theta, t + h / 2)
-        k4, d4 = self._slope(self._turn(h * (k3 - k1 / 2), middle), theta, t + h)
-        both = (k2 + k3) / 6
-        x = self._turn(h * (k1 / 4 + both - k4 / 12), x)
-        return self._turn(h * (both + k4 / 4 - k1 / 12), x), h / 6 * (d1 + 2 * (d2 + d3) + d4)
-
-    def _run(self, x: Tensor, theta: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        """From t = 0 to 1, or back for negative steps."""
-        h, total = 1 / steps, x.real.new_zeros(len(x))
-        for k in range(abs(steps)):
-            time = k * h if steps > 0 else 1 + k * h
-            x, logdet = Recomputed.apply(self._step, x, theta, time, h)  # type: ignore[no-untyped-call]
-            total = total + logdet
-        return x, total
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(self.space.check(x), self._table(self.coefficients), self.steps)
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        theta = self._table(self.coefficients)
-        back, total = self._run(self.space.check(y), theta, -self.steps)
-        with torch.no_grad():
-            x, logdet = self._undo(y, theta)
-        if not back.requires_grad:
-            return x, -logdet
-        # The values of the undone steps, with the gradients of the flow back.
-        group = self.space.group
-        moved = group.compose(group.compose(x, group.inverse(back.detach())), back)
-        return moved, total + (-logdet - total).detach()
-
-    def _undo(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """x and logdet with y the image of x, step by step: the step back starts from an y that is moved by what its
-        image misses, which shrinks by O(h^5) each time.
-        A RuntimeError says where it does not shrink.
-        """
-        group, h, size = self.space.group, 1 / self.steps, 0.0
-        total = y.real.new_zeros(len(y))
-        rounding = 32 * torch.finfo(total.dtype).eps
-        for k in reversed(range(self.steps)):
-            aim, logdet, last = y, total, math.inf
-            x, _ = self._step(aim, theta, (k + 1) * h, -h)
-            for _ in range(50):
-                image, logdet = self._step(x, theta, k * h, h)
-                miss = group.tangent(group.compose(y, group.inverse(image)))
-                size = float(miss.abs().nan_to_num(0.0).amax())  # a field that holds NaN has no steps to undo
-                if size <= rounding or size >= last / 2:
-                    break
-                last, aim = size, self._turn(miss, aim)
-                x, _ = self._step(aim, theta, (k + 1) * h, -h)
-            if size > math.sqrt(rounding):  # far above what rounding leaves, in either precision
-                raise RuntimeError(
-                    f"TrivializingFlow cannot undo its steps: what it found misses the field given by {size:.2g}. "
-                    f"{self.steps} steps are too few for these coefficients."
-                )
-            y, total = x, total + logdet
-        return y, total
-
-    # ---------------------------------------------------------------- scores and errors
-
-    def score(self, y: Tensor, prior: Prior) -> Tensor:
-        """d log q(y) / d theta at fixed y, [batch, coefficients]: each field flows back to the prior under coefficients
-        of its own, few fields at a time.
-        """
-        rows: list[Tensor] = []
-        few = max(1, CHUNK // (self.space.volume * self.space.ndim))
-        for some in torch.split(self.space.check(y).detach(), few):
-            with torch.enable_grad():
-                own = self.coefficients.detach().expand(len(some), -1).clone().requires_grad_()
-                z, logdet = self._run(some, self._table(own), -self.steps)
-                rows += torch.autograd.grad((logdet + prior.log_prob(z)).sum(), own)
-        return torch.cat(rows)
-
-    @property
-    def exact(self) -> bool:
-        """False: the log-Jacobian is integrated."""
-        return False
-
-    @torch.no_grad()
-    def defect(self, x: Tensor) -> Tensor:
-        """What the integrator adds to log q at y = f(x): that of `forward` minus that of the exact flow, [batch].
-
-        Estimated by twice the steps, back from y: the change times 16 / 15. The exact log-Jacobian of so many steps,
-        a determinant over the whole lattice, misses that of `forward` by as much, and as steps^-4 too.
-        """
-        theta = self._table(self.coefficients)
-        y, coarse = self._run(self.space.check(x), theta, self.steps)
-        _, fine = self._run(y, theta, -2 * self.steps)
-        return (-fine - coarse) * 16 / 15
 
     def extra_repr(self) -> str:
         return f"{len(self.loops)} loops, order={self.order}, degree={self.degree}, steps={self.steps}"

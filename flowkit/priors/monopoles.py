@@ -1,0 +1,232 @@
+r"""Dirac plaquettes with the monopoles at their boundary, drawn at random, for the photon prior.
+
+A surface is an integer n on each plaquette, and its boundary m = dn the monopole charge of each cube. Many surfaces
+have one boundary. What a draw needs is therefore log P(surface) - log p(surface | boundary), with p any distribution
+over the surfaces of a boundary; here p is concentrated on as few of them as possible. A surface to which p gives
+nothing has weight 0. `SPOILT` stands for -log 0: e^-40 is below the rounding of a sum of weights in double precision.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from flowkit.geometry.forms import inverse_laplacian, plane_means
+from flowkit.geometry.lattice import format_lattice
+
+SPOILT = 40.0
+"""Nats that take a draw out of every weighted mean."""
+
+MOST_PAIRS = 10
+"""Mean number of dipoles, whose pairings cost 2^k operations for k of them."""
+
+Site = tuple[int, ...]
+Place = tuple[tuple[int, ...], Site]  # of a plaquette or a cube: its directions in order, and its site
+
+
+class MonopoleGas(ABC):
+    """A distribution of surfaces of Dirac plaquettes on a lattice.
+
+    Parameters
+    ----------
+    lattice : tuple of int
+        Three or more sides.
+    coupling : float
+        b_m of the monopoles: a surface n is as frequent as exp(-2 pi^2 b_m |n'|^2), n' its coexact part, where it is a
+        single object of the gas.
+    """
+
+    rate: float
+    """Mean number of objects on the lattice."""
+
+    def __init__(self, lattice: tuple[int, ...], coupling: float):
+        self.lattice, self.coupling = lattice, coupling
+        self.planes = list(combinations(range(len(lattice)), 2))
+
+    def draw(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """n surfaces ``[n, planes, *lattice]`` and log P - log p of each, ``[n]``, float64. Waits for a GPU."""
+        rate = torch.full((n,), self.rate, dtype=torch.float64, device=rng.device)
+        counts = [int(k) for k in torch.poisson(rate, generator=rng).tolist()]
+        surfaces = torch.zeros(n, len(self.planes), *self.lattice, dtype=torch.float64)
+        logs = torch.full((n,), -self.rate, dtype=torch.float64)
+        for row, k in enumerate(counts):
+            if k:
+                surface, log = self._objects(k, rng)
+                logs[row] += log
+                for (plane, site), value in surface.items():
+                    surfaces[(row, self.planes.index((plane[0], plane[1])), *site)] = value
+        return surfaces.to(rng.device), logs.to(rng.device)
+
+    @abstractmethod
+    def _objects(self, k: int, rng: torch.Generator) -> tuple[dict[Place, int], float]:
+        """k objects as one surface, and what they add to log P - log p."""
+
+    def _sites(self, k: int, rng: torch.Generator) -> list[Site]:
+        """k sites at random."""
+        flat = torch.randint(math.prod(self.lattice), (k,), generator=rng, device=rng.device)
+        return _unravelled(flat, self.lattice)
+
+    def _moved(self, site: Site, mu: int, step: int) -> Site:
+        return (*site[:mu], (site[mu] + step) % self.lattice[mu], *site[mu + 1 :])
+
+
+class DipoleGas(MonopoleGas):
+    r"""Three dimensions: independent pairs of a monopole and an antimonopole, joined by a string of Dirac plaquettes.
+
+    .. math:: P(m) = e^{-\lambda}\, \mathrm{perm}\, w(a_i - b_j) \Big/ \prod_x |m_x|!, \qquad
+              w(r) = e^{-4 \pi^2 b_m (G(0) - G(r))}
+
+    for monopoles at a_i and antimonopoles at b_j, G the lattice Green function and lambda the mean number of pairs.
+    The permanent counts all ways of pairing them. Draws with both charges on one cube are spoilt.
+    """
+
+    def __init__(self, lattice: tuple[int, ...], coupling: float):
+        super().__init__(lattice, coupling)
+        green = torch.fft.ifftn(inverse_laplacian(lattice, torch.zeros((), dtype=torch.float64))).real
+        self.weights = (-4 * math.pi**2 * coupling * (green.flatten()[0] - green)).exp()
+        self.weights.view(-1)[0] = 0.0
+        self.rate = float(self.weights.sum()) * math.prod(lattice)
+        if self.rate > MOST_PAIRS:
+            raise ValueError(
+                f"At most {MOST_PAIRS} pairs of monopoles are drawn in the mean, since all ways of pairing them are "
+                f"summed; the coupling {coupling:g} on {format_lattice(lattice)} means {self.rate:.3g}."
+            )
+
+    def _objects(self, k: int, rng: torch.Generator) -> tuple[dict[Place, int], float]:
+        ends = self._sites(k, rng)
+        shares = self.weights.flatten().to(rng.device)
+        steps = _unravelled(torch.multinomial(shares, k, replacement=True, generator=rng), self.lattice)
+        starts = [
+            tuple((x + dx) % side for x, dx, side in zip(end, step, self.lattice, strict=True))
+            for end, step in zip(ends, steps, strict=True)
+        ]
+        surface: Counter[Place] = Counter()
+        for start, end in zip(starts, ends, strict=True):
+            self._string(surface, start, end)
+        if set(starts) & set(ends):
+            return surface, SPOILT
+        pairs = [[float(self.weights[self._between(a, b)]) for b in ends] for a in starts]
+        same = math.prod(math.factorial(times) for sites in (starts, ends) for times in Counter(sites).values())
+        return surface, math.log(permanent(pairs) / same)
+
+    def _between(self, a: Site, b: Site) -> Site:
+        return tuple((x - y) % side for x, y, side in zip(a, b, self.lattice, strict=True))
+
+    def _string(self, surface: Counter[Place], start: Site, end: Site) -> None:
+        """Plaquettes that carry the flux from the monopole to the antimonopole, axis by axis on the shorter way."""
+        here = start
+        for mu, side in enumerate(self.lattice):
+            distance = (end[mu] - here[mu]) % side
+            ahead = distance <= side // 2
+            plane = tuple(nu for nu in range(3) if nu != mu)
+            sign = -1 if mu == 1 else 1
+            for _ in range(distance if ahead else side - distance):
+                after = self._moved(here, mu, 1 if ahead else -1)
+                surface[plane, after if ahead else here] += sign if ahead else -sign
+                here = after
+
+
+class PlaquetteGas(MonopoleGas):
+    r"""Four and more dimensions: independent Dirac plaquettes, each at the boundary of a smallest loop of monopoles.
+
+    .. math:: P(n) = e^{-\lambda} \prod_P q^{|n_P|} / |n_P|!, \qquad q = e^{-2 \pi^2 b_m |n'|^2}
+
+    where n' is the coexact part of one plaquette, |n'|^2 = 1 - 2 / ndim on a large lattice. The surface that stands for
+    a boundary is found by adding, one after the other, the plaquette that shortens it most. Draws with another surface
+    are spoilt. Boundaries that cannot be shortened so, as those of a square of 2 x 2 plaquettes, are left out: their
+    weight is q to the power 2 or more beside that of one plaquette.
+    """
+
+    def __init__(self, lattice: tuple[int, ...], coupling: float):
+        super().__init__(lattice, coupling)
+        spectrum, volume = inverse_laplacian(lattice, torch.zeros((), dtype=torch.float64)), math.prod(lattice)
+        self.log_q = (-2 * math.pi**2 * coupling * (1 - plane_means(lattice, spectrum) - 1 / volume)).tolist()
+        self.rate = 2 * volume * sum(map(math.exp, self.log_q))
+
+    def _objects(self, k: int, rng: torch.Generator) -> tuple[dict[Place, int], float]:
+        shares = torch.tensor(self.log_q, dtype=torch.float64, device=rng.device).exp()
+        which = torch.multinomial(shares, k, replacement=True, generator=rng).tolist()
+        signs = torch.randint(2, (k,), generator=rng, device=rng.device).tolist()
+        surface: Counter[Place] = Counter()
+        for i, sign, site in zip(which, signs, self._sites(k, rng), strict=True):
+            surface[self.planes[i], site] += 2 * sign - 1
+        log = sum(self.log_q[i] for i in which)
+        if k == 1:
+            return surface, log
+        numbers = {place: value for place, value in surface.items() if value}
+        if sum(map(abs, numbers.values())) < k or self.surface_of(self.boundary(numbers)) != numbers:
+            return surface, log + SPOILT
+        return surface, log - sum(math.lgamma(1 + abs(value)) for value in numbers.values())
+
+    def _cubes(self, place: Place) -> list[tuple[Place, int]]:
+        """The cubes whose boundary holds a plaquette, and the sign with which it stands there."""
+        (mu, nu), site = place
+        found: list[tuple[Place, int]] = []
+        for rho in range(len(self.lattice)):
+            if rho not in (mu, nu):
+                cube, sign = tuple(sorted((mu, nu, rho))), -1 if mu < rho < nu else 1
+                found += [((cube, self._moved(site, rho, -1)), sign), ((cube, site), -sign)]
+        return found
+
+    def _plaquettes(self, cube: Place) -> list[Place]:
+        """The six plaquettes of a cube."""
+        directions, site = cube
+        pairs = ((tuple(nu for nu in directions if nu != mu), mu) for mu in directions)
+        return [(plane, at) for plane, mu in pairs for at in (site, self._moved(site, mu, 1))]
+
+    def boundary(self, surface: dict[Place, int]) -> dict[Place, int]:
+        """The monopole charges of a surface that are not zero."""
+        charges: Counter[Place] = Counter()
+        for place, value in surface.items():
+            for cube, sign in self._cubes(place):
+                charges[cube] += sign * value
+        return {cube: value for cube, value in charges.items() if value}
+
+    def surface_of(self, charges: dict[Place, int]) -> dict[Place, int] | None:
+        """The surface that stands for a boundary; None where the search finds none."""
+        left, found = Counter(charges), Counter[Place]()
+        while any(left.values()):
+            best: tuple[int, Place, int] | None = None
+            near = {place for cube, value in left.items() if value for place in self._plaquettes(cube)}
+            for place in sorted(near):
+                for sign in (1, -1):
+                    gain = sum(abs(left[c]) - abs(left[c] - sign * s) for c, s in self._cubes(place))
+                    if gain > (best[0] if best else 0):
+                        best = gain, place, sign
+            if best is None:
+                return None
+            _, place, sign = best
+            found[place] += sign
+            for cube, s in self._cubes(place):
+                left[cube] -= sign * s
+        return {place: value for place, value in found.items() if value}
+
+
+def permanent(matrix: Sequence[Sequence[float]]) -> float:
+    """The permanent of a square matrix with entries >= 0, row by row over the sets of columns in use.
+
+    Examples
+    --------
+    >>> from flowkit.priors.monopoles import permanent
+    >>> permanent([[1.0, 2.0], [3.0, 4.0]])                         # 1 * 4 + 2 * 3
+    10.0
+    """
+    sums = {0: 1.0}
+    for row in matrix:
+        following: dict[int, float] = {}
+        for used, value in sums.items():
+            for j, entry in enumerate(row):
+                if not used >> j & 1:
+                    following[used | 1 << j] = following.get(used | 1 << j, 0.0) + value * entry
+        sums = following
+    return sums[(1 << len(matrix)) - 1]
+
+
+def _unravelled(flat: Tensor, lattice: Sequence[int]) -> list[Site]:
+    """Coordinates of sites by their flat indices."""
+    found = [tuple(site) for site in torch.stack(torch.unravel_index(flat, tuple(lattice)), 1).tolist()]
+    return found
