@@ -250,7 +250,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
             "hidden": (3,), "activation": "tanh", "windings": 1,
         },
     ),
-    "LinkDoubling": (multiscale.LinkDoubling, {"coarse": fk.links((2, 2), fk.U1()), "mu": 0, "ordered": False}),
+    "LinkDoubling": (multiscale.LinkDoubling, {"coarse": fk.links((2, 2), fk.U1()), "mu": 0, "order": "together"}),
     "NewLinks": (
         multiscale.NewLinks,
         {"doubling": DOUBLING, "models": multiscale.ClassFunctionConditional(2, 16)},

@@ -34,8 +34,9 @@ from flowkit.groups.sun import SUN
 from flowkit.groups.u1 import U1
 from flowkit.multiscale.conditionals.class_functions import ClassFunctionConditional
 from flowkit.multiscale.conditionals.class_functions_su2 import SU2ClassFunctionConditional
+from flowkit.multiscale.conditionals.harmonics import HarmonicConditional
 from flowkit.multiscale.conditionals.heat_angle import HeatAngleConditional
-from flowkit.multiscale.conditionals.heatbath import HeatbathConditional
+from flowkit.multiscale.conditionals.heatbath import HeatbathConditional, LinearHeatbathConditional
 from flowkit.multiscale.conditionals.smooth_class_functions import SmoothClassFunctionConditional
 from flowkit.multiscale.conditionals.staple import StapleConditional
 from flowkit.multiscale.doubling import LinkDoubling
@@ -196,6 +197,22 @@ def _su2_class_function_conditional(cls: type[Any]) -> Any:
     one = cls(characters=3, angles=64, polars=8, rows=16)
     with torch.no_grad():
         one.coefficients.copy_(torch.tensor([1.2, -0.2, 0.1]))
+    return one
+
+
+@gives(HarmonicConditional)
+def _harmonic_conditional(cls: type[Any]) -> Any:
+    one = cls((1, 2))
+    with torch.no_grad():
+        one.coefficients.copy_(torch.tensor([0.9, -0.3]))
+    return one
+
+
+@gives(LinearHeatbathConditional)
+def _linear_heatbath_conditional(cls: type[Any]) -> Any:
+    one = cls(SUN(2))
+    with torch.no_grad():
+        one.coefficients.copy_(torch.tensor([1.3, 0.4]))
     return one
 
 

@@ -1,0 +1,171 @@
+"""Dressed staples: orders, contexts, densities and training of multiscale models in three and four dimensions."""
+
+import math
+
+import pytest
+import torch
+
+import flowkit as fk
+from flowkit import testing
+from flowkit.geometry import loops
+from flowkit.multiscale import (
+    DressedStaples,
+    HarmonicConditional,
+    LinearHeatbathConditional,
+    LinkDoubling,
+    NewLinks,
+)
+from flowkit.multiscale.dressed import six_links
+
+U1, SU2 = fk.U1(), fk.SUN(2)
+ORDERS = ["directions", "colours", "cells", "hierarchical"]
+
+pytestmark = pytest.mark.usefixtures("double")
+
+
+def level(group, lattice=(2, 2, 2), mu=1, order="hierarchical", size=0.3, **settings):
+    """One doubling of Haar links, drawn from dressed staples with rough coefficients."""
+    doubling = LinkDoubling(fk.links(lattice, group), mu, order)
+    context = DressedStaples(1.3, (1,) * len(lattice), **{"loops": 6, "strengths": (1.0, 0.4), **settings})
+    models = []
+    for stage in doubling.stages:
+        count = len(context.terms(doubling, stage))
+        models.append(HarmonicConditional((1,) * count) if group == U1 else LinearHeatbathConditional(group, count))
+    new = testing.randomised(NewLinks(doubling, models, context), testing.seeded(7), size)
+    return fk.Flow(fk.priors.Embedded(fk.Haar(doubling.coarse), doubling), new)
+
+
+# ---------------------------------------------------------------- orders and contexts
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("lattice", "mu"), [((2, 4, 2), 0), ((1, 2, 8), 1), ((2, 3, 2), 2), ((2, 2, 1, 4), 3)])
+def test_every_new_link_is_drawn_once(order, lattice, mu):
+    doubling = LinkDoubling(fk.links(lattice, U1), mu, order)
+    drawn = torch.cat([stage.links for stage in doubling.stages])
+    assert torch.equal(drawn.sort().values, torch.arange((len(lattice) - 1) * doubling.coarse.volume))
+    assert all({doubling.across[int(i) // doubling.coarse.volume] for i in s.links} == {s.nu} for s in doubling.stages)
+    assert len({stage.kind for stage in doubling.stages}) == len(doubling.stages)
+
+
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+@pytest.mark.parametrize("order", ["colours", "hierarchical"])
+def test_the_context_depends_on_known_links_alone(group, order, rng):
+    """It changes neither with links of its own stage nor with those of later ones, and it does with earlier ones."""
+    flow = level(group, order=order)
+    doubling, context = flow.transform.doubling, flow.transform.context
+    coarse, first, new = doubling.split(doubling.fine.haar(2, rng))
+    other = doubling.split(doubling.fine.haar(2, rng))[2]
+    known = context.begin(doubling, coarse, first)
+    for i, stage in enumerate(doubling.stages):
+        terms, late, early = context.terms(doubling, stage), new, new
+        for j, one in enumerate(doubling.stages):
+            if j >= i:
+                late = doubling.put(one, late, doubling.take(one, other))
+            else:
+                early = doubling.put(one, early, doubling.take(one, other))
+        mine, unmoved, moved = (context.given(doubling, stage, known, x, terms) for x in (new, late, early))
+        assert all(torch.equal(a, b) for a, b in zip(mine, unmoved, strict=True))
+        assert i < 4 or any(not torch.equal(a, b) for a, b in zip(mine, moved, strict=True))
+
+
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+def test_complete_loops_are_loops_of_the_field(group, rng):
+    """V R of the last stage: the sum of both plaquettes of each plane; and a loop of six links."""
+    flow = level(group, (4, 2, 4), 1)
+    doubling, context = flow.transform.doubling, flow.transform.context
+    x = doubling.fine.haar(3, rng)
+    coarse, first, new = doubling.split(x)
+    stage, space = doubling.stages[-1], doubling.fine
+    terms = context.terms(doubling, stage)
+    given = dict(
+        zip(terms, context.given(doubling, stage, context.begin(doubling, coarse, first), new, terms), strict=True)
+    )
+    v, sites = doubling.take(stage, new), doubling.places[stage.links] % space.volume
+
+    def trace(name):
+        return group.sphere(group.ambient_product([group.ambient(v), group.ambient(given[name])], [1, 1]))[..., 0]
+
+    for rho in (mu for mu in range(3) if mu != stage.nu):
+        p = group.trace(loops.plaquette(space, x, *sorted((stage.nu, rho))))
+        both = (p + torch.roll(p, 1, 2 + rho)).flatten(1)[:, sites]
+        testing.require_close(trace(f"complete {rho}"), both, f"plaquettes in the plane of {rho}", 1e-12)
+    rho = 0
+    wide = group.trace(loops.rectangle(space, x, stage.nu, rho, 2, 1)).flatten(1)[:, sites]
+    there = f"path +{stage.nu} +{rho} -{stage.nu} -{stage.nu} -{rho}"
+    testing.require_close(trace(there), wide, "a rectangle", 1e-12)
+
+
+def test_loops_of_six_links_in_two_dimensions():
+    """The six rectangles through a link: two across, and along it two on either side."""
+    assert len(six_links(0, 2)) == 6
+    for steps in six_links(1, 4):
+        visited = [(0, 1, 0, 0)]
+        for mu, base, sign in steps:
+            start = visited[-1]
+            assert base == (start if sign > 0 else tuple(x - (axis == mu) for axis, x in enumerate(start)))
+            visited.append(tuple(x + sign * (axis == mu) for axis, x in enumerate(start)))
+        assert visited[-1] == (0,) * 4
+        assert len(set(visited)) == 6
+
+
+def test_mean_elements():
+    """<V> of the density exp(Re Tr(V R) / N), by numerical integration over the angle."""
+    a = (torch.arange(20000) + 0.5) / 20000 * math.pi
+    for group, n in ((U1, 0), (SU2, 2)):
+        for k in (1e-3, 0.09, 0.7, 1.3, 12.0):
+            weight = (k * a.cos() - k).exp() * a.sin() ** n
+            R = k * group.ambient(group.identity((1,), torch.zeros(1)))
+            came = group.sphere(group.mean_element(R))[0]
+            assert came[0] == pytest.approx(float((weight * a.cos()).sum() / weight.sum()), rel=1e-7)
+            assert came[1:].abs().max() < 1e-14
+
+
+# ---------------------------------------------------------------- densities
+
+
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+@pytest.mark.parametrize(
+    ("lattice", "order"), [((1, 2, 2), "hierarchical"), ((2, 1, 4), "cells"), ((1, 2, 1, 2), "colours")]
+)
+def test_the_density(group, lattice, order):
+    """log_prob is that of the draws and of the map, it is gauge-invariant, and E_q[1/q] = 1."""
+    flow = level(group, lattice, 0, order, 0.1)
+    x, logq = flow.sample_and_log_prob(50, testing.seeded())
+    testing.require_close(flow.log_prob(x), logq, "log_prob of a draw", 1e-9)
+    z, logdet = flow.transform.inverse(x)
+    testing.require_close(logdet, logq, "log|dz/dx|", 1e-9)
+    testing.require_same_field(group, flow.transform(z)[0], x, "forward(inverse(x))", 1e-7)
+    act = testing.symmetry(flow.space, "gauge", testing.seeded(5))
+    y = flow.space.haar(5, testing.seeded(2))
+    testing.require_close(flow.log_prob(act(y)), flow.log_prob(y), "log q of g x", 1e-10)
+    with torch.no_grad():
+        weights = (-flow.sample_and_log_prob(8000, testing.seeded(4)).logq).exp()
+    error = float(weights.std()) / math.sqrt(len(weights))
+    assert error < 0.1
+    assert abs(float(weights.mean()) - 1) < 4 * error
+
+
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+def test_the_contract_of_a_transform(group):
+    testing.check_transform(level(group, (1, 2, 2), 0, size=0.2, rounds=1).transform, local=False, periodic=False)
+
+
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+def test_the_score_is_the_slope_of_log_q(group):
+    """By finite differences in every coefficient of a stage, and by autograd in all of them."""
+    flow = level(group, (1, 2, 2), 0)
+    x = flow.sample(3, testing.seeded()).detach()
+    score = flow.score(x)
+    rows = [torch.autograd.grad(one, list(flow.parameters()), retain_graph=True) for one in flow.log_prob(x)]
+    expected = torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
+    testing.require_close(score, expected, "the score", 1e-9)
+    first = next(flow.parameters())
+    for i in range(len(first)):
+        logs = []
+        for step in (1e-5, -1e-5):
+            with torch.no_grad():
+                first[i] += step
+                logs.append(flow.log_prob(x))
+                first[i] -= step
+        testing.require_close((logs[0] - logs[1]) / 2e-5, score[:, i], "a difference of log q", 1e-7)
