@@ -14,8 +14,9 @@ from flowkit.multiscale import (
     LinearHeatbathConditional,
     LinkDoubling,
     NewLinks,
+    levels,
 )
-from flowkit.multiscale.dressed import six_links
+from flowkit.multiscale.dressed_plan import six_links
 
 U1, SU2 = fk.U1(), fk.SUN(2)
 ORDERS = ["directions", "colours", "cells", "hierarchical"]
@@ -169,3 +170,130 @@ def test_the_score_is_the_slope_of_log_q(group):
                 logs.append(flow.log_prob(x))
                 first[i] -= step
         testing.require_close((logs[0] - logs[1]) / 2e-5, score[:, i], "a difference of log q", 1e-7)
+
+
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+def test_weights_have_the_mean_z(group):
+    """E_q[w] = Z on 2x2x2, beside the mean of exp(-S) over Haar-distributed fields, which knows no model."""
+    action = fk.Wilson(fk.links((2, 2, 2), group), 0.5)
+    flow = testing.randomised(fk.multiscale_flow(action.space, strength=0.5), testing.seeded(7), 0.03)
+    with torch.no_grad():
+        x, logq = flow.sample_and_log_prob(8000, testing.seeded(3))
+        ours = (-action(x) - logq).exp()
+        plain = (-action(action.space.haar(60_000, testing.seeded(4)))).exp()
+    means = [(float(w.mean()), float(w.std()) / math.sqrt(len(w))) for w in (ours, plain)]
+    (mine, error), (other, noise) = means
+    assert noise < 0.05 * other
+    assert error < 0.02 * mine
+    assert abs(mine - other) < 4 * math.hypot(error, noise)
+
+
+def test_missing_links_are_replaced_by_their_mean_in_a_stiff_field():
+    """All known links 1, beta large: the dressed staples of a plane are nearly 2, as complete ones are."""
+    doubling = LinkDoubling(fk.links((1, 4, 4), U1), 0, "hierarchical")
+    coarse, first, new = doubling.split(doubling.fine.cold(1))
+    context, stage = DressedStaples(50.0, (1, 1, 1), rounds=2), doubling.stages[0]
+    terms = context.terms(doubling, stage)
+    loops = context.given(doubling, stage, context.begin(doubling, coarse, first), new, terms)
+    given = {term: loop.real.item() for term, loop in zip(terms, loops, strict=True)}
+    assert given["complete 0"] == pytest.approx(2)
+    for rounds in (1, 2):
+        assert given[f"dressed 2 by 1 in {rounds}"] == pytest.approx(2, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("lattice", "expected"), [((4, 4, 4), [7.4, 3.3, 0.39, 0.095, 0.004]), ((2, 2, 2, 2), None), ((4, 8), [0] * 5)]
+)
+def test_what_orders_lose_for_free_photons(lattice, expected):
+    """Later links that see earlier ones lose less; in two dimensions nothing is lost."""
+    space = fk.links(lattice, U1)
+    found = [fk.multiscale.free_field_loss(space, order) for order in ("together", *ORDERS)]
+    assert found == sorted(found, reverse=True) or lattice == (4, 8)
+    if expected:
+        assert found == pytest.approx(expected, rel=0.02, abs=1e-3)
+
+
+def test_a_photon_field_on_other_sides_is_refused():
+    with pytest.raises(ValueError, match=r"whose sides are powers of two; got Links U1 on 2x3x2\."):
+        fk.multiscale.free_field_loss(fk.links((2, 3, 2), U1), "cells")
+
+
+# ---------------------------------------------------------------- other lattices
+
+
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+def test_weights_of_one_lattice_serve_others(group):
+    """The finest levels of 2x2x4 have the coefficients of 2x2x2, kind by kind; draws and log_prob agree there."""
+    flow = testing.randomised(fk.multiscale_flow(fk.links((2, 2, 2), group), strength=1.2), testing.seeded(7), 0.1)
+    x = flow.space.haar(3, testing.seeded())
+    testing.require_close(flow.on(flow.space).log_prob(x), flow.log_prob(x), "log q on the same lattice", 1e-12)
+    larger = flow.on(fk.links((4, 4, 4), group))
+    assert [new.space.lattice for new in levels(larger)] == [(4, 2, 2), (4, 4, 2), (4, 4, 4)]
+    x, logq = larger.sample_and_log_prob(4, testing.seeded())
+    testing.require_close(larger.log_prob(x), logq, "log_prob of a draw", 1e-9)
+    for mine, theirs in zip(levels(flow), levels(larger), strict=True):
+        assert mine.state_dict().keys() == theirs.state_dict().keys()
+        assert len(theirs.models) > len(mine.models)
+        kinds = [stage.kind for stage in mine.doubling.stages]
+        for stage, model in zip(theirs.doubling.stages, theirs.models, strict=True):
+            if stage.kind in kinds:
+                own = mine.models[kinds.index(stage.kind)]
+                assert torch.equal(own.coefficients, model.coefficients)
+
+
+# ---------------------------------------------------------------- training
+
+
+def fields(action, n, seed=1):
+    chains = fk.run(fk.Heatbath(action), 4, chains=n // 4, thermalise=30, every=3, rng=seed)
+    return chains.x.reshape(-1, *action.space.shape)
+
+
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+def test_fisher_scoring_finds_the_maximum(group):
+    """There the score of every coefficient has mean zero over the fields, and a step more changes nothing."""
+    action = fk.Wilson(fk.links((2, 2, 2), group), 1.0)
+    x, flow = fields(action, 800), fk.multiscale_flow(action.space, strength=1.0)
+    method = fk.train.MaximumLikelihoodStep(x, iterations=12, ridge=1e-6)
+    trainer = fk.Trainer(flow, action, batch=800, method=method).fit(method.steps, progress=False)
+    s = flow.score(x)
+    testing.require((s.mean(0).abs() < 1e-3 * s.square().mean(0).sqrt() + 1e-6).all(), "The likelihood has a slope.")
+    before = flow.log_prob(x).mean().detach()
+    trainer.fit(method.steps, progress=False)
+    assert abs(float((flow.log_prob(x).mean() - before).detach())) < 1e-4
+    generator = testing.seeded(9)
+    for _ in range(3):  # and nearby weights are less likely
+        other = flow.on(flow.space)
+        with torch.no_grad():
+            for p in other.parameters():
+                p.add_(0.05 * torch.randn(p.shape, generator=generator))
+        assert float(other.log_prob(x).mean().detach()) < float(before)
+
+
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+def test_training_reaches_a_high_ess(group):
+    """2x2x2 at beta = 1.5, with the plaquette of an own heatbath."""
+    action = fk.Wilson(fk.links((2, 2, 2), group), 1.5)
+    flow, method = fk.multiscale_flow(action.space, strength=1.5), fk.train.MaximumLikelihoodStep(fields(action, 2000))
+    fk.Trainer(flow, action, batch=1000, method=method).fit(method.steps, progress=False)
+    with torch.no_grad():
+        ensemble = fk.importance_sample(flow, action, 2000, rng=3, observe=(fk.plaquette,), keep=False)
+    assert ensemble.ess().value > 0.9
+    p = fk.plaquette(action.space, fields(action, 8000, 5))
+    mine, error = ensemble.mean(fk.plaquette), float(p.std()) / math.sqrt(len(p) / 2)
+    assert abs(mine.value - float(p.mean())) < 4 * math.hypot(mine.error, error)
+
+
+def test_what_cannot_be_trained_so():
+    space = fk.links((2, 2, 2), U1)
+    x, action = space.haar(4, testing.seeded()), fk.Wilson(space, 1.0)
+    step = fk.train.MaximumLikelihoodStep
+    flat = fk.Wilson(fk.links((4, 4), U1), 1.0)
+    with pytest.raises(ValueError, match="needs a multiscale model of links without couplings; got a Chain"):
+        fk.Trainer(fk.gauge_flow(flat.space), flat, method=step(flat.space.haar(4, testing.seeded())))
+    with pytest.raises(ValueError, match=r"holds fields \[batch, 3, 2, 2, 2\]; got \[4, 3, 2, 2\]"):
+        fk.Trainer(fk.multiscale_flow(space), action, method=step(x[..., 0]))
+    with pytest.raises(ValueError, match=r"loops of 4 or 6 links; got DressedStaples"):
+        DressedStaples(1.0, (1, 1, 1), loops=5)
+    with pytest.raises(ValueError, match='links of one direction at a time; the order is "together"'):
+        fk.models.dressed_flow(space, 1.0, order="together")

@@ -1,10 +1,18 @@
 """Ready-made flows."""
 
+from flowkit.models.dressed import dressed_flow
 from flowkit.models.gauge import gauge_flow, plaquette_couplings
 from flowkit.models.multiscale import multiscale_flow, scalar_multiscale_flow
 from flowkit.models.scalar import scalar_flow
 
-__all__ = ["gauge_flow", "multiscale_flow", "plaquette_couplings", "scalar_flow", "scalar_multiscale_flow"]
+__all__ = [
+    "dressed_flow",
+    "gauge_flow",
+    "multiscale_flow",
+    "plaquette_couplings",
+    "scalar_flow",
+    "scalar_multiscale_flow",
+]
 
 
 def __dir__() -> list[str]:

@@ -11,6 +11,7 @@ from flowkit.multiscale.conditionals.staple import StapleConditional
 from flowkit.multiscale.contexts import CompletePlaquettes, LinkContext
 from flowkit.multiscale.doubling import LinkDoubling
 from flowkit.multiscale.dressed import DressedStaples
+from flowkit.multiscale.free_field_loss import free_field_loss
 from flowkit.multiscale.new_links import NewLinks
 from flowkit.multiscale.scale_numbers import ByScale, ScaleNumbers, by_scale
 from flowkit.multiscale.scales import decimated_action, log_weights_by_scale
@@ -39,6 +40,7 @@ __all__ = [
     "coarsest",
     "decimated_action",
     "fields_by_scale",
+    "free_field_loss",
     "levels",
     "log_weights_by_scale",
     "smoothed",

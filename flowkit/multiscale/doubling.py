@@ -50,9 +50,8 @@ class LinkDoubling(Doubling):
     The map (U, U^a, V) -> fine field is one to one, commutes with gauge transformations (on the coarse side those of
     the sites 2x), and has Jacobian 1 in normalised Haar measure, because U^b = U^a^-1 U is a translation of the group.
 
-    Two plaquettes of a new link lie in the plane (nu, mu). Their other links are known before any new link is drawn.
-    The plaquettes in planes (nu, rho) contain three more new links, so that in more than two dimensions new links
-    depend on each other. Either all are drawn at once, each given its two known plaquettes [1]_, or in stages:
+    Two plaquettes of a new link lie in the plane (nu, mu), whose other links are known before any new link is drawn.
+    Those in planes (nu, rho) contain three more new links. Either all are drawn at once [1]_, or in stages:
 
     ================  =================================================================================================
     ``together``      all new links at once

@@ -4,23 +4,21 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from flowkit.checks import Count, Natural, Positive, checked
-from flowkit.geometry.patterns import Loop, link_index
-from flowkit.geometry.space import Space
 from flowkit.groups import Group
 from flowkit.multiscale.contexts import LinkContext, Terms
 from flowkit.multiscale.doubling import LinkDoubling, Loops, on_device
+from flowkit.multiscale.dressed_plan import Plan, path_name, plan_of
 from flowkit.multiscale.stages import Stage
 
-Steps = tuple[tuple[int, tuple[int, ...], int], ...]
 SIDES = ((1, -1, -1), (-1, -1, 1))
 """The signs of the links of a plaquette above a link and of one below, the link itself left out."""
+POWERS = {"saturated J": 1, "saturated D": 1, "second J": 2, "second D": 2, "third J": 3}
+"""Functions of all staples, with their harmonics."""
 
 
 @checked
@@ -42,6 +40,10 @@ class DressedStaples(LinkContext):
         The factors s on beta for which the iteration is made, dimensionless.
     loops : int
         Complete loops of six links are given too where it is 6; 4 for none.
+    powers : bool
+        Whether functions of the weighted sum of all staples, J, and of the incomplete ones, D, are given too where
+        plaquettes are incomplete: :math:`J |J|^2 / (1 + |J|^2)` and the same of D, and for U(1) also
+        :math:`J^2 / (1 + |J|^2)`, :math:`D^2` and :math:`J^3 / (1 + |J|^2)`.
 
     Notes
     -----
@@ -74,6 +76,7 @@ class DressedStaples(LinkContext):
     rounds: Natural = 2
     strengths: tuple[Positive, ...] = (1.0,)
     loops: Natural = 4
+    powers: bool = False
 
     def __post_init__(self) -> None:
         if not self.strengths or self.loops not in (4, 6):
@@ -89,8 +92,14 @@ class DressedStaples(LinkContext):
         for s, r, rho in itertools.product(self.strengths, range(1, self.rounds + 1), open_planes):
             found.append(f"dressed {rho} by {s:g} in {r}")
         if self.loops == 6:
-            found += [_path_name(steps) for steps, _ in plan.paths]
+            found += [path_name(steps) for steps, _ in plan.paths]
+        if self.powers and self.rounds and open_planes:
+            found += [name for name, n in POWERS.items() if n == 1 or doubling.coarse.group.abelian]
         return tuple(found)
+
+    def harmonics(self, terms: Terms) -> tuple[int, ...]:
+        """The harmonic of each loop: n where it turns n times as fast as its link."""
+        return tuple(POWERS.get(term, 1) for term in terms)
 
     def begin(self, doubling: LinkDoubling, coarse: Tensor, first: Tensor) -> Loops:
         shape = [len(coarse), len(doubling.across), *doubling.coarse.lattice, *doubling.coarse.group.matrix_shape]
@@ -113,20 +122,28 @@ class DressedStaples(LinkContext):
             if name in wanted:
                 found[name] = value
 
+        weights = {rho: self._weight(stage.nu, rho) for rho in plan.planes}
+        J: Tensor | None = None  # the sum of all staples with the weights of their planes
         for rho in plan.planes:
             if plan.complete[rho].any():
-                keep(f"complete {rho}", _summed(_sides(G, E, plan.legs[rho]), plan.complete[rho]))
-        if len(plan.unknown) and any(name.startswith("dressed") for name in wanted):
-            for s in self.strengths:
-                dressed = E
-                for r in range(1, self.rounds + 1):
-                    dressed = self._round(doubling, plan, dressed, s)
-                    for rho in plan.planes:
-                        if not plan.complete[rho].all():
-                            sides = _sides(G, dressed, plan.legs[rho])
-                            keep(f"dressed {rho} by {s:g} in {r}", _summed(sides, ~plan.complete[rho]))
+                one = _summed(_sides(G, E, plan.legs[rho]), plan.complete[rho])
+                J = weights[rho] * one if J is None else J + weights[rho] * one
+                keep(f"complete {rho}", one)
+        open_planes = [rho for rho in plan.planes if not plan.complete[rho].all()]
+        dressed_terms = any(name in POWERS or name.startswith("dressed") for name in wanted)
+        for s in self.strengths if open_planes and dressed_terms else ():
+            dressed = E
+            for r in range(1, self.rounds + 1):
+                dressed, D = self._round(doubling, plan, dressed, s), None
+                for rho in open_planes:
+                    one = _summed(_sides(G, dressed, plan.legs[rho]), ~plan.complete[rho])
+                    D = weights[rho] * one if D is None else D + weights[rho] * one
+                    keep(f"dressed {rho} by {s:g} in {r}", one)
+            if s == self.strengths[0] and self.powers and D is not None:
+                for name, value in _powers(G, D if J is None else J + D, D).items():
+                    keep(name, value)
         for steps, index in plan.paths:
-            if (name := _path_name(steps)) in wanted:
+            if (name := path_name(steps)) in wanted:
                 keep(name, G.ambient_product(_gather(E, index), [sign for _, _, sign in steps]))
         count = len(plan.places)
         zero = E.new_zeros(count, *E.shape[1:]) if len(found) < len(wanted) else E
@@ -135,7 +152,7 @@ class DressedStaples(LinkContext):
             return tuple(loop.reshape(new.shape) for loop in loops)
         return loops
 
-    def _round(self, doubling: LinkDoubling, plan: "Plan", E: Tensor, strength: float) -> Tensor:
+    def _round(self, doubling: LinkDoubling, plan: Plan, E: Tensor, strength: float) -> Tensor:
         """E with the links that are not known replaced by their means, given E."""
         G = doubling.coarse.group
         total: Tensor | None = None
@@ -146,107 +163,30 @@ class DressedStaples(LinkContext):
         assert total is not None
         return E.index_copy(0, on_device(plan.unknown, E.device), G.mean_element(total * (self.beta * strength)))
 
-    def _plan(self, doubling: LinkDoubling, stage: Stage) -> "Plan":
+    def _weight(self, nu: int, rho: int) -> float:
+        """b / beta of a plane."""
+        return math.prod(self.spacings) / (self.spacings[nu] * self.spacings[rho]) ** 2
+
+    def _plan(self, doubling: LinkDoubling, stage: Stage) -> Plan:
         number = next(i for i, one in enumerate(doubling.stages) if one is stage)
-        return _plan(doubling, number, self.spacings, self.loops)
+        return plan_of(doubling, number, self.spacings, self.loops)
 
 
-class Plan(NamedTuple):
-    """The geometry of a stage: which links are known, and where loops lie. Fine links are nu * volume + site."""
+def _powers(group: Group, J: Tensor, D: Tensor) -> dict[str, Tensor]:
+    """The functions of POWERS, the one of harmonic n with a modulus and the phase of J or D."""
+    whole, part = (group.sphere(x).square().sum(-1) for x in (J, D))
+    tiny = torch.finfo(whole.dtype).tiny ** 0.5
 
-    drawn: Tensor
-    """New links of earlier stages, flat over [nu, *coarse lattice]."""
-    drawn_places: Tensor
-    """Their places among the fine links."""
-    places: Tensor
-    """The links of the stage."""
-    unknown: Tensor
-    """New links of this stage and of later ones."""
-    around: list[Tensor]
-    """For each of d - 1 planes the legs of both plaquettes of the unknown links, [2, 3, unknown]."""
-    weights: list[Tensor]
-    """b / beta of these planes, [unknown]."""
-    planes: tuple[int, ...]
-    """The directions rho of the planes of the links of the stage."""
-    legs: dict[int, Tensor]
-    """The legs of both plaquettes of the links of the stage, [2, 3, links], by rho."""
-    complete: dict[int, Tensor]
-    """Whether they are known, [2, links]."""
-    paths: list[tuple[Steps, Tensor]]
-    """The complete loops of six links without the link itself, and their links, [5, links]."""
+    def times(x: Tensor, factor: Tensor) -> Tensor:
+        return x * factor.view(*factor.shape, *[1] * len(group.matrix_shape))
 
-
-@lru_cache(maxsize=4096)
-def _plan(doubling: LinkDoubling, number: int, spacings: tuple[int, ...], loops: int) -> Plan:
-    fine, stage = doubling.fine, doubling.stages[number]
-    if stage.links is None and len(doubling.across) > 1:
-        raise ValueError('DressedStaples needs links of one direction at a time; the order is "together".')
-    if len(spacings) != fine.ndim:
-        raise ValueError(f"DressedStaples needs a spacing for each direction of {fine}; got {spacings}.")
-    every = torch.arange(len(doubling.places))
-    links = [every if one.links is None else one.links for one in doubling.stages]
-    drawn, later = torch.cat([every[:0], *links[:number]]), torch.cat(links[number:])
-    unknown = doubling.places[later]
-    lost = torch.zeros(fine.ndim * fine.volume, dtype=torch.bool)
-    lost[unknown] = True
-    places, nu = doubling.places[links[number]], stage.nu
-    planes = tuple(rho for rho in range(fine.ndim) if rho != nu)
-    legs = {rho: _legs(fine, places % fine.volume, nu, rho) for rho in planes}
-    complete = {rho: ~lost[legs[rho]].any(1) for rho in planes}
-    around, weights = [], []
-    for r in range(1, fine.ndim):
-        table, weight = torch.zeros(2, 3, len(unknown), dtype=torch.long), torch.zeros(len(unknown))
-        for mine in range(fine.ndim):
-            which, rho = unknown // fine.volume == mine, (mine + r) % fine.ndim
-            table[:, :, which] = _legs(fine, unknown[which] % fine.volume, mine, rho)
-            weight[which] = math.prod(spacings) / (spacings[mine] * spacings[rho]) ** 2
-        around.append(table)
-        weights.append(weight)
-    paths = []
-    for steps in six_links(nu, fine.ndim) if loops == 6 else ():
-        index = link_index(fine, places % fine.volume, steps)
-        if not lost[index].any():
-            paths.append((steps, index))
-    return Plan(drawn, doubling.places[drawn], places, unknown, around, weights, planes, legs, complete, paths)
-
-
-def _legs(space: Space, sites: Tensor, nu: int, rho: int) -> Tensor:
-    """The links of both plaquettes of U_nu(x) in a plane in the order of travel, without it: [2, 3, sites]."""
-    ways = [Loop(rho, below=below).steps(nu, space.ndim)[1:] for below in (False, True)]
-    return torch.stack([link_index(space, sites, steps) for steps in ways])
-
-
-@lru_cache(maxsize=64)
-def six_links(nu: int, ndim: int) -> tuple[Steps, ...]:
-    """The paths of five links from x + nu to x that visit no site twice, the loops of six links through U_nu(x).
-
-    Examples
-    --------
-    >>> from flowkit.multiscale.dressed import six_links
-    >>> [len(six_links(0, ndim)) for ndim in (2, 3, 4)]
-    [6, 44, 114]
-    """
-    start = tuple(int(mu == nu) for mu in range(ndim))
-    goal, found = (0,) * ndim, list[Steps]()
-
-    def walk(here: tuple[int, ...], steps: Steps, seen: frozenset[tuple[int, ...]]) -> None:
-        left = 5 - len(steps)
-        if here == goal or sum(map(abs, here)) > left:
-            if here == goal and not left:
-                found.append(steps)
-            return
-        for mu, sign in itertools.product(range(ndim), (1, -1)):
-            there = tuple(x + sign * (mu == axis) for axis, x in enumerate(here))
-            if there not in seen and not (there == goal and left > 1):
-                base = here if sign > 0 else there
-                walk(there, (*steps, (mu, base, sign)), seen | {there})
-
-    walk(start, (), frozenset({start}))
-    return tuple(found)
-
-
-def _path_name(steps: Steps) -> str:
-    return "path " + " ".join(f"{'+' if sign > 0 else '-'}{mu}" for mu, _, sign in steps)
+    return {
+        "saturated J": times(J, whole / (1 + whole)),
+        "saturated D": times(D, part / (1 + part)),
+        "second J": times(J, (whole + tiny).sqrt() / (1 + whole)),
+        "second D": times(D, (part + tiny).sqrt()),
+        "third J": times(J, whole / (1 + whole)),
+    }
 
 
 def _gather(E: Tensor, index: Tensor) -> list[Tensor]:

@@ -44,16 +44,7 @@ class Stage:
 
 
 def stages_of(coarse: Space, mu: int, order: Order) -> tuple[Stage, ...]:
-    r"""The stages of a doubling along mu.
-
-    ================  =================================================================================================
-    ``together``      all new links at once
-    ``directions``    direction by direction
-    ``colours``       direction by direction, and within one the colours of a checkerboard across it
-    ``cells``         the sites of cells of :math:`2^{d-1}` sites one after the other, at each site every direction
-    ``hierarchical``  sites by the powers of two that divide their coordinates, the largest first; at each site every
-                      direction
-    ================  =================================================================================================
+    """The stages of a doubling along mu.
 
     Parameters
     ----------
