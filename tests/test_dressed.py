@@ -191,7 +191,7 @@ def test_weights_have_the_mean_z(group):
 def test_missing_links_are_replaced_by_their_mean_in_a_stiff_field():
     """All known links 1, beta large: the dressed staples of a plane are nearly 2, as complete ones are."""
     doubling = LinkDoubling(fk.links((1, 4, 4), U1), 0, "hierarchical")
-    coarse, first, new = doubling.split(doubling.fine.cold(1))
+    coarse, first, new = doubling.split(doubling.fine.cold(1, like=torch.zeros(1)))
     context, stage = DressedStaples(50.0, (1, 1, 1), rounds=2), doubling.stages[0]
     terms = context.terms(doubling, stage)
     loops = context.given(doubling, stage, context.begin(doubling, coarse, first), new, terms)

@@ -285,6 +285,10 @@ class Group(GaugeTheory, ABC):
         """The mean of V with density exp(Re Tr(V R) / N), R a sum of elements, in the form of `ambient`."""
         raise ValueError(f"The mean of a link given its staples is known for U1 and SU2; got {self}.")
 
+    def log_mean_weight(self, square: Tensor) -> Tensor:
+        """ln <exp(Re Tr(V R) / N)> over Haar-distributed V, given the square of the length of R in `sphere`."""
+        raise ValueError(f"The mean weight of a link given its staples is known for U1 and SU2; got {self}.")
+
     def angle(self, x: Tensor) -> Tensor:
         """The angle in [-pi, pi) whose sum over the plaquettes in two dimensions is 2 pi Q; where `winding`."""
         raise ValueError(f"{self.label} has no angle, and its fields in two dimensions no topological charge.")

@@ -107,6 +107,13 @@ class SUN(Group):
         small = torch.where(square < 1, small, ratio)
         return loops.mH * small[..., None, None]
 
+    def log_mean_weight(self, square: Tensor) -> Tensor:
+        if self.n != 2:
+            return super().log_mean_weight(square)
+        k = square.clamp(min=torch.finfo(square.dtype).eps).sqrt()
+        log: Tensor = (2 * torch.special.i1e(k) / k).log() + k
+        return log
+
     def times_centre(self, x: Tensor) -> Tensor:
         return -x if self.n == 2 else cmath.exp(2j * math.pi / self.n) * x
 

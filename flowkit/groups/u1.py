@@ -134,6 +134,11 @@ class U1(Group):
         small = (1 - square / 8 * (1 - square / 6 * (1 - square * 11 / 64))) / 2
         return loops.conj() * torch.where(square < 1e-2, small, ratio)
 
+    def log_mean_weight(self, square: Tensor) -> Tensor:
+        k = square.clamp(min=torch.finfo(square.dtype).eps).sqrt()
+        log: Tensor = torch.special.i0e(k).log() + k
+        return log
+
     def angle(self, x: Tensor) -> Tensor:
         return x
 

@@ -18,9 +18,10 @@ def dressed_flow(
     order: Order = "hierarchical",
     rounds: Natural = 2,
     strengths: tuple[Positive, ...] = (1.0,),
-    loops: Natural = 6,
+    loops: Natural | None = None,
     finest_loops: Natural = 4,
-    powers: bool = False,
+    ahead: bool = True,
+    powers: bool = True,
     coarsest: Prior | None = None,
 ) -> Flow:
     """The default multiscale model of U(1) or SU(2) links in three or more dimensions: dressed staples.
@@ -39,8 +40,11 @@ def dressed_flow(
         In which the new links of a doubling are drawn, as `LinkDoubling` says; not "together".
     rounds, strengths
         As of `DressedStaples`.
-    loops, finest_loops : int
-        6 adds complete loops of six links, 4 leaves them out: on all lattices but the finest, and there.
+    loops, finest_loops : int, optional
+        6 adds complete loops of six links, 4 leaves them out: on all lattices but the finest, and there. By default 6
+        on coarse lattices in three dimensions, and 4 elsewhere.
+    ahead : bool
+        Whether missing links are also integrated over one by one, as `DressedStaples` says.
     powers : bool
         Whether functions of all staples are loops too, and, for U(1), harmonics of them.
     coarsest : Prior, optional
@@ -67,12 +71,15 @@ def dressed_flow(
     >>> bool(torch.allclose(flow.log_prob(x), logq, atol=1e-4))
     True
     """
+    coarse_loops = loops or (6 if space.ndim == 3 else 4)
     doublings = doublings_to(space, None if coarsest is None else coarsest.space, order)
     flow: Prior = coarsest or Haar(doublings[0].coarse)
     for doubling in doublings:
-        spacings = tuple(side // mine for side, mine in zip(space.lattice, doubling.fine.lattice, strict=True))
+        spacings = tuple(side // here for side, here in zip(space.lattice, doubling.fine.lattice, strict=True))
         last = doubling.fine == space
-        context = DressedStaples(beta, spacings, rounds, strengths, finest_loops if last else loops, powers)
+        context = DressedStaples(
+            beta, spacings, rounds, strengths, finest_loops if last else coarse_loops, ahead, powers
+        )
         models = []
         for stage in doubling.stages:
             terms = context.terms(doubling, stage)

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -40,6 +41,8 @@ class DressedStaples(LinkContext):
         The factors s on beta for which the iteration is made, dimensionless.
     loops : int
         Complete loops of six links are given too where it is 6; 4 for none.
+    ahead : bool
+        Whether the links that are not drawn yet are also integrated over one by one, see Notes.
     powers : bool
         Whether functions of the weighted sum of all staples, J, and of the incomplete ones, D, are given too where
         plaquettes are incomplete: :math:`J |J|^2 / (1 + |J|^2)` and the same of D, and for U(1) also
@@ -51,11 +54,22 @@ class DressedStaples(LinkContext):
 
     .. math::
         E = \langle V \rangle_{\exp[\frac{1}{N}\mathrm{Re\,Tr}\, V J^\dagger]}, \quad
-        J = s \sum_\rho b_{\nu\rho} (S_\uparrow + S_\downarrow)[E], \quad
-        b_{\nu\rho} = \beta \prod_{\sigma \neq \nu, \rho} a_\sigma / (a_\nu a_\rho)
+        J = s \sum_\rho b_{\nu\rho} (S_\uparrow + S_\downarrow)[E]
 
-    with the staples S in the plane of nu and rho; a are the spacings. In each plane the loops through a new link are
-    the sum of its complete staples and, for each s and each round, the sum of its incomplete ones.
+    with the staples S in the plane of nu and rho. In each plane the loops through a new link are the sum of its
+    complete staples and, for each s and each round, the sum of its incomplete ones. The coupling of a plaquette with
+    sides :math:`a_\nu` and :math:`a_\rho` obeys an area law, and grows with the other spacings as far as layers are
+    correlated:
+
+    .. math:: u(b_{\nu\rho}) = u(\beta)^{a_\nu a_\rho} \text{ times } \prod_{\sigma \neq \nu, \rho}
+              [1 + (a_\sigma - 1)\, u(\beta)^4]
+
+    with u the mean of one plaquette. At large beta this is the :math:`\beta \prod_\sigma a_\sigma / (a_\nu a_\rho)`
+    of a free field.
+
+    A missing link m of a plaquette through V has the staples :math:`J_m = J_0 + J_1(V)`. Integrating over it alone
+    gives the weight :math:`\ln\langle e^{\frac{1}{N}\mathrm{Re\,Tr}\, m J_m^\dagger}\rangle`, a function of the angle
+    between V and one loop. ``ahead`` gives, plane by plane, the sum of these loops with the slopes of the function.
 
     In the limit of a free field this gives the exact mean of the missing links as R grows. Links that a later stage
     draws do not occur: the context is a function of known links alone.
@@ -76,6 +90,7 @@ class DressedStaples(LinkContext):
     rounds: Natural = 2
     strengths: tuple[Positive, ...] = (1.0,)
     loops: Natural = 4
+    ahead: bool = False
     powers: bool = False
 
     def __post_init__(self) -> None:
@@ -91,6 +106,8 @@ class DressedStaples(LinkContext):
         open_planes = [rho for rho in plan.planes if not plan.complete[rho].all()]
         for s, r, rho in itertools.product(self.strengths, range(1, self.rounds + 1), open_planes):
             found.append(f"dressed {rho} by {s:g} in {r}")
+        if self.ahead and self.rounds:
+            found += [f"ahead {rho} by {s:g}" for s in self.strengths for rho in open_planes]
         if self.loops == 6:
             found += [path_name(steps) for steps, _ in plan.paths]
         if self.powers and self.rounds and open_planes:
@@ -122,7 +139,8 @@ class DressedStaples(LinkContext):
             if name in wanted:
                 found[name] = value
 
-        weights = {rho: self._weight(stage.nu, rho) for rho in plan.planes}
+        b = couplings(G, self.beta, self.spacings)
+        weights = {rho: b[stage.nu][rho] / self.beta for rho in plan.planes}
         J: Tensor | None = None  # the sum of all staples with the weights of their planes
         for rho in plan.planes:
             if plan.complete[rho].any():
@@ -134,7 +152,14 @@ class DressedStaples(LinkContext):
         for s in self.strengths if open_planes and dressed_terms else ():
             dressed = E
             for r in range(1, self.rounds + 1):
-                dressed, D = self._round(doubling, plan, dressed, s), None
+                around = self._around(doubling, plan, dressed, s)
+                if r == self.rounds and self.ahead:
+                    for rho in open_planes:
+                        keep(
+                            f"ahead {rho} by {s:g}", _ahead(G, plan, rho, dressed, around, self.beta * s * weights[rho])
+                        )
+                means = G.mean_element(around)
+                dressed, D = dressed.index_copy(0, on_device(plan.unknown, E.device), means), None
                 for rho in open_planes:
                     one = _summed(_sides(G, dressed, plan.legs[rho]), ~plan.complete[rho])
                     D = weights[rho] * one if D is None else D + weights[rho] * one
@@ -152,24 +177,81 @@ class DressedStaples(LinkContext):
             return tuple(loop.reshape(new.shape) for loop in loops)
         return loops
 
-    def _round(self, doubling: LinkDoubling, plan: Plan, E: Tensor, strength: float) -> Tensor:
-        """E with the links that are not known replaced by their means, given E."""
+    def _around(self, doubling: LinkDoubling, plan: Plan, E: Tensor, strength: float) -> Tensor:
+        """The adjoint of J of the links that are not known, given E, [unknown, batch, *matrix]."""
         G = doubling.coarse.group
         total: Tensor | None = None
-        for legs, weights in zip(plan.around, plan.weights, strict=True):
+        table = torch.tensor(couplings(G, self.beta, self.spacings), dtype=E.real.dtype).flatten()
+        for legs, sorts in zip(plan.around, plan.sorts, strict=True):
             up, down = _sides(G, E, legs)
-            one = (up + down) * on_device(weights, E.device).to(E.real.dtype).view(-1, *[1] * (E.dim() - 1))
+            one = (up + down) * table[sorts].to(E.device).view(-1, *[1] * (E.dim() - 1))
             total = one if total is None else total + one
         assert total is not None
-        return E.index_copy(0, on_device(plan.unknown, E.device), G.mean_element(total * (self.beta * strength)))
-
-    def _weight(self, nu: int, rho: int) -> float:
-        """b / beta of a plane."""
-        return math.prod(self.spacings) / (self.spacings[nu] * self.spacings[rho]) ** 2
+        return total * strength
 
     def _plan(self, doubling: LinkDoubling, stage: Stage) -> Plan:
         number = next(i for i, one in enumerate(doubling.stages) if one is stage)
-        return plan_of(doubling, number, self.spacings, self.loops)
+        if len(self.spacings) != doubling.fine.ndim:
+            raise ValueError(f"DressedStaples needs a spacing for each direction of {doubling.fine}; got {self!r}.")
+        return plan_of(doubling, number, self.loops)
+
+
+@lru_cache(maxsize=256)
+def couplings(group: Group, beta: float, spacings: tuple[int, ...]) -> list[list[float]]:
+    """b of the plane of each two directions, as `DressedStaples` says; 0 for a direction and itself."""
+    ndim = len(spacings)
+
+    def mean(b: float) -> float:
+        found = group.one_plaquette_mean(b)
+        assert found is not None
+        return found
+
+    u = mean(beta)
+    found = [[0.0] * ndim for _ in range(ndim)]
+    for nu, rho in itertools.permutations(range(ndim), 2):
+        area, aim = spacings[nu] * spacings[rho], u ** (spacings[nu] * spacings[rho])
+        low, high = 0.0, beta
+        for _ in range(60 if area > 1 else 0):
+            middle = (low + high) / 2
+            low, high = (middle, high) if mean(middle) < aim else (low, middle)
+        layers = math.prod(1.0 + (a - 1) * u**4.0 for sigma, a in enumerate(spacings) if sigma not in (nu, rho))
+        found[nu][rho] = high * layers
+    return found
+
+
+def _ahead(group: Group, plan: Plan, rho: int, E: Tensor, around: Tensor, weight: float) -> Tensor:
+    """The sum of the loops through missing links of the plane of rho, each with its slope."""
+
+    def square(x: Tensor) -> Tensor:
+        return group.sphere(x).square().sum(-1)
+
+    own = E.index_select(0, on_device(plan.places, E.device))
+    back, own_square = group.ambient_product([own], [-1]), square(own)
+    inner = (..., *[None] * len(group.matrix_shape))
+    total = torch.zeros_like(back)
+    for legs, places, signs in zip(plan.legs[rho], plan.ahead[rho], SIDES, strict=True):
+        links = _gather(E, legs)
+        squares = [square(x) for x in links]
+        for i in range(3):
+            missing = places[i] >= 0
+            if not missing.any():
+                continue
+            at = on_device(places[i], E.device).clamp(min=0)
+            # `around` is the adjoint of J_m, and J_m stands where the link stood.
+            staples = group.ambient_product([around.index_select(0, at)], [-1])
+            others = squares[(i + 1) % 3] * squares[(i + 2) % 3]
+            loop = group.ambient_product([staples if j == i else x for j, x in enumerate(links)], signs)
+            overlap = (group.sphere(group.ambient_product([loop], [-1])) * group.sphere(own)).sum(-1)
+            # Without the part of J_m that is due to V itself.
+            rest = square(staples) - 2 * weight * overlap + weight**2 * others * own_square
+            loop = weight * (loop - (weight * others)[inner] * back)
+            length = (square(loop) + torch.finfo(rest.dtype).tiny ** 0.5).sqrt()
+            middle, turn = rest + weight**2 * others, 2**0.5 * length
+            high, low = group.log_mean_weight(middle + turn), group.log_mean_weight((middle - turn).clamp(min=0))
+            which = on_device(missing, E.device).to(turn.dtype).view(-1, *[1] * (turn.dim() - 1))
+            slope = which * (high - low) / turn
+            total = total + slope[inner] * loop
+    return total
 
 
 def _powers(group: Group, J: Tensor, D: Tensor) -> dict[str, Tensor]:

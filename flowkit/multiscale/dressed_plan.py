@@ -1,7 +1,6 @@
 """The geometry of dressed staples: which links a stage knows, and where the loops through its links lie."""
 
 import itertools
-import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -28,32 +27,32 @@ class Plan(NamedTuple):
     """New links of this stage and of later ones."""
     around: list[Tensor]
     """For each of d - 1 planes the legs of both plaquettes of the unknown links, [2, 3, unknown]."""
-    weights: list[Tensor]
-    """b / beta of these planes, [unknown]."""
+    sorts: list[Tensor]
+    """nu * ndim + rho of these planes, [unknown]."""
     planes: tuple[int, ...]
     """The directions rho of the planes of the links of the stage."""
     legs: dict[int, Tensor]
     """The legs of both plaquettes of the links of the stage, [2, 3, links], by rho."""
     complete: dict[int, Tensor]
     """Whether they are known, [2, links]."""
+    ahead: dict[int, Tensor]
+    """The place of each leg among the unknown links, [2, 3, links], by rho; -1 for a known one."""
     paths: list[tuple[Steps, Tensor]]
     """The complete loops of six links without the link itself, and their links, [5, links]."""
 
 
 @lru_cache(maxsize=4096)
-def plan_of(doubling: LinkDoubling, number: int, spacings: tuple[int, ...], loops: int) -> Plan:
+def plan_of(doubling: LinkDoubling, number: int, loops: int) -> Plan:
     """The plan of one stage of a doubling.
 
     Raises
     ------
     ValueError
-        For links of several directions in one stage, or another number of spacings than directions.
+        For links of several directions in one stage.
     """
     fine, stage = doubling.fine, doubling.stages[number]
     if stage.links is None and len(doubling.across) > 1:
         raise ValueError('DressedStaples needs links of one direction at a time; the order is "together".')
-    if len(spacings) != fine.ndim:
-        raise ValueError(f"DressedStaples needs a spacing for each direction of {fine}; got {spacings}.")
     every = torch.arange(len(doubling.places))
     links = [every if one.links is None else one.links for one in doubling.stages]
     drawn, later = torch.cat([every[:0], *links[:number]]), torch.cat(links[number:])
@@ -64,21 +63,25 @@ def plan_of(doubling: LinkDoubling, number: int, spacings: tuple[int, ...], loop
     planes = tuple(rho for rho in range(fine.ndim) if rho != nu)
     legs = {rho: _legs(fine, places % fine.volume, nu, rho) for rho in planes}
     complete = {rho: ~lost[legs[rho]].any(1) for rho in planes}
-    around, weights = [], []
+    among = torch.full((len(lost),), -1)
+    among[unknown] = torch.arange(len(unknown))
+    ahead = {rho: among[legs[rho]] for rho in planes}
+    around, sorts = [], []
     for r in range(1, fine.ndim):
-        table, weight = torch.zeros(2, 3, len(unknown), dtype=torch.long), torch.zeros(len(unknown))
+        table = torch.zeros(2, 3, len(unknown), dtype=torch.long)
+        sort = torch.zeros(len(unknown), dtype=torch.long)
         for mine in range(fine.ndim):
             which, rho = unknown // fine.volume == mine, (mine + r) % fine.ndim
             table[:, :, which] = _legs(fine, unknown[which] % fine.volume, mine, rho)
-            weight[which] = math.prod(spacings) / (spacings[mine] * spacings[rho]) ** 2
+            sort[which] = mine * fine.ndim + rho
         around.append(table)
-        weights.append(weight)
+        sorts.append(sort)
     paths = []
     for steps in six_links(nu, fine.ndim) if loops == 6 else ():
         index = link_index(fine, places % fine.volume, steps)
         if not lost[index].any():
             paths.append((steps, index))
-    return Plan(drawn, doubling.places[drawn], places, unknown, around, weights, planes, legs, complete, paths)
+    return Plan(drawn, doubling.places[drawn], places, unknown, around, sorts, planes, legs, complete, ahead, paths)
 
 
 def _legs(space: Space, sites: Tensor, nu: int, rho: int) -> Tensor:
