@@ -14,7 +14,7 @@ from flowkit.geometry.lattice import (
 from flowkit.geometry.loops import gauge_transform, line, link, plaquettes, rectangle, staple_list, staples
 from flowkit.geometry.patterns import Checkered, Loop, Pattern, Stripes, frozen_plaquettes, link_index, require_single
 from flowkit.geometry.space import Space, links, sites
-from flowkit.geometry.symmetries import Symmetry, group_images
+from flowkit.geometry.symmetries import Symmetry, group_images, random_images
 
 __all__ = [
     "Checkered",
@@ -39,6 +39,7 @@ __all__ = [
     "momentum_squared",
     "parity",
     "plaquettes",
+    "random_images",
     "rectangle",
     "require_single",
     "shift",

@@ -152,7 +152,8 @@ def reflection(space: Space, mu: int) -> Symmetry:
     return Symmetry(f"reflection of axis {mu}", apply)
 
 
-def random_images(space: Space, x: Tensor, rng: torch.Generator, chunk: int = 64) -> Tensor:
+@checked
+def random_images(space: Space, x: Tensor, rng: torch.Generator, chunk: Count = 64) -> Tensor:
     """Fields of links moved by random symmetries of the lattice: translations, reflections, exchanges of equal sides.
 
     Parameters
@@ -166,15 +167,23 @@ def random_images(space: Space, x: Tensor, rng: torch.Generator, chunk: int = 64
     chunk : int
         Number of fields that one symmetry moves.
 
+    Raises
+    ------
+    ValueError
+        For sites.
+
     Examples
     --------
     >>> import torch, flowkit as fk
-    >>> from flowkit.geometry.symmetries import random_images
+    >>> from flowkit.geometry import random_images
     >>> action, rng = fk.Wilson(fk.links((2, 2, 4), fk.SUN(2)), beta=1.0), torch.Generator().manual_seed(1)
     >>> x = action.space.haar(3, rng)
     >>> bool(torch.allclose(action(random_images(action.space, x, rng)), action(x), atol=1e-4))
     True
     """
+    if space.kind != "links":
+        raise ValueError(f"random_images moves fields of links; got {space}.")
+    space.check(x)
     found, d = [], space.ndim
     for part in torch.split(x, chunk):
         for mu, side in enumerate(space.lattice):

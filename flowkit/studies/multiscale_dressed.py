@@ -10,11 +10,9 @@ from torch import Tensor
 
 from flowkit.actions import Wilson
 from flowkit.ensemble import importance_sample, run
-from flowkit.geometry import links
-from flowkit.geometry.symmetries import random_images
+from flowkit.geometry import links, random_images
 from flowkit.groups import SUN, U1, Group
-from flowkit.models.dressed import dressed_flow
-from flowkit.multiscale.stages import Order
+from flowkit.models import dressed_flow
 from flowkit.observables import plaquette
 from flowkit.priors import Prior
 from flowkit.samplers import Heatbath
@@ -63,12 +61,12 @@ CASES_4D = (
 def multiscale_3d(
     quick: bool = False,
     *,
-    fields: int = 16384,
+    fields: int = 8192,
     images: int = 2,
     batch: int = 8192,
-    natural: int = 3,
-    draws: int = 16384,
-    sweeps: int = 40,
+    natural: int = 4,
+    draws: int = 8192,
+    sweeps: int = 24,
     seed: int = 1,
 ) -> list[Row]:
     """For each theory: seconds of heatbath and of training, ESS, KL, ln Z beside its thermodynamic integral and the
@@ -83,12 +81,12 @@ def multiscale_3d(
 def multiscale_4d(
     quick: bool = False,
     *,
-    fields: int = 8192,
+    fields: int = 4096,
     images: int = 2,
     batch: int = 4096,
-    natural: int = 3,
-    draws: int = 8192,
-    sweeps: int = 40,
+    natural: int = 4,
+    draws: int = 4096,
+    sweeps: int = 24,
     seed: int = 1,
 ) -> list[Row]:
     """For each theory: seconds of heatbath and of training, ESS, KL, ln Z beside its thermodynamic integral and the
@@ -137,9 +135,9 @@ def train(action: Wilson, x: Tensor, effort: Effort) -> Prior:
     """A model of dressed staples, by maximum likelihood on images of the fields and natural gradient afterwards."""
     torch.manual_seed(effort.seed)
     space, rng = action.space, torch.Generator().manual_seed(effort.seed)
-    # In four dimensions fewer stages cost less than they lose, since each has parameters of its own.
-    order: Order = "hierarchical" if space.ndim == 3 else "cells"
-    model = dressed_flow(space, action.beta, order=order, rounds=3 if space.ndim == 3 else 2)
+    # In four dimensions few parameters are worth more than what the finer order and powers gain.
+    small = space.ndim > 3
+    model = dressed_flow(space, action.beta, order="cells" if small else "hierarchical", powers=not small)
     method = MaximumLikelihoodStep(torch.cat([random_images(space, x, rng) for _ in range(effort.images)]))
     Trainer(model, action, batch=1024, method=method, seed=effort.seed).fit(method.steps, progress=False)
     for step in range(effort.natural):
@@ -148,7 +146,7 @@ def train(action: Wilson, x: Tensor, effort: Effort) -> Prior:
         if float((action(probe) + logq).var()) > 1:  # too far for a quadratic model
             break
         # Damped: log w is known to the noise of the batch alone.
-        gradient = NaturalGradientStep(max_kl=1.0, ridge=1e-3, lr=(1.0, 0.7, 0.5)[min(step, 2)])
+        gradient = NaturalGradientStep(max_kl=1.0, ridge=1e-3, lr=(1.0, 1.0, 0.7, 0.5)[min(step, 3)])
         Trainer(model, action, batch=effort.batch, method=gradient, seed=10 + step).fit(1, progress=False)
     return model
 
