@@ -440,13 +440,9 @@ def test_more_strange_values_in_place_of_ingredients():
     require_shares(strangers(20_000))
 
 
-OTHERS = [(name, argument) for name, argument in ALL if "flowkit.stats" not in CALLS[name][0].__module__]
-"""Arguments of all rooms but the statistics, which look at arrays by themselves."""
-
-
 def test_numbers_of_numpy_are_taken_as_numbers():
     refused = []
-    for name, argument in OTHERS:
+    for name, argument in ALL:
         value = CALLS[name][1][argument]
         if isinstance(value, int | float) and not isinstance(value, bool):
             for kind in (np.int64, np.int32) if isinstance(value, int) else (np.float64, np.float32):
@@ -456,7 +452,7 @@ def test_numbers_of_numpy_are_taken_as_numbers():
 
 def test_tensors_with_gradients_are_taken():
     refused = []
-    for name, argument in OTHERS:
+    for name, argument in ALL:
         value = CALLS[name][1][argument]
         if isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex()):
             how, text = called(name, argument, value.clone().requires_grad_())

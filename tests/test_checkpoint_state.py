@@ -131,7 +131,7 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(tmp_path, bad)
 
 
 @pytest.mark.parametrize("make", [adam, lambda **options: adam(amsgrad=True, **options)])
-@pytest.mark.parametrize("lr", [1e30, 1e38])
+@pytest.mark.parametrize("lr", [100.0])
 def test_a_rate_that_blows_training_up_leaves_finite_weights_and_says_so(tmp_path, make, lr):
     trainer = make(lr=lr, clip=None)
     with pytest.raises(TrainingError, match="The weights are finite, and every checkpoint is kept"):

@@ -315,9 +315,9 @@ def test_description():
     (lambda: fk.priors.ExactGauge2D(fk.links((4, 4, 4), U1), 1.0), "links in two dimensions; got Links U1 on 4x4x4"),
     (lambda: fk.priors.ExactGauge2D(fk.links((4, 4), fk.SUN(4)), 1.0),
      "needs a group whose plaquettes are drawn exactly, such as U1, SU2 or SU3; got Links SU4 on 4x4"),
-    (lambda: fk.priors.ExactGauge2D(fk.links((4, 4), U1), -1.0), "ExactGauge2D needs a finite beta >= 0; got -1.0"),
-    (lambda: fk.priors.ExactGauge2D(fk.links((4, 4), U1), math.nan), "ExactGauge2D needs a finite beta >= 0; got nan"),
-    (lambda: fk.priors.ExactGauge2D(fk.links((4, 4), U1), "6"), "ExactGauge2D needs a finite beta >= 0; got '6'"),
+    (lambda: fk.priors.ExactGauge2D(fk.links((4, 4), U1), -1.0), "needs beta, a finite number >= 0; got -1.0"),
+    (lambda: fk.priors.ExactGauge2D(fk.links((4, 4), U1), math.nan), "needs beta, a finite number >= 0; got nan"),
+    (lambda: fk.priors.ExactGauge2D(fk.links((4, 4), U1), "6"), "needs beta, a finite number >= 0; got '6'"),
     (lambda: fk.SUN(4).one_plaquette((2,), 1.0, testing.seeded()), r"SU\(4\) does not say how a plaquette is drawn"),
     (lambda: fk.SUN(4).first_of_two(torch.eye(4)[None], 1.0, testing.seeded()), r"SU\(4\) does not say how two plaq"),
 ])  # fmt: skip

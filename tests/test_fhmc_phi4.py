@@ -154,7 +154,7 @@ def test_markov_prior_samples_its_theory_and_says_what_it_is():
         fk.IndependenceMetropolis(flow, prior.action)
     with pytest.raises(ValueError, match="not normalised"):
         fk.importance_sample(flow, prior.action, 8)
-    with pytest.raises(TypeError, match="MarkovPrior needs a sampler such as"):
+    with pytest.raises(TypeError, match="MarkovPrior needs sampler, a sampler such as"):
         fk.samplers.MarkovPrior(fk.sites((3, 3)))
     with pytest.raises(ValueError, match="MarkovPrior needs pool, a whole number >= 1; got 0"):
         fk.samplers.MarkovPrior(prior.sampler, pool=0)

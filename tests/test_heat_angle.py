@@ -294,12 +294,17 @@ def test_nothing_is_shared_by_copies():
     assert not {p.data_ptr() for p in model.parameters()} & {p.data_ptr() for p in other.parameters()}
 
 
-@pytest.mark.parametrize(("loops", "strength", "bins"), [(1, 1.0, 8), (2, 0.0, 8), (2, 1.0, 1)])
-def test_options_that_cannot_be(loops, strength, bins):
-    with pytest.raises(
-        ValueError, match=f"2 or more loops, strength > 0 and bins >= 2; got {loops}, {strength} and {bins}"
-    ):
-        HeatAngleConditional(3, loops, strength, bins)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((1, 1.0, 8), r"loops, a whole number in \[2, 1000\]; got 1"),
+        ((2, 0.0, 8), "strength, a finite number > 0; got 0.0"),
+        ((2, 1.0, 1), r"bins, a whole number in \[2, 500\]; got 1"),
+    ],
+)
+def test_options_that_cannot_be(options, message):
+    with pytest.raises(ValueError, match=f"HeatAngleConditional needs {message}"):
+        HeatAngleConditional(3, *options)
 
 
 def test_another_number_of_loops(rng):

@@ -112,6 +112,9 @@ def test_refusals():
         with pytest.raises(ValueError, match="known for links in two dimensions"):
             decimated_action(space, 1.0, 2, torch.zeros(1))
     model = multiscale_flow(fk.links((2, 2), fk.U1()))
-    for fields in (0, 5):
-        with pytest.raises(ValueError, match=f"keeps from 1 to 4 of these fields; got {fields}"):
+    for fields, message in (
+        (0, "needs fields, a whole number >= 1; got 0"),
+        (5, "keeps from 1 to 4 of these fields; got 5"),
+    ):
+        with pytest.raises(ValueError, match=message):
             by_scale(model, fk.Wilson(model.space, 1.0), model.sample(4, testing.seeded()), fields)

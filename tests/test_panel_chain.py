@@ -349,8 +349,12 @@ def test_refusals(ensemble):
         Chain({})
     with pytest.raises(ValueError, match=r"has the series .*; got 'trace'"):
         Chain({"a": ensemble}, observe=["trace"])
-    for bad in ({"chain": 8}, {"chain": -1}, {"per_second": 100.0}):
-        with pytest.raises(ValueError, match="a chain of 0 to 7 and per_second in 1 to 20"):
+    for bad, message in (
+        ({"chain": 8}, "a chain of 0 to 7 and per_second in 1 to 20; got 8"),
+        ({"chain": -1}, "chain, a whole number >= 0; got -1"),
+        ({"per_second": 100.0}, r"per_second, a number in \[1, 20\]; got 100.0"),
+    ):
+        with pytest.raises(ValueError, match=f"Chain needs {message}"):
             Chain(ensemble, **bad)
     with pytest.raises(ValueError, match="have the axes step, seconds; got 'forces'"):
         Chain(ensemble, x="forces")

@@ -71,7 +71,7 @@ def test_trainers_are_drawn_live_over_their_steps():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="needs a run and per_second"):
+    with pytest.raises(ValueError, match="needs at least one run; got none"):
         EssKl({})
     with pytest.raises(TypeError, match="rows or trainers, not both"):
         EssKl({"a": ROWS, "b": Trained(2)})
@@ -81,5 +81,5 @@ def test_refusals():
         EssKl({"a": ROWS}, against="volume")
     with pytest.raises(ValueError, match="numbers or Estimates; ess of 'a' is 'high'"):
         EssKl({"a": [{"beta": 1.0, "ess": "high"}]})
-    with pytest.raises(TypeError, match="one dictionary; 'paper' is list"):
+    with pytest.raises(TypeError, match="one dictionary; 'paper' has"):
         EssKl({"a": Trained(2)}, published={"paper": PUBLISHED})

@@ -244,12 +244,12 @@ def test_the_range_of_a_quantity(name, group, dimensions, low, high):
 
 def test_refusals(ensemble):
     for make, error, message in [
-        (lambda: Field(3), TypeError, "an ensemble, or fields and their space; got int"),
+        (lambda: Field(3), TypeError, "needs fields, of class Ensemble or a torch tensor; got 3"),
         (lambda: Field(haar(U1_2D)), ValueError, "Fields come with their space"),
         (lambda: Field(torch.full((2, 1, 3), math.nan), fk.sites((3,))), ValueError, "are finite; of these numbers 6"),
         (lambda: Field(ensemble, quantity="phi"), ValueError, "has the quantities angle, plaquette, charge, link; got"),
         (lambda: Field(haar(SU2_3D), SU2_3D, quantity="charge"), ValueError, "quantities plaquette, link; got"),
-        (lambda: Field(ensemble, steps=0), ValueError, "at least one step and one chain; got 0 and 4"),
+        (lambda: Field(ensemble, steps=0), ValueError, "Field needs steps, a whole number >= 1; got 0"),
         (lambda: Field(ensemble, configuration=12), ValueError, "a configuration from 0 to 11; got 12"),
         (lambda: Field(ensemble, chain=3), ValueError, "a chain from 0 to 2; got 3"),
         (lambda: Field(ensemble, plane=(1, 0)), ValueError, r"one of the planes \(0, 1\); got \(1, 0\)"),
@@ -259,7 +259,7 @@ def test_refusals(ensemble):
             TypeError,
             "a flow and its action, or the numbers of layer_numbers",
         ),
-        (lambda: FlowLayers(fk.Haar(U1_2D), GAUSS), TypeError, "a prior and a transform; got Haar"),
+        (lambda: FlowLayers(fk.Haar(U1_2D), GAUSS), TypeError, "needs flow, a flow such as .*; got Haar"),
     ]:
         with pytest.raises(error, match=message):
             make()
@@ -267,8 +267,11 @@ def test_refusals(ensemble):
     with pytest.raises(ValueError, match="kept no configurations"):
         Field(without)
     flow = scaled(GAUSS.space, 2.0)
-    for options in ({"n": 1}, {"n": 4, "fields": 5}):
-        with pytest.raises(ValueError, match="n >= 2 draws and keeps 1 to n"):
+    for options, message in (
+        ({"n": 1}, "n, a whole number >= 2; got 1"),
+        ({"n": 4, "fields": 5}, "keeps 1 to n of its draws"),
+    ):
+        with pytest.raises(ValueError, match=message):
             fk.ensemble.layer_numbers(flow, GAUSS, **options)
     with pytest.raises(ValueError, match="an action of its space"):
         fk.ensemble.layer_numbers(flow, Gauss(fk.sites((2, 2)), 1.0))

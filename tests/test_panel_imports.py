@@ -11,7 +11,7 @@ pytest.importorskip("anywidget", reason='the panels need the extra "lab"')
 
 PANELS = Path(__file__).parents[1] / "flowkit/panels"
 VIEWS = {"numpy", "plotly", "matplotlib", "anywidget", "ipywidgets", "traitlets", "IPython", "comm", "__future__"}
-PLAIN = ("flowkit.panels", "flowkit.tasks", "flowkit.stats")
+PLAIN = ("flowkit.panels", "flowkit.tasks", "flowkit.stats", "flowkit.checks")
 CONVERTERS = ("flowkit.ensemble",)
 """What turns an object of the library into plain numbers, imported where one is given."""
 

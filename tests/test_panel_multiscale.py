@@ -109,6 +109,6 @@ def test_it_composes_and_says_what_it_is(panel):
 def test_refusals():
     with pytest.raises(TypeError, match="shows the numbers of by_scale; got int"):
         Multiscale(3)
-    for field in (-1, 3):
-        with pytest.raises(ValueError, match=f"Multiscale shows a field from 0 to 2; got {field}"):
+    for field, message in ((-1, "needs field, a whole number >= 0; got -1"), (3, "shows a field from 0 to 2; got 3")):
+        with pytest.raises(ValueError, match=f"Multiscale {message}"):
             Multiscale(numbers(), field=field)

@@ -37,7 +37,7 @@ from torch import nn
 import flowkit as fk
 from flowkit import nets, testing
 from flowkit.bijections import AffineMap, CircleSpline, EigenangleSpline, LinkContext, Residual, alcove, residual
-from flowkit.geometry import loops, patterns
+from flowkit.geometry import loops, paths, patterns
 from flowkit.groups import SUN, U1
 from flowkit.kernels import rqs
 from flowkit.priors import FreeField, Sample
@@ -166,6 +166,11 @@ def missing_corner(*args):
     """The bins left of the number forgotten: their corners move too."""
     g_x, g_params = _vjp(*args)
     return g_x, g_params + 1e-3 * g_params[:1]
+
+
+def bias_once(self, inputs):
+    out = self._read(inputs)
+    return self._go_on(torch.cat([out, self.first[0].bias[:, None, None] - out], -1))
 
 
 def minus_the_path(flow, action, n, rng):
@@ -315,7 +320,7 @@ BUGS = {
     "missing wrap": (lambda: testing.check_group(U1()), U1, "wrap", lambda self, x: x),
     "missing wrap, by the charge": (check_charge_is_whole, U1, "wrap", lambda self, x: x),
     "signs forgotten in a loop": (gauge_equivariance, patterns.Loop, "steps", no_signs),
-    "an inverse forgotten in a loop": (loops_are_invariant, loops, "rectangle", no_inverse),
+    "an inverse forgotten in a loop": (loops_are_invariant, paths, "rectangle", no_inverse),
     "a force without its 1/N": (loops_are_invariant, fk.Wilson, "force", lambda self, x: 2 * _wilson(self, x)),
     "Haar by QR without its phases, SU(2)": (lambda: check_haar(SUN(2)), SUN, "haar", qr_alone),
     "Haar by QR without its phases, SU(3)": (lambda: check_haar(SUN(3)), SUN, "haar", qr_alone),
@@ -331,7 +336,7 @@ BUGS = {
     "a spline's corners forgotten": (check_spline_gradients, rqs, "_vjp", missing_corner),
     "inverse order of a chain": (check_chain, Chain, "inverse", forward_order),
     "a kernel turned round": (check_convolution_4d, nets.convolution, "neighbours", turned_stencil),
-    "an even activation in an odd network": (z2, nets.activations.ACTIVATIONS, "tanh", nn.SiLU),
+    "a mirrored network with half its bias": (z2, nets.ConvNet, "mirrored", bias_once),
     "draws whose density lacks the logdet": (
         lambda: check_density("scalar"), fk.Flow, "sample_and_log_prob", density_without_logdet),
     "draws whose density has the wrong sign, by E[w] = Z": (

@@ -250,10 +250,13 @@ def test_low_modes_are_those_of_the_fourier_transform():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: transforms.SiteConditional(example(fk.Wilson)), "SiteConditional needs an action of scalar fields"),
+        (
+            lambda: transforms.SiteConditional(example(fk.Wilson)),
+            "SiteConditional needs action, of class ScalarAction; got Wilson",
+        ),
         (
             lambda: transforms.SiteConditional(theory((4, 4)), 2),
-            "SiteConditional moves the sites of parity 0 or 1; got 2",
+            "needs moves, a whole number in .0, 1.; got 2",
         ),
         (lambda: transforms.SiteConditional(theory((4, 5))), "A checkerboard needs even lattice sides"),
         (lambda: site(0.6, -9.0, 5.0, 2), "do not hold for h=0.6, a=-9.0 and g=5.0: its two wells"),
@@ -263,7 +266,7 @@ def test_low_modes_are_those_of_the_fourier_transform():
         (lambda: transforms.LowModes(fk.sites((4, 4)), 1, parity=0), "LowModes on 4x2 places needs"),
         (
             lambda: transforms.LowModes(fk.sites((4, 5)), 0, parity=0),
-            "LowModes acts on all sites or, of even sides, on parity",
+            "LowModes acts on sites and, for one parity of them, needs even sides",
         ),
     ],
 )

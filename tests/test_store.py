@@ -54,7 +54,7 @@ def test_keep_says_how_many_commits_stay(tmp_path):
         store.commit({"k": b"%d" % k})
     assert [content(store, name)["k"] for name in store.names()] == [b"4", b"3", b"2"]
     for keep in (1, 0, 2.5):
-        with pytest.raises(ValueError, match="at least 2 commits"):
+        with pytest.raises(ValueError, match="needs keep, a whole number >= 2; got"):
             Store(tmp_path, keep=keep)
 
 

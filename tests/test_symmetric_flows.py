@@ -124,9 +124,13 @@ def test_mixtures_share_the_weights_of_other_lattices():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda flow, some: Symmetrised(flow.transform, some), TypeError, "takes a prior or a flow, .*; got Chain"),
+        (lambda flow, some: Symmetrised(flow.transform, some), TypeError, "needs prior, a prior or flow; got Chain"),
         (lambda flow, some: Symmetrised(flow, ()), ValueError, "at least one symmetry; action.symmetries"),
-        (lambda flow, some: Symmetrised(flow, [torch.neg]), TypeError, "symmetries such as action.symmetries; got"),
+        (
+            lambda flow, some: Symmetrised(flow, [torch.neg]),
+            TypeError,
+            r"a symmetry such as action.symmetries\[0\]; got",
+        ),
     ],
 )
 def test_bad_input(make, error, message):

@@ -15,6 +15,7 @@ from flowkit.checks.kinds import (
     Kernel as Kernel,
     Natural as Natural,
     NotNegative as NotNegative,
+    Number as Number,
     Often as Often,
     Parity as Parity,
     Positive as Positive,

@@ -17,14 +17,20 @@ class UnfitError(Exception):
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `least` to `most`; the brackets say whether the ends belong to them: "[]", "(]", "[)" or "()"."""
+    """Numbers from `least` to `most`; the brackets say whether the ends belong to them: "[]", "(]", "[)" or "()".
+
+    Without `finite` it takes infinity and NaN too.
+    """
 
     least: float = -math.inf
     most: float = math.inf
     brackets: str = "[]"
+    finite: bool = True
 
     def holds(self, x: float) -> bool:
         """Whether x is one of them."""
+        if not math.isfinite(x):
+            return not self.finite
         above = x >= self.least if self.brackets[0] == "[" else x > self.least
         return above and (x <= self.most if self.brackets[1] == "]" else x < self.most)
 
@@ -50,6 +56,8 @@ NotNegative = Annotated[float, Range(0)]
 """A finite number >= 0."""
 Bytes = Annotated[int, Range(0, 2**62)]
 """A number of bytes."""
+Number = Annotated[float, Range(finite=False)]
+"""A number, infinity and NaN among them."""
 Share = Annotated[float, Range(0, 1)]
 """A number in [0, 1]."""
 Width = Annotated[int, Range(1, 2**16)]

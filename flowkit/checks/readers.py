@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from numbers import Integral, Real
 from typing import Annotated, Any, Literal, TypeVar, Union
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowkit.checks.kinds import LARGEST, Range, UnfitError, shown
 
@@ -22,8 +22,10 @@ WORDS = {
     "Group": "a group such as U1() or SUN(3)",
     "Action": "an action such as Wilson(space, beta=2.0)",
     "Prior": "a prior or flow",
+    "Flow": "a flow such as gauge_flow(space)",
     "Transform": "a transform such as flow.transform",
     "Sampler": "a sampler such as HMC(action)",
+    "Symmetry": "a symmetry such as action.symmetries[0]",
     "Steps": "a sampler such as HMC(action) or IndependenceMetropolis(flow, action)",
     "PathLike": "a path",
 }
@@ -44,6 +46,8 @@ def reader(hint: Any) -> tuple[str, Callable[[Any], Any]]:
         return "None", _only(lambda value: value is None)
     if origin is Literal:
         return "one of " + ", ".join(map(repr, inside)), _only(lambda v: isinstance(v, str) and v in inside)
+    if hint == ArrayLike:
+        return "numbers", lambda value: value  # the function looks at the array that it makes of them
     if origin in (Union, types.UnionType):
         return _union([reader(part) for part in inside])
     if origin in (Sequence, Iterable, list, tuple):
@@ -91,12 +95,13 @@ def _number(kind: type, allowed: Range) -> tuple[str, Callable[[Any], Any]]:
             number = kind(value)
         except OverflowError:
             raise UnfitError(shown(value)) from None
-        if not (allowed.holds(number) and math.isfinite(number)):
+        if not allowed.holds(number):
             large = kind is int and number > allowed.most >= LARGEST
             raise UnfitError(f"{shown(value)}, which is too large" if large else shown(value))
         return number
 
-    what = "a whole number" if kind is int else "a number" if " in " in str(allowed) else "a finite number"
+    bounded = " in " in str(allowed) or not allowed.finite
+    what = "a whole number" if kind is int else "a number" if bounded else "a finite number"
     return f"{what}{allowed}", read
 
 

@@ -1,7 +1,5 @@
-r"""Scalar fields: the free field on any lattice, and one site of phi^4.
-
-The action is :math:`S = \sum_x [\sum_\mu (\phi_{x+\mu} - \phi_x)^2 + m^2 \phi_x^2 + \lambda \phi_x^4]`, without a
-factor 1/2, and the measure the flat one.
+r"""Scalar fields: the free field on any lattice, and one site of phi^4, in flat measure, with
+:math:`S = \sum_x [\sum_\mu (\phi_{x+\mu} - \phi_x)^2 + m^2 \phi_x^2 + \lambda \phi_x^4]`, without 1/2.
 """
 
 import math
@@ -23,10 +21,8 @@ def sides_of(who: str, lattice: Sequence[int]) -> tuple[int, ...]:
 
 def _propagator(who: str, lattice: Sequence[int], m2: float) -> Array:
     """G(p) of the free field, ``[*lattice]``."""
-    sides = sides_of(who, lattice)
-    p2 = np.zeros(sides)
-    for sin2 in np.meshgrid(*[4 * np.sin(math.pi * np.arange(side) / side) ** 2 for side in sides], indexing="ij"):
-        p2 += sin2
+    sin2 = [4 * np.sin(math.pi * np.arange(side) / side) ** 2 for side in sides_of(who, lattice)]
+    p2: Array = np.sum(np.meshgrid(*sin2, indexing="ij"), axis=0)
     return 0.5 / (p2 + m2)
 
 

@@ -32,8 +32,9 @@ def charge_density_2d(space: Space, U: Tensor) -> Tensor:
     >>> bool((q - q.round()).abs() < 1e-12)
     True
     """
-    if check_links(space, U).dim() != 4 or not space.group.winding:
-        raise ValueError(f"The charge in two dimensions is defined for U1 links; got {space}.")
+    check_links(space, U)
+    if space.ndim != 2 or not space.group.winding:
+        raise ValueError(f"The charge is defined for U1 links in two dimensions; got {space}.")
     return space.group.angle(plaquette(space, U, 0, 1)) / (2 * math.pi)
 
 

@@ -168,13 +168,11 @@ class ConvNet(FullPrecision, nn.Module):
         the later layers act on each site alone.
     activation : str
         "silu", "tanh", "leaky_relu" or "gelu".
-    odd : bool
-        Without biases and with tanh, so that net(-x) = -net(x).
 
     Raises
     ------
     ValueError
-        For an unknown activation, one that is not odd where `odd` is asked, or kernels that do not fit the layers.
+        For an unknown activation, or kernels that do not fit the layers.
 
     Examples
     --------
@@ -199,7 +197,6 @@ class ConvNet(FullPrecision, nn.Module):
         hidden: Sequence[Width] = (8, 8),
         kernel: Kernel | Sequence[Kernel] = 3,
         activation: str = "silu",
-        odd: bool = False,
     ):
         super().__init__()
         check_sites(lattice, outputs, *(sites for _, sites in sources))
@@ -208,21 +205,18 @@ class ConvNet(FullPrecision, nn.Module):
         kernels = [kernel] * (len(hidden) + 1) if isinstance(kernel, int) else list(kernel)
         if len(kernels) != len(hidden) + 1:
             raise ValueError(f"A network of {len(hidden)} hidden layers needs {len(hidden) + 1} kernels; got {kernel}.")
-        if odd and activation != "tanh":
-            raise ValueError(f"An odd network needs the activation 'tanh'; got {activation!r}.")
         sizes, wanted = [*hidden, out_channels], [outputs]
         for side in reversed(kernels[1:]):
             wanted.insert(0, torch.unique(neighbours(wanted[0], lattice, side)))
         self.first = nn.ModuleList(
-            SiteConv(lattice, (channels, sizes[0]), kernels[0], sites, wanted[0], bias=not odd and i == 0)
+            SiteConv(lattice, (channels, sizes[0]), kernels[0], sites, wanted[0], bias=i == 0)
             for i, (channels, sites) in enumerate(sources)
         )
         self.rest = nn.ModuleList(
-            SiteConv(lattice, (sizes[i], sizes[i + 1]), kernels[i + 1], wanted[i], wanted[i + 1], bias=not odd)
+            SiteConv(lattice, (sizes[i], sizes[i + 1]), kernels[i + 1], wanted[i], wanted[i + 1])
             for i in range(len(hidden))
         )
         self.activation = activation_of(activation)
-        self.last_reads = wanted[-2] if hidden else None
 
     def shrink(self, factor: float) -> "ConvNet":
         """Scale the weights and biases of the last layer, so that training starts near zero output."""
@@ -238,20 +232,19 @@ class ConvNet(FullPrecision, nn.Module):
             out = out + conv(x)
         return out
 
-    def features(self, inputs: Sequence[Tensor]) -> Tensor:
-        """What the last layer reads, [hidden[-1], len(self.last_reads), batch]; needs a hidden layer."""
-        h = self._read(inputs)
-        for conv in self.rest[:-1]:
+    def _go_on(self, h: Tensor) -> Tensor:
+        for conv in self.rest:
             h = conv(self.activation(h))
-        out: Tensor = self.activation(h)
-        return out
+        return h
 
-    def head(self, features: Tensor) -> Tensor:
-        """The last layer, [out_channels, len(outputs), batch]."""
-        out: Tensor = self.rest[-1](features)
-        return out
+    def mirrored(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Outputs for the inputs and for their mirror images, one batch after the other: the first layer, which is
+        linear, works once.
+        """
+        out = self._read(inputs)
+        bias = self.first[0].bias
+        assert isinstance(bias, Tensor)
+        return self._go_on(torch.cat([out, 2 * bias[:, None, None] - out], -1))
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        if len(self.rest):
-            return self.head(self.features(inputs))
-        return self._read(inputs)
+        return self._go_on(self._read(inputs))

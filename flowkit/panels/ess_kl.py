@@ -189,6 +189,6 @@ def _references(quantity: str, published: Mapping[str, Sequence[Row] | Row]) -> 
     """Published values of a quantity as lines over the training steps."""
     for name, row in published.items():
         if not isinstance(row, Mapping):
-            raise TypeError(f"Beside trainers a published value is one dictionary; {name!r} is {type(row).__name__}.")
+            raise TypeError(f"Beside trainers a published value is one dictionary; {name!r} has {len(row)} rows.")
     rows = [(name, row) for name, row in published.items() if isinstance(row, Mapping) and quantity in row]
     return tuple((name, _number(row[quantity], quantity, name)[0]) for name, row in rows)

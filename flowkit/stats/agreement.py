@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from flowkit.checks import Fraction, checked
 from flowkit.stats.autocorrelation import SHORTEST, Floats, constant, gamma, series
 
 LEVEL = 0.001
@@ -55,7 +56,8 @@ class Agreement:
     notes: tuple[str, ...]
 
 
-def agreement(chains: ArrayLike, *, level: float = LEVEL) -> Agreement:
+@checked
+def agreement(chains: ArrayLike, *, level: Fraction = LEVEL) -> Agreement:
     r"""Test chains for a start that shows, for a drift, and for chains that stay in places of their own.
 
     Parameters

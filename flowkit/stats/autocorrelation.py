@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from flowkit.checks import Natural, NotNegative, checked, shown
+
 Floats = NDArray[np.float64]
 
 SHORTEST = 8
@@ -52,7 +54,8 @@ class Autocorrelation:
     complete: bool
 
 
-def autocorrelation(chains: ArrayLike, *, S: float = 2.0) -> Autocorrelation:
+@checked
+def autocorrelation(chains: ArrayLike, *, S: NotNegative = 2.0) -> Autocorrelation:
     r"""Autocorrelation function, running tau_int and window of Markov chains.
 
     Parameters
@@ -102,7 +105,8 @@ def autocorrelation(chains: ArrayLike, *, S: float = 2.0) -> Autocorrelation:
     return gamma(x, S)[1]
 
 
-def too_short(steps: int) -> str:
+@checked
+def too_short(steps: Natural) -> str:
     """The note on chains of so many steps into which the window of their autocorrelation does not fit.
 
     Examples
@@ -116,11 +120,14 @@ def too_short(steps: int) -> str:
 
 def series(values: Any, who: str) -> Floats:
     """Values as float64 ``[n, chains]``; ValueError for another shape, NaN or infinity."""
-    x = np.asarray(values)
+    try:
+        x = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    except (ValueError, TypeError, RuntimeError):  # rows of different lengths, among others
+        raise ValueError(f"{who} takes real series [n] or [n, chains]; got {shown(values)}.") from None
     if x.ndim == 1:
         x = x[:, None]
     if x.ndim != 2 or x.size == 0 or x.dtype.kind not in "fiub":
-        raise ValueError(f"{who} takes real series [n] or [n, chains]; got {x.dtype} {list(np.shape(values))}.")
+        raise ValueError(f"{who} takes real series [n] or [n, chains]; got {x.dtype} {list(np.shape(x))}.")
     bad = int((~np.isfinite(x)).sum())
     if bad:
         raise ValueError(f"{who} takes finite values; got {bad} NaN or infinite among {x.size}.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from flowkit.checks import Fraction, NotNegative, checked
 from flowkit.stats.autocorrelation import SHORTEST, constant, gamma, series
 from flowkit.stats.weights import effective
 
@@ -48,7 +49,10 @@ class TailCheck:
         return self.verdict
 
 
-def tail_check(logw_flow: ArrayLike, logw_other: ArrayLike, *, level: float = 0.01, shift: float = 0.06) -> TailCheck:
+@checked
+def tail_check(
+    logw_flow: ArrayLike, logw_other: ArrayLike, *, level: Fraction = 0.01, shift: NotNegative = 0.06
+) -> TailCheck:
     r"""Test whether the target has configurations of larger weight than the flow's own samples show.
 
     Parameters

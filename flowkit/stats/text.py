@@ -3,8 +3,11 @@
 import math
 from collections.abc import Sequence
 
+from flowkit.checks import Number, checked
 
-def format_error(value: float, error: float) -> str:
+
+@checked
+def format_error(value: Number, error: Number) -> str:
     """A number with its error in brackets: two digits of the error, as many decimals of the value.
 
     Parameters
@@ -38,6 +41,7 @@ def format_error(value: float, error: float) -> str:
     return f"{value:.{decimals}f}({digits})"
 
 
+@checked
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns of text, each as wide as its longest entry.
 
@@ -62,5 +66,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     12    0.9
     """
     lines = [header, *rows]
+    for line in rows:
+        if len(line) != len(header):
+            raise ValueError(f"table takes lines as long as the header, {len(header)}; got {len(line)}.")
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from flowkit.checks import NotNegative, checked
 from flowkit.stats.autocorrelation import Floats, series
 from flowkit.stats.estimates import Estimate, linearised
 
 _EQUAL = " of equal weight"
 
 
-def reweighted(obs: ArrayLike, logw: ArrayLike, *, S: float = 2.0) -> Estimate:
+@checked
+def reweighted(obs: ArrayLike, logw: ArrayLike, *, S: NotNegative = 2.0) -> Estimate:
     r"""The mean of an observable under the target, from samples of another distribution.
 
     Parameters
@@ -59,7 +61,8 @@ def reweighted(obs: ArrayLike, logw: ArrayLike, *, S: float = 2.0) -> Estimate:
     return linearised(float(r), r + w * (x - r) / w.mean(), S, effective(w), _EQUAL)
 
 
-def ess(logw: ArrayLike, *, S: float = 0.0) -> Estimate:
+@checked
+def ess(logw: ArrayLike, *, S: NotNegative = 0.0) -> Estimate:
     r"""Effective sample size of one sample, in (0, 1].
 
     Parameters
@@ -98,7 +101,8 @@ def ess(logw: ArrayLike, *, S: float = 0.0) -> Estimate:
     return linearised(value, fluctuations, S, value, _EQUAL, "")
 
 
-def log_z(logw: ArrayLike, *, S: float = 0.0) -> Estimate:
+@checked
+def log_z(logw: ArrayLike, *, S: NotNegative = 0.0) -> Estimate:
     r"""ln Z of the target, from samples of a normalised flow.
 
     Parameters

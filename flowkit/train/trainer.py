@@ -166,8 +166,8 @@ class Trainer(Background):
     ) -> "Trainer":
         """`start` and `wait`, with a progress bar. An interrupt stops the run and keeps all that was learnt."""
         first = self.step
-        self.start(steps, checkpoint=checkpoint, every=every)
-        with progress_bar(steps, progress) as bar:
+        with progress_bar(steps, progress) as bar:  # before the thread: whoever interrupts finds this one waiting
+            self.start(steps, checkpoint=checkpoint, every=every)
 
             def show() -> None:
                 bar.set_postfix({name: f"{self.history.last(name):.4g}" for name in ("loss", "ess")}, refresh=False)

@@ -185,6 +185,13 @@ class NotebookPage:
         )
         return json.loads(out)
 
+    def kernel_reaches(self, expression, value, seconds=30):
+        """Ask the kernel until an expression has a value: it hears of a slider after the page."""
+        end = time.monotonic() + seconds
+        while (now := self.kernel(expression)) != value and time.monotonic() < end:
+            self.page.wait_for_timeout(200)
+        assert now == value, expression
+
     def wait_for(self, condition, seconds=30):
         """Wait for a JavaScript condition on `d`, the data attributes of the first panel on the page."""
         self.page.wait_for_function(

@@ -115,8 +115,7 @@ runs["HMC"].callbacks.append(breaks)"""
     field = notebook.page.locator(".widget-text input[type=number]").last
     field.fill("5")
     field.press("Enter")
-    notebook.page.wait_for_timeout(500)
-    assert notebook.kernel("panel.chain") == 5
+    notebook.kernel_reaches("panel.chain", 5)
     check_complete(notebook)
     notebook.page.screenshot(path=screenshots / "chain_error.png")
 

@@ -57,7 +57,7 @@ def test_the_dashboard_in_jupyterlab(open_notebook, screenshots):
     notebook.run_all()
     notebook.wait_ran()
     use(notebook.page, screenshots, "dashboard_light")
-    assert notebook.kernel("[trainer.status, dashboard.panels['Fields'].shown.main]") == ["finished", 7]
+    notebook.kernel_reaches("[trainer.status, dashboard.panels['Fields'].shown.main]", ["finished", 7])
     for theme in ("dark", "light"):
         notebook.theme(theme)
         tab(notebook.page, "Training")

@@ -23,7 +23,7 @@ def test_the_slider_shows_every_width(lab, open_notebook, screenshots):
         before = page.locator(PICTURE).get_attribute("src")
         handle.press(key)
         page.wait_for_function("([css, old]) => document.querySelector(css).src !== old", arg=[PICTURE, before])
-        assert notebook.kernel("slider.value") == value
+        notebook.kernel_reaches("slider.value", value)
         assert page.locator(PICTURE).evaluate("image => image.complete && image.naturalWidth > 400")
         seen.add(page.locator(PICTURE).get_attribute("src"))
         page.screenshot(path=screenshots / f"honest_errors_{value}.png")

@@ -53,7 +53,7 @@ def test_the_sliders_change_what_is_drawn(open_notebook):
     page.keyboard.press("ArrowLeft")
     notebook.wait_for("d.main === '7'")
     assert drawn(notebook) != finest
-    assert notebook.kernel("panel.widget.main") == SCALES - 2
+    notebook.kernel_reaches("panel.widget.main", SCALES - 2)
     page.keyboard.press("Home")
     notebook.wait_for("d.main === '0'")
     assert len(set(drawn(notebook))) == 1  # the only plaquette
@@ -65,7 +65,7 @@ def test_the_sliders_change_what_is_drawn(open_notebook):
     page.locator("input.fk-field").fill("2")
     notebook.wait_for("d.other === '2'")
     assert drawn(notebook) != here
-    assert notebook.kernel("[panel.field, panel.widget.main]") == [2, 4]
+    notebook.kernel_reaches("[panel.field, panel.widget.main]", [2, 4])
 
 
 def test_a_second_view_a_reload_and_a_lost_kernel(open_notebook, lab):

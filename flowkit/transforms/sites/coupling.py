@@ -91,7 +91,7 @@ class CheckerboardCoupling(TwoWay):
         if final not in ("linear", "tanh"):
             raise ValueError(f"CheckerboardCoupling ends in 'linear' or 'tanh'; got {final!r}.")
         self.moves, self.map, self.final, self.z2, self.start = moves, map, final, z2, start
-        self.hidden, self.kernel, self.activation = tuple(hidden), kernel, "tanh" if z2 else activation
+        self.hidden, self.kernel, self.activation = tuple(hidden), kernel, activation
         sublattice = parity(space.lattice)
         active, frozen = (sublattice == moves).nonzero()[:, 0], (sublattice != moves).nonzero()[:, 0]
         self.register_buffer("active", active, persistent=False)
@@ -116,8 +116,7 @@ class CheckerboardCoupling(TwoWay):
         """The map or its inverse by the kernel for affine couplings without hidden layers, where it serves."""
         if self.hidden or self.final != "linear" or not isinstance(self.map, AffineMap):
             return None
-        net, squares = (self.net.odd, self.net.even.first[0]) if isinstance(self.net, OddNet) else (self.net, None)
-        conv = net.first[0]
+        conv, squares = (self.net.odd, self.net.even) if isinstance(self.net, OddNet) else (self.net.first[0], None)
         assert isinstance(conv, SiteConv)
         if not affine_coupling.native(self.space.check(x), conv.weight):
             return None
@@ -128,7 +127,6 @@ class CheckerboardCoupling(TwoWay):
             assert conv.bias is not None
             bias: Tensor = conv.bias
         else:
-            assert isinstance(squares, SiteConv)
             assert squares.bias is not None
             weight, bias = torch.cat([squares.weight, weight]), F.pad(squares.bias, (0, 1))
         weight = torch.cat([weight[:, 0].index_select(1, where.odd), bias[:, None]], 1)

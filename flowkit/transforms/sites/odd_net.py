@@ -7,15 +7,20 @@ from torch import Tensor, nn
 
 from flowkit.bijections.base import Bijection
 from flowkit.geometry.space import Space
-from flowkit.nets import ConvNet
+from flowkit.nets import ConvNet, SiteConv
+from flowkit.nets.activations import activation_of
+from flowkit.nets.convolution import neighbours
 
 
 class OddNet(nn.Module):
     r"""Parameters p of a map f at the active sites with :math:`p(-x_{\rm frozen}) = M p(x_{\rm frozen})`, where M p are
     those of the mirrored map, :math:`f(x; M p) = -f(-x; p)`. A coupling that uses them is odd.
 
-    Numbers that are even under M come from the squares of what the last layer of an odd network reads, those that are
-    odd from that last layer.
+    Numbers that are even and odd under M come from the even and odd part of what the last layer of a network h reads,
+
+    .. math:: p_{\rm even} = W_e \tfrac12 [h(x) + h(-x)] + b, \qquad p_{\rm odd} = W_o \tfrac12 [h(x) - h(-x)]
+
+    Without hidden layers they come from the squares of the frozen sites and from the sites themselves.
 
     Parameters
     ----------
@@ -27,7 +32,7 @@ class OddNet(nn.Module):
         Flat indices of the sites that are read, and of those that move.
     components : int
         Of the field.
-    hidden, kernel
+    hidden, kernel, activation
         Of the network, as `ConvNet`.
     start : float
         Factor on the initial weights of the last layers.
@@ -36,6 +41,10 @@ class OddNet(nn.Module):
     ------
     ValueError
         For a map whose mirror image is not known.
+
+    References
+    ----------
+    Without hidden layers, for affine maps: 2302.08408.
     """
 
     basis: Tensor
@@ -49,27 +58,35 @@ class OddNet(nn.Module):
         components: int,
         hidden: Sequence[int],
         kernel: int | Sequence[int],
+        activation: str,
         start: float,
     ):
         super().__init__()
-        self.count, self.components = map.count, components
+        self.count = map.count
         even, odd = mirror_basis(map)
         self.register_buffer("basis", torch.cat([even, odd], 1), persistent=False)
-        source = [(components, frozen)]
-        self.odd = ConvNet(lattice, source, active, odd.shape[1] * components, hidden, kernel, "tanh", odd=True)
-        reads = self.odd.last_reads
-        squares, last = source if reads is None else [(hidden[-1], reads)], kernel
-        last = kernel if isinstance(kernel, int) else kernel[-1]
-        self.even = ConvNet(lattice, squares, active, even.shape[1] * components, (), last)
-        self.deep, self.plain = bool(hidden), torch.equal(self.basis, torch.eye(map.count))
-        self.odd.shrink(start)
-        self.even.shrink(start)
+        self.plain = torch.equal(self.basis, torch.eye(map.count))
+        kernels = [kernel] * (len(hidden) + 1) if isinstance(kernel, int) else list(kernel)
+        self.body, reads, width = None, frozen, components
+        if hidden:
+            reads, width = torch.unique(neighbours(active, lattice, kernels[-1])), hidden[-1]
+            source = [(components, frozen)]
+            self.body = ConvNet(lattice, source, reads, width, hidden[:-1], kernels[:-1], activation)
+            self.activation = activation_of(activation)
+        self.odd = SiteConv(lattice, (width, odd.shape[1] * components), kernels[-1], reads, active, bias=False)
+        self.even = SiteConv(lattice, (width, even.shape[1] * components), kernels[-1], reads, active)
+        with torch.no_grad():
+            for parameter in (*self.odd.parameters(), *self.even.parameters()):
+                parameter.mul_(start)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """``[components, frozen sites, batch]`` as a list -> ``[count * components, active sites, batch]``."""
-        h = self.odd.features(inputs) if self.deep else inputs[0]
-        odd = self.odd.head(h) if self.deep else self.odd([h])
-        out = torch.cat([self.even([h * h]), odd])
+        if self.body is None:
+            odd, even = inputs[0], inputs[0] ** 2
+        else:
+            h, mirrored = self.activation(self.body.mirrored(inputs)).chunk(2, -1)
+            odd, even = (h - mirrored) / 2, (h + mirrored) / 2
+        out = torch.cat([self.even(even), self.odd(odd)])
         if self.plain:
             return out
         mixed: Tensor = self.basis @ out.view(self.count, -1)
@@ -89,7 +106,7 @@ def site_net(
 ) -> ConvNet | OddNet:
     """The network that gives the parameters of a map at the active sites from the frozen ones, odd where `z2` asks."""
     if z2:
-        return OddNet(map, space.lattice, frozen, active, space.components, hidden, kernel, start)
+        return OddNet(map, space.lattice, frozen, active, space.components, hidden, kernel, activation, start)
     outputs = map.count * space.components
     net = ConvNet(space.lattice, [(space.components, frozen)], active, outputs, hidden, kernel, activation)
     return net.shrink(start)
