@@ -39,7 +39,9 @@ from flowkit.multiscale.conditionals.heat_angle import HeatAngleConditional
 from flowkit.multiscale.conditionals.heatbath import HeatbathConditional, LinearHeatbathConditional
 from flowkit.multiscale.conditionals.smooth_class_functions import SmoothClassFunctionConditional
 from flowkit.multiscale.conditionals.staple import StapleConditional
+from flowkit.multiscale.contexts import CompletePlaquettes
 from flowkit.multiscale.doubling import LinkDoubling
+from flowkit.multiscale.dressed import DressedStaples
 from flowkit.multiscale.new_links import NewLinks
 from flowkit.multiscale.site_doubling import SiteDoubling
 from flowkit.priors.embedded import Embedded, Interleaved
@@ -279,6 +281,8 @@ _MAKERS |= {
     U1: lambda cls: U1(),
     HeatAngleConditional: lambda cls: cls(3, strength=1.5, bins=4, hidden=(8,)),
     HeatbathConditional: lambda cls: cls(SUN(2), strength=1.2),
+    CompletePlaquettes: lambda cls: CompletePlaquettes(),
+    DressedStaples: lambda cls: cls(1.3, (2, 1, 1), strengths=(1.0, 0.4), loops=6, ahead=True, powers=True),
     NewLinks: lambda cls: cls(LinkDoubling(links((1, 2), U1()), 1), example(ClassFunctionConditional)),
     SiteDoubling: lambda cls: SiteDoubling(sites((4, 8), components=2), bins=4, hidden=(6,), kernel=3),
     Interleaved: lambda cls: cls(FreeField(sites((2, 3), components=2), m2=0.5, learned=True)),
