@@ -81,12 +81,12 @@ def multiscale_3d(
 def multiscale_4d(
     quick: bool = False,
     *,
-    fields: int = 4096,
+    fields: int = 2048,
     images: int = 2,
     batch: int = 4096,
-    natural: int = 4,
+    natural: int = 3,
     draws: int = 4096,
-    sweeps: int = 24,
+    sweeps: int = 16,
     seed: int = 1,
 ) -> list[Row]:
     """For each theory: seconds of heatbath and of training, ESS, KL, ln Z beside its thermodynamic integral and the
