@@ -222,6 +222,16 @@ def test_weights_of_one_lattice_serve_others(group):
                 assert torch.equal(own.coefficients, model.coefficients)
 
 
+def test_another_coupling():
+    """Coefficients and the coupling of the means both follow; those of complete plaquettes at the start are beta."""
+    space = fk.links((2, 2, 2), SU2)
+    flow = fk.multiscale.strengthened(fk.multiscale_flow(space, strength=1.0), 1.5)
+    expected = fk.multiscale_flow(space, strength=1.5)
+    assert [level.context for level in levels(flow)] == [level.context for level in levels(expected)]
+    x = space.haar(3, testing.seeded())
+    testing.require_close(flow.log_prob(x), expected.log_prob(x), "log q at 1.5 times the coupling", 1e-10)
+
+
 # ---------------------------------------------------------------- training
 
 
