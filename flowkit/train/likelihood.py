@@ -98,11 +98,11 @@ class MaximumLikelihoodStep(TrainingStep):
     >>> space = fk.links((2, 2, 2), fk.U1())
     >>> action = fk.Wilson(space, beta=1.0)
     >>> chains = fk.run(fk.Heatbath(action), 8, chains=128, thermalise=20, rng=1)
-    >>> method = fk.train.MaximumLikelihoodStep(chains.x)
+    >>> method = fk.train.MaximumLikelihoodStep(chains.x.flatten(0, 1))
     >>> trainer = fk.Trainer(fk.multiscale_flow(space, strength=1.0), action, batch=512, method=method)
     >>> trainer = trainer.fit(method.steps, progress=False)
     >>> ess = fk.importance_sample(trainer.flow, action, 2000, rng=1).ess()
-    >>> bool(ess.value > 0.95)
+    >>> bool(ess.value > 0.75)
     True
     """
 

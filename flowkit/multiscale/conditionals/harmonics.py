@@ -53,7 +53,7 @@ class HarmonicConditional(LinkConditional):
     >>> _ = model.coefficients.data.copy_(torch.tensor([1.0, 1.0]))
     >>> v, loops = torch.zeros(1), (torch.zeros(1), torch.zeros(1))
     >>> model.log_prob(v, loops).detach()                                 # 2 - ln I_0(2) is 1.1760
-    tensor([1.1744])
+    tensor([1.1760])
     """
 
     group = U1()
