@@ -278,7 +278,7 @@ MUTANTS = [
     ("multiscale/new_links.py", "list(copy.deepcopy(self.conditionals))", "list(copy.deepcopy(self.conditionals))[::-1]", "multiscale_ordered.py::test_stages_need_a_model_each multiscale_ordered.py::test_models_of_stages_stay_in_order_on_another_lattice"),
     ("multiscale/stages.py", "steps)].all()", "steps)].any()", STAGES),
     ("multiscale/dressed_plan.py", "complete = {rho: ~lost[legs[rho]].any(1)", "complete = {rho: ~lost[legs[rho]].all(1)", DRESSED),
-    ("multiscale/dressed.py", "SIDES = ((1, -1, -1), (-1, -1, 1))", "SIDES = ((1, -1, -1), (-1, 1, 1))", DRESSED),
+    ("multiscale/dressed_loops.py", "SIDES = ((1, -1, -1), (-1, -1, 1))", "SIDES = ((1, -1, -1), (-1, 1, 1))", DRESSED),
     ("multiscale/free_field_loss.py", "block.square().sum(1).log().sum() / 2", "block.square().sum(1).log().sum()", "dressed.py::test_what_orders_lose_for_free_photons"),
     ("train/likelihood.py", "slope - prior * old", "slope + prior * old", "dressed.py::test_the_weak_prior_holds_what_fields_leave_open"),
     ("multiscale/site_doubling.py", "logdet + logderiv.sum((0, 1))", "logderiv.sum((0, 1))", contract("Transform", "SiteDoubling")),

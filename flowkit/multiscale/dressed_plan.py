@@ -9,9 +9,16 @@ from torch import Tensor
 
 from flowkit.geometry.patterns import Loop, link_index
 from flowkit.geometry.space import Space
+from flowkit.kernels.native import kept_on_cpu
 from flowkit.multiscale.doubling import LinkDoubling
 
 Steps = tuple[tuple[int, tuple[int, ...], int], ...]
+
+
+Mark = Tensor | bool
+"""Which links something holds for: all, none, or [n] of 0 and 1."""
+Rows = tuple[Tensor, ...]
+"""For each step of a path the fine links, [n]."""
 
 
 class Plan(NamedTuple):
@@ -25,25 +32,28 @@ class Plan(NamedTuple):
     """The links of the stage."""
     unknown: Tensor
     """New links of this stage and of later ones."""
-    around: list[Tensor]
-    """For each of d - 1 planes the legs of both plaquettes of the unknown links, [2, 3, unknown]."""
+    around: list[tuple[Rows, Rows]]
+    """For each of d - 1 planes the legs of both plaquettes of the unknown links."""
     sorts: list[Tensor]
     """nu * ndim + rho of these planes, [unknown]."""
     planes: tuple[int, ...]
     """The directions rho of the planes of the links of the stage."""
-    legs: dict[int, Tensor]
-    """The legs of both plaquettes of the links of the stage, [2, 3, links], by rho."""
-    complete: dict[int, Tensor]
-    """Whether they are known, [2, links]."""
-    ahead: dict[int, Tensor]
-    """The place of each leg among the unknown links, [2, 3, links], by rho; -1 for a known one."""
-    paths: list[tuple[Steps, Tensor]]
-    """The complete loops of six links without the link itself, and their links, [5, links]."""
+    legs: dict[int, tuple[Rows, Rows]]
+    """The legs of both plaquettes of the links of the stage, by rho."""
+    complete: dict[int, tuple[Mark, Mark]]
+    """Whether they are known."""
+    missing: dict[int, tuple[Mark, Mark]]
+    """Whether they are not."""
+    ahead: dict[int, list[list[tuple[Mark, Tensor]]]]
+    """Whether a leg is not known, and its place among the unknown links (0 for others), by rho, side and leg."""
+    paths: list[tuple[Steps, Rows]]
+    """The complete loops of six links without the link itself, and their links."""
 
 
 @lru_cache(maxsize=4096)
-def plan_of(doubling: LinkDoubling, number: int, loops: int) -> Plan:
-    """The plan of one stage of a doubling.
+@kept_on_cpu()
+def plan_of(doubling: LinkDoubling, number: int, loops: int, device: torch.device) -> Plan:
+    """The plan of one stage of a doubling, its tensors on a device.
 
     Raises
     ------
@@ -53,19 +63,28 @@ def plan_of(doubling: LinkDoubling, number: int, loops: int) -> Plan:
     fine, stage = doubling.fine, doubling.stages[number]
     if stage.links is None and len(doubling.across) > 1:
         raise ValueError('DressedStaples needs links of one direction at a time; the order is "together".')
+
+    def rows(index: Tensor) -> Rows:
+        return tuple(row.to(device) for row in index.contiguous().unbind(0))
+
+    def mark(which: Tensor) -> Mark:
+        return bool(which[0]) if bool((which == which[0]).all()) else which.to(device)
+
     every = torch.arange(len(doubling.places))
     links = [every if one.links is None else one.links for one in doubling.stages]
     drawn, later = torch.cat([every[:0], *links[:number]]), torch.cat(links[number:])
     unknown = doubling.places[later]
-    lost = torch.zeros(fine.ndim * fine.volume, dtype=torch.bool)
-    lost[unknown] = True
+    among = torch.full((fine.ndim * fine.volume,), -1)
+    among[unknown] = torch.arange(len(unknown))
+    lost = among >= 0
     places, nu = doubling.places[links[number]], stage.nu
     planes = tuple(rho for rho in range(fine.ndim) if rho != nu)
     legs = {rho: _legs(fine, places % fine.volume, nu, rho) for rho in planes}
     complete = {rho: ~lost[legs[rho]].any(1) for rho in planes}
-    among = torch.full((len(lost),), -1)
-    among[unknown] = torch.arange(len(unknown))
-    ahead = {rho: among[legs[rho]] for rho in planes}
+    ahead = {
+        rho: [[(mark(lost[leg]), among[leg].clamp(min=0).to(device)) for leg in side] for side in legs[rho]]
+        for rho in planes
+    }
     around, sorts = [], []
     for r in range(1, fine.ndim):
         table = torch.zeros(2, 3, len(unknown), dtype=torch.long)
@@ -74,14 +93,27 @@ def plan_of(doubling: LinkDoubling, number: int, loops: int) -> Plan:
             which, rho = unknown // fine.volume == mine, (mine + r) % fine.ndim
             table[:, :, which] = _legs(fine, unknown[which] % fine.volume, mine, rho)
             sort[which] = mine * fine.ndim + rho
-        around.append(table)
-        sorts.append(sort)
+        around.append((rows(table[0]), rows(table[1])))
+        sorts.append(sort.to(device))
     paths = []
     for steps in six_links(nu, fine.ndim) if loops == 6 else ():
         index = link_index(fine, places % fine.volume, steps)
         if not lost[index].any():
-            paths.append((steps, index))
-    return Plan(drawn, doubling.places[drawn], places, unknown, around, sorts, planes, legs, complete, ahead, paths)
+            paths.append((steps, rows(index)))
+    return Plan(
+        drawn.to(device),
+        doubling.places[drawn].to(device),
+        places.to(device),
+        unknown.to(device),
+        around,
+        sorts,
+        planes,
+        {rho: (rows(index[0]), rows(index[1])) for rho, index in legs.items()},
+        {rho: (mark(one[0]), mark(one[1])) for rho, one in complete.items()},
+        {rho: (mark(~one[0]), mark(~one[1])) for rho, one in complete.items()},
+        ahead,
+        paths,
+    )
 
 
 def _legs(space: Space, sites: Tensor, nu: int, rho: int) -> Tensor:
