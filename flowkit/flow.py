@@ -9,6 +9,7 @@ from flowkit.actions import Action, Pullback
 from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.priors import Embedded, Prior, Sample
+from flowkit.tasks.in_training import frozen
 from flowkit.tasks.randomness import Rng
 from flowkit.transforms import Chain, Inside, Transform
 
@@ -81,8 +82,12 @@ class Flow(Prior):
         return self.prior.base
 
     def sample_and_log_prob(self, n: int, rng: Rng = None) -> Sample:
-        """n independent fields, ``[n, *space.shape]``, and log q, ``[n]``; of paths, where the flow is `stochastic`."""
-        return self.transform.sample(self.prior, n, self._draws(n, rng))
+        """n independent fields, ``[n, *space.shape]``, and log q, ``[n]``; of paths, where the flow is `stochastic`.
+
+        While a thread trains the flow, others draw from a copy of its present weights, with a warning.
+        """
+        flow = frozen(self, "Flow.sample")
+        return flow.transform.sample(flow.prior, n, self._draws(n, rng))
 
     def sample(self, n: int, rng: Rng = None) -> Tensor:
         """n independent fields, ``[n, *space.shape]``."""

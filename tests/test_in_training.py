@@ -2,7 +2,6 @@
 
 import copy
 import threading
-import time
 import warnings
 
 import numpy as np
@@ -28,14 +27,9 @@ def small(seed=1, **options):
 def paused():
     """A trainer that holds after a few steps of many."""
     trainer, reached = small(), threading.Event()
-    trainer.callbacks.append(lambda t: reached.set() if t.step >= 3 else None)
+    trainer.callbacks.append(lambda t: (t.pause(), reached.set()) if t.step >= 3 else None)  # between two steps
     trainer.start(10**6)
     assert reached.wait(60)
-    trainer.pause()
-    last = -1
-    while trainer.step != last:  # the step under way ends
-        last = trainer.step
-        time.sleep(0.05)
     yield trainer
     trainer.stop()
     trainer.wait()
@@ -96,6 +90,7 @@ SAMPLING = {
     "run": lambda flow: fk.run(fk.IndependenceMetropolis(flow, ACTION), 2, chains=2, rng=1),
     "run through a flow": lambda flow: fk.run(fk.HMC(ACTION.pullback(flow.transform)), 2, chains=2, rng=1),
     "start": lambda flow: fk.start(fk.IndependenceMetropolis(flow, ACTION), 2, chains=2, rng=1).wait().ensemble,
+    "Flow.sample": lambda flow: flow.sample(4, rng=1),
     "importance_sample": lambda flow: fk.importance_sample(flow, ACTION, 4, rng=1),
     "posterior": lambda flow: _model(flow).posterior.sample(3, rng=1),
     "weighted posterior": lambda flow: _model(flow).posterior.weighted(3, rng=1),
@@ -148,6 +143,18 @@ def test_callbacks_see_the_flow_itself():
     trainer = small(callbacks=[look]).fit(2, progress=False)
     assert seen == [True, True]
     assert trainer.error is None
+
+
+def test_callbacks_that_look_at_each_other():
+    """Each of two trainings waits for a copy of the other's weights at every step, and both end."""
+    one, other = small(), small()
+    one.callbacks.append(lambda _: frozen(other.flow))
+    other.callbacks.append(lambda _: frozen(one.flow))
+    for trainer in (one, other):
+        trainer.start(20)
+    for trainer in (one, other):
+        trainer.wait(60)
+        assert (trainer.status, trainer.error) == ("finished", None)
 
 
 def test_copies_are_taken_between_two_steps():

@@ -245,6 +245,6 @@ def baselines(quick: bool = False, *, seed: int = 1, effort: float = 1.0) -> lis
     limit = threshold(len(comparisons))
     rows = [c.row(limit) for c in comparisons]
     covered = [
-        coverage(name, 200 if quick else 1000, length(300, 200), seed) for name in (*NAMES, "independence Metropolis")
+        coverage(name, 200 if quick else 1000, length(1000, 200), seed) for name in (*NAMES, "independence Metropolis")
     ]
     return [*rows, *verdicts(comparisons), *covered]

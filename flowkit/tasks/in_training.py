@@ -106,9 +106,12 @@ def frozen(thing: T, who: str | None = None, always: bool = False) -> T:
     >>> frozen(flow) is flow                                # no trainer is at work
     True
     """
-    weights = [p for module in _modules(thing, set()) for p in module.parameters()] if _REGISTER or always else []
+    mine = threading.get_ident()
+    if not always and all(one.thread == mine for one in list(_REGISTER.values())):
+        return thing  # a look into the register alone: this is asked in every training step
+    weights = [p for module in _modules(thing, set()) for p in module.parameters()]
     found = {id(one): one for p in weights if (one := _REGISTER.get(id(p))) is not None}
-    going = [one for _, one in sorted(found.items()) if one.thread != threading.get_ident()]
+    going = [one for _, one in sorted(found.items()) if one.thread != mine]
     if not going and not (always and weights):
         return thing
     with ExitStack() as held:

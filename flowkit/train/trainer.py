@@ -198,18 +198,16 @@ class Trainer(Background):
         self._recorder.start_clock()
         while self.step < self.total and not self._stop.is_set():
             if not self._go.is_set():
-                with self._whole:
-                    self._flush()
+                self._tell(self._flush)
                 self._go.wait()
                 self._recorder.start_clock()
                 continue
             self._training.let_others_look()
-            with self._whole:
-                self._one()
+            self._tell(self._one)
             self._save_if_asked()
             if checkpoint is not None and self.step % every == 0 and self.step < self.total:
                 self.save(checkpoint)
-        self._flush()
+        self._tell(self._flush)
         if not_finite(weights := self.flow.state_dict()):
             raise TrainingError(f"Training ended at step {self.step}. {said_of(weights)}")
         if checkpoint is not None:
@@ -217,7 +215,16 @@ class Trainer(Background):
         self._save_if_asked()  # last: one may be asked for while the checkpoint is written
         return self.step >= self.total
 
-    def _one(self) -> None:
+    def _tell(self, change: Callable[[], bool]) -> None:
+        """Make a change that nobody may look into; then, if it gave new rows, call back while others may: a callback
+        that waits for the weights of another training holds up nobody.
+        """
+        with self._whole:
+            new = change()
+        if new:
+            self._call_back()
+
+    def _one(self) -> bool:
         action = self.anneal.action(self.action, self.step) if self.anneal else self.action
         last = self.history.since(max(0, len(self.history) - 1))["loss"]
         factor = self.schedule.factor(self.step, self.total, float(last[0]) if len(last) else math.nan)
@@ -226,14 +233,12 @@ class Trainer(Background):
         full = self._recorder.add(self.step, self.method.learning_rate(factor), action, at_target, report)
         self.step += 1
         self._training.step = self.step
-        if full:
-            self._flush()
+        return full and self._flush()
 
-    def _flush(self) -> None:
-        """Move the rows that are still on the device into the history."""
+    def _flush(self) -> bool:
+        """Move the rows that are still on the device into the history; whether there were any."""
         try:
-            if self._recorder.flush():
-                self._call_back()
+            return self._recorder.flush()
         except TrainingError as error:
             self.step = len(self.history)
             raise TrainingError(f"{error} {said_of(self.flow.state_dict())}") from None
@@ -247,11 +252,13 @@ class Trainer(Background):
             raise RuntimeError("A running trainer saves with start(checkpoint=...) or save_soon; or pause it first.")
         self._require_named()
         with self._whole:  # a pause lets the step under way end
-            self._flush()
+            new = self._flush()
             facts = {**self._facts, "step": self.step, "total": self.total}
             commit = resume.save(path, self._parts, self.history, facts)
             self.saved_step = self.step
-            return commit
+        if new:
+            self._call_back()
+        return commit
 
     def save_soon(self, path: PathLike) -> None:
         """`save` from any thread: a running trainer saves after the present step, and sets `saved_step`, or `error`."""
