@@ -189,8 +189,9 @@ def thermodynamic(action: Wilson, sweeps: int, seed: int, nodes: int = 12) -> tu
     """ln Z and its error: the integral of the mean of -S/b from b = 0 to beta, on Gauss-Legendre nodes, by heatbath."""
     x, weights = np.polynomial.legendre.leggauss(nodes)
     total, square, count = 0.0, 0.0, action.space.volume * len(action.space.planes)
-    for node, weight in zip((x + 1) / 2, weights / 2, strict=True):
-        mean = _heatbath(Wilson(action.space, float(action.beta * node)), sweeps, seed + 2, True)
+    for i, (node, weight) in enumerate(zip((x + 1) / 2, weights / 2, strict=True)):
+        # Each node has random numbers of its own, so that their errors are independent.
+        mean = _heatbath(Wilson(action.space, float(action.beta * node)), sweeps, 1000 * seed + i, True)
         scale = action.beta * float(weight) * count
         total, square = total + scale * mean.value, square + (scale * mean.error) ** 2
     return total, math.sqrt(square)
