@@ -26,6 +26,7 @@ from flowkit.bijections import (
 from flowkit.testing import example
 
 SITES, LINKS, SU2 = fk.sites((4, 2)), fk.links((4, 2), fk.U1()), fk.links((2, 2), fk.SUN(2))
+THREE = fk.links((1, 2, 2), fk.U1())
 FOUR = fk.links((2, 2, 2, 2), fk.SUN(2))
 PHI4, WILSON = fk.Phi4(SITES, m2=1.0, lam=0.5), fk.Wilson(LINKS, beta=2.0)
 
@@ -245,6 +246,9 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "Model": (fk.Model, {"prior": fk.Normal(SITES), "transform": transforms.Affine(SITES), "action": PHI4}),
     # multiscale
+    "random_images": (
+        geometry.random_images, {"space": THREE, "x": torch.zeros(2, *THREE.shape), "rng": rng(), "chunk": 1}
+    ),
     "ClassFunctionConditional": (multiscale.ClassFunctionConditional, {"harmonics": 2, "cells": 16}),
     "SmoothClassFunctionConditional": (multiscale.SmoothClassFunctionConditional, {"harmonics": 2, "cells": 16}),
     "SU2ClassFunctionConditional": (
@@ -256,6 +260,16 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"n": 3, "loops": 2, "strength": 1.0, "bins": 4, "hidden": (4,), "splines": True},
     ),
     "HeatbathConditional": (multiscale.HeatbathConditional, {"group": fk.SUN(2), "loops": 2, "strength": 1.0}),
+    "HarmonicConditional": (multiscale.HarmonicConditional, {"harmonics": (1, 2), "cells": 32}),
+    "LinearHeatbathConditional": (multiscale.LinearHeatbathConditional, {"group": fk.SUN(2), "loops": 2}),
+    "free_field_loss": (multiscale.free_field_loss, {"space": THREE, "order": "cells"}),
+    "dressed_flow": (
+        fk.models.dressed_flow,
+        {
+            "space": THREE, "beta": 1.0, "order": "cells", "rounds": 1, "strengths": (1.0,), "loops": 4,
+            "finest_loops": 4, "ahead": False, "powers": False,
+        },
+    ),
     "StapleConditional": (
         multiscale.StapleConditional,
         {
@@ -264,7 +278,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
             "hidden": (3,), "activation": "tanh", "windings": 1,
         },
     ),
-    "LinkDoubling": (multiscale.LinkDoubling, {"coarse": fk.links((2, 2), fk.U1()), "mu": 0, "ordered": False}),
+    "LinkDoubling": (multiscale.LinkDoubling, {"coarse": fk.links((2, 2), fk.U1()), "mu": 0, "order": "together"}),
     "NewLinks": (
         multiscale.NewLinks,
         {"doubling": DOUBLING, "models": multiscale.ClassFunctionConditional(2, 16)},
@@ -398,6 +412,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"loss": "ess", "lr": 1e-3, "betas": (0.9, 0.99), "clip": 1.0, "amsgrad": True, "weight_decay": 0.1},
     ),
     "NaturalGradientStep": (fk.NaturalGradientStep, {"max_kl": 1.0, "ridge": 1e-6, "lr": 1.0}),
+    "MaximumLikelihoodStep": (
+        train.MaximumLikelihoodStep,
+        {"x": torch.zeros(2, *THREE.shape), "iterations": 2, "max_kl": 0.5, "ridge": 1e-4},
+    ),
     "LevelStep": (
         train.LevelStep,
         {

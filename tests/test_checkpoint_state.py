@@ -9,7 +9,15 @@ import flowkit as fk
 from flowkit import testing
 from flowkit.storage import CheckpointError, checkpoint, load_weights
 from flowkit.testing import concrete
-from flowkit.train import LevelMethod, LevelNaturalGradient, LevelStep, TrainingError, TrainingStep, schedules
+from flowkit.train import (
+    LevelMethod,
+    LevelNaturalGradient,
+    LevelStep,
+    MaximumLikelihoodStep,
+    TrainingError,
+    TrainingStep,
+    schedules,
+)
 from flowkit.train.state import check_adam
 
 SITES, LINKS = fk.sites((2, 2)), fk.links((4, 4), fk.U1())
@@ -27,7 +35,15 @@ def links(method):
     return fk.Trainer(flow, fk.Wilson(LINKS, 1.0), batch=64, method=method)
 
 
+def likelihood():
+    torch.manual_seed(1)
+    space = fk.links((2, 2, 2), fk.U1())
+    x = space.haar(8, torch.Generator().manual_seed(2))
+    return fk.Trainer(fk.multiscale_flow(space), fk.Wilson(space, 1.0), batch=8, method=MaximumLikelihoodStep(x))
+
+
 METHODS = {
+    "MaximumLikelihoodStep": likelihood,
     "GradientStep": lambda: adam(amsgrad=True, schedule=schedules.Plateau(patience=1)),
     "NaturalGradientStep": lambda: links(fk.NaturalGradientStep()),
     "LevelStep": lambda: links(LevelStep(8, pool=64, fields=4)),

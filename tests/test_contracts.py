@@ -13,7 +13,7 @@ from flowkit.actions import Action, ScalarAction
 from flowkit.bijections import Bijection
 from flowkit.geometry import Loop, Pattern
 from flowkit.groups import SUN, Group
-from flowkit.multiscale import LinkConditional
+from flowkit.multiscale import LinkConditional, LinkContext
 from flowkit.priors import Prior
 from flowkit.samplers import Sampler
 from flowkit.testing import example
@@ -76,6 +76,7 @@ CHECKS = {
     Transform: check_transform,
     Bijection: check_bijection,
     LinkConditional: testing.check_conditional,
+    LinkContext: testing.check_context,
     Sampler: testing.check_sampler,
     Schedule: testing.check_schedule,
     panels.Panel: testing.check_panel,

@@ -231,7 +231,7 @@ def test_two_dimensions_and_three(rng):
         doubling = LinkDoubling(flat.space, mu)
         flat = fk.Flow(fk.priors.Embedded(flat, doubling), fk.multiscale.NewLinks(doubling, small(3)))
     coarse = fk.links((2, 1, 2), fk.SUN(2))
-    doubling = LinkDoubling(coarse, 1, ordered=True)
+    doubling = LinkDoubling(coarse, 1, order="colours")
     last = fk.multiscale.NewLinks(doubling, [small(2, stage.loops) for stage in doubling.stages])
     deep = fk.Flow(fk.priors.Embedded(fk.Haar(coarse), doubling), last)
     for model in (flat, deep):

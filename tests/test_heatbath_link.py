@@ -47,7 +47,7 @@ def test_one_plaquette(group, beta):
 def test_the_exact_conditional_of_the_action(group, lattice):
     """With all plaquettes of a link among its loops and b = beta, log q moves with the new link as -S does."""
     beta = 1.7
-    doubling = LinkDoubling(fk.links(lattice, group), 0, ordered=len(lattice) > 2)
+    doubling = LinkDoubling(fk.links(lattice, group), 0, order="colours" if len(lattice) > 2 else "together")
     action, rng = fk.Wilson(doubling.fine, beta), testing.seeded()
     coarse, first, new = doubling.split(doubling.fine.haar(3, rng))
     known = doubling.loops(coarse, first)

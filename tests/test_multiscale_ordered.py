@@ -31,11 +31,11 @@ def rough(model, size=0.3, seed=5):
     return testing.randomised(model, testing.seeded(seed), size)
 
 
-def spatial(group, ordered, lattice=(1, 2, 2), ways=(0,), strength=1.0):
+def spatial(group, order, lattice=(1, 2, 2), ways=(0,), strength=1.0):
     """A model in three dimensions, with a heatbath-like model for each stage."""
     model = fk.Haar(fk.links(lattice, group))
     for mu in ways:
-        doubling = LinkDoubling(model.space, mu, ordered)
+        doubling = LinkDoubling(model.space, mu, order)
         models = [HeatbathConditional(group, stage.loops, strength) for stage in doubling.stages]
         model = stack(model, [(doubling, models)])
     return model
@@ -47,7 +47,7 @@ def spatial(group, ordered, lattice=(1, 2, 2), ways=(0,), strength=1.0):
 @pytest.mark.parametrize("group", [U1, SU2], ids=str)
 @pytest.mark.parametrize(("lattice", "mu"), [((1, 2, 4), 0), ((2, 3, 2), 0), ((2, 4, 2), 1), ((2, 2, 1, 4), 1)])
 def test_stages_cover_all_links_and_their_loops_are_plaquettes(group, lattice, mu, rng):
-    doubling = LinkDoubling(fk.links(lattice, group), mu, ordered=True)
+    doubling = LinkDoubling(fk.links(lattice, group), mu, order="colours")
     covered = torch.cat([stage.links for stage in doubling.stages]).sort().values
     assert torch.equal(covered, torch.arange((len(lattice) - 1) * doubling.coarse.volume))
     x = doubling.fine.haar(2, rng)
@@ -72,7 +72,7 @@ def test_stages_cover_all_links_and_their_loops_are_plaquettes(group, lattice, m
 
 def test_later_stages_see_earlier_links_alone(rng):
     """Loops of a stage do not change with its own links, nor with those of later stages."""
-    doubling = LinkDoubling(fk.links((2, 2, 4), SU2), 0, ordered=True)
+    doubling = LinkDoubling(fk.links((2, 2, 4), SU2), 0, order="colours")
     coarse, first, new = doubling.split(doubling.fine.haar(2, rng))
     known = doubling.loops(coarse, first)
     assert any(stage.planes for stage in doubling.stages)
@@ -86,9 +86,9 @@ def test_later_stages_see_earlier_links_alone(rng):
 
 
 @pytest.mark.parametrize("group", [U1, SU2], ids=str)
-@pytest.mark.parametrize("ordered", [False, True])
-def test_density_in_three_dimensions(group, ordered):
-    model = rough(spatial(group, ordered, strength=0.4), 0.1)
+@pytest.mark.parametrize("order", ["together", "directions", "colours", "cells", "hierarchical"])
+def test_density_in_three_dimensions(group, order):
+    model = rough(spatial(group, order, strength=0.4), 0.1)
     x, logq = model.sample_and_log_prob(50, testing.seeded())
     testing.require_close(model.log_prob(x), logq, "log_prob of a draw", 1e-9)
     z, logdet = model.transform.inverse(x)
@@ -107,27 +107,27 @@ def test_density_in_three_dimensions(group, ordered):
 def test_an_order_lowers_the_kl():
     """U(1) in three dimensions: the links of a scale given those before them, beside all at once, equally trained."""
     excess = {}
-    for ordered in (False, True):
-        model = spatial(U1, ordered, (2, 2, 2), (0, 1, 2))
+    for order in ("together", "colours"):
+        model = spatial(U1, order, (2, 2, 2), (0, 1, 2))
         action = fk.Wilson(model.space, 1.0)
         trainer = fk.Trainer(model, action, batch=128, loss="reverse_kl", lr=0.1, schedule=fk.schedules.Cosine())
         trainer.fit(40, progress=False)
         with torch.no_grad():
             x, logq = model.sample_and_log_prob(2000, testing.seeded(3))
-            excess[ordered] = logq + action(x)
-    gain = float(excess[False].mean() - excess[True].mean())
+            excess[order] = logq + action(x)
+    gain = float(excess["together"].mean() - excess["colours"].mean())
     error = math.hypot(*(float(e.std()) / math.sqrt(len(e)) for e in excess.values()))
     assert gain > 5 * error
 
 
 def test_stages_need_a_model_each():
-    doubling = LinkDoubling(fk.links((1, 2, 2), U1), 0, ordered=True)
+    doubling = LinkDoubling(fk.links((1, 2, 2), U1), 0, order="colours")
     with pytest.raises(ValueError, match=r"A doubling in 4 stages needs a model for each; got 1\."):
         fk.multiscale.NewLinks(doubling, HeatbathConditional(U1))
 
 
 def test_models_of_stages_stay_in_order_on_another_lattice():
-    model = rough(spatial(U1, True, strength=0.4), 0.3)
+    model = rough(spatial(U1, "colours", strength=0.4), 0.3)
     x = model.space.haar(3, testing.seeded())
     testing.require_close(model.on(model.space).log_prob(x), model.log_prob(x), "log q on the same lattice", 1e-12)
     larger = model.on(model.space.on([2 * side for side in model.space.lattice]))

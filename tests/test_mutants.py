@@ -27,7 +27,6 @@ HEAVY = ["torch", "scipy.stats", "pytest", "hypothesis", "pyerrors", "plotly.gra
 Mutant = tuple[str, str, str, str]
 
 
-
 def begin(root: Path) -> None:
     """A copy of the package and its tests."""
     for name in ("flowkit", "tests"):

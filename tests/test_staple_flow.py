@@ -145,7 +145,7 @@ def test_a_field_of_staple_flows(group):
 
 def test_ordered_doublings_take_flows_of_four_loops():
     """In 3D later stages see four loops through each link."""
-    doubling = fk.multiscale.LinkDoubling(fk.links((2, 1, 2), U1), 1, ordered=True)
+    doubling = fk.multiscale.LinkDoubling(fk.links((2, 1, 2), U1), 1, order="colours")
     models = [rough(flow(U1, stage.loops)) for stage in doubling.stages]
     assert {stage.loops for stage in doubling.stages} == {2, 4}
     model = fk.Flow(fk.priors.Embedded(fk.Haar(doubling.coarse), doubling), fk.multiscale.NewLinks(doubling, models))

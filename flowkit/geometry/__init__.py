@@ -25,7 +25,7 @@ from flowkit.geometry.roles import (
 )
 from flowkit.geometry.schedules import link_updates, require_equal_updates
 from flowkit.geometry.space import Space, links, sites
-from flowkit.geometry.symmetries import Symmetry, group_images
+from flowkit.geometry.symmetries import Symmetry, group_images, random_images
 
 __all__ = [
     "Loop",
@@ -55,6 +55,7 @@ __all__ = [
     "parity",
     "pattern_table",
     "plaquettes",
+    "random_images",
     "rectangle",
     "require_equal_updates",
     "require_single",

@@ -152,6 +152,53 @@ def reflection(space: Space, mu: int) -> Symmetry:
     return Symmetry(f"reflection of axis {mu}", apply)
 
 
+@checked
+def random_images(space: Space, x: Tensor, rng: torch.Generator, chunk: Count = 64) -> Tensor:
+    """Fields of links moved by random symmetries of the lattice: translations, reflections, exchanges of equal sides.
+
+    Parameters
+    ----------
+    space : Space
+        Links.
+    x : Tensor
+        Fields, ``[batch, *space.shape]``.
+    rng : torch.Generator
+        On the CPU.
+    chunk : int
+        Number of fields that one symmetry moves.
+
+    Raises
+    ------
+    ValueError
+        For sites.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> from flowkit.geometry import random_images
+    >>> action, rng = fk.Wilson(fk.links((2, 2, 4), fk.SUN(2)), beta=1.0), torch.Generator().manual_seed(1)
+    >>> x = action.space.haar(3, rng)
+    >>> bool(torch.allclose(action(random_images(action.space, x, rng)), action(x), atol=1e-4))
+    True
+    """
+    if space.kind != "links":
+        raise ValueError(f"random_images moves fields of links; got {space}.")
+    space.check(x)
+    found, d = [], space.ndim
+    for part in torch.split(x, chunk):
+        for mu, side in enumerate(space.lattice):
+            part = part.roll(int(torch.randint(side, (1,), generator=rng)), 2 + mu)
+            if torch.rand((), generator=rng) < 0.5:
+                part = reflection(space, mu).apply(part)
+        for mu, nu in space.planes:
+            if space.lattice[mu] == space.lattice[nu] and torch.rand((), generator=rng) < 0.5:
+                axes = list(range(d))
+                axes[mu], axes[nu] = nu, mu
+                part = part.transpose(2 + mu, 2 + nu)[:, axes]
+        found.append(part)
+    return torch.cat(found)
+
+
 def _replaced(x: Tensor, c: int, part: Tensor) -> Tensor:
     """x with another component c, ``[batch, 1, *lattice, *matrix]``."""
     return torch.cat([x.narrow(1, 0, c), part, x.narrow(1, c + 1, x.shape[1] - c - 1)], 1)

@@ -259,8 +259,35 @@ class Group(GaugeTheory, ABC):
         return self.project(total)
 
     def ambient(self, x: Tensor) -> Tensor:
-        """Elements as numbers or matrices that can be added: of U(1) e^{i theta}, of matrices themselves."""
+        """Elements as numbers or matrices that can be added: of U(1) e^{i theta}, of matrices themselves.
+
+        Sums of such numbers or matrices come back as they are.
+        """
         return x
+
+    def ambient_product(self, factors: Sequence[Tensor], signs: Sequence[int]) -> Tensor:
+        """x_1^{s_1} x_2^{s_2} ... of sums of elements, as `ambient` gives them; the sign -1 is the adjoint."""
+        return self.product(factors, signs)
+
+    def sphere(self, x: Tensor) -> Tensor:
+        """Sums of elements, as `ambient` gives them, as vectors ``[..., n + 2]`` with a b = Re Tr(A B^dagger) / N.
+
+        For groups in which such sums are multiples of elements: U(1), the circle, and SU(2), the sphere S^3. Their
+        Haar measure in the angle a about an axis is sin^n a da.
+        """
+        raise ValueError(f"Sums of elements are multiples of elements for U1 and SU2; got {self}.")
+
+    def from_sphere(self, x: Tensor) -> Tensor:
+        """The element of a unit vector, ``[..., n + 2]`` -> ``[..., *matrix_shape]``: the inverse of `sphere`."""
+        raise ValueError(f"Sums of elements are multiples of elements for U1 and SU2; got {self}.")
+
+    def mean_element(self, loops: Tensor) -> Tensor:
+        """The mean of V with density exp(Re Tr(V R) / N), R a sum of elements, in the form of `ambient`."""
+        raise ValueError(f"The mean of a link given its staples is known for U1 and SU2; got {self}.")
+
+    def log_mean_weight(self, square: Tensor) -> Tensor:
+        """ln <exp(Re Tr(V R) / N)> over Haar-distributed V, given the square of the length of R in `sphere`."""
+        raise ValueError(f"The mean weight of a link given its staples is known for U1 and SU2; got {self}.")
 
     def angle(self, x: Tensor) -> Tensor:
         """The angle in [-pi, pi) whose sum over the plaquettes in two dimensions is 2 pi Q; where `winding`."""

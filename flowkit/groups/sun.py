@@ -82,6 +82,38 @@ class SUN(Group):
     def inverse(self, a: Tensor) -> Tensor:
         return a.mH
 
+    def sphere(self, x: Tensor) -> Tensor:
+        if self.n != 2:
+            return super().sphere(x)
+        # An element is [[a, b], [-b*, a*]], and so is a real multiple of a sum of them.
+        return torch.view_as_real(x[..., 0, :].resolve_conj()).flatten(-2)
+
+    def from_sphere(self, x: Tensor) -> Tensor:
+        if self.n != 2:
+            return super().from_sphere(x)
+        a, b = torch.view_as_complex(torch.unflatten(x, -1, (2, 2)).contiguous()).unbind(-1)
+        return torch.stack([a, b, -b.conj(), a.conj()], -1).view(*a.shape, 2, 2)
+
+    def mean_element(self, loops: Tensor) -> Tensor:
+        if self.n != 2:
+            return super().mean_element(loops)
+        # I_2(k) / (k I_1(k)) = I_0 / (k I_1) - 2 / k^2, by its continued fraction where k is small.
+        square = self.sphere(loops).square().sum(-1)
+        k = square.clamp(min=1.0).sqrt()
+        ratio = torch.special.i0e(k) / (k * torch.special.i1e(k)) - 2 / k.square()
+        small = torch.ones_like(square)
+        for nu in range(9, 1, -1):
+            small = 1 / (2 * nu + square * small)
+        small = torch.where(square < 1, small, ratio)
+        return loops.mH * small[..., None, None]
+
+    def log_mean_weight(self, square: Tensor) -> Tensor:
+        if self.n != 2:
+            return super().log_mean_weight(square)
+        k = square.clamp(min=torch.finfo(square.dtype).eps).sqrt()
+        log: Tensor = (2 * torch.special.i1e(k) / k).log() + k
+        return log
+
     def times_centre(self, x: Tensor) -> Tensor:
         return -x if self.n == 2 else cmath.exp(2j * math.pi / self.n) * x
 

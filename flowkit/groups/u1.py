@@ -112,7 +112,32 @@ class U1(Group):
         return first + torch.atan2(torch.where(small, 0.0, imaginary), torch.where(small, 1.0, real))
 
     def ambient(self, x: Tensor) -> Tensor:
-        return torch.polar(torch.ones_like(x), x)
+        return x if x.is_complex() else torch.polar(torch.ones_like(x), x)
+
+    def ambient_product(self, factors: Sequence[Tensor], signs: Sequence[int]) -> Tensor:
+        total = factors[0] if signs[0] > 0 else factors[0].conj()
+        for x, sign in zip(factors[1:], signs[1:], strict=True):
+            total = total * (x if sign > 0 else x.conj())
+        return total
+
+    def sphere(self, x: Tensor) -> Tensor:
+        return torch.view_as_real(self.ambient(x).resolve_conj())
+
+    def from_sphere(self, x: Tensor) -> Tensor:
+        return self.wrap(torch.atan2(x[..., 1], x[..., 0]))
+
+    def mean_element(self, loops: Tensor) -> Tensor:
+        square = loops.real.square() + loops.imag.square()
+        # I_1(k) / (k I_0(k)), by its series where k is small.
+        k = square.clamp(min=1e-2).sqrt()
+        ratio = torch.special.i1e(k) / (k * torch.special.i0e(k))
+        small = (1 - square / 8 * (1 - square / 6 * (1 - square * 11 / 64))) / 2
+        return loops.conj() * torch.where(square < 1e-2, small, ratio)
+
+    def log_mean_weight(self, square: Tensor) -> Tensor:
+        k = square.clamp(min=torch.finfo(square.dtype).eps).sqrt()
+        log: Tensor = torch.special.i0e(k).log() + k
+        return log
 
     def angle(self, x: Tensor) -> Tensor:
         return x

@@ -1,4 +1,4 @@
-"""Ready-made multiscale models: of links in two dimensions, and of scalar fields."""
+"""Ready-made multiscale models: of links, and of scalar fields."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated
@@ -8,16 +8,17 @@ from flowkit.bijections.splines import RealSpline
 from flowkit.checks import Count, Positive, Range, Width, checked
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
+from flowkit.models.dressed import dressed_flow
 from flowkit.models.scalar import free_field, scalar_flow
 from flowkit.multiscale import (
     ClassFunctionConditional,
     HeatAngleConditional,
     LinkConditional,
-    LinkDoubling,
     NewLinks,
     SiteDoubling,
     SU2ClassFunctionConditional,
 )
+from flowkit.multiscale.route import doublings_to
 from flowkit.priors import Embedded, Haar, Prior
 from flowkit.transforms import Chain, CheckerboardCoupling, DistributionConverter
 
@@ -30,22 +31,24 @@ def multiscale_flow(
     strength: Positive | None = None,
     links: Callable[[int], LinkConditional] | None = None,
 ) -> Flow:
-    """The default multiscale model of U(1) or SU(N) links in two dimensions.
+    """The default multiscale model of U(1) or SU(N) links.
 
-    New links follow class functions for U(1) and SU(2), which start at Haar measure and train by natural gradient, and
-    heat angles with splines for N >= 3. Sides are halved, the longer first, until they are odd, or until the lattice
-    of `coarsest` is reached.
+    In two dimensions new links follow class functions for U(1) and SU(2), which start at Haar measure and train by
+    natural gradient, and heat angles with splines for N >= 3. In more dimensions it is `dressed_flow`, for U(1) and
+    SU(2), which trains by maximum likelihood. Sides are halved, the longer first, until they are odd, or until the
+    lattice of `coarsest` is reached.
 
     Parameters
     ----------
     space : Space
-        Links in two dimensions, at least one side even.
+        Links in two or more dimensions, at least one side even.
     terms : int, optional
         Of each class function, harmonics or characters; by default 16 for U(1), 12 for SU(2).
     coarsest : Prior, optional
         The prior on the lattice to begin with; by default `Haar`.
     strength : float, optional
-        For N >= 3: beta of the finest heat law at the start, 1 by default; half of it for each coarser doubling.
+        The coupling beta at the start, 1 by default. For N >= 3 in two dimensions it is that of the finest heat law,
+        half of it for each coarser doubling; in more dimensions that of the theory, as `dressed_flow` takes it.
     links : callable, optional
         Makes another model of new links, called as ``links(level)``, level 0 the finest doubling; `terms` and
         `strength` are then not used.
@@ -71,9 +74,15 @@ def multiscale_flow(
     >>> x.shape
     torch.Size([2, 2, 4, 4, 2, 2])
     """
-    if space.kind != "links" or space.ndim != 2:
-        raise ValueError(f"multiscale_flow builds models for links in two dimensions; got {space}.")
     n = space.group.dimension
+    if space.kind != "links" or space.ndim < 2 or (space.ndim > 2 and n > 2):
+        raise ValueError(
+            f"multiscale_flow builds models for links in two dimensions, of U1 and SU2 in three and more; got {space}."
+        )
+    if space.ndim > 2:
+        if terms is not None or links is not None:
+            raise ValueError(f"terms and links are for two dimensions; got {terms} and {links} for {space}.")
+        return dressed_flow(space, strength or 1.0, coarsest=coarsest)
     if n <= 2 and strength is not None:
         raise ValueError(f"Heat laws, and so strength, are for SU(N) from N = 3; got {strength} for {space.group}.")
     if n > 2 and terms is not None:
@@ -88,18 +97,10 @@ def multiscale_flow(
             return SU2ClassFunctionConditional(12 if terms is None else terms)
         return HeatAngleConditional(n, strength=(strength or 1.0) / 2**level)
 
-    target = coarsest.space.lattice if coarsest is not None else (1, 1)
-    steps: list[NewLinks] = []
-    now = space
-    while halvable := [mu for mu in (0, 1) if now.lattice[mu] % 2 == 0 and now.lattice[mu] > target[mu]]:
-        mu = max(halvable, key=lambda mu: (now.lattice[mu], mu))
-        steps.insert(0, NewLinks(LinkDoubling.of(now, mu), model(len(steps))))
-        now = steps[0].doubling.coarse
-    if not steps or (coarsest is not None and coarsest.space != now):
-        raise ValueError(f"Doublings of {now if coarsest is None else coarsest.space} do not end at {space}.")
-    flow: Prior = coarsest or Haar(now)
-    for step in steps:
-        flow = Flow(Embedded(flow, step.doubling), step)
+    doublings = doublings_to(space, None if coarsest is None else coarsest.space)
+    flow: Prior = coarsest or Haar(doublings[0].coarse)
+    for level, doubling in zip(reversed(range(len(doublings))), doublings, strict=True):
+        flow = Flow(Embedded(flow, doubling), NewLinks(doubling, model(level)))
     assert isinstance(flow, Flow)
     return flow
 

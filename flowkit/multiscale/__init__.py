@@ -3,11 +3,15 @@
 from flowkit.multiscale.conditionals.base import LinkConditional
 from flowkit.multiscale.conditionals.class_functions import ClassFunctionConditional
 from flowkit.multiscale.conditionals.class_functions_su2 import SU2ClassFunctionConditional
+from flowkit.multiscale.conditionals.harmonics import HarmonicConditional
 from flowkit.multiscale.conditionals.heat_angle import HeatAngleConditional
-from flowkit.multiscale.conditionals.heatbath import HeatbathConditional
+from flowkit.multiscale.conditionals.heatbath import HeatbathConditional, LinearHeatbathConditional
 from flowkit.multiscale.conditionals.smooth_class_functions import SmoothClassFunctionConditional
 from flowkit.multiscale.conditionals.staple import StapleConditional
+from flowkit.multiscale.contexts import CompletePlaquettes, LinkContext
 from flowkit.multiscale.doubling import LinkDoubling
+from flowkit.multiscale.dressed import DressedStaples
+from flowkit.multiscale.free_field_loss import free_field_loss
 from flowkit.multiscale.new_links import NewLinks
 from flowkit.multiscale.scale_numbers import ByScale, ScaleNumbers, by_scale
 from flowkit.multiscale.scales import decimated_action, log_weights_by_scale
@@ -17,9 +21,14 @@ from flowkit.multiscale.structure import coarsest, fields_by_scale, levels, smoo
 __all__ = [
     "ByScale",
     "ClassFunctionConditional",
+    "CompletePlaquettes",
+    "DressedStaples",
+    "HarmonicConditional",
     "HeatAngleConditional",
     "HeatbathConditional",
+    "LinearHeatbathConditional",
     "LinkConditional",
+    "LinkContext",
     "LinkDoubling",
     "NewLinks",
     "SU2ClassFunctionConditional",
@@ -31,6 +40,7 @@ __all__ = [
     "coarsest",
     "decimated_action",
     "fields_by_scale",
+    "free_field_loss",
     "levels",
     "log_weights_by_scale",
     "smoothed",

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from flowkit.checks import Natural, checked
 from flowkit.geometry.doubling import Doubling
-from flowkit.geometry.lattice import format_lattice
+from flowkit.geometry.lattice import coordinates, format_lattice, site_index
 from flowkit.geometry.paths import link, shift, staples
 from flowkit.geometry.space import Space
-from flowkit.multiscale.stages import Stage, ordered_stages
+from flowkit.multiscale.stages import Order, Stage, stages_of
 
 Loops = tuple[Tensor, ...]
 
@@ -36,8 +36,9 @@ class LinkDoubling(Doubling):
         Links of any group in two or more dimensions.
     mu : int
         The direction of the doubled side.
-    ordered : bool
-        Draw the new links in stages. It makes no difference in two dimensions.
+    order : str
+        The stages in which new links are drawn: "together", "directions", "colours", "cells" or "hierarchical", see
+        Notes. It makes no difference in two dimensions.
 
     Raises
     ------
@@ -49,11 +50,19 @@ class LinkDoubling(Doubling):
     The map (U, U^a, V) -> fine field is one to one, commutes with gauge transformations (on the coarse side those of
     the sites 2x), and has Jacobian 1 in normalised Haar measure, because U^b = U^a^-1 U is a translation of the group.
 
-    Two plaquettes of a new link lie in the plane (nu, mu). Their other links are known before any new link is drawn.
-    The plaquettes in planes (nu, rho) contain three more new links, so that in more than two dimensions new links
-    depend on each other. Either all are drawn at once, each given its two known plaquettes [1]_, or, ``ordered``, in
-    stages: direction by direction, and within a direction one colour of a checkerboard after the other, given all
-    plaquettes that the earlier stages complete.
+    Two plaquettes of a new link lie in the plane (nu, mu), whose other links are known before any new link is drawn.
+    Those in planes (nu, rho) contain three more new links. Either all are drawn at once [1]_, or in stages:
+
+    ================  =================================================================================================
+    ``together``      all new links at once
+    ``directions``    direction by direction
+    ``colours``       direction by direction, and within one the colours of a checkerboard across it
+    ``cells``         the sites of cells of :math:`2^{d-1}` sites one after the other, at each site every direction
+    ``hierarchical``  sites by the powers of two that divide their coordinates, the largest first; at each site every
+                      direction
+    ================  =================================================================================================
+
+    What an order loses for the free photon field is known exactly: `free_field_loss`.
 
     References
     ----------
@@ -73,7 +82,7 @@ class LinkDoubling(Doubling):
 
     coarse: Space
     mu: Natural
-    ordered: bool = False
+    order: Order = "together"
 
     def __post_init__(self) -> None:
         if self.coarse.kind != "links" or self.coarse.ndim < 2:
@@ -82,7 +91,7 @@ class LinkDoubling(Doubling):
             raise ValueError(f"A doubling of {self.coarse} goes along one of its directions; got {self.mu!r}.")
 
     @staticmethod
-    def of(fine: Space, mu: int, ordered: bool = False) -> "LinkDoubling":
+    def of(fine: Space, mu: int, order: Order = "together") -> "LinkDoubling":
         """The doubling along mu that ends at `fine`.
 
         Raises
@@ -93,7 +102,7 @@ class LinkDoubling(Doubling):
         if fine.lattice[mu] % 2:
             raise ValueError(f"A doubling along {mu} ends at an even side; got {format_lattice(fine.lattice)}.")
         coarse = fine.on([side // (1 + (nu == mu)) for nu, side in enumerate(fine.lattice)])
-        return LinkDoubling(coarse, mu, ordered)
+        return LinkDoubling(coarse, mu, order)
 
     def on(self, fine: Space) -> "LinkDoubling":
         """The same doubling with another fine space.
@@ -105,12 +114,20 @@ class LinkDoubling(Doubling):
         """
         if fine.kind != "links" or fine.group != self.coarse.group or fine.ndim != self.coarse.ndim:
             raise ValueError(f"A doubling of {self.coarse} goes to another lattice of its kind; got {fine}.")
-        return LinkDoubling.of(fine, self.mu, self.ordered)
+        return LinkDoubling.of(fine, self.mu, self.order)
 
     @cached_property
     def fine(self) -> Space:
         """The space of the fields after the doubling."""
         return self.coarse.on([side * (1 + (nu == self.mu)) for nu, side in enumerate(self.coarse.lattice)])
+
+    @cached_property
+    def places(self) -> Tensor:
+        """The fine link of each new link, ``[new links]``: flat indices over ``[nu, *fine lattice]``."""
+        x = coordinates(self.coarse.lattice)
+        x[self.mu] = 2 * x[self.mu] + 1
+        site = site_index(x, self.fine.lattice)
+        return torch.cat([nu * self.fine.volume + site for nu in self.across])
 
     @property
     def across(self) -> list[int]:
@@ -120,7 +137,7 @@ class LinkDoubling(Doubling):
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The order in which the new links are drawn."""
-        return ordered_stages(self.coarse, self.across) if self.ordered else (Stage(self.across[0], None),)
+        return stages_of(self.coarse, self.mu, self.order)
 
     def split(self, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(U, U^a, V) of a fine field.
@@ -199,19 +216,21 @@ class LinkDoubling(Doubling):
             odd = self._with(new, link(new, 0))
             for staple in staples(self.coarse, odd, stage.nu, rho):
                 flat = G.inverse(staple).flatten(1, 1 + self.coarse.ndim)
-                loops.append(flat[:, _on(stage.links, flat.device) - k * self.coarse.volume])
+                loops.append(flat[:, on_device(stage.links, flat.device) - k * self.coarse.volume])
         return tuple(loops)
 
     def take(self, stage: Stage, new: Tensor) -> Tensor:
         """The links of one stage, ``[batch, links, *matrix]``; `new` itself where there is one stage only."""
-        return new if stage.links is None else new.flatten(1, 1 + self.coarse.ndim)[:, _on(stage.links, new.device)]
+        return (
+            new if stage.links is None else new.flatten(1, 1 + self.coarse.ndim)[:, on_device(stage.links, new.device)]
+        )
 
     def put(self, stage: Stage, new: Tensor, links: Tensor) -> Tensor:
         """`new` with the links of one stage in their places."""
         if stage.links is None:
             return links
         flat = new.flatten(1, 1 + self.coarse.ndim)
-        return flat.index_copy(1, _on(stage.links, flat.device), links).view_as(new)
+        return flat.index_copy(1, on_device(stage.links, flat.device), links).view_as(new)
 
     def _second(self, coarse: Tensor, first: Tensor) -> Tensor:
         """U^b = U^a^-1 U."""
@@ -227,8 +246,8 @@ class LinkDoubling(Doubling):
         return torch.cat([x[:, : self.mu], one, x[:, self.mu :]], 1)
 
 
-@lru_cache
-def _on(links: Tensor, device: torch.device) -> Tensor:
+@lru_cache(maxsize=2**14)
+def on_device(links: Tensor, device: torch.device) -> Tensor:
     """Indices on a device, copied there once."""
     with torch.inference_mode(False):
         return links.to(device)

@@ -1,7 +1,7 @@
 """The transform that makes the new links of one doubling out of Haar-distributed ones."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.multiscale.conditionals.base import LinkConditional
+from flowkit.multiscale.contexts import CompletePlaquettes, LinkContext, Terms
 from flowkit.multiscale.doubling import LinkDoubling, Loops
-from flowkit.multiscale.stages import Stage
+from flowkit.multiscale.stages import Kind, Stage, nearest
 from flowkit.priors import Embedded, Prior, Sample
 from flowkit.tasks.randomness import Rng, generator_of
 from flowkit.transforms import Transform
@@ -23,6 +24,15 @@ class Piece(NamedTuple):
     model: LinkConditional
     links: Tensor
     loops: Loops
+
+
+class Role(NamedTuple):
+    """What a model is made for."""
+
+    kind: Kind
+    """Of the stages that it serves."""
+    terms: Terms
+    """Names of the loops that it takes."""
 
 
 class NewLinks(Transform):
@@ -38,6 +48,8 @@ class NewLinks(Transform):
     models : LinkConditional or sequence of LinkConditional
         The density of a new link, one model for each stage of the doubling. A model may serve several stages and
         several levels: its weights are then shared among them.
+    context : LinkContext, optional
+        What a model is given of the links known before; by default `CompletePlaquettes`.
 
     Raises
     ------
@@ -68,20 +80,37 @@ class NewLinks(Transform):
     """
 
     @checked
-    def __init__(self, doubling: LinkDoubling, models: LinkConditional | Sequence[LinkConditional]):
-        own = [models] if isinstance(models, LinkConditional) else list(models)
-        if len(own) != len(doubling.stages):
-            raise ValueError(f"A doubling in {len(doubling.stages)} stages needs a model for each; got {len(own)}.")
-        other = next((model for model in own if model.group != doubling.coarse.group), None)
+    def __init__(
+        self,
+        doubling: LinkDoubling,
+        models: LinkConditional | Sequence[LinkConditional],
+        context: LinkContext | None = None,
+    ):
+        context, own = (
+            context or CompletePlaquettes(),
+            [models] if isinstance(models, LinkConditional) else list(models),
+        )
+        roles = [Role(stage.kind, context.terms(doubling, stage)) for stage in doubling.stages]
+        if len(own) != len(roles):
+            raise ValueError(f"A doubling in {len(roles)} stages needs a model for each; got {len(own)}.")
+        self._set(doubling, own, context, roles)
+
+    def _set(
+        self, doubling: LinkDoubling, models: list[LinkConditional], context: LinkContext, roles: list[Role]
+    ) -> None:
+        other = next((model for model in models if model.group != doubling.coarse.group), None)
         if other is not None:
             raise ValueError(f"{type(other).__name__} models links of {other.group}; the field is {doubling.coarse}.")
         super().__init__(doubling.fine)
-        self.doubling, self.conditionals = doubling, nn.ModuleList(own)
+        self.doubling, self.context, self.roles = doubling, context, roles
+        self.conditionals = nn.ModuleList(models)
+        kinds = [role.kind for role in roles]
+        self._places = [nearest(stage.kind, kinds) for stage in doubling.stages]
 
     @property
     def models(self) -> list[LinkConditional]:
         """The model of each stage."""
-        return [cast(LinkConditional, model) for model in self.conditionals]
+        return [cast(LinkConditional, self.conditionals[place]) for place in self._places]
 
     def _run(
         self,
@@ -94,12 +123,18 @@ class NewLinks(Transform):
 
         Loops go through the links made so far, or, where all new links are known beforehand, through those.
         """
-        known = self.doubling.loops(coarse, first)
-        made, total = torch.zeros_like(known[0]), coarse.real.new_zeros(len(coarse))
-        for stage, model in zip(self.doubling.stages, self.models, strict=True):
-            links, log = make(model, stage, self.doubling.given(stage, known, made if new is None else new))
+        shape = [len(coarse), len(self.doubling.across), *coarse.shape[2:]]
+        made, total = coarse.new_zeros(shape), coarse.real.new_zeros(len(coarse))
+        known = self.context.begin(self.doubling, coarse, first)
+        for number, stage in enumerate(self.doubling.stages):
+            links, log = make(self.models[number], stage, self._given(number, known, made if new is None else new))
             made, total = self.doubling.put(stage, made, links), total + log.flatten(1).sum(1)
         return self.doubling.join(coarse, first, made), total
+
+    def _given(self, number: int, known: Loops, new: Tensor) -> Loops:
+        """The loops of one stage."""
+        terms = self.roles[self._places[number]].terms
+        return self.context.given(self.doubling, self.doubling.stages[number], known, new, terms)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         coarse, first, base = self.doubling.split(x)
@@ -130,12 +165,29 @@ class NewLinks(Transform):
         x, logq = self._run(coarse, first, lambda model, _, loops: model.sample_and_log_prob(loops, rng))
         return Sample(x, logr + logq)
 
-    def pieces(self, y: Tensor) -> list[Piece]:
+    def piece(self, number: int, parts: tuple[Tensor, Tensor, Tensor], known: Loops | None = None) -> Piece:
+        """The new links of one stage with their loops and the model that describes them.
+
+        Parameters
+        ----------
+        number : int
+            Of the stage.
+        parts : tuple of Tensor
+            What `LinkDoubling.split` gave.
+        known : tuple of Tensor, optional
+            What the context's `begin` gives, where it is at hand.
+        """
+        coarse, first, new = parts
+        known = self.context.begin(self.doubling, coarse, first) if known is None else known
+        links = self.doubling.take(self.doubling.stages[number], new)
+        return Piece(self.models[number], links, self._given(number, known, new))
+
+    def pieces(self, y: Tensor) -> Iterator[Piece]:
         """The new links of a fine field, stage by stage, with their loops and the model that describes them."""
-        coarse, first, new = self.doubling.split(y)
-        known = self.doubling.loops(coarse, first)
-        stages = zip(self.doubling.stages, self.models, strict=True)
-        return [Piece(m, self.doubling.take(stage, new), self.doubling.given(stage, known, new)) for stage, m in stages]
+        parts = self.doubling.split(y)
+        known = self.context.begin(self.doubling, *parts[:2])
+        for number in range(len(self.doubling.stages)):
+            yield self.piece(number, parts, known)
 
     def inverse_logdet(self, y: Tensor) -> Tensor:
         """log q of the new links of a fine field given the others, ``[batch]``."""
@@ -167,7 +219,9 @@ class NewLinks(Transform):
         return torch.cat(list(scores.values()), 1)
 
     def rebuild(self, space: Space) -> "NewLinks":
-        return NewLinks(self.doubling.on(space), list(copy.deepcopy(self.conditionals)))  # type: ignore[arg-type]
+        other = NewLinks.__new__(NewLinks)
+        other._set(self.doubling.on(space), list(copy.deepcopy(self.conditionals)), self.context, self.roles)  # type: ignore[arg-type]
+        return other
 
     def extra_repr(self) -> str:
-        return f"mu={self.doubling.mu}, ordered={self.doubling.ordered}"
+        return f"mu={self.doubling.mu}, order={self.doubling.order}, context={self.context}"

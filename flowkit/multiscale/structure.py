@@ -142,9 +142,9 @@ def strengthened(flow: Flow, ratio: Positive) -> Flow:
     flow : Flow
         A multiscale model.
     ratio : float
-        New coupling over the old one, positive. Strengths of heatbath laws and the coefficients of class functions are
-        multiplied by it, which is exact for the finest plaquettes of the Wilson action. Splines, networks, couplings
-        and the coarsest prior stay as they are.
+        New coupling over the old one, positive. Strengths of heatbath laws, coefficients of class functions and of
+        loops, and the coupling of dressed staples are multiplied by it, which is exact for the finest plaquettes of the
+        Wilson action. Splines, networks, couplings and the coarsest prior stay as they are.
 
     Raises
     ------
@@ -163,6 +163,8 @@ def strengthened(flow: Flow, ratio: Positive) -> Flow:
     if not ratio > 0:
         raise ValueError(f"A ratio of couplings is positive; got {ratio}.")
     nearby = copy.deepcopy(flow)
+    for level in levels(nearby):
+        level.context = level.context.strengthened(ratio)
     for model in dict.fromkeys(model for level in levels(nearby) for model in level.models):
         model.strengthen(ratio)
     return nearby

@@ -16,6 +16,7 @@ from flowkit.testing.common import (
     seeded,
 )
 from flowkit.testing.conditionals import check_conditional
+from flowkit.testing.contexts import check_context
 from flowkit.testing.counts import Launches, launches
 from flowkit.testing.dependence import require_gradients, require_independent_batch
 from flowkit.testing.examples import concrete, example, gives
@@ -35,6 +36,7 @@ __all__ = [
     "check_action",
     "check_bijection",
     "check_conditional",
+    "check_context",
     "check_equivariance",
     "check_group",
     "check_markov_kernel",

@@ -36,11 +36,14 @@ from flowkit.groups.sun import SUN
 from flowkit.groups.u1 import U1
 from flowkit.multiscale.conditionals.class_functions import ClassFunctionConditional
 from flowkit.multiscale.conditionals.class_functions_su2 import SU2ClassFunctionConditional
+from flowkit.multiscale.conditionals.harmonics import HarmonicConditional
 from flowkit.multiscale.conditionals.heat_angle import HeatAngleConditional
-from flowkit.multiscale.conditionals.heatbath import HeatbathConditional
+from flowkit.multiscale.conditionals.heatbath import HeatbathConditional, LinearHeatbathConditional
 from flowkit.multiscale.conditionals.smooth_class_functions import SmoothClassFunctionConditional
 from flowkit.multiscale.conditionals.staple import StapleConditional
+from flowkit.multiscale.contexts import CompletePlaquettes
 from flowkit.multiscale.doubling import LinkDoubling
+from flowkit.multiscale.dressed import DressedStaples
 from flowkit.multiscale.new_links import NewLinks
 from flowkit.multiscale.site_doubling import SiteDoubling
 from flowkit.priors.embedded import Embedded, Interleaved
@@ -203,6 +206,22 @@ def _su2_class_function_conditional(cls: type[Any]) -> Any:
     return one
 
 
+@gives(HarmonicConditional)
+def _harmonic_conditional(cls: type[Any]) -> Any:
+    one = cls((1, 2))
+    with torch.no_grad():
+        one.coefficients.copy_(torch.tensor([0.9, -0.3]))
+    return one
+
+
+@gives(LinearHeatbathConditional)
+def _linear_heatbath_conditional(cls: type[Any]) -> Any:
+    one = cls(SUN(2))
+    with torch.no_grad():
+        one.coefficients.copy_(torch.tensor([1.3, 0.4]))
+    return one
+
+
 @gives(StapleConditional)
 def _staple_conditional(cls: type[Any]) -> Any:
     updates = EigenangleSpline(U1(), spline=OddCircleSpline(4)), EigenangleSpline(U1(), loop=1, bins=3)
@@ -267,6 +286,8 @@ _MAKERS |= {
     U1: lambda cls: U1(),
     HeatAngleConditional: lambda cls: cls(3, strength=1.5, bins=4, hidden=(8,)),
     HeatbathConditional: lambda cls: cls(SUN(2), strength=1.2),
+    CompletePlaquettes: lambda cls: CompletePlaquettes(),
+    DressedStaples: lambda cls: cls(1.3, (2, 1, 1), strengths=(1.0, 0.4), loops=6, ahead=True, powers=True),
     NewLinks: lambda cls: cls(LinkDoubling(links((1, 2), U1()), 1), example(ClassFunctionConditional)),
     SiteDoubling: lambda cls: SiteDoubling(sites((4, 8), components=2), bins=4, hidden=(6,), kernel=3),
     Interleaved: lambda cls: cls(FreeField(sites((2, 3), components=2), m2=0.5, learned=True)),

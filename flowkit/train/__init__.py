@@ -3,6 +3,7 @@
 from flowkit.train.gradient_step import GradientStep
 from flowkit.train.level_methods import LevelFit, LevelGradient, LevelMethod
 from flowkit.train.levels import LevelStep
+from flowkit.train.likelihood import MaximumLikelihoodStep
 from flowkit.train.losses import Loss, LossFunction, ess_loss, path_gradient, reverse_kl
 from flowkit.train.natural_gradient import NaturalGradientStep
 from flowkit.train.natural_levels import LevelNaturalGradient
@@ -23,6 +24,7 @@ __all__ = [
     "LevelStep",
     "Loss",
     "LossFunction",
+    "MaximumLikelihoodStep",
     "NaturalGradientStep",
     "Plateau",
     "Report",
