@@ -83,7 +83,7 @@ REVERSE_KL = lambda: GradientStep("reverse_kl")  # noqa: E731
 # name: (makes the step, the most operations that it may launch). Those of scalar flows count the two wells of the prior
 # and, in each odd coupling, the last layer's product for even parameters beside that for odd ones.
 STEPS = {
-    "train scalar_flow": (lambda: train(fk.scalar_flow(PHI4.space), PHI4), 1_700),
+    "train scalar_flow": (lambda: train(fk.scalar_flow(PHI4.space), PHI4), 1_710),
     "train scalar_flow reverse_kl": (lambda: train(fk.scalar_flow(PHI4.space), PHI4, REVERSE_KL()), 1_120),
     "train gauge_flow U1": (lambda: train(fk.gauge_flow(U1.space), U1), 1_500),
     "train gauge_flow U1 reverse_kl": (lambda: train(fk.gauge_flow(U1.space), U1, REVERSE_KL()), 750),
@@ -107,7 +107,7 @@ STEPS = {
     "HMC SU2": (lambda: walk(fk.HMC(SU2)), 670),
     "HMC SU3": (lambda: walk(fk.HMC(SU3)), 890),
     "HMC SU3 4D": (lambda: walk(fk.HMC(SU3_4D)), 2_600),
-    "HMC through a flow": (lambda: pulled_back(fk.scalar_flow(PHI4.space), PHI4), 7_000),
+    "HMC through a flow": (lambda: pulled_back(fk.scalar_flow(PHI4.space), PHI4), 7_050),
     "Heatbath U1": (lambda: walk(fk.Heatbath(U1)), 2_600),
     "Heatbath SU2": (lambda: walk(fk.Heatbath(SU2)), 2_900),
     "Heatbath SU3": (lambda: walk(fk.Heatbath(SU3)), 8_400),

@@ -1,4 +1,7 @@
-"""SU(N), as complex matrices."""
+"""SU(N), as complex matrices.
+
+The file is long because one class answers all that a group is asked, most of it in one line that names its kernel.
+"""
 
 import cmath
 import functools

@@ -126,8 +126,7 @@ class LinkDoubling(Doubling):
         """The fine link of each new link, ``[new links]``: flat indices over ``[nu, *fine lattice]``."""
         x = coordinates(self.coarse.lattice)
         x[self.mu] = 2 * x[self.mu] + 1
-        site = site_index(x, self.fine.lattice)
-        return torch.cat([nu * self.fine.volume + site for nu in self.across])
+        return torch.cat([nu * self.fine.volume + site_index(x, self.fine.lattice) for nu in self.across])
 
     @property
     def across(self) -> list[int]:
@@ -155,10 +154,9 @@ class LinkDoubling(Doubling):
 
     def join(self, coarse: Tensor, *rest: Tensor) -> Tensor:
         """The fine field of (U, U^a, V): the inverse of `split`."""
-        first, new = rest
+        (first, new), axis = rest, 2 + self.mu
         even = self._with(self._without(self.coarse.check(coarse)), first)
         odd = self._with(new, self._second(coarse, first))
-        axis = 2 + self.mu
         return torch.stack([even, odd], axis + 1).flatten(axis, axis + 1)
 
     def loops(self, coarse: Tensor, first: Tensor) -> Loops:
@@ -234,8 +232,7 @@ class LinkDoubling(Doubling):
 
     def _second(self, coarse: Tensor, first: Tensor) -> Tensor:
         """U^b = U^a^-1 U."""
-        G = self.coarse.group
-        return G.compose(G.inverse(first), link(coarse, self.mu))
+        return self.coarse.group.compose(self.coarse.group.inverse(first), link(coarse, self.mu))
 
     def _without(self, x: Tensor) -> Tensor:
         """All components but mu."""

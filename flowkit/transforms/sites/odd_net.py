@@ -18,7 +18,7 @@ class OddNet(nn.Module):
 
     Numbers that are even and odd under M come from the even and odd part of what the last layer of a network h reads,
 
-    .. math:: p_{\rm even} = W_e \tfrac12 [h(x) + h(-x)] + b, \qquad p_{\rm odd} = W_o \tfrac12 [h(x) - h(-x)]
+    .. math:: p_{\rm even} = W_e [h(x) + h(-x)] + b, \qquad p_{\rm odd} = W_o [h(x) - h(-x)]
 
     Without hidden layers they come from the squares of the frozen sites and from the sites themselves.
 
@@ -76,8 +76,10 @@ class OddNet(nn.Module):
         self.odd = SiteConv(lattice, (width, odd.shape[1] * components), kernels[-1], reads, active, bias=False)
         self.even = SiteConv(lattice, (width, even.shape[1] * components), kernels[-1], reads, active)
         with torch.no_grad():
-            for parameter in (*self.odd.parameters(), *self.even.parameters()):
-                parameter.mul_(start)
+            for conv in (self.odd, self.even):
+                conv.weight.mul_(start / 2 if hidden else start)  # of the sum of two features, not of their mean
+            if self.even.bias is not None:
+                self.even.bias.mul_(start)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """``[components, frozen sites, batch]`` as a list -> ``[count * components, active sites, batch]``."""
@@ -85,7 +87,7 @@ class OddNet(nn.Module):
             odd, even = inputs[0], inputs[0] ** 2
         else:
             h, mirrored = self.activation(self.body.mirrored(inputs)).chunk(2, -1)
-            odd, even = (h - mirrored) / 2, (h + mirrored) / 2
+            odd, even = h - mirrored, h + mirrored
         out = torch.cat([self.even(even), self.odd(odd)])
         if self.plain:
             return out
