@@ -33,6 +33,7 @@ def panels() -> dict[str, Any]:
         "EssKl": fk.panels.EssKl({"natural gradient": fast, "Adam": slow}, against="step"),
         "Field": fk.panels.Field(runs["HMC"], steps=8),
         "FlowLayers": fk.panels.FlowLayers(flow, action),
+        "Patterns": fk.panels.Patterns(fk.Pattern.checkerboard(0, ndim=3), (4, 4, 4)),
         "Multiscale": fk.panels.Multiscale(
             fk.multiscale.by_scale(model, action, model.sample(8192, torch.Generator().manual_seed(1)))
         ),

@@ -15,6 +15,10 @@ fk.Trainer(flow, action, batch=128, lr=0.01).fit(60, progress=False)
 panel = fk.panels.FlowLayers(flow, action, fields=4)
 panel"""
 
+PATTERNS = """import flowkit as fk
+panel = fk.panels.Patterns(fk.Pattern.checkerboard(0, ndim=4), (4, 4, 4, 6))
+panel"""
+
 
 def opened(open_notebook, name, *cells):
     notebook = open_notebook(name, *cells)
@@ -166,8 +170,26 @@ def test_the_layers_of_a_flow_from_prior_to_theory(open_notebook):
     agreed(notebook, 8, 8)
 
 
+def test_patterns_in_slices_of_four_dimensions(open_notebook):
+    notebook = opened(open_notebook, "patterns.ipynb", PATTERNS)
+    page = notebook.page
+    first = agreed(notebook, 4, 4)
+    assert len(set(first)) == 2  # half of the links of direction 0 move, and no other links of it
+    page.locator("input.fk-pattern").fill("1")
+    notebook.wait_for("d.main === '1'")
+    second = agreed(notebook, 4, 4)
+    assert set(second) == set(first)
+    assert all(a != b for a, b in zip(first, second, strict=True))  # the other half
+    page.locator("input.fk-loop").fill("1")
+    notebook.wait_for("d.other === '1'")
+    assert len(set(agreed(notebook, 4, 4))) == 1  # links of another direction stay
+    page.locator("input.fk-plane").fill("2")
+    notebook.wait_for("d.plane === '03'")
+    agreed(notebook, 4, 6)
+
+
 def test_light_and_dark(open_notebook, screenshots):
-    for name, cell, size in (("field", FIELD, (6, 8)), ("layers", LAYERS, (8, 8))):
+    for name, cell, size in (("field", FIELD, (6, 8)), ("layers", LAYERS, (8, 8)), ("patterns", PATTERNS, (4, 4))):
         notebook = opened(open_notebook, f"theme_{name}.ipynb", cell)
         notebook.page.set_viewport_size({"width": 1400, "height": 1200})
         picture = settled(notebook, *size)
