@@ -221,6 +221,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         transforms.TrivializingFlow,
         {"space": LINKS, "order": 1, "degree": 1, "steps": 2, "beta": 1.0},
     ),
+    "PhotonDrift": (
+        transforms.PhotonDrift,
+        {"space": LINKS, "beta": 2.0, "harmonics": 2, "local": 1, "degree": 1, "steps": 2},
+    ),
     "Chain": (lambda step: fk.Chain(step), {"step": transforms.Affine(SITES)}),
     "Flow": (fk.Flow, {"prior": fk.Normal(SITES), "transform": transforms.Affine(SITES)}),
     # ready-made flows
@@ -478,6 +482,9 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "acceptance_from_logw": (stats.acceptance_from_logw, {"logw": torch.randn(40, generator=rng())}),
     "autocorrelation": (stats.autocorrelation, {"chains": torch.randn(40, 2, generator=rng()), "S": 2.0}),
     "ess": (stats.ess, {"logw": torch.randn(40, generator=rng()), "S": 0.0}),
+    "agreement": (stats.agreement, {"chains": torch.randn(40, 4, generator=rng()), "level": 0.01}),
+    "pareto_k": (stats.pareto_k, {"logw": torch.randn(60, generator=rng())}),
+    "vanishes": (stats.vanishes, {"chains": torch.randn(40, 4, generator=rng())}),
     "estimate": (stats.estimate, {"chains": torch.randn(40, 2, generator=rng()), "S": 2.0}),
     "log_z": (stats.log_z, {"logw": torch.randn(40, generator=rng()), "S": 0.0}),
     "ratio": (

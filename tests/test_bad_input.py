@@ -527,12 +527,9 @@ WITHOUT = """
 kernels.compiled
 kernels.compiling
 kernels.without
-stats.agreement
-stats.pareto_k
-stats.vanishes
 storage.Draft
 storage.Files
 storage.claimed
 tasks.running
 """
-"""Public names that the fuzz leaves out: switches of kernels, tests of arrays, and parts of a store."""
+"""Public names that the fuzz leaves out: switches of kernels, and parts of a store."""

@@ -264,7 +264,10 @@ def test_description_is_plain_data():
             lambda: fk.gauge_flow(fk.links((4, 4), fk.U1()), updates=2),
             "gauge_flow takes updates for SU.N. alone; got 2 for U1",
         ),
-        (lambda: fk.gauge_flow(fk.links((4, 4), fk.SUN(3)), bins=1), "needs bins, a whole number in .2, 500.; got 1"),
+        (
+            lambda: fk.gauge_flow(fk.links((4, 4), fk.SUN(3)), bins=1),
+            r"needs bins, a whole number in \[2, 500\] or None; got 1",
+        ),
         (lambda: fk.gauge_flow(fk.links((4,), fk.U1())), "flows for links of U1 or SUN in two or more dimensions"),
         (lambda: fk.gauge_flow(fk.links((1, 4), fk.U1())), "gauge_flow needs sides of at least 2"),
         (lambda: fk.gauge_flow(fk.links((4, 4, 3), fk.U1())), "even ones beyond two dimensions"),

@@ -66,7 +66,7 @@ def test_a_run_says_how_far_annealing_is():
 def test_a_flow_says_on_which_lattices_it_has_a_form():
     flow = fk.gauge_flow(fk.links((8, 8), fk.U1()))
     message = (
-        r"on Links U1 on 8x8 has no form on Links U1 on 6x6: .* repeats every 8x8 sites needs a lattice whose sides"
+        r"on Links U1 on 8x8 has no form on Links U1 on 6x6: .* repeats every 8x8 sites and needs a lattice whose sides"
     )
     with pytest.raises(ValueError, match=message):
         flow.on(fk.links((6, 6), fk.U1()))

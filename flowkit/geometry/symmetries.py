@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flowkit.checks import Count, check, checked
 from flowkit.geometry.space import Space
+from flowkit.tasks.randomness import Rng, generator_of
 
 
 @checked
@@ -153,7 +154,7 @@ def reflection(space: Space, mu: int) -> Symmetry:
 
 
 @checked
-def random_images(space: Space, x: Tensor, rng: torch.Generator, chunk: Count = 64) -> Tensor:
+def random_images(space: Space, x: Tensor, rng: Rng = None, chunk: Count = 64) -> Tensor:
     """Fields of links moved by random symmetries of the lattice: translations, reflections, exchanges of equal sides.
 
     Parameters
@@ -162,8 +163,8 @@ def random_images(space: Space, x: Tensor, rng: torch.Generator, chunk: Count = 
         Links.
     x : Tensor
         Fields, ``[batch, *space.shape]``.
-    rng : torch.Generator
-        On the CPU.
+    rng : torch.Generator or int, optional
+        A generator on the CPU, a seed, or None for a fresh seed.
     chunk : int
         Number of fields that one symmetry moves.
 
@@ -184,7 +185,7 @@ def random_images(space: Space, x: Tensor, rng: torch.Generator, chunk: Count = 
     if space.kind != "links":
         raise ValueError(f"random_images moves fields of links; got {space}.")
     space.check(x)
-    found, d = [], space.ndim
+    rng, found, d = generator_of(rng), [], space.ndim
     for part in torch.split(x, chunk):
         for mu, side in enumerate(space.lattice):
             part = part.roll(int(torch.randint(side, (1,), generator=rng)), 2 + mu)
