@@ -266,7 +266,7 @@ def test_description_is_plain_data():
         ),
         (
             lambda: fk.gauge_flow(fk.links((4, 4), fk.SUN(3)), bins=1),
-            r"needs bins, a whole number in \[2, 500\] or None; got 1",
+            "needs bins, a whole number .* or None; got 1",
         ),
         (lambda: fk.gauge_flow(fk.links((4,), fk.U1())), "flows for links of U1 or SUN in two or more dimensions"),
         (lambda: fk.gauge_flow(fk.links((1, 4), fk.U1())), "gauge_flow needs sides of at least 2"),
