@@ -9,7 +9,7 @@ import torch
 import flowkit as fk
 from flowkit import stats, testing
 from flowkit.actions import Action
-from flowkit.ensemble.diagnosis import monitors, vanishing
+from flowkit.ensemble.diagnosis import monitors, usual_k, vanishing
 from flowkit.samplers.stationary import LONGEST, Stationary
 from flowkit.studies.silent_truth import cases, results
 
@@ -90,6 +90,26 @@ def test_the_shape_of_a_tail_is_found():
         assert np.mean(found) == pytest.approx(k, abs=0.03)
     assert stats.pareto_k(rng.uniform(size=2000)) < 0
     assert math.isnan(stats.pareto_k(np.zeros(1000)))
+
+
+@pytest.mark.parametrize("n", [1000, 6400])
+@pytest.mark.parametrize("sigma", [0.3, 0.6, 0.75])
+def test_harmless_weights_are_seldom_told(sigma, n):
+    """Log-normal weights, for which independence Metropolis has right errors; 5 % of 200, and three errors above."""
+    rng, told = np.random.default_rng(1), 0
+    for _ in range(200):
+        logw = sigma * rng.normal(size=n)
+        told += stats.pareto_k(logw) > usual_k(stats.ess(logw).value, n)
+    assert told <= 10 + 3 * math.sqrt(9.5)
+
+
+def test_a_gaussian_flow_that_is_too_narrow_is_told():
+    """Proposals of variance v for a normal target: log w = (1 - v) z^2 / 2, k = 1 - v, ESS = sqrt(2 v - 1) / v."""
+    rng, v, told = np.random.default_rng(1), 0.6, 0
+    for _ in range(100):
+        logw = (1 - v) / 2 * np.square(rng.normal(size=6400))
+        told += stats.pareto_k(logw) > usual_k(stats.ess(logw).value, 6400)
+    assert told > 90
 
 
 # -- thermalisation --------------------------------------------------------------------------------------------
