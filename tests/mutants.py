@@ -193,7 +193,7 @@ MUTANTS = [
     ("groups/su3_plaquettes.py", "half = torch.polar(torch.ones_like(theta), theta / 2)", "half = torch.polar(torch.ones_like(theta), theta)", FIRST_OF_TWO),
     ("groups/u1.py", "von_mises(2 * beta * (product / 2).cos().abs(), rng)", "von_mises(beta * (product / 2).cos().abs(), rng)", FIRST_OF_TWO),
     ("groups/sun.py", "self.heatbath(one, one + product, beta, rng)", "self.heatbath(one, product, beta, rng)", FIRST_OF_TWO),
-    ("groups/sun.py", "table[a + 1, b - 1] -= c", "table[a + 1, b - 1] += c", EXACT_2D),
+    ("groups/decimation.py", "table[a + 1, b - 1] -= c", "table[a + 1, b - 1] += c", EXACT_2D),
     ("priors/bridge.py", "return (P, left), self.chance(left, rest)", "return (P, left), self.chance(left, rest).sqrt()", EXACT_2D),
     ("priors/exact_gauge_2d.py", ".flip(1)", "", EXACT_2D),
     ("priors/exact_gauge_2d.py", "G.inverse(G.compose(B, A))", "G.inverse(G.compose(A, B))", EXACT_2D),

@@ -1,7 +1,4 @@
-"""What an action is: a function S of the fields, its force, and what it knows of its own theory.
-
-The file is longer than most because it defines one interface, with the operators that make new actions of old ones.
-"""
+"""What an action is: a function S of the fields, its force, and what it knows of its own theory."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from flowkit.actions.gradients import Map, require_gradients
 from flowkit.checks import checked
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry
@@ -22,16 +20,6 @@ from flowkit.observables import Observable
 if TYPE_CHECKING:
     from flowkit.actions.combined import Multiple, Sum
     from flowkit.actions.pullback import Pullback
-
-Map = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""A map z -> (x, log|det dx/dz|), fields [batch, *space.shape] and numbers [batch]."""
-
-
-def require_gradients(action: object) -> None:
-    """Raise RuntimeError under torch.inference_mode(), where no force can be differentiated."""
-    if torch.is_inference_mode_enabled():
-        name = type(action).__name__
-        raise RuntimeError(f"The force of {name} needs gradients; got torch.inference_mode(). Use torch.no_grad().")
 
 
 class Action(FullPrecision, ABC):
@@ -215,18 +203,8 @@ class Action(FullPrecision, ABC):
         return self
 
     def to_theory(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The fields of `theory` that belong to x, and theory(fields) - self(x).
-
-        Parameters
-        ----------
-        x : Tensor
-            Fields in the coordinates of this action, ``[batch, *space.shape]``.
-
-        Returns
-        -------
-        tuple of Tensor
-            Fields ``[batch, *space.shape]`` and the difference of the actions, ``[batch]``: x itself and 0, except for
-            a `Pullback`.
+        """Fields of `theory` for x, ``[batch, *space.shape]``, and theory(fields) - self(x), ``[batch]``: x and 0,
+        except for a `Pullback`.
         """
         return x, x.real.new_zeros(len(x))
 

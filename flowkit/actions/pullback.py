@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flowkit.actions.base import Action, Map, require_gradients
+from flowkit.actions.base import Action
+from flowkit.actions.gradients import Map, require_gradients
 from flowkit.checks import check, checked
 from flowkit.geometry.space import Space
 

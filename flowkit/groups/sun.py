@@ -1,10 +1,6 @@
-"""SU(N), as complex matrices.
-
-The file is long because one class answers all that a group is asked, most of it in one line that names its kernel.
-"""
+"""SU(N), as complex matrices."""
 
 import cmath
-import functools
 import math
 from collections.abc import Sequence
 from typing import Annotated
@@ -16,7 +12,8 @@ from flowkit import exact
 from flowkit.checks import Range, checked
 from flowkit.groups import su3_plaquettes, subgroups
 from flowkit.groups.base import Group
-from flowkit.groups.characters import Characters, complete, sun_characters
+from flowkit.groups.characters import Characters, sun_characters
+from flowkit.groups.decimation import decimated_weight
 from flowkit.kernels import sun as kernels
 from flowkit.kernels.sun import algebra, coordinates, generators
 from flowkit.tasks.randomness import Rng, generator_of
@@ -246,32 +243,8 @@ class SUN(Group):
     def decimated_log_weight(self, plaquettes: Tensor, beta: float, area: int) -> Tensor:
         if not self.decimated:
             return super().decimated_log_weight(plaquettes, beta, area)
-        t = plaquettes.diagonal(dim1=-2, dim2=-1).sum(-1)
-        one = torch.ones_like(t)
-        elementary = [one, t, one] if self.n == 2 else [one, t, t.conj(), one]
-        table = _decimated(self.n, beta, area).to(t)
-        h = torch.stack(complete(elementary, len(table) - 1), -1)
-        weight = (h @ table * h).sum(-1).real
-        scale = area * self.one_plaquette_log_z(beta)
-        return weight.clamp(min=torch.finfo(weight.dtype).tiny).log() + scale
+        weight = decimated_weight(self.n, plaquettes, beta, area)
+        return weight.clamp(min=torch.finfo(weight.dtype).tiny).log() + area * self.one_plaquette_log_z(beta)
 
     def __repr__(self) -> str:
         return f"SUN({self.n})"
-
-
-@functools.lru_cache(maxsize=256)
-def _decimated(n: int, beta: float, area: int) -> Tensor:
-    """The matrix M with sum_r d_r (u_r/u_0)^A chi_r = sum_ij h_i M_ij h_j, for N = 2 and 3; h as of `complete`.
-
-    chi_r = h_a h_b - h_{a+1} h_{b-1} for a diagram of rows a >= b; with one row it is h_a.
-    """
-    coefficients = exact.sun_decimated(n, beta, area)
-    size = 2 + max(rep[0] for rep in coefficients)
-    with torch.inference_mode(False):
-        table = torch.zeros(size, size, dtype=torch.float64)
-    for rep, c in coefficients.items():
-        a, b = rep[0], rep[1] if n == 3 else 0
-        table[a, b] += c
-        if b:
-            table[a + 1, b - 1] -= c
-    return table

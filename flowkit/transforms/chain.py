@@ -6,7 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from flowkit.actions.base import Action, Map
+from flowkit.actions.base import Action
+from flowkit.actions.gradients import Map
 from flowkit.actions.pullback import Pullback, closed_form
 from flowkit.checks import checked
 from flowkit.geometry.space import Space

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from flowkit.actions.base import Map
+from flowkit.actions.gradients import Map
 from flowkit.checks import checked
 from flowkit.geometry.doubling import Doubling, EvenSites
 from flowkit.geometry.space import Space
