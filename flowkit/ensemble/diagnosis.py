@@ -21,6 +21,8 @@ HEAVY, LOW = 0.4, 0.25
 """Pareto k of the weights above which, and ESS below which, errors cover too little: 0.57 to 0.63, as measured on
 independence Metropolis of Gaussians.
 """
+FAIR = 0.8
+"""ESS above which a tail below `HEAVY` adds little to an error."""
 RARE = 1e-3
 """<Q^2> below which other sectors than Q = 0 are not missed."""
 
@@ -190,6 +192,6 @@ class Diagnosis:
             return []
         logw = self.series[name]
         k, ess = stats.pareto_k(logw), stats.ess(logw).value
-        limit = HEAVY if self.weighted else min(HEAVY, usual_k(ess, logw.size))
+        limit = HEAVY if self.weighted or ess > FAIR else min(HEAVY, usual_k(ess, logw.size))
         found = [f"the weights have a heavy tail (Pareto k = {k:.2f})"] if k > limit else []
         return [*found, f"the flow is far from the theory (ESS {ess:.2g})"] if ess < LOW else found
