@@ -14,7 +14,7 @@ import flowkit as fk
 from flowkit import testing
 from flowkit.geometry import forms
 from flowkit.priors import FreePhoton, coupling_of
-from flowkit.priors.monopoles import SPOILT, DipoleGas, PlaquetteGas, permanent
+from flowkit.priors.monopoles import NO_WEIGHT, DipoleGas, PlaquetteGas, permanent
 from flowkit.transforms import PhotonDrift
 
 DOUBLE = torch.zeros((), dtype=torch.float64)
@@ -192,7 +192,7 @@ def test_a_dipole_and_a_smallest_loop():
     two = {((0, 2), (1, 1, 3, 0)): 1, ((0, 2), (2, 1, 3, 0)): 1}
     assert loop.surface_of(loop.boundary(two)) == two
     assert loop.log_q[0] == pytest.approx(-2 * math.pi**2 * (0.5 - 0.5 / 256), rel=1e-12)
-    assert -math.log(torch.finfo(torch.float64).eps) < SPOILT
+    assert -math.log(torch.finfo(torch.float64).eps) < NO_WEIGHT
 
 
 def test_permanents():

@@ -3,7 +3,7 @@ r"""Dirac plaquettes with the monopoles at their boundary, drawn at random, for 
 A surface is an integer n on each plaquette, and its boundary m = dn the monopole charge of each cube. Many surfaces
 have one boundary. What a draw needs is therefore log P(surface) - log p(surface | boundary), with p any distribution
 over the surfaces of a boundary; here p is concentrated on as few of them as possible. A surface to which p gives
-nothing has weight 0. `SPOILT` stands for -log 0: e^-40 is below the rounding of a sum of weights in double precision.
+nothing has weight 0. `NO_WEIGHT` stands for -log 0: e^-40 is below the rounding of a sum of weights in double precision.
 """
 
 import math
@@ -18,7 +18,7 @@ from torch import Tensor
 from flowkit.geometry.forms import inverse_laplacian, plane_means
 from flowkit.geometry.lattice import format_lattice
 
-SPOILT = 40.0
+NO_WEIGHT = 40.0
 """Nats that take a draw out of every weighted mean."""
 
 MOST_PAIRS = 10
@@ -81,7 +81,7 @@ class DipoleGas(MonopoleGas):
               w(r) = e^{-4 \pi^2 b_m (G(0) - G(r))}
 
     for monopoles at a_i and antimonopoles at b_j, G the lattice Green function and lambda the mean number of pairs.
-    The permanent counts all ways of pairing them. Draws with both charges on one cube are spoilt.
+    The permanent counts all ways of pairing them. Draws with both charges on one cube have weight 0.
     """
 
     def __init__(self, lattice: tuple[int, ...], coupling: float):
@@ -108,7 +108,7 @@ class DipoleGas(MonopoleGas):
         for start, end in zip(starts, ends, strict=True):
             self._string(surface, start, end)
         if set(starts) & set(ends):
-            return surface, SPOILT
+            return surface, NO_WEIGHT
         pairs = [[float(self.weights[self._between(a, b)]) for b in ends] for a in starts]
         same = math.prod(math.factorial(times) for sites in (starts, ends) for times in Counter(sites).values())
         return surface, math.log(permanent(pairs) / same)
@@ -137,7 +137,7 @@ class PlaquetteGas(MonopoleGas):
 
     where n' is the coexact part of one plaquette, |n'|^2 = 1 - 2 / ndim on a large lattice. The surface that stands for
     a boundary is found by adding, one after the other, the plaquette that shortens it most. Draws with another surface
-    are spoilt. Boundaries that cannot be shortened so, as those of a square of 2 x 2 plaquettes, are left out: their
+    have weight 0. Boundaries that cannot be shortened so, as those of a square of 2 x 2 plaquettes, are left out: their
     weight is q to the power 2 or more beside that of one plaquette.
     """
 
@@ -159,7 +159,7 @@ class PlaquetteGas(MonopoleGas):
             return surface, log
         numbers = {place: value for place, value in surface.items() if value}
         if sum(map(abs, numbers.values())) < k or self.surface_of(self.boundary(numbers)) != numbers:
-            return surface, log + SPOILT
+            return surface, log + NO_WEIGHT
         return surface, log - sum(math.lgamma(1 + abs(value)) for value in numbers.values())
 
     def _cubes(self, place: Place) -> list[tuple[Place, int]]:

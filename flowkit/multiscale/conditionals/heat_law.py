@@ -22,7 +22,7 @@ class Mean(NamedTuple):
 class HeatLaw(LinkConditional):
     r"""A heatbath law of a linear combination of staples, for any number of loops through a link of U(1) or SU(2).
 
-    A subclass gives the coefficients, and `score_of` for the chain rule. Loops are elements of the group or sums of
+    A subclass gives the coefficients and the score. Loops are elements of the group or sums of
     elements, as `Group.ambient` gives them.
 
     Notes
