@@ -3,7 +3,7 @@ r"""Dirac plaquettes with the monopoles at their boundary, drawn at random, for 
 A surface is an integer n on each plaquette, and its boundary m = dn the monopole charge of each cube. Many surfaces
 have one boundary. What a draw needs is therefore log P(surface) - log p(surface | boundary), with p any distribution
 over the surfaces of a boundary; here p is concentrated on as few of them as possible. A surface to which p gives
-nothing has weight 0. `NO_WEIGHT` stands for -log 0: e^-40 is below the rounding of a sum of weights in double precision.
+nothing has weight 0. `NO_WEIGHT` is its -log: e^-40 is below the rounding of a sum of weights in double precision.
 """
 
 import math
