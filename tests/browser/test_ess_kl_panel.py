@@ -23,10 +23,10 @@ def test_points_errors_and_published_marks(open_notebook, screenshots):
     notebook.wait_ran()
     page = notebook.page
     page.wait_for_selector(".fk-picture-plot svg circle")
-    assert page.locator(".fk-picture-plot").count() == 2
-    legend = page.locator(".fk-legend").first.inner_text()
-    assert all(name in legend for name in ("flow", "small flow", "2404.10819"))
-    assert "beta" in page.locator(".fk-picture-plot").first.inner_text()
+    notebook.holds(lambda: page.locator(".fk-picture-plot").count() == 2)
+    legend, plot = page.locator(".fk-legend").first, page.locator(".fk-picture-plot").first
+    notebook.holds(lambda: all(name in legend.inner_text() for name in ("flow", "small flow", "2404.10819")))
+    notebook.holds(lambda: "beta" in plot.inner_text())
     for theme in ("light", "dark"):
         notebook.theme(theme)
         page.locator(".fk-live").screenshot(path=screenshots / f"ess_kl_{theme}.png")
@@ -39,5 +39,5 @@ def test_trainers_side_by_side(open_notebook, screenshots):
         "() => [...document.querySelectorAll('.fk-status')].map((el) => el.dataset.n).join() === '400,200'",
         timeout=40_000,
     )
-    assert notebook.page.locator(".fk-plot[data-column=ess] .uplot").count() == 1
+    notebook.holds(lambda: notebook.page.locator(".fk-plot[data-column=ess] .uplot").count() == 1)
     notebook.page.locator(".fk-live").screenshot(path=screenshots / "ess_kl_live.png")

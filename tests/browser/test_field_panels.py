@@ -84,10 +84,10 @@ def agreed(notebook, columns, rows, which=0):
 def test_every_slider_of_a_field_in_four_dimensions(open_notebook):
     notebook = opened(open_notebook, "field.ipynb", FIELD)
     page = notebook.page
-    assert notebook.data("plane") == "03"
+    notebook.wait_for("d.plane === '03'")
     first = agreed(notebook, 6, 8)
-    assert page.locator(".fk-slider input.fk-x1:visible").count() == 1
-    assert page.locator(".fk-slider input.fk-x0:visible").count() == 0
+    notebook.holds(lambda: page.locator(".fk-slider input.fk-x1:visible").count() == 1)
+    notebook.holds(lambda: page.locator(".fk-slider input.fk-x0:visible").count() == 0)
 
     main = page.locator("input.fk-configuration")
     main.focus()
@@ -95,7 +95,7 @@ def test_every_slider_of_a_field_in_four_dimensions(open_notebook):
     notebook.wait_for("d.main === '1'")
     second = agreed(notebook, 6, 8)
     notebook.kernel_reaches("panel.shown.main", 1)
-    assert page.evaluate("() => document.activeElement.className") == "fk-configuration"
+    notebook.holds(lambda: page.evaluate("() => document.activeElement.className") == "fk-configuration")
     assert second != first
     page.locator("input.fk-x1").fill("2")
     notebook.wait_for("d.at === '0,2,0,0'")
@@ -106,7 +106,7 @@ def test_every_slider_of_a_field_in_four_dimensions(open_notebook):
     page.locator(".fk-bars [data-scale='7']").click()
     notebook.wait_for("d.main === '7'")
     page.locator(".fk-heatmap").hover()
-    assert page.locator(".fk-under").inner_text().startswith("at x = (0, ")
+    notebook.holds(lambda: page.locator(".fk-under").inner_text().startswith("at x = (0, "))
 
 
 def test_play_goes_through_the_configurations_until_it_is_stopped(open_notebook):
@@ -117,8 +117,8 @@ def test_play_goes_through_the_configurations_until_it_is_stopped(open_notebook)
     notebook.wait_for("d.playing === 'true' && +d.main > 2")
     notebook.page.keyboard.press("Enter")
     notebook.wait_for("d.playing === 'false'")
-    assert play.get_attribute("aria-pressed") == "false"
-    assert notebook.kernel("panel.shown.main") == int(notebook.data("main"))
+    notebook.holds(lambda: play.get_attribute("aria-pressed") == "false")
+    notebook.holds(lambda: notebook.kernel("panel.shown.main") == int(notebook.data("main")))
 
 
 def test_a_second_view_a_reload_and_a_lost_kernel(open_notebook, lab):
@@ -134,17 +134,17 @@ def test_a_second_view_a_reload_and_a_lost_kernel(open_notebook, lab):
     both("5")
     notebook.page.locator("input.fk-configuration").first.fill("3")
     both("3")
-    assert agreed(notebook, 6, 8, 0) == agreed(notebook, 6, 8, 1)
+    notebook.holds(lambda: agreed(notebook, 6, 8, 0) == agreed(notebook, 6, 8, 1))
     notebook.command("docmanager:save")
     notebook.reload()
     both("3")
-    picture = drawn(notebook, 6, 8)
+    picture = agreed(notebook, 6, 8)
     notebook.page.close()
     lab.end_sessions()
     again = open_notebook("field_views.ipynb")
     again.wait_for("d.main === '3'")
     again.command("notebook:shutdown-kernel")
-    assert drawn(again, 6, 8) == picture
+    again.holds(lambda: drawn(again, 6, 8) == picture)
     again.page.locator("input.fk-configuration").first.fill("9")
     again.wait_for("d.main === '9'")
 
@@ -154,10 +154,10 @@ def test_the_layers_of_a_flow_from_prior_to_theory(open_notebook):
     page, last = notebook.page, notebook.kernel("len(panel.numbers.names) - 1")
     notebook.wait_for(f"d.main === '{last}'")
     agreed(notebook, 8, 8)
-    assert page.locator(".fk-thumb").count() == last + 1
+    notebook.holds(lambda: page.locator(".fk-thumb").count() == last + 1)
     page.locator(".fk-thumb").first.click()
     notebook.wait_for("d.main === '0'")
-    assert page.locator(".fk-line").inner_text().startswith("prior")
+    notebook.holds(lambda: page.locator(".fk-line").inner_text().startswith("prior"))
     agreed(notebook, 8, 8)
     page.locator("input.fk-field").fill("2")
     notebook.wait_for("d.other === '2'")

@@ -40,31 +40,34 @@ def drawn(notebook, which=0):
 
 def test_the_sliders_change_what_is_drawn(open_notebook):
     notebook = opened(open_notebook, "scales.ipynb")
-    page, finest = notebook.page, drawn(notebook)
+    page = notebook.page
     # Row 0 of the canvas is the highest x_1; the colour table is that of the panel.
     expected = notebook.kernel(
         "[panel._colours().table()[min(255, int(256 * (v + 3.141592653589793) / (2 * 3.141592653589793)))]"
         " for v in panel.numbers.scales[-1].plaquettes[0].T[::-1].ravel().tolist()]"
     )
-    assert finest == [",".join(str(int(c[i : i + 2], 16)) for i in (1, 3, 5)) for c in expected]
+    finest = [",".join(str(int(c[i : i + 2], 16)) for i in (1, 3, 5)) for c in expected]
+    notebook.holds(lambda: drawn(notebook) == finest)
 
     scale = page.locator("input.fk-scale")
     scale.focus()
     page.keyboard.press("ArrowLeft")
     notebook.wait_for("d.main === '7'")
-    assert drawn(notebook) != finest
+    notebook.holds(lambda: drawn(notebook) != finest)
     notebook.kernel_reaches("panel.widget.main", SCALES - 2)
     page.keyboard.press("Home")
     notebook.wait_for("d.main === '0'")
-    assert len(set(drawn(notebook))) == 1  # the only plaquette
-    assert page.evaluate("() => document.activeElement.className") == "fk-scale"  # no jump to another cell
+    notebook.holds(lambda: len(set(drawn(notebook))) == 1)  # the only plaquette
+    focus = "() => document.activeElement.className"
+    notebook.holds(lambda: page.evaluate(focus) == "fk-scale")  # no jump to another cell
 
     page.locator(".fk-bars").first.locator("[data-scale='4']").click()
     notebook.wait_for("d.main === '4'")
+    notebook.holds(lambda: len(set(drawn(notebook))) > 1)
     here = drawn(notebook)
     page.locator("input.fk-field").fill("2")
     notebook.wait_for("d.other === '2'")
-    assert drawn(notebook) != here
+    notebook.holds(lambda: drawn(notebook) != here)
     notebook.kernel_reaches("[panel.field, panel.widget.main]", [2, 4])
 
 
@@ -82,7 +85,7 @@ def test_a_second_view_a_reload_and_a_lost_kernel(open_notebook, lab):
     both("6")
     page.locator("input.fk-scale").first.fill("3")
     both("3")
-    assert drawn(notebook, 0) == drawn(notebook, 1)
+    notebook.holds(lambda: drawn(notebook, 0) == drawn(notebook, 1))
     notebook.command("docmanager:save")
     notebook.reload()
     both("3")
@@ -102,7 +105,7 @@ def test_light_dark_and_narrow(open_notebook, screenshots):
     panel, field = notebook.page.locator(".fk-live"), drawn(notebook)
     for theme in ("light", "dark"):
         notebook.theme(theme)
-        assert drawn(notebook) == field, "a colour means the same on every page"
+        notebook.holds(lambda: drawn(notebook) == field)  # a colour means the same on every page
         panel.screenshot(path=screenshots / f"multiscale_{theme}.png")
     notebook.page.locator("input.fk-scale").fill("4")
     notebook.wait_for("d.main === '4'")

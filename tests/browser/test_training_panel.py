@@ -30,14 +30,14 @@ def test_start_pause_resume_stop(open_notebook, screenshots):
     notebook = open_notebook("control.ipynb", panel_cell(), "print('other cells run meanwhile')")
     start(notebook)
     notebook.wait_for("d.state === 'running' && +d.rows > 100")
-    assert notebook.page.locator(".fk-plot:visible .uplot canvas").count() >= 7
+    notebook.holds(lambda: notebook.page.locator(".fk-plot:visible .uplot canvas").count() >= 7)
     seen = int(notebook.data("rows"))
     notebook.wait_for(f"+d.rows > {seen}")
-    assert notebook.kernel("trainer.status") == "running"
+    notebook.kernel_reaches("trainer.status", "running")
 
     notebook.click("checkpoint")
     notebook.page.wait_for_selector("text=/checkpoint of step [0-9]/")
-    assert notebook.kernel("trainer.saved_to") == "checkpoint"
+    notebook.kernel_reaches("trainer.saved_to", "checkpoint")
 
     notebook.click("pause")
     notebook.wait_for("d.state === 'paused'")
@@ -52,7 +52,7 @@ def test_start_pause_resume_stop(open_notebook, screenshots):
     notebook.click("stop")
     notebook.wait_for("d.state === 'stopped'")
     check_complete(notebook)
-    assert notebook.page.locator("button.fk-start:not([disabled])").count() == 1
+    notebook.holds(lambda: notebook.page.locator("button.fk-start:not([disabled])").count() == 1)
 
 
 def test_a_reload_and_a_second_tab_lose_nothing(open_notebook):
@@ -76,10 +76,9 @@ def test_a_second_view_in_the_same_page_is_complete(open_notebook):
     notebook.run_all()
     notebook.wait_ran()
     notebook.page.wait_for_function(
-        "() => [...document.querySelectorAll('.fk-live')].every((el) => el.dataset.state === 'finished')"
+        "() => [...document.querySelectorAll('.fk-live')].map(({ dataset: d }) => [d.state, d.n, d.rows]).join()"
+        " === 'finished,400,400,finished,400,400'"
     )
-    points = "() => [...document.querySelectorAll('.fk-live')].map((el) => el.dataset.n)"
-    assert notebook.page.evaluate(points) == ["400", "400"]
 
 
 def test_stop_works_while_a_cell_waits_for_the_run(open_notebook):
@@ -97,7 +96,7 @@ def test_a_failed_run_says_why_and_its_text_is_no_markup(open_notebook, screensh
     start(notebook)
     notebook.wait_for("d.state === 'failed'")
     error = notebook.page.locator(".fk-error")
-    assert error.inner_text() == "Step 200: the loss is NaN in <b>'transform.0'</b> & later."
+    notebook.holds(lambda: error.inner_text() == "Step 200: the loss is NaN in <b>'transform.0'</b> & later.")
     assert error.locator("b").count() == 0
     check_complete(notebook)
     notebook.page.screenshot(path=screenshots / "failed.png")
@@ -109,7 +108,7 @@ def test_a_lost_kernel_is_said_and_the_curves_stay(open_notebook, screenshots):
     notebook.wait_for("+d.rows > 100")
     notebook.command("notebook:shutdown-kernel")
     notebook.wait_for("d.kernel === 'gone'")
-    assert "kernel is gone" in notebook.page.locator(".fk-note").inner_text()
+    notebook.holds(lambda: "kernel is gone" in notebook.page.locator(".fk-note").inner_text())
     assert int(notebook.data("n")) > 100
     notebook.page.screenshot(path=screenshots / "kernel_gone.png")
 
@@ -123,7 +122,7 @@ def test_a_killed_kernel_is_said(open_notebook):
         "{ code: 'import os; os._exit(1)' }).done.catch(() => null); }"
     )
     notebook.wait_for("d.kernel === 'gone'")
-    assert "kernel is gone" in notebook.page.locator(".fk-note").inner_text()
+    notebook.holds(lambda: "kernel is gone" in notebook.page.locator(".fk-note").inner_text())
 
 
 def test_a_reopened_notebook_shows_the_saved_curves(open_notebook, lab):
@@ -134,14 +133,13 @@ def test_a_reopened_notebook_shows_the_saved_curves(open_notebook, lab):
     notebook.page.close()
     lab.end_sessions()
     again = open_notebook("saved.ipynb")
-    again.wait_for("d.kernel === 'gone'")
-    assert (again.data("n"), again.data("state")) == ("500", "finished")
+    again.wait_for("d.kernel === 'gone' && d.n === '500' && d.state === 'finished'")
 
 
 def test_toggles_and_curves_are_reached_by_keyboard(open_notebook):
     notebook = open_notebook("keys.ipynb", panel_cell(steps=300))
     start(notebook)
-    notebook.wait_for("d.state === 'finished'")
+    notebook.wait_for("d.state === 'finished' && d.n === '300'")
     page = notebook.page
     log = page.locator(".fk-plot[data-column=ess] .fk-toggle")
     assert log.get_attribute("aria-pressed") == "false"
@@ -149,17 +147,18 @@ def test_toggles_and_curves_are_reached_by_keyboard(open_notebook):
     page.keyboard.press("Enter")
     page.wait_for_selector(".fk-plot[data-column=ess][data-log=true]")
     page.keyboard.press("Tab")
-    assert page.evaluate("() => document.activeElement.className") == "fk-canvas"
+    notebook.holds(lambda: page.evaluate("() => document.activeElement.className") == "fk-canvas")
     value = page.locator("[data-column=ess] .fk-value")
     assert value.get_attribute("aria-live") == "off"
     page.keyboard.press("ArrowLeft")
-    assert value.get_attribute("aria-live") == "polite"
+    notebook.holds(lambda: value.get_attribute("aria-live") == "polite")
     page.wait_for_function("() => / at step \\d/.test(document.querySelector('[data-column=ess] .fk-value').innerText)")
-    assert "300 points" in page.locator("[data-column=ess] .fk-canvas").get_attribute("aria-label")
+    canvas = page.locator("[data-column=ess] .fk-canvas")
+    notebook.holds(lambda: "300 points" in canvas.get_attribute("aria-label"))
     smooth = page.locator(".fk-tools .fk-toggle", has_text="smooth")
     smooth.focus()
     page.keyboard.press("Space")
-    assert smooth.get_attribute("aria-pressed") == "false"
+    notebook.holds(lambda: smooth.get_attribute("aria-pressed") == "false")
 
 
 def test_the_panel_follows_the_theme_while_it_runs(open_notebook, screenshots):
@@ -205,4 +204,4 @@ def test_a_cell_that_runs_again_leaves_no_threads_behind(open_notebook):
     notebook.command("notebook:move-cursor-down")
     notebook.command("notebook:run-cell")
     notebook.wait_for(f"d.state === 'running' && +d.rows > {seen}")
-    assert notebook.kernel(threads) == 1
+    notebook.kernel_reaches(threads, 1)
