@@ -21,7 +21,7 @@ CODE = ("flowkit", "tests", "docs", "notebooks", "binder", ".ci", ".github")
 # Where a distribution and what it lets you import are called differently.
 IMPORTS = {"pyyaml": "yaml"}
 # Used as commands or plugins, or by the packages above them.
-COMMANDS = {"furo", "mypy", "myst-nb", "nbval", "pytest-xdist", "ruff", "sphinx", "voila"}
+COMMANDS = {"furo", "mypy", "myst-nb", "nbval", "pytest-rerunfailures", "pytest-xdist", "ruff", "sphinx", "voila"}
 
 
 def files() -> list[Path]:
