@@ -50,6 +50,10 @@ def moved(x):
     return scalar_motion.motion(x, torch.ones_like(x), [0.1, 0.1], [0.1], 1.0, (0.3, 1.0, 0.5))
 
 
+def on_links(group):
+    return fk.links((4, 3), group)
+
+
 def fields():
     return real(BATCH, 1, 4, 4)
 
@@ -98,6 +102,11 @@ KERNELS = {
     "scalar_action": (fields, lambda x: [scalar_action.scalar_action(x, 0.3, 1.0, 0.5)], None),
     "scalar_force": (fields, lambda x: [scalar_action.scalar_force(x, 0.3, 1.0, 0.5)], None),
     "motion": (fields, moved, "scalar_motion"),
+    **{
+        f"Wilson's action of {G}": (lambda G=G: on_links(G).haar(BATCH, testing.seeded(), torch.float64),
+                                    lambda x, G=G: [fk.Wilson(on_links(G), 2.0)(x)], G.wilson_kernel)
+        for G in (fk.U1(), fk.SUN(2), fk.SUN(3))
+    },
     "tangent mixture": (unit, lambda x: tangent.tangent_forward(x, real(3, BATCH, 7).to(x.dtype)), None),
 }  # fmt: skip
 C_ALONE = {"class_link", "affine_coupling", "scalar_motion"}

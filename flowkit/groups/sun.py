@@ -64,6 +64,10 @@ class SUN(Group):
     def label(self) -> str:
         return f"SU({self.n})"
 
+    @property
+    def wilson_kernel(self) -> str | None:
+        return {2: "wilson_su2", 3: "wilson_su3"}.get(self.n) if type(self) is SUN else None
+
     def generators(self, like: Tensor) -> Tensor:
         """T_a, [N^2 - 1, N, N], in the complex dtype and on the device of `like`."""
         return generators(self.n, self.field_dtype(like.dtype), like.device).clone()

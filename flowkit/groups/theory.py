@@ -37,6 +37,11 @@ class GaugeTheory:
     solved_2d: bool = False
 
     @property
+    def wilson_kernel(self) -> str | None:
+        """The C source with heatbath, force and plaquettes of this group's links, or None; no subclass inherits it."""
+        return None
+
+    @property
     def label(self) -> str:
         """The name as figures print it, such as "SU(3)"."""
         return self.name

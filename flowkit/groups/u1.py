@@ -42,6 +42,10 @@ class U1(Group):
     decimated = True
     solved_2d = True
 
+    @property
+    def wilson_kernel(self) -> str | None:
+        return "wilson_u1" if type(self) is U1 else None
+
     def wrap(self, x: Tensor) -> Tensor:
         """The angle in [-pi, pi) that equals x modulo 2 pi, with gradient 1.
 

@@ -13,6 +13,7 @@ from flowkit.geometry.closed_paths import Loop, link_index
 from flowkit.geometry.lattice import coordinates, format_lattice
 from flowkit.geometry.space import Space
 from flowkit.groups.base import Group
+from flowkit.kernels import wilson
 from flowkit.samplers.base import Sampler, select
 from flowkit.samplers.state import Info, State
 from flowkit.tasks.randomness import Rng, generator_of, lasting
@@ -79,8 +80,10 @@ class Heatbath(Sampler):
     .. math:: p(V) \propto \exp\left( \frac{\beta}{N} \mathrm{Re\,Tr}\, V A^\dagger \right).
 
     Heatbath draws V anew from it. Overrelaxation reflects V at fixed action. U(1): theta = arg A + a von Mises angle of
-    kappa = beta |A|, and theta -> 2 arg A - theta. SU(N): both in each SU(2) subgroup in turn. Angles are drawn by
-    inverting their cumulative distribution; there is no rejection loop, and a GPU never waits.
+    kappa = beta |A|, and theta -> 2 arg A - theta. SU(N): both in each SU(2) subgroup in turn. On a CPU a step of U(1),
+    SU(2) and SU(3) is one call of a C kernel, which draws angles by rejection. Elsewhere they are drawn by inverting
+    their cumulative distribution: there is no rejection loop, and a GPU never waits. The two ways give the same
+    distribution by other random numbers; the seed alone decides what comes, not the number of threads.
 
     Parameters
     ----------
@@ -99,7 +102,8 @@ class Heatbath(Sampler):
 
     References
     ----------
-    Creutz, Phys. Rev. D 21 (1980) 2308; Cabibbo and Marinari, Phys. Lett. B 119 (1982) 387.
+    Creutz, Phys. Rev. D 21 (1980) 2308; Cabibbo and Marinari, Phys. Lett. B 119 (1982) 387; Kennedy and Pendleton,
+    Phys. Lett. B 156 (1985) 393.
 
     Examples
     --------
@@ -124,6 +128,10 @@ class Heatbath(Sampler):
         super().__init__(action)
         self.beta, self.overrelaxation = action.beta, overrelaxation
         self.parts = sublattices(action.space)
+        own = type(self)
+        plain = own.staple_sum is Heatbath.staple_sum and own.reflect is Heatbath.reflect
+        self._kernel = group.wilson_kernel if plain else None
+        self._table: wilson.LinkTable | None = None
 
     def staple_sum(self, links: Tensor, part: Sublattice) -> Tensor:
         """A = sum of the 2 (ndim - 1) staples of the active links.
@@ -150,8 +158,19 @@ class Heatbath(Sampler):
 
     @torch.no_grad()
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        rng = lasting(rng, "Heatbath.step")
-        x = state.x.clone(memory_format=torch.contiguous_format)
+        rng, x = lasting(rng, "Heatbath.step"), state.x.clone(memory_format=torch.contiguous_format)
+        if self._kernel is not None and wilson.native(self._kernel, x):
+            self._table = self._table or wilson.link_table(self.parts)
+            wilson.sweeps(self._kernel, x, self._table, self.beta, 1, self.overrelaxation, rng)
+        else:
+            x = self._sweeps(x, rng)
+        S = self.action(x)
+        finite = S.isfinite()
+        kept = State(select(finite, x, state.x), torch.where(finite, S, state.S))
+        return kept, {"accept": finite, "invalid": ~finite}
+
+    def _sweeps(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        """The sweeps of a step through torch; x is changed in place."""
         G = self.space.group
         links = x.view(len(x), -1, *G.matrix_shape)  # what is written here is in x
         if self.parts[0].active.device != x.device:
@@ -160,11 +179,7 @@ class Heatbath(Sampler):
             for part in self.parts:
                 V, A = links[:, part.active], self.staple_sum(links, part)
                 links[:, part.active] = self.reflect(V, A) if sweep else G.heatbath(V, A, self.beta, rng)
-        x = G.restore(x)
-        S = self.action(x)
-        finite = S.isfinite()
-        kept = State(select(finite, x, state.x), torch.where(finite, S, state.S))
-        return kept, {"accept": finite, "invalid": ~finite}
+        return G.restore(x)
 
     def describe(self) -> dict[str, Any]:
         return {"sampler": "Heatbath", "action": repr(self.action), "overrelaxation": self.overrelaxation}

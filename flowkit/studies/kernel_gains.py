@@ -148,6 +148,19 @@ def _conv3(quick: bool) -> Work:
     )
 
 
+def _heatbath(quick: bool, group: fk.Group, beta: float) -> Work:
+    """A sweep of heatbath and one of overrelaxation."""
+    space = fk.links((2, 2, 2, 2) if quick else (4, 4, 4, 4), group)
+    sampler, rng = fk.Heatbath(fk.Wilson(space, beta)), torch.Generator().manual_seed(1)
+    state = sampler.init(sampler.start(4 if quick else 16, rng))
+
+    def work() -> None:
+        nonlocal state
+        state, _ = sampler.step(state, rng)
+
+    return work
+
+
 def _gauge_4d(quick: bool) -> Work:
     space = fk.links((2, 2, 2, 2) if quick else (4, 4, 4, 4), fk.SUN(2))
     return _training(fk.gauge_flow(space), fk.Wilson(space, 2.0), 4 if quick else 32)
@@ -168,6 +181,9 @@ PATHS = (
     Path("training step of gauge_flow, U(1), 8x8, batch 256", (("rqs",),), lambda quick: _gauge(quick, fk.U1(), 2.0)),
     Path("training step of scalar_flow, 8x8, batch 256", (("rqs",), ("site_convolution",)), _scalar),
     Path("training step of couplings with 3x3 kernels, 8x8, batch 256", (("site_convolution",),), _conv3),
+    Path("heatbath of U(1), 4^4, 16 chains", (("wilson_u1",),), lambda quick: _heatbath(quick, fk.U1(), 1.0)),
+    Path("heatbath of SU(2), 4^4, 16 chains", (("wilson_su2",),), lambda quick: _heatbath(quick, fk.SUN(2), 2.3)),
+    Path("heatbath of SU(3), 4^4, 16 chains", (("wilson_su3",),), lambda quick: _heatbath(quick, fk.SUN(3), 5.7)),
     Path(
         "HMC of phi^4, 40x40, 64 chains",
         (("scalar_motion",),),

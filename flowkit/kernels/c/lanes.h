@@ -76,31 +76,40 @@ INLINE void unpair(Vector *to, const Vector *from) {
     }
 }
 
-INLINE void load(Vector *to, const REAL *from, int length) {
+/* The records of `length` at WIDE addresses. */
+INLINE void gather(Vector *to, const REAL *const *at, int length) {
     int done = 0;
     Vector row[WIDE];
     for (; done + WIDE <= length; done += WIDE) {
-        UNROLL for (int m = 0; m < WIDE; m++) row[m] = *(const Loose *)(from + m * length + done);
+        UNROLL for (int m = 0; m < WIDE; m++) row[m] = *(const Loose *)(at[m] + done);
         transpose(row, WIDE);
         UNROLL for (int e = 0; e < WIDE; e++) to[done + e] = row[e];
     }
     const int rest = length - done;
     if (rest && done) { /* the tile that ends with the record */
-        UNROLL for (int m = 0; m < WIDE; m++) row[m] = *(const Loose *)(from + m * length + length - WIDE);
+        UNROLL for (int m = 0; m < WIDE; m++) row[m] = *(const Loose *)(at[m] + length - WIDE);
         transpose(row, WIDE);
         UNROLL for (int e = 0; e < WIDE; e++)
             if (e >= WIDE - rest) to[length - WIDE + e] = row[e];
-    } else if (2 * rest == WIDE) {
+    } else if (rest) {
+        REAL lanes[WIDE][WIDE] __attribute__((aligned(BYTES)));
+        for (int m = 0; m < WIDE; m++)
+            for (int e = 0; e < rest; e++) lanes[e][m] = at[m][e];
+        for (int e = 0; e < rest; e++) to[e] = *(const Vector *)lanes[e];
+    }
+}
+
+INLINE void load(Vector *to, const REAL *from, int length) {
+    if (2 * length == WIDE) {
         Vector half[WIDE / 2];
         UNROLL for (int m = 0; m < WIDE / 2; m++) half[m] = *(const Loose *)(from + m * WIDE);
         pair(to, half);
         transpose(to, WIDE / 2);
-    } else if (rest) {
-        REAL lanes[WIDE][WIDE] __attribute__((aligned(BYTES)));
-        for (int m = 0; m < WIDE; m++)
-            for (int e = 0; e < rest; e++) lanes[e][m] = from[m * length + e];
-        for (int e = 0; e < rest; e++) to[e] = *(const Vector *)lanes[e];
+        return;
     }
+    const REAL *at[WIDE];
+    UNROLL for (int m = 0; m < WIDE; m++) at[m] = from + m * length;
+    gather(to, at, length);
 }
 
 INLINE void store(REAL *to, const Vector *from, int length) {

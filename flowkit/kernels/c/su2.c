@@ -2,6 +2,7 @@
 #define N 2
 #define MOST 8
 #include "lanes.h"
+#include "matrix.h"
 #include "sun.h"
 
 /* a0 + i a.sigma */

@@ -4,6 +4,7 @@
 #define N 3
 #define MOST 18
 #include "lanes.h"
+#include "matrix.h"
 #include "sun.h"
 
 /* ---------------------------------------------------------------- eigenvectors */

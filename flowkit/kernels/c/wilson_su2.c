@@ -1,0 +1,51 @@
+/* Links of SU(2) with Wilson's action, REAL = float and double: the first rows (p, q) of [[p, q], [-q*, p*]]; sums of such
+   matrices are of this form too. */
+#define MOST 8
+#define RECORD 8
+#include "lanes.h"
+#include "draws.h"
+#include "quaternion.h"
+
+typedef Pair Link, Sum;
+
+INLINE Link take(const REAL *const *at) {
+    Vector v[8];
+    gather(v, at, WIDE == 8 ? 8 : 4);
+    return (Link){complex(v[0], v[1]), complex(v[2], v[3])};
+}
+
+INLINE void give(REAL *const *at, const Link *v, int64_t lanes) {
+    const Vector all8[8] = {v->p.r, v->p.i, v->q.r, v->q.i, -v->q.r, v->q.i, v->p.r, -v->p.i};
+    REAL records[WIDE * 8];
+    store(records, all8, 8);
+    for (int l = 0; l < lanes; l++) memcpy(at[l], records + 8 * l, 8 * sizeof(REAL));
+}
+
+INLINE void add(Sum *sum, const Link *a, const Link *b, const Link *c, int64_t below) {
+    const Link x = below ? pair_product(pair_product(adjoint(*a), *b), *c) : pair_product(pair_product(*a, *b), adjoint(*c));
+    *sum = (Sum){plus(sum->p, x.p), plus(sum->q, x.q)};
+}
+
+INLINE Link restore(const Link *v) { return pair_scaled(1 / pair_length(*v), *v); }
+
+/* Of Re Tr V A^dagger = 2 |A| Re w with w = V (A / |A|)^dagger; the new V is w A / |A|. */
+INLINE Link draw(const Link *v, const Sum *sum, REAL beta, Stream *s) {
+    const Vector length = pair_length(*sum);
+    return pair_product(pair_drawn(beta * length, s), direction(*sum, length));
+}
+
+/* A V^dagger A / |A|^2 */
+INLINE Link reflect(const Link *v, const Sum *sum) {
+    const Vector length = pair_length(*sum);
+    const Link u = direction(*sum, length);
+    return pair_choose(length <= 0, *v, pair_product(pair_product(u, adjoint(*v)), u));
+}
+
+INLINE Vector trace(const Link *a, const Link *b, const Link *c, const Link *d) {
+    const Link x = pair_product(*a, *b), y = pair_product(*d, *c); /* Re Tr x y^dagger / 2 */
+    return x.p.r * y.p.r + x.p.i * y.p.i + x.q.r * y.q.r + x.q.i * y.q.i;
+}
+
+INLINE Complex angle_law(Vector k, Stream *s) { return su2_angle(k, s); }
+
+#include "wilson.h"

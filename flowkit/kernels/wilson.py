@@ -1,0 +1,68 @@
+r"""Links with Wilson's action on a CPU, in C for U(1), SU(2) and SU(3): heatbath and overrelaxation, plaquettes.
+
+.. math:: S(U) = -\frac{\beta}{N} \sum_P \mathrm{Re\,Tr}\, U_P
+
+Links are numbered mu * volume + site. Random numbers are a function of a key, of the link and of the chain, so that
+neither the number of threads nor that of chains changes them.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from flowkit.kernels.native import REALS, call, kept_on_cpu, library, plain
+
+
+class LinkTable(NamedTuple):
+    """Links and their staples, one sublattice after the other."""
+
+    rows: Tensor
+    """A link, and the three links of each of its staples, those above and below the link in turn, [links, 1 + 3 n]."""
+    parts: Tensor
+    """Where each sublattice starts in `rows`, and their end, [parts + 1]."""
+
+
+def native(name: str | None, x: Tensor) -> bool:
+    """Whether the kernels of `name`.c can be had and take the fields x; they know no gradients."""
+    if name is None or not x.is_cpu or x.dtype.to_real() not in REALS or (torch.is_grad_enabled() and x.requires_grad):
+        return False
+    return library(name) is not None
+
+
+@kept_on_cpu()
+def link_table(parts: Sequence[tuple[Tensor, Tensor]]) -> LinkTable:
+    """The table of sublattices, each (active [n], legs [planes, 2, 3, n])."""
+    rows = [torch.cat([active[None], legs.flatten(0, 2)]) for active, legs in parts]
+    ends = torch.tensor([0, *(part.shape[1] for part in rows)]).cumsum(0)
+    return LinkTable(torch.cat(rows, 1).T.to("cpu").contiguous(), ends)
+
+
+@torch.no_grad()
+def sweeps(
+    name: str, x: Tensor, table: LinkTable, beta: float, heatbath: int, overrelaxation: int, rng: torch.Generator
+) -> None:
+    """Sweeps of heatbath, then of overrelaxation, over all links of fields x, contiguous, which are changed in place.
+
+    Matrices are brought back to the group after the last sweep.
+    """
+    key = torch.empty(1, dtype=torch.int64, device="cpu").random_(generator=rng)
+    links, staples = x[:1].numel() // RECORDS[name], table.rows.shape[1] // 3
+    sizes = len(x), links, len(table.parts) - 1, staples, heatbath, overrelaxation, torch.get_num_threads()
+    call(name, "sweeps", x.dtype, x, *table, key, *sizes, float(beta))
+
+
+@torch.no_grad()
+def trace_sum(name: str, x: Tensor, plaquettes: Tensor) -> Tensor:
+    """The sum of Re Tr U_P / N of each field, [batch]; plaquettes [count, 4] lists the links of a b c^-1 d^-1."""
+    with kept_on_cpu():
+        sums = torch.empty(len(x), dtype=torch.float64)
+        scratch = torch.empty(len(x) * (len(plaquettes) // 2 + 1), dtype=torch.float64)
+    links = x[:1].numel() // RECORDS[name]
+    call(name, "traces", x.dtype, plain(x), plaquettes, sums, scratch, len(x), links, len(plaquettes))
+    return sums.to(x.dtype.to_real())
+
+
+RECORDS = {"wilson_u1": 1, "wilson_su2": 4, "wilson_su3": 9}
+"""Numbers of a link."""
