@@ -402,6 +402,7 @@ def test_c_and_torch_give_the_same(n, dtype):
     values, columns = sun_torch.eigh(h)
     new, r = angles + 0.3 * angles.sin(), torch.randn(50, n, dtype=F64).to(real)
     pairs = [
+        ("restore", (u + 1e-2 * m,)),
         ("exp_gradient", (w, g)),
         ("log_gradient", (angles, vectors, w)),
         ("project_gradient", (m, x, g)),

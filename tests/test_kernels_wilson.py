@@ -12,6 +12,7 @@ from flowkit.kernels import wilson
 from flowkit.kernels.heat import heat_cdf
 from flowkit.kernels.native import call
 from flowkit.samplers.heatbath import Heatbath
+from flowkit.samplers.integrators import INTEGRATORS, step_by_step, trajectory
 
 F32, F64 = torch.float32, torch.float64
 NAMES = {"wilson_u1": fk.U1(), "wilson_su2": fk.SUN(2), "wilson_su3": fk.SUN(3)}
@@ -191,3 +192,79 @@ def test_the_action_is_that_of_torch(group, lattice):
     assert (single - slow).abs().max() < 1e-5 * action.space.volume
     turned = x.transpose(2, 3).contiguous().transpose(2, 3)  # not contiguous
     assert torch.equal(action(turned), action(x))
+
+
+# ---------------------------------------------------------------- forces
+
+
+@pytest.mark.parametrize("lattice", [*LATTICES, (1, 4), (8, 8)], ids=str)
+@pytest.mark.parametrize("group", GROUPS, ids=str)
+def test_the_force_is_that_of_torch_and_the_slope_of_the_action(group, lattice):
+    action, G, h = fk.Wilson(fk.links(lattice, group), 1.7), group, 1e-5
+    x = action.space.haar(3, testing.seeded())
+    force = action.force(x)
+    with kernels.without(group.wilson_kernel):
+        assert (force - action.force(x)).abs().max() < 1e-12
+    single = action.force(x.to(torch.complex64 if group.complex else F32))
+    assert single.dtype == F32
+    assert (single - force).abs().max() < 1e-4
+    w = torch.randn(force.shape, generator=testing.seeded(2))
+    ahead, behind = (action(G.compose(G.exp(s * h * w), x)) for s in (1, -1))
+    slope = -(force * w).flatten(1).sum(1)
+    assert ((ahead - behind) / (2 * h) - slope).abs().max() < 1e-7 * (1 + slope.abs().max())
+
+
+# ---------------------------------------------------------------- trajectories of U(1)
+
+
+@pytest.mark.parametrize("dtype", [F32, F64])
+@pytest.mark.parametrize("chains", [1, 3, 17])
+@pytest.mark.parametrize("lattice", [*LATTICES, (1, 4)], ids=str)
+def test_a_trajectory_is_that_of_torch(lattice, chains, dtype):
+    """Also step by step through wrapped angles, with a step of its own for each chain; and back."""
+    action, rng = fk.Wilson(fk.links(lattice, fk.U1()), 1.7), testing.seeded()
+    x = action.space.haar(chains, rng, dtype)
+    p = torch.randn(x.shape, generator=rng, dtype=dtype)
+    h = 0.02 * (1 + torch.rand(chains, *[1] * (x.dim() - 1), generator=rng, dtype=dtype))
+    plan = INTEGRATORS["omelyan"].plan(12, h)
+    y, q = trajectory(action, x, p, plan)
+    close = 500 * torch.finfo(dtype).eps
+    back, minus = trajectory(action, y, -q, plan)
+    assert (y.abs() <= math.pi).all()
+    ways = [step_by_step(action, x, p, plan)]
+    with kernels.without("wilson_u1"):
+        ways.append(trajectory(action, x, p, plan))
+    for z, r in ways:
+        assert fk.U1().compose(z, -y).abs().max() < close
+        assert (r - q).abs().max() < close
+    assert fk.U1().compose(back, -x).abs().max() < close
+    assert (minus + p).abs().max() < close
+
+
+def test_angles_come_back_in_one_period_after_a_long_trajectory():
+    action = fk.Wilson(fk.links((4, 4), fk.U1()), 0.1)
+    x = action.space.haar(5, testing.seeded())
+    p = 30 * torch.randn(x.shape, generator=testing.seeded(2))
+    plan = INTEGRATORS["leapfrog"].plan(200, 0.05)
+    y, q = trajectory(action, x, p, plan)
+    z, r = step_by_step(action, x, p, plan)
+    assert (y.abs() <= math.pi).all()
+    assert fk.U1().compose(z, -y).abs().max() < 1e-9
+    assert (r - q).abs().max() < 1e-9
+
+
+def test_an_action_with_another_force_is_followed_by_its_own():
+    class Doubled(fk.Wilson):
+        def __call__(self, x):
+            return 2 * super().__call__(x)
+
+        def force(self, x):
+            return 2 * super().force(x)
+
+    space, plan = fk.links((4, 4), fk.U1()), INTEGRATORS["leapfrog"].plan(5, 0.1)
+    x = space.haar(3, testing.seeded())
+    p = torch.randn(x.shape, generator=testing.seeded(2))
+    for one, other in zip(
+        trajectory(Doubled(space, 1.0), x, p, plan), trajectory(fk.Wilson(space, 2.0), x, p, plan), strict=True
+    ):
+        assert (one - other).abs().max() < 1e-13

@@ -103,7 +103,7 @@ STEPS = {
     "draw multiscale_flow U1": (lambda: draw(fk.multiscale_flow(U1_16.space)), 2_800),
     "draw multiscale_flow SU3": (lambda: draw(fk.multiscale_flow(SU3_16.space)), 16_000),
     "HMC phi4": (lambda: walk(fk.HMC(PHI4)), 230),
-    "HMC U1": (lambda: walk(fk.HMC(U1)), 420),
+    "HMC U1": (lambda: walk(fk.HMC(U1)), 265),
     "HMC SU2": (lambda: walk(fk.HMC(SU2)), 670),
     "HMC SU3": (lambda: walk(fk.HMC(SU3)), 890),
     "HMC SU3 4D": (lambda: walk(fk.HMC(SU3_4D)), 2_600),

@@ -16,6 +16,7 @@ from flowkit.kernels.class_link import class_link
 from flowkit.kernels.convolution import site_convolution
 from flowkit.kernels.rqs import rqs_forward, rqs_inverse
 from flowkit.kernels.site import site
+from flowkit.samplers.integrators import INTEGRATORS, trajectory
 from flowkit.testing.derivatives import require_nan_stays
 
 BATCH = 5
@@ -50,8 +51,17 @@ def moved(x):
     return scalar_motion.motion(x, torch.ones_like(x), [0.1, 0.1], [0.1], 1.0, (0.3, 1.0, 0.5))
 
 
+def moved_links(x):
+    return trajectory(fk.Wilson(on_links(fk.U1()), 2.0), x, torch.ones_like(x), INTEGRATORS["leapfrog"].plan(3, 0.1))
+
+
 def on_links(group):
     return fk.links((4, 3), group)
+
+
+def wilson_of(space, x):
+    action = fk.Wilson(space, 2.0)
+    return [action(x), action.force(x)]
 
 
 def fields():
@@ -67,6 +77,7 @@ SUN_KERNELS = {
     "trace_product": lambda m: [sun.trace_product(m, torch.ones_like(m))],
     "log": lambda m: [sun.log(m)],
     "project": lambda m: [sun.project(m)],
+    "restore": lambda m: [sun.restore(m)],
     "eigh": lambda m: sun.eigh(m + m.mH),
     "spectrum": lambda m: sun.spectrum(m),
     "recompose": lambda m: [sun.recompose(m, *sun.spectrum(m), 2 * sun.spectrum(m)[0])],
@@ -104,9 +115,11 @@ KERNELS = {
     "motion": (fields, moved, "scalar_motion"),
     **{
         f"Wilson's action of {G}": (lambda G=G: on_links(G).haar(BATCH, testing.seeded(), torch.float64),
-                                    lambda x, G=G: [fk.Wilson(on_links(G), 2.0)(x)], G.wilson_kernel)
+                                    lambda x, G=G: wilson_of(on_links(G), x), G.wilson_kernel)
         for G in (fk.U1(), fk.SUN(2), fk.SUN(3))
     },
+    "motion of links": (
+        lambda: on_links(fk.U1()).haar(BATCH, testing.seeded(), torch.float64), moved_links, "wilson_u1"),
     "tangent mixture": (unit, lambda x: tangent.tangent_forward(x, real(3, BATCH, 7).to(x.dtype)), None),
 }  # fmt: skip
 C_ALONE = {"class_link", "affine_coupling", "scalar_motion"}

@@ -9,12 +9,21 @@ from torch import Tensor
 from flowkit.actions.base import Action
 from flowkit.checks import NotNegative, checked
 from flowkit.geometry import paths
-from flowkit.geometry.closed_paths import Loop, link_index
+from flowkit.geometry.closed_paths import Loop, link_index, staple_index
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry, centre, conjugation, reflection
 from flowkit.kernels import wilson
 from flowkit.kernels.native import kept_on_cpu
 from flowkit.observables import Observable, name_of
+
+
+@functools.lru_cache(maxsize=8)
+@kept_on_cpu()
+def staple_table(space: Space) -> Tensor:
+    """Each link and the links of its staples, [links, 1 + 6 (ndim - 1)]."""
+    sites = torch.arange(space.volume)
+    directions = [(mu * space.volume + sites, staple_index(space, mu, sites)) for mu in range(space.ndim)]
+    return wilson.link_table(directions).rows
 
 
 @functools.lru_cache(maxsize=8)
@@ -84,6 +93,8 @@ class Wilson(Action):
 
     def force(self, x: Tensor) -> Tensor:
         space, G = self.space, self.space.group
+        if G.wilson_kernel is not None and wilson.native(G.wilson_kernel, x):
+            return wilson.force(G.wilson_kernel, x, staple_table(space), self.beta, G.algebra_shape(x.shape))
         if G.abelian:
             return self._force_by_plaquettes(x)
         forces = []

@@ -214,3 +214,16 @@ def name_link(space: Space, link: int) -> str:
     """The link of a flat index into [component * volume], as text."""
     mu, site = divmod(link, space.volume)
     return f"U_{mu}({', '.join(str(int(x)) for x in coordinates(space.lattice)[:, site])})"
+
+
+def staple_index(space: Space, mu: int, sites: Tensor) -> Tensor:
+    """Flat indices of the links of the upper and the lower staple of U_mu in every plane, [planes, 2, 3, len(sites)].
+
+    The staple is a b c^-1 above and a^-1 b c below.
+    """
+    legs = []
+    for nu in range(space.ndim):
+        if nu != mu:  # the loops on both sides of the link, without it and backwards
+            sides = [Loop.rectangle(mu, nu, below=below).steps(space.ndim)[:0:-1] for below in (False, True)]
+            legs.append(torch.stack([link_index(space, sites, steps) for steps in sides]))
+    return torch.stack(legs)

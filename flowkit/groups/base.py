@@ -50,6 +50,8 @@ class Group(GaugeTheory, ABC):
         Whether there is a normalised Haar measure, and so gauge fields.
     abelian : bool
         Whether elements commute: loops are then gauge-invariant themselves.
+    additive : bool
+        Whether elements are real numbers that are composed by addition: exp(w) x is then ``project(x + w)``.
     angles : int
         Eigenangles of `spectrum`: 1, any angle; or N >= 2, of sum 0 in the Weyl alcove; 0 where there is none.
     centre_order : int
@@ -78,6 +80,7 @@ class Group(GaugeTheory, ABC):
     complex: bool
     compact: bool = True
     abelian: bool = False
+    additive: bool = False
     angles: int = 0
     centre_order: int = 1
     lowest_trace: float = -1.0

@@ -25,7 +25,7 @@ class Real(Group):
     dimension = 1
     complex = False
     compact = False
-    abelian = True
+    abelian = additive = True
 
     def compose(self, a: Tensor, b: Tensor) -> Tensor:
         return a + b

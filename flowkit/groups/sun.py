@@ -156,10 +156,7 @@ class SUN(Group):
         return kernels.project(x)
 
     def restore(self, x: Tensor) -> Tensor:
-        # One step of the Newton-Schulz iteration for the unitary factor, and one for the phase of the determinant.
-        y = 1.5 * x - 0.5 * x @ (x.mH @ x)
-        phase: Tensor = 1 - (torch.linalg.det(y) - 1) / self.n
-        return y * phase[..., None, None]
+        return kernels.restore(x)
 
     def defect(self, x: Tensor) -> Tensor:
         eye = torch.eye(self.n, dtype=x.dtype, device=x.device)

@@ -35,7 +35,7 @@ class U1(Group):
     algebra_dim = 1
     dimension = 1
     complex = False
-    abelian = True
+    abelian = additive = True
     angles = 1
     centre_order = 2  # of -1; every element commutes with all others
     winding = True

@@ -12,7 +12,7 @@ from torch import Tensor
 from flowkit.kernels.algebra import algebra as algebra, coordinates as coordinates, generators as generators
 from flowkit.kernels.native import REALS, one_of, two_of
 from flowkit.kernels.sun_checks import SEPARATION as SEPARATION, check, check_spectrum
-from flowkit.kernels.sun_gradients import Kernel, Recompose, product, trace
+from flowkit.kernels.sun_gradients import Kernel, Recompose, product, restore as restore, trace
 
 
 def multiply(a: Tensor, b: Tensor, adjoint_a: bool = False, adjoint_b: bool = False) -> Tensor:

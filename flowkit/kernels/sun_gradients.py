@@ -61,6 +61,14 @@ def _run(name: str, *tensors: Tensor, numbers: tuple[Any, ...] = ()) -> Any:
     return getattr(sun_torch, name)(*tensors, *numbers)
 
 
+def restore(x: Tensor) -> Tensor:
+    """Matrices that are a small distance d off the group, brought within d^2 of it; differentiable through torch."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        return sun_torch.restore(x)
+    out: Tensor = _run("restore", x)
+    return out
+
+
 class _Multiply(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, adjoint_a: bool, adjoint_b: bool) -> Any:

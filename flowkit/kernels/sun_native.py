@@ -23,6 +23,7 @@ _RECORDS = {
     "spectrum_gradient": ("ama", "m"),
     "recompose": ("ma", "m"),
     "recompose_gradient": ("amam", "ma"),
+    "restore": ("m", "m"),
     "project": ("m", "m"),
     "project_gradient": ("mmm", "m"),
 }

@@ -26,6 +26,15 @@ def trace_product(a: Tensor, b: Tensor) -> Tensor:
     return (a * b.conj()).sum((-2, -1))
 
 
+def restore(x: Tensor) -> Tensor:
+    """x, which is a small distance d off the group, within d^2 of it: one step of the Newton-Schulz iteration for the
+    unitary factor, and one for the phase of the determinant.
+    """
+    y = 1.5 * x - 0.5 * x @ (x.mH @ x)
+    phase: Tensor = 1 - (torch.linalg.det(y) - 1) / x.shape[-1]
+    return y * phase[..., None, None]
+
+
 def _between(vectors: Tensor, inner: Tensor) -> Tensor:
     """V M V^dagger."""
     return vectors @ inner @ vectors.mH

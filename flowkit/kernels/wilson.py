@@ -7,7 +7,7 @@ neither the number of threads nor that of chains changes them.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor
@@ -51,6 +51,45 @@ def sweeps(
     links, staples = x[:1].numel() // RECORDS[name], table.rows.shape[1] // 3
     sizes = len(x), links, len(table.parts) - 1, staples, heatbath, overrelaxation, torch.get_num_threads()
     call(name, "sweeps", x.dtype, x, *table, key, *sizes, float(beta))
+
+
+@torch.no_grad()
+def force(name: str, x: Tensor, rows: Tensor, beta: float, shape: tuple[int, ...]) -> Tensor:
+    """The force on each link in algebra coordinates, of that shape; `rows` of a `LinkTable` with all links."""
+    found = torch.empty(shape, dtype=x.dtype.to_real(), device="cpu")
+    sizes = len(x), x[:1].numel() // RECORDS[name], rows.shape[1] // 3
+    call(name, "force", x.dtype, plain(x), rows, found, *sizes, float(beta))
+    return found
+
+
+def moves(name: str | None, x: Tensor, p: Tensor) -> TypeGuard[str]:
+    """Whether `motion` serves: it is written for U(1)."""
+    return name == "wilson_u1" and x.dtype == p.dtype and x.shape == p.shape and native(name, x) and native(name, p)
+
+
+@torch.no_grad()
+def motion(
+    name: str,
+    x: Tensor,
+    p: Tensor,
+    plaquettes: Tensor,
+    drifts: Sequence[float],
+    kicks: Sequence[float],
+    step: float | Tensor,
+    beta: float,
+) -> tuple[Tensor, Tensor]:
+    """Where angles x and momenta p, [batch, ndim, *lattice], go by drifts x += d p and kicks p += k F(x) in turn.
+
+    step         unit of drifts and kicks, one for all or [batch, 1, ...]
+    plaquettes   [count, 4], as of `trace_sum`
+    """
+    x, p = plain(x).clone(), plain(p).clone()
+    with kept_on_cpu():
+        steps = torch.as_tensor(step, dtype=torch.float64).reshape(-1).expand(len(x)).contiguous()
+        plan = [torch.tensor(numbers, dtype=torch.float64) for numbers in (list(drifts), list(kicks))]
+    sizes = len(x), x[:1].numel(), len(plaquettes), len(kicks)
+    call(name, "trajectory", x.dtype, x, p, plaquettes, *plan, steps, *sizes, float(beta))
+    return x, p
 
 
 @torch.no_grad()

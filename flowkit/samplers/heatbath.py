@@ -9,7 +9,7 @@ from torch import Tensor
 from flowkit.actions.base import Action
 from flowkit.actions.wilson import Wilson
 from flowkit.checks import Natural, checked
-from flowkit.geometry.closed_paths import Loop, link_index
+from flowkit.geometry.closed_paths import staple_index
 from flowkit.geometry.lattice import coordinates, format_lattice
 from flowkit.geometry.space import Space
 from flowkit.groups.base import Group
@@ -64,12 +64,7 @@ def sublattices(space: Space) -> list[Sublattice]:
 
 
 def _sublattice(space: Space, mu: int, sites: Tensor) -> Sublattice:
-    legs = []
-    for nu in range(space.ndim):
-        if nu != mu:  # the loops on both sides of the link, without it and backwards
-            sides = [Loop.rectangle(mu, nu, below=below).steps(space.ndim)[:0:-1] for below in (False, True)]
-            legs.append(torch.stack([link_index(space, sites, steps) for steps in sides]))
-    return Sublattice(mu * space.volume + sites, torch.stack(legs))
+    return Sublattice(mu * space.volume + sites, staple_index(space, mu, sites))
 
 
 class Heatbath(Sampler):

@@ -17,8 +17,9 @@ from torch import Tensor
 from flowkit.actions.base import Action
 from flowkit.actions.pullback import Pullback
 from flowkit.actions.scalar import ScalarAction
-from flowkit.groups import Real
-from flowkit.kernels import scalar_motion
+from flowkit.actions.wilson import Wilson, plaquette_table
+from flowkit.groups import Group, Real
+from flowkit.kernels import scalar_motion, wilson
 from flowkit.transforms.chain import Chain
 from flowkit.transforms.sites.fourier import FourierModes, FourierScale
 from flowkit.transforms.sites.low_modes import LowModes
@@ -181,7 +182,8 @@ def trajectory(action: Action, x: Tensor, p: Tensor, plan: Plan) -> tuple[Tensor
     -----
     .. math:: x \to e^{a h p} x, \qquad p \to p + b h F(x)
 
-    for each drift a and kick b in turn. A scalar action is followed by one call of a C kernel on a CPU, and a pullback
+    for each drift a and kick b in turn. Angles of U(1) with Wilson's action are wrapped at the end alone. On a CPU they
+    are followed by one call of a C kernel, as scalar actions are, and a pullback
     through a linear map by a trajectory of the theory itself with an inverse mass matrix.
 
     Examples
@@ -198,10 +200,10 @@ def trajectory(action: Action, x: Tensor, p: Tensor, plan: Plan) -> tuple[Tensor
     return step_by_step(action, x, p, plan)
 
 
-def step_by_step(action: Action, x: Tensor, p: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
-    """`trajectory` for an action of any kind: a force for each kick."""
+def step_by_step(action: Action, x: Tensor, p: Tensor, plan: Plan, group: Group | None = None) -> tuple[Tensor, Tensor]:
+    """`trajectory` for an action of any kind: a force for each kick; `group` says how fields drift."""
     drifts, kicks, step, mass = plan
-    G = action.space.group
+    G = group or action.space.group
     x = G.move(x, p, drifts[0] * step)
     for drift, kick in zip(drifts[1:], kicks, strict=True):
         force = action.force(x)
@@ -215,6 +217,17 @@ def _(action: ScalarAction, x: Tensor, p: Tensor, plan: Plan) -> tuple[Tensor, T
     if not action.plain or not scalar_motion.native(x, p, plan.mass):
         return step_by_step(action, x, p, plan)
     return scalar_motion.motion(x, p, *plan[:3], action.coefficients[:3], plan.mass)
+
+
+@trajectory.register
+def _(action: Wilson, x: Tensor, p: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+    G, kernel = action.space.group, action.space.group.wilson_kernel
+    if not G.additive:
+        return step_by_step(action, x, p, plan)
+    if type(action).force is Wilson.force and plan.mass is None and wilson.moves(kernel, x, p):
+        return wilson.motion(kernel, x, p, plaquette_table(action.space), *plan[:3], action.beta)
+    x, p = step_by_step(action, x, p, plan, Real())  # angles of every period are elements
+    return G.project(x), p
 
 
 @trajectory.register

@@ -23,6 +23,10 @@ INLINE void twice_quaternion(Vector *a, Matrix m) {
     a[3] = m.at[0][0].i - m.at[1][1].i;
 }
 
+static Complex determinant(const Matrix *m) {
+    return minus(times(m->at[0][0], m->at[1][1]), times(m->at[0][1], m->at[1][0]));
+}
+
 static Matrix hermitian(const Matrix *h, Vector *x) {
     /* One Jacobi rotation. With d = h_11 - h_00: t^2 + t d / |h_01| - 1 = 0, the smaller root. */
     const Complex b = h->at[0][1];

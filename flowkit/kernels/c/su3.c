@@ -230,6 +230,12 @@ SHARED Matrix cofactors(const Matrix *x, Complex *det) {
     return c;
 }
 
+static Complex determinant(const Matrix *m) {
+    Complex det;
+    cofactors(m, &det);
+    return det;
+}
+
 INLINE Vector frobenius(Matrix x) {
     Vector sum = all(0);
     EACH(j, k) sum += norm2(x.at[j][k]);

@@ -78,6 +78,7 @@ void NAME(trace_product)(const REAL *a, const REAL *b, REAL *out, int64_t count)
 /* What su2.c and su3.c bring: ascending eigenvalues and eigenvectors of a Hermitian matrix with entries up to 1, of which
    the upper half is read; and of a unitary one, its angles as `spectrum` gives them. */
 static Matrix hermitian(const Matrix *h, Vector *x);
+static Complex determinant(const Matrix *m);
 static Matrix unitary(const Matrix *u, Vector *angles, REAL separation);
 
 void NAME(eigh)(const REAL *h, REAL *values, REAL *vectors, int64_t count) {
@@ -113,6 +114,20 @@ void NAME(eigh_gradient)(const REAL *values, const REAL *vectors, const REAL *g_
         }
         const Matrix h = between(&v, &inner);
         write(out, &h, b, count);
+    }
+}
+
+/* One step of the Newton-Schulz iteration for the unitary factor, and one for the phase of the determinant. */
+void NAME(restore)(const REAL *x, REAL *out, int64_t count) {
+    PARALLEL(1024)
+    for (int64_t b = 0; b < BLOCKS; b++) {
+        const Matrix m = read(x, b, count);
+        Matrix y = matmul(m, matmul(m, m, 1, 0), 0, 0);
+        EACH(j, k) y.at[j][k] = minus(scaled(all((REAL)1.5), m.at[j][k]), scaled(all((REAL)0.5), y.at[j][k]));
+        const Complex det = determinant(&y);
+        const Complex phase = complex(1 - (det.r - 1) / N, det.i / -N);
+        EACH(j, k) y.at[j][k] = times(phase, y.at[j][k]);
+        write(out, &y, b, count);
     }
 }
 

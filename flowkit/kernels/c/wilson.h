@@ -11,6 +11,7 @@
        reflect      overrelaxation
        restore      back to the group, from a rounding error off it
        trace        Re Tr a b c^dagger d^dagger / N
+       slope        d/dw^a of Re Tr(exp(w) V A^dagger) / N at w = 0, ALGEBRA numbers
 
    and `angle_law`, from which `draw` takes its angles. */
 typedef struct {
@@ -94,6 +95,29 @@ void NAME(sweeps)(REAL *x, const int64_t *table, const int64_t *parts, const int
                 PRAGMA(omp parallel for schedule(static) if (!apart && blocks > 8))
                 for (int64_t b = 0; b < blocks; b++) NAME(update)(&plan, x, sweep, p, first, some, b);
             }
+    }
+}
+
+/* The force on each link in algebra coordinates, [chains, links, ALGEBRA]. */
+void NAME(force)(const REAL *x, const int64_t *table, REAL *forces, int64_t chains, int64_t links, int64_t staples,
+                 double beta) {
+    const Plan all_links = {table, 0, links, staples, 0, 0, 0, (REAL)beta}, *plan = &all_links;
+    const int64_t blocks = (chains * links + WIDE - 1) / WIDE;
+    PRAGMA(omp parallel for schedule(static) if (blocks > 16))
+    for (int64_t b = 0; b < blocks; b++) {
+        Block block;
+        choose_jobs(&block, plan, (REAL *)x, 0, links, 0, chains, b);
+        const Sum sum = staple_sum(&block, plan);
+        const Link v = link_at(&block, 0);
+        Vector w[ALGEBRA];
+        slope(w, &v, &sum);
+        UNROLL for (int e = 0; e < ALGEBRA; e++) w[e] *= plan->beta;
+        REAL records[WIDE * ALGEBRA];
+        store(records, w, ALGEBRA);
+        for (int l = 0; l < block.lanes; l++) {
+            REAL *to = forces + ((block.field[l] - x) / RECORD + block.row[l][0]) * ALGEBRA;
+            memcpy(to, records + ALGEBRA * l, ALGEBRA * sizeof(REAL));
+        }
     }
 }
 

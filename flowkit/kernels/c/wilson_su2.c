@@ -2,6 +2,7 @@
    matrices are of this form too. */
 #define MOST 8
 #define RECORD 8
+#define ALGEBRA 3
 #include "lanes.h"
 #include "draws.h"
 #include "quaternion.h"
@@ -44,6 +45,14 @@ INLINE Link reflect(const Link *v, const Sum *sum) {
 INLINE Vector trace(const Link *a, const Link *b, const Link *c, const Link *d) {
     const Link x = pair_product(*a, *b), y = pair_product(*d, *c); /* Re Tr x y^dagger / 2 */
     return x.p.r * y.p.r + x.p.i * y.p.i + x.q.r * y.q.r + x.q.i * y.q.i;
+}
+
+/* V A^dagger = [[p, q], [-q*, p*]] = Re p + i (Im q, Re q, Im p) sigma */
+INLINE void slope(Vector *w, const Link *v, const Sum *sum) {
+    const Link x = pair_product(*v, adjoint(*sum));
+    w[0] = (REAL)-0.5 * x.q.i;
+    w[1] = (REAL)-0.5 * x.q.r;
+    w[2] = (REAL)-0.5 * x.p.i;
 }
 
 INLINE Complex angle_law(Vector k, Stream *s) { return su2_angle(k, s); }

@@ -3,6 +3,7 @@
 #define N 3
 #define MOST 18
 #define RECORD 18
+#define ALGEBRA 8
 #include "lanes.h"
 #include "matrix.h"
 #include "draws.h"
@@ -87,6 +88,15 @@ SHARED Vector trace(const Link *a, const Link *b, const Link *c, const Link *d) 
     Vector sum = all(0);
     EACH(j, k) sum += x.at[j][k].r * y.at[j][k].r + x.at[j][k].i * y.at[j][k].i;
     return sum * (REAL)0.33333333333333333333;
+}
+
+/* Re Tr(i T_a x) / 3 = Re Tr(T_a i x) / 3 */
+INLINE void slope(Vector *w, const Link *v, const Sum *sum) {
+    const Matrix x = matmul(*v, *sum, 0, 1);
+    Matrix turned;
+    EACH(j, k) turned.at[j][k] = complex(-x.at[j][k].i, x.at[j][k].r);
+    coordinates(w, turned);
+    UNROLL for (int e = 0; e < ALGEBRA; e++) w[e] *= (REAL)0.16666666666666666667;
 }
 
 INLINE Complex angle_law(Vector k, Stream *s) { return su2_angle(k, s); }

@@ -1,6 +1,7 @@
 /* Links of U(1) with Wilson's action, REAL = float and double: angles. */
 #define MOST 1
 #define RECORD 1
+#define ALGEBRA 1
 #include "lanes.h"
 #include "draws.h"
 
@@ -68,6 +69,86 @@ INLINE Vector trace(const Link *a, const Link *b, const Link *c, const Link *d) 
     return unit(*a + *b - *c - *d).r;
 }
 
+INLINE void slope(Vector *w, const Link *v, const Sum *sum) {
+    const Complex e = unit(*v);
+    w[0] = e.r * sum->i - e.i * sum->r;
+}
+
 INLINE Complex angle_law(Vector k, Stream *s) { return unit(u1_angle(k, s)); }
 
 #include "wilson.h"
+
+#define WRAP_EVERY 8 /* drifts: angles stay small enough for all their digits to count */
+
+/* WIDE chains from the first one on, [chains, links], to lanes, and back; lanes without a chain repeat the last one. */
+static void NAME(to_lanes)(Vector *to, const REAL *from, int64_t chains, int64_t links) {
+    int64_t i = 0;
+    for (; i + WIDE <= links; i += WIDE) {
+        UNROLL for (int m = 0; m < WIDE; m++) to[i + m] = get(from + (m < chains ? m : chains - 1) * links + i);
+        transpose(to + i, WIDE);
+    }
+    for (; i < links; i++)
+        for (int m = 0; m < WIDE; m++) to[i][m] = from[(m < chains ? m : chains - 1) * links + i];
+}
+
+static void NAME(from_lanes)(REAL *to, const Vector *from, int64_t chains, int64_t links) {
+    int64_t i = 0;
+    for (; i + WIDE <= links; i += WIDE) {
+        Vector row[WIDE];
+        UNROLL for (int m = 0; m < WIDE; m++) row[m] = from[i + m];
+        transpose(row, WIDE);
+        for (int m = 0; m < WIDE && m < chains; m++) set(to + m * links + i, row[m]);
+    }
+    for (; i < links; i++)
+        for (int m = 0; m < WIDE && m < chains; m++) to[m * links + i] = from[i][m];
+}
+
+/* sin x: `unit` without its cosine. */
+INLINE Vector sine(Vector x) {
+    const REAL magic = IS_FLOAT ? 12582912.0f : 6755399441055744.0;
+    const Vector shifted = x * (1 / PI) + magic, k = shifted - magic; /* x - k pi in [-pi/2, pi/2] */
+    const REAL low = IS_FLOAT ? (REAL)-8.74227800037248567e-8 : (REAL)1.2246467991473532072e-16;
+    const Vector half = ((x - k * PI) - k * low) * (REAL)0.5, square = half * half;
+    const Vector value = 2 * sine_near_zero(half, square) * cosine_near_zero(square);
+    return select(((Mask)shifted & 1) != 0, -value, value);
+}
+
+/* The trajectory of HMC: drifts x += d p and kicks p += k F(x) in turn. x and p, [chains, links], are moved where they
+   are, a chain in each lane; `table` lists the links of the plaquettes a + b - c - d. */
+void NAME(trajectory)(REAL *x, REAL *p, const int64_t *table, const double *drifts, const double *kicks,
+                      const double *steps, int64_t chains, int64_t links, int64_t count, int64_t turns, double beta) {
+    const int64_t blocks = (chains + WIDE - 1) / WIDE;
+    PRAGMA(omp parallel for schedule(static) if (blocks > 1))
+    for (int64_t block = 0; block < blocks; block++) {
+        const int64_t first = block * WIDE, some = chains - first < WIDE ? chains - first : WIDE;
+        Vector *whole, h;
+        whole = __builtin_malloc((3 * links + 1) * sizeof(Vector));
+        Vector *X = (Vector *)(((uintptr_t)whole + BYTES - 1) / BYTES * BYTES), *P = X + links, *F = P + links;
+        for (int l = 0; l < WIDE; l++) h[l] = (REAL)steps[first + (l < some ? l : some - 1)];
+        NAME(to_lanes)(X, x + first * links, some, links);
+        NAME(to_lanes)(P, p + first * links, some, links);
+        for (int64_t i = 0; i < links; i++) X[i] += (REAL)drifts[0] * h * P[i];
+        for (int64_t turn = 0; turn < turns; turn++) {
+            const Vector kick = (REAL)(kicks[turn] * beta) * h, drift = (REAL)drifts[turn + 1] * h;
+            memset(F, 0, links * sizeof(Vector));
+            for (const int64_t *row = table; row < table + 4 * count; row += 4) {
+                const Vector s = sine(X[row[0]] + X[row[1]] - X[row[2]] - X[row[3]]);
+                F[row[0]] -= s;
+                F[row[1]] -= s;
+                F[row[2]] += s;
+                F[row[3]] += s;
+            }
+            const int wrap = turn % WRAP_EVERY == WRAP_EVERY - 1 || turn == turns - 1;
+            for (int64_t i = 0; i < links; i++) {
+                P[i] += kick * F[i];
+                X[i] += drift * P[i];
+                if (wrap) X[i] = wrapped(X[i]);
+            }
+        }
+        if (!turns)
+            for (int64_t i = 0; i < links; i++) X[i] = wrapped(X[i]);
+        NAME(from_lanes)(x + first * links, X, some, links);
+        NAME(from_lanes)(p + first * links, P, some, links);
+        __builtin_free(whole);
+    }
+}
