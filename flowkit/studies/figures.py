@@ -96,6 +96,15 @@ FIGURES = {
             "smaller lattices and batches, two repetitions",
         ),
         Figure(
+            "kernels-4d",
+            "Heatbath, overrelaxation, force and trajectory of U(1), SU(2), SU(3) on 4^4: ns a link, and torch over C",
+            "flowkit.studies.kernels_4d:kernels_4d",
+            "torch on the same machine",
+            "2,650 to 3,480 ns a link for a heatbath of SU(3) through torch",
+            150,
+            "2^4, three repetitions, short chains",
+        ),
+        Figure(
             "matrix-models",
             "One matrix of SU(2), SU(3), SU(4): the spectral flow against the exact integral",
             "flowkit.studies.matrix:matrix_models",
