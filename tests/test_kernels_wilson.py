@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from scipy import stats as scipy_stats
+from torch.autograd import forward_ad
 
 import flowkit as fk
 from flowkit import kernels, testing
@@ -212,6 +213,22 @@ def test_the_force_is_that_of_torch_and_the_slope_of_the_action(group, lattice):
     ahead, behind = (action(G.compose(G.exp(s * h * w), x)) for s in (1, -1))
     slope = -(force * w).flatten(1).sum(1)
     assert ((ahead - behind) / (2 * h) - slope).abs().max() < 1e-7 * (1 + slope.abs().max())
+
+
+def test_derivatives_of_every_kind_run_through_torch():
+    """Forward mode, maps over the batch, and second derivatives, which C does not know."""
+    action, h = fk.Wilson(fk.links((2, 3), fk.U1()), 1.7), 1e-4
+    x = action.space.haar(3, testing.seeded())
+    w = torch.randn(x.shape, generator=testing.seeded(2))
+    slope = -(action.force(x) * w).flatten(1).sum(1)
+    with forward_ad.dual_level():
+        dual = forward_ad.unpack_dual(action(forward_ad.make_dual(x, w)))
+        assert (dual.tangent - slope).abs().max() < 1e-12
+    mapped = torch.func.vmap(lambda one: action(one[None])[0])(x)
+    assert (mapped - action(x)).abs().max() < 1e-12
+    second = -torch.func.jvp(action.force, (x,), (w,))[1]
+    numeric = (action.force(x - h * w) - action.force(x + h * w)) / (2 * h)
+    assert (second - numeric).abs().max() < 1e-6
 
 
 # ---------------------------------------------------------------- trajectories of U(1)

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from flowkit.kernels.native import REALS, call, kept_on_cpu, library, plain
 
@@ -25,8 +26,14 @@ class LinkTable(NamedTuple):
 
 
 def native(name: str | None, x: Tensor) -> bool:
-    """Whether the kernels of `name`.c can be had and take the fields x; they know no gradients."""
+    """Whether the kernels of `name`.c can be had and take the fields x; they know no derivatives."""
     if name is None or not x.is_cpu or x.dtype.to_real() not in REALS or (torch.is_grad_enabled() and x.requires_grad):
+        return False
+    if unpack_dual(x).tangent is not None:  # type: ignore[no-untyped-call]
+        return False
+    try:
+        x.data_ptr()
+    except RuntimeError:  # transforms of torch.func have no numbers of their own
         return False
     return library(name) is not None
 
