@@ -219,7 +219,7 @@ BUGS = {
         lambda self, z: self.action(self.transform(z)[0]) + self.transform(z)[1]),
     "a missing log-Jacobian": (
         pullback_stationary, Pullback, "__call__", lambda self, z: self.action(self.transform(z)[0])),
-    "angles that are not wrapped": (lambda: hmc_state("U1"), U1, "wrap", lambda self, x: x),
+    "angles that are not wrapped": (lambda: hmc_state("U1"), U1, "project", lambda self, x: x),
     "a conjugate forgotten in a staple, U(1)": (lambda: staples(U1()), Heatbath, "staple_sum", conjugate_forgotten),
     "a conjugate forgotten in a staple, SU(3)": (
         lambda: staples(SUN(3)), Heatbath, "staple_sum", conjugate_forgotten),
