@@ -88,7 +88,7 @@ def bath_on(lattice, group, beta=2.3):
 
 def swept(bath, x, heatbath, overrelaxation, seed=3):
     y = x.clone()
-    table = wilson.link_table(bath.parts)
+    table = wilson.link_table(tuple(bath.parts))
     wilson.sweeps(bath.space.group.wilson_kernel, y, table, bath.beta, heatbath, overrelaxation, testing.seeded(seed))
     return y
 

@@ -22,8 +22,8 @@ from flowkit.observables import Observable, name_of
 def staple_table(space: Space) -> Tensor:
     """Each link and the links of its staples, [links, 1 + 6 (ndim - 1)]."""
     sites = torch.arange(space.volume)
-    directions = [(mu * space.volume + sites, staple_index(space, mu, sites)) for mu in range(space.ndim)]
-    return wilson.link_table(directions).rows
+    directions = ((mu * space.volume + sites, staple_index(space, mu, sites)) for mu in range(space.ndim))
+    return wilson.link_table(tuple(directions)).rows
 
 
 @functools.lru_cache(maxsize=8)

@@ -6,6 +6,7 @@ Links are numbered mu * volume + site. Random numbers are a function of a key, o
 neither the number of threads nor that of chains changes them.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple, TypeGuard
 
@@ -38,9 +39,10 @@ def native(name: str | None, x: Tensor) -> bool:
     return library(name) is not None
 
 
+@functools.lru_cache(maxsize=8)
 @kept_on_cpu()
-def link_table(parts: Sequence[tuple[Tensor, Tensor]]) -> LinkTable:
-    """The table of sublattices, each (active [n], legs [planes, 2, 3, n])."""
+def link_table(parts: tuple[tuple[Tensor, Tensor], ...]) -> LinkTable:
+    """The table of sublattices, each (active [n], legs [planes, 2, 3, n]); one table for the same tensors."""
     rows = [torch.cat([active[None], legs.flatten(0, 2)]) for active, legs in parts]
     ends = torch.tensor([0, *(part.shape[1] for part in rows)]).cumsum(0)
     return LinkTable(torch.cat(rows, 1).T.to("cpu").contiguous(), ends)

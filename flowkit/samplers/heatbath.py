@@ -1,5 +1,6 @@
 """Heatbath and overrelaxation for the Wilson action, on one sublattice of links after the other."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from flowkit.geometry.lattice import coordinates, format_lattice
 from flowkit.geometry.space import Space
 from flowkit.groups.base import Group
 from flowkit.kernels import wilson
+from flowkit.kernels.native import kept_on_cpu
 from flowkit.samplers.base import Sampler, select
 from flowkit.samplers.state import Info, State
 from flowkit.tasks.randomness import Rng, generator_of, lasting
@@ -28,7 +30,9 @@ class Sublattice(NamedTuple):
     """The six links of the upper and the lower staple in every plane, [planes, 2, 3, active]."""
 
 
-def sublattices(space: Space) -> list[Sublattice]:
+@functools.lru_cache(maxsize=8)
+@kept_on_cpu()
+def sublattices(space: Space) -> tuple[Sublattice, ...]:
     """Every link in exactly one sublattice; direction by direction, 2 colours (3 where a transverse side is odd).
 
     Links of direction mu share a plaquette where their sites are neighbours in a transverse direction, so a proper
@@ -60,7 +64,7 @@ def sublattices(space: Space) -> list[Sublattice]:
         colour = colour % (3 if odd else 2)
         for c in range(3 if odd else 2):
             parts.append(_sublattice(space, mu, (colour == c).nonzero()[:, 0]))
-    return parts
+    return tuple(parts)
 
 
 def _sublattice(space: Space, mu: int, sites: Tensor) -> Sublattice:
@@ -126,7 +130,6 @@ class Heatbath(Sampler):
         own = type(self)
         plain = own.staple_sum is Heatbath.staple_sum and own.reflect is Heatbath.reflect
         self._kernel = group.wilson_kernel if plain else None
-        self._table: wilson.LinkTable | None = None
 
     def staple_sum(self, links: Tensor, part: Sublattice) -> Tensor:
         """A = sum of the 2 (ndim - 1) staples of the active links.
@@ -155,8 +158,8 @@ class Heatbath(Sampler):
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
         rng, x = lasting(rng, "Heatbath.step"), state.x.clone(memory_format=torch.contiguous_format)
         if self._kernel is not None and wilson.native(self._kernel, x):
-            self._table = self._table or wilson.link_table(self.parts)
-            wilson.sweeps(self._kernel, x, self._table, self.beta, 1, self.overrelaxation, rng)
+            table = wilson.link_table(tuple(self.parts))
+            wilson.sweeps(self._kernel, x, table, self.beta, 1, self.overrelaxation, rng)
         else:
             x = self._sweeps(x, rng)
         S = self.action(x)
@@ -169,7 +172,7 @@ class Heatbath(Sampler):
         G = self.space.group
         links = x.view(len(x), -1, *G.matrix_shape)  # what is written here is in x
         if self.parts[0].active.device != x.device:
-            self.parts = [Sublattice(*(index.to(x.device) for index in part)) for part in self.parts]
+            self.parts = tuple(Sublattice(*(index.to(x.device) for index in part)) for part in self.parts)
         for sweep in range(1 + self.overrelaxation):
             for part in self.parts:
                 V, A = links[:, part.active], self.staple_sum(links, part)
