@@ -153,10 +153,13 @@ def test_the_plaquette_is_that_of_torch(group, lattice, beta):
 
 @pytest.mark.parametrize("group", GROUPS, ids=str)
 def test_chains_and_threads_change_nothing(group):
-    bath = bath_on((6, 5, 4), group)
-    x = bath.space.haar(7, testing.seeded())
-    whole = swept(bath, x, 2, 1)
-    assert torch.equal(swept(bath, x[:2], 2, 1), whole[:2])
+    bath = bath_on((6, 3, 4), group)
+    x = bath.space.haar(37, testing.seeded())  # some in full lanes, where each is a chain, and some in the rest
+    whole, S, force = swept(bath, x, 2, 1), bath.action(x), bath.action.force(x)
+    for few in (1, 9, 35):
+        assert torch.equal(swept(bath, x[:few], 2, 1), whole[:few])
+        assert torch.equal(bath.action(x[:few]), S[:few])
+        assert torch.equal(bath.action.force(x[-few:]), force[-few:])
     assert not torch.equal(swept(bath, x, 2, 1, seed=4), whole)
     before = torch.get_num_threads()
     try:

@@ -3,7 +3,7 @@
 import cmath
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +44,7 @@ class SUN(Group):
     """
 
     complex = True
+    _kernels: ClassVar[dict[str, str]] = {"SU2": "wilson_su2", "SU3": "wilson_su3"}
 
     @checked
     def __init__(self, n: Annotated[int, Range(2, 64)]):
@@ -63,10 +64,6 @@ class SUN(Group):
     @property
     def label(self) -> str:
         return f"SU({self.n})"
-
-    @property
-    def wilson_kernel(self) -> str | None:
-        return {2: "wilson_su2", 3: "wilson_su3"}.get(self.n) if type(self) is SUN else None
 
     def generators(self, like: Tensor) -> Tensor:
         """T_a, [N^2 - 1, N, N], in the complex dtype and on the device of `like`."""

@@ -38,8 +38,12 @@ class GaugeTheory:
 
     @property
     def wilson_kernel(self) -> str | None:
-        """The C source with heatbath, force and plaquettes of this group's links, or None; no subclass inherits it."""
-        return None
+        """The C source with heatbath, force and plaquettes of this group's links, or None.
+
+        A subclass, which may override what is written there, inherits none.
+        """
+        kernels: dict[str, str] = vars(type(self)).get("_kernels", {})
+        return kernels.get(self.name)
 
     @property
     def label(self) -> str:

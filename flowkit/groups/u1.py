@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -41,10 +41,7 @@ class U1(Group):
     winding = True
     decimated = True
     solved_2d = True
-
-    @property
-    def wilson_kernel(self) -> str | None:
-        return "wilson_u1" if type(self) is U1 else None
+    _kernels: ClassVar[dict[str, str]] = {"U1": "wilson_u1"}
 
     def wrap(self, x: Tensor) -> Tensor:
         """The angle in [-pi, pi) that equals x modulo 2 pi, with gradient 1.

@@ -8,7 +8,7 @@ neither the number of threads nor that of chains changes them.
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -71,14 +71,13 @@ def force(name: str, x: Tensor, rows: Tensor, beta: float, shape: tuple[int, ...
     return found
 
 
-def moves(name: str | None, x: Tensor, p: Tensor) -> TypeGuard[str]:
-    """Whether `motion` serves: it is written for U(1)."""
+def moves(name: str | None, x: Tensor, p: Tensor) -> bool:
+    """Whether `motion` serves, which is written for U(1)."""
     return name == "wilson_u1" and x.dtype == p.dtype and x.shape == p.shape and native(name, x) and native(name, p)
 
 
 @torch.no_grad()
 def motion(
-    name: str,
     x: Tensor,
     p: Tensor,
     plaquettes: Tensor,
@@ -97,7 +96,7 @@ def motion(
         steps = torch.as_tensor(step, dtype=torch.float64).reshape(-1).expand(len(x)).contiguous()
         plan = [torch.tensor(numbers, dtype=torch.float64) for numbers in (list(drifts), list(kicks))]
     sizes = len(x), x[:1].numel(), len(plaquettes), len(kicks)
-    call(name, "trajectory", x.dtype, x, p, plaquettes, *plan, steps, *sizes, float(beta))
+    call("wilson_u1", "trajectory", x.dtype, x, p, plaquettes, *plan, steps, *sizes, float(beta))
     return x, p
 
 

@@ -182,9 +182,8 @@ def trajectory(action: Action, x: Tensor, p: Tensor, plan: Plan) -> tuple[Tensor
     -----
     .. math:: x \to e^{a h p} x, \qquad p \to p + b h F(x)
 
-    for each drift a and kick b in turn. Angles of U(1) with Wilson's action are wrapped at the end alone. On a CPU they
-    are followed by one call of a C kernel, as scalar actions are, and a pullback
-    through a linear map by a trajectory of the theory itself with an inverse mass matrix.
+    for each drift a and kick b in turn. On a CPU a scalar action and Wilson's for U(1) are followed by one call of a C
+    kernel, and a pullback through a linear map by a trajectory of the theory itself with an inverse mass matrix.
 
     Examples
     --------
@@ -202,8 +201,7 @@ def trajectory(action: Action, x: Tensor, p: Tensor, plan: Plan) -> tuple[Tensor
 
 def step_by_step(action: Action, x: Tensor, p: Tensor, plan: Plan, group: Group | None = None) -> tuple[Tensor, Tensor]:
     """`trajectory` for an action of any kind: a force for each kick; `group` says how fields drift."""
-    drifts, kicks, step, mass = plan
-    G = group or action.space.group
+    (drifts, kicks, step, mass), G = plan, group or action.space.group
     x = G.move(x, p, drifts[0] * step)
     for drift, kick in zip(drifts[1:], kicks, strict=True):
         force = action.force(x)
@@ -221,13 +219,11 @@ def _(action: ScalarAction, x: Tensor, p: Tensor, plan: Plan) -> tuple[Tensor, T
 
 @trajectory.register
 def _(action: Wilson, x: Tensor, p: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
-    G, kernel = action.space.group, action.space.group.wilson_kernel
-    if not G.additive:
-        return step_by_step(action, x, p, plan)
-    if type(action).force is Wilson.force and plan.mass is None and wilson.moves(kernel, x, p):
-        return wilson.motion(kernel, x, p, plaquette_table(action.space), *plan[:3], action.beta)
-    x, p = step_by_step(action, x, p, plan, Real())  # angles of every period are elements
-    return G.project(x), p
+    G, plain = action.space.group, type(action).force is Wilson.force and plan.mass is None
+    if plain and wilson.moves(G.wilson_kernel, x, p):
+        return wilson.motion(x, p, plaquette_table(action.space), *plan[:3], action.beta)
+    x, p = step_by_step(action, x, p, plan, Real() if G.additive else G)
+    return G.project(x) if G.additive else x, p  # angles of every period are elements: wrapped at the end alone
 
 
 @trajectory.register

@@ -49,11 +49,13 @@ SHARED Complex su2_angle(Vector k, Stream *s) {
     return found;
 }
 
-/* An element of density exp(k Re p). */
-INLINE Pair pair_drawn(Vector k, Stream *s) {
-    const Complex a = su2_angle(k, s);
+/* An element of density exp(k Re p), the draw number `place` of a link: all lanes try again until the last one succeeds,
+   and what is drawn next must not depend on how often. */
+INLINE Pair pair_drawn(Vector k, Stream *s, uint32_t place) {
     Vector u[4];
+    s->count = place << 16;
     uniforms(s, u);
+    const Complex a = su2_angle(k, s);
     const Vector z = 2 * u[0] - 1;
     return (Pair){complex(a.r, a.i * z), scaled(a.i * root(1 - z * z), unit(2 * PI * u[1]))};
 }

@@ -22,33 +22,33 @@ INLINE void give(REAL *const *at, const Link *v, int64_t lanes) {
     for (int l = 0; l < lanes; l++) memcpy(at[l], records + 8 * l, 8 * sizeof(REAL));
 }
 
-INLINE void add(Sum *sum, const Link *a, const Link *b, const Link *c, int64_t below) {
+SHARED void add(Sum *sum, const Link *a, const Link *b, const Link *c, int64_t below) {
     const Link x = below ? pair_product(pair_product(adjoint(*a), *b), *c) : pair_product(pair_product(*a, *b), adjoint(*c));
     *sum = (Sum){plus(sum->p, x.p), plus(sum->q, x.q)};
 }
 
-INLINE Link restore(const Link *v) { return pair_scaled(1 / pair_length(*v), *v); }
+SHARED Link restore(const Link *v) { return pair_scaled(1 / pair_length(*v), *v); }
 
 /* Of Re Tr V A^dagger = 2 |A| Re w with w = V (A / |A|)^dagger; the new V is w A / |A|. */
-INLINE Link draw(const Link *v, const Sum *sum, REAL beta, Stream *s) {
+SHARED Link draw(const Link *v, const Sum *sum, REAL beta, Stream *s) {
     const Vector length = pair_length(*sum);
-    return pair_product(pair_drawn(beta * length, s), direction(*sum, length));
+    return pair_product(pair_drawn(beta * length, s, 0), direction(*sum, length));
 }
 
 /* A V^dagger A / |A|^2 */
-INLINE Link reflect(const Link *v, const Sum *sum) {
+SHARED Link reflect(const Link *v, const Sum *sum) {
     const Vector length = pair_length(*sum);
     const Link u = direction(*sum, length);
     return pair_choose(length <= 0, *v, pair_product(pair_product(u, adjoint(*v)), u));
 }
 
-INLINE Vector trace(const Link *a, const Link *b, const Link *c, const Link *d) {
+SHARED Vector trace(const Link *a, const Link *b, const Link *c, const Link *d) {
     const Link x = pair_product(*a, *b), y = pair_product(*d, *c); /* Re Tr x y^dagger / 2 */
     return x.p.r * y.p.r + x.p.i * y.p.i + x.q.r * y.q.r + x.q.i * y.q.i;
 }
 
 /* V A^dagger = [[p, q], [-q*, p*]] = Re p + i (Im q, Re q, Im p) sigma */
-INLINE void slope(Vector *w, const Link *v, const Sum *sum) {
+SHARED void slope(Vector *w, const Link *v, const Sum *sum) {
     const Link x = pair_product(*v, adjoint(*sum));
     w[0] = (REAL)-0.5 * x.q.i;
     w[1] = (REAL)-0.5 * x.q.r;

@@ -27,7 +27,7 @@ SHARED void give(REAL *const *at, const Link *v, int64_t lanes) {
 SHARED Matrix upper(const Link *a, const Link *b, const Link *c) { return matmul(matmul(*a, *b, 0, 0), *c, 0, 1); }
 SHARED Matrix lower(const Link *a, const Link *b, const Link *c) { return matmul(matmul(*a, *b, 1, 0), *c, 0, 0); }
 
-INLINE void add(Sum *sum, const Link *a, const Link *b, const Link *c, int64_t below) {
+SHARED void add(Sum *sum, const Link *a, const Link *b, const Link *c, int64_t below) {
     const Matrix x = below ? lower(a, b, c) : upper(a, b, c);
     EACH(j, k) sum->at[j][k] = plus(sum->at[j][k], x.at[j][k]);
 }
@@ -47,7 +47,7 @@ SHARED void in_subgroup(Matrix *v, Matrix *w, int i, int j, REAL factor, Stream 
                        scaled(half, minus(w->at[i][j], conjugate(w->at[j][i])))};
     const Vector length = pair_length(part);
     const Pair back = adjoint(direction(part, length)); /* every one is right for length 0 */
-    const Pair a = pair_product(s ? pair_drawn(factor * length, s) : back, back);
+    const Pair a = pair_product(s ? pair_drawn(factor * length, s, i + j) : back, back);
     turn_rows(v, i, j, a);
     turn_rows(w, i, j, a);
 }
@@ -91,7 +91,7 @@ SHARED Vector trace(const Link *a, const Link *b, const Link *c, const Link *d) 
 }
 
 /* Re Tr(i T_a x) / 3 = Re Tr(T_a i x) / 3 */
-INLINE void slope(Vector *w, const Link *v, const Sum *sum) {
+SHARED void slope(Vector *w, const Link *v, const Sum *sum) {
     const Matrix x = matmul(*v, *sum, 0, 1);
     Matrix turned;
     EACH(j, k) turned.at[j][k] = complex(-x.at[j][k].i, x.at[j][k].r);

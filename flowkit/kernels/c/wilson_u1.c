@@ -18,7 +18,7 @@ INLINE void give(REAL *const *at, const Link *v, int64_t lanes) {
     for (int l = 0; l < lanes; l++) at[l][0] = (*v)[l];
 }
 
-INLINE void add(Sum *sum, const Link *a, const Link *b, const Link *c, int64_t below) {
+SHARED void add(Sum *sum, const Link *a, const Link *b, const Link *c, int64_t below) {
     *sum = plus(*sum, unit(below ? *b + *c - *a : *a + *b - *c));
 }
 
@@ -57,19 +57,19 @@ SHARED Vector u1_angle(Vector k, Stream *s) {
     return found;
 }
 
-INLINE Link draw(const Link *v, const Sum *sum, REAL beta, Stream *s) {
+SHARED Link draw(const Link *v, const Sum *sum, REAL beta, Stream *s) {
     return wrapped(angle(*sum) + u1_angle(beta * root(norm2(*sum)), s));
 }
 
-INLINE Link reflect(const Link *v, const Sum *sum) { return wrapped(2 * angle(*sum) - *v); }
+SHARED Link reflect(const Link *v, const Sum *sum) { return wrapped(2 * angle(*sum) - *v); }
 
-INLINE Link restore(const Link *v) { return *v; }
+SHARED Link restore(const Link *v) { return *v; }
 
-INLINE Vector trace(const Link *a, const Link *b, const Link *c, const Link *d) {
+SHARED Vector trace(const Link *a, const Link *b, const Link *c, const Link *d) {
     return unit(*a + *b - *c - *d).r;
 }
 
-INLINE void slope(Vector *w, const Link *v, const Sum *sum) {
+SHARED void slope(Vector *w, const Link *v, const Sum *sum) {
     const Complex e = unit(*v);
     w[0] = e.r * sum->i - e.i * sum->r;
 }
