@@ -288,3 +288,12 @@ def test_an_action_with_another_force_is_followed_by_its_own():
         trajectory(Doubled(space, 1.0), x, p, plan), trajectory(fk.Wilson(space, 2.0), x, p, plan), strict=True
     ):
         assert (one - other).abs().max() < 1e-13
+
+
+@pytest.mark.slow
+def test_the_quick_figure_has_its_plaquettes_right():
+    from flowkit.studies.kernels_4d import kernels_4d
+
+    pulls = [row for row in kernels_4d(quick=True) if "plaquette" in row["label"]]
+    assert len(pulls) == 6
+    assert all(row["reached"] for row in pulls), pulls

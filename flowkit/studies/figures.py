@@ -97,12 +97,12 @@ FIGURES = {
         ),
         Figure(
             "kernels-4d",
-            "Heatbath, overrelaxation, force and trajectory of U(1), SU(2), SU(3) on 4^4: ns a link, and torch over C",
+            "Heatbath, overrelaxation, force and trajectory of gauge fields on 4^4 and 8^4: ns a link, torch over C",
             "flowkit.studies.kernels_4d:kernels_4d",
             "torch on the same machine",
             "2,650 to 3,480 ns a link for a heatbath of SU(3) through torch",
-            150,
-            "2^4, three repetitions, short chains",
+            240,
+            "2^4 and 3^4, three repetitions, short chains",
         ),
         Figure(
             "matrix-models",
