@@ -43,8 +43,8 @@ def kernels_4d(
 ) -> list[Row]:
     """Heatbath, overrelaxation, force and trajectory of U(1), SU(2) and SU(3), in single and double precision.
 
-    For several chains on side^4 and one on large^4. Processor time, with the kernel and without it in turn. The plaquette of chains with the kernel, started hot and
-    cold, is compared with that of chains through torch.
+    For several chains on side^4 and one on large^4. Processor time, with the kernel and without it in turn. The mean
+    plaquette of chains with the kernel, started hot and cold, is compared with that of chains through torch.
 
     repeats   turns of each measurement, of which the median counts
     sweeps    stored of each chain with the kernel
