@@ -7,6 +7,7 @@ neither the number of threads nor that of chains changes them.
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
 from flowkit.kernels.native import REALS, call, kept_on_cpu, library, plain
+from flowkit.kernels.site_conditional import outer_rows
 
 
 class LinkTable(NamedTuple):
@@ -95,8 +97,9 @@ def motion(
     with kept_on_cpu():
         steps = torch.as_tensor(step, dtype=torch.float64).reshape(-1).expand(len(x)).contiguous()
         plan = [torch.tensor(numbers, dtype=torch.float64) for numbers in (list(drifts), list(kicks))]
-    sizes = len(x), x[:1].numel(), len(plaquettes), len(kicks)
-    call("wilson_u1", "trajectory", x.dtype, x, p, plaquettes, *plan, steps, *sizes, float(beta))
+    lattice = tuple(x.shape[2:])
+    sizes = len(x), x.shape[1], math.prod(lattice[:-1]), lattice[-1], len(plaquettes), len(kicks)
+    call("wilson_u1", "trajectory", x.dtype, x, p, plaquettes, outer_rows(lattice), *plan, steps, *sizes, float(beta))
     return x, p
 
 

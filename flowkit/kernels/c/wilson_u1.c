@@ -113,42 +113,120 @@ INLINE Vector sine(Vector x) {
     return select(((Mask)shifted & 1) != 0, -value, value);
 }
 
-/* The trajectory of HMC: drifts x += d p and kicks p += k F(x) in turn. x and p, [chains, links], are moved where they
-   are, a chain in each lane; `table` lists the links of the plaquettes a + b - c - d. */
-void NAME(trajectory)(REAL *x, REAL *p, const int64_t *table, const double *drifts, const double *kicks,
-                      const double *steps, int64_t chains, int64_t links, int64_t count, int64_t turns, double beta) {
-    const int64_t blocks = (chains + WIDE - 1) / WIDE;
-    PRAGMA(omp parallel for schedule(static) if (blocks > 1))
-    for (int64_t block = 0; block < blocks; block++) {
-        const int64_t first = block * WIDE, some = chains - first < WIDE ? chains - first : WIDE;
-        Vector *whole, h;
-        whole = __builtin_malloc((3 * links + 1) * sizeof(Vector));
-        Vector *X = (Vector *)(((uintptr_t)whole + BYTES - 1) / BYTES * BYTES), *P = X + links, *F = P + links;
-        for (int l = 0; l < WIDE; l++) h[l] = (REAL)steps[first + (l < some ? l : some - 1)];
-        NAME(to_lanes)(X, x + first * links, some, links);
-        NAME(to_lanes)(P, p + first * links, some, links);
-        for (int64_t i = 0; i < links; i++) X[i] += (REAL)drifts[0] * h * P[i];
-        for (int64_t turn = 0; turn < turns; turn++) {
-            const Vector kick = (REAL)(kicks[turn] * beta) * h, drift = (REAL)drifts[turn + 1] * h;
-            memset(F, 0, links * sizeof(Vector));
-            for (const int64_t *row = table; row < table + 4 * count; row += 4) {
-                const Vector s = sine(X[row[0]] + X[row[1]] - X[row[2]] - X[row[3]]);
-                F[row[0]] -= s;
-                F[row[1]] -= s;
-                F[row[2]] += s;
-                F[row[3]] += s;
-            }
-            const int wrap = turn % WRAP_EVERY == WRAP_EVERY - 1 || turn == turns - 1;
-            for (int64_t i = 0; i < links; i++) {
-                P[i] += kick * F[i];
-                X[i] += drift * P[i];
-                if (wrap) X[i] = wrapped(X[i]);
-            }
+typedef struct {
+    const int64_t *table, *around; /* links of the plaquettes a + b - c - d; the rows ahead of each row, then those behind */
+    const double *drifts, *kicks;
+    int64_t links, plaquettes, ndim, rows, n, turns;
+    double beta;
+} Motion;
+
+/* Of WIDE chains, the last `WIDE - chains` of which repeat one: a chain in each lane. */
+static void NAME(move_in_lanes)(const Motion *m, REAL *x, REAL *p, const double *steps, int64_t chains) {
+    const int64_t links = m->links;
+    void *whole = __builtin_malloc(3 * links * sizeof(Vector) + BYTES);
+    Vector *X = (Vector *)(((uintptr_t)whole + BYTES - 1) / BYTES * BYTES), *P = X + links, *F = P + links, h;
+    for (int l = 0; l < WIDE; l++) h[l] = (REAL)steps[l < chains ? l : chains - 1];
+    NAME(to_lanes)(X, x, chains, links);
+    NAME(to_lanes)(P, p, chains, links);
+    for (int64_t i = 0; i < links; i++) X[i] += (REAL)m->drifts[0] * h * P[i];
+    for (int64_t turn = 0; turn < m->turns; turn++) {
+        const Vector kick = (REAL)(m->kicks[turn] * m->beta) * h, drift = (REAL)m->drifts[turn + 1] * h;
+        memset(F, 0, links * sizeof(Vector));
+        for (const int64_t *row = m->table; row < m->table + 4 * m->plaquettes; row += 4) {
+            const Vector s = sine(X[row[0]] + X[row[1]] - X[row[2]] - X[row[3]]);
+            F[row[0]] -= s;
+            F[row[1]] -= s;
+            F[row[2]] += s;
+            F[row[3]] += s;
         }
-        if (!turns)
-            for (int64_t i = 0; i < links; i++) X[i] = wrapped(X[i]);
-        NAME(from_lanes)(x + first * links, X, some, links);
-        NAME(from_lanes)(p + first * links, P, some, links);
-        __builtin_free(whole);
+        const int wrap = turn % WRAP_EVERY == WRAP_EVERY - 1;
+        for (int64_t i = 0; i < links; i++) {
+            P[i] += kick * F[i];
+            X[i] += drift * P[i];
+            if (wrap) X[i] = wrapped(X[i]);
+        }
+    }
+    for (int64_t i = 0; i < links; i++) X[i] = wrapped(X[i]);
+    NAME(from_lanes)(x, X, chains, links);
+    NAME(from_lanes)(p, P, chains, links);
+    __builtin_free(whole);
+}
+
+#define UP(count) (((count) + WIDE - 1) / WIDE * WIDE)
+
+/* Of one chain: lanes are sites of a row of n, which lie `stride` apart with a periodic copy behind the end, and for sines
+   before the start. What vectors compute behind the copy is not used. */
+static void NAME(move_in_rows)(const Motion *m, REAL *x, REAL *p, const double step) {
+    const int64_t rows = m->rows, n = m->n, d = m->ndim, stride = UP(n + 1) + WIDE, field = d * rows * stride;
+    REAL *whole = __builtin_calloc(3 * field + (rows + 1) * stride, sizeof(REAL));
+    REAL *X = whole, *P = X + field, *F = P + field, *S = F + field + WIDE;
+    for (int64_t r = 0; r < d * rows; r++) {
+        memcpy(X + r * stride, x + r * n, n * sizeof(REAL));
+        memcpy(P + r * stride, p + r * n, n * sizeof(REAL));
+    }
+    for (int64_t turn = -1; turn < m->turns; turn++) {
+        const REAL kick = turn < 0 ? 0 : (REAL)(m->kicks[turn] * m->beta * step);
+        const REAL drift = (REAL)(m->drifts[turn + 1] * step);
+        for (int64_t mu = 0; turn >= 0 && mu < d; mu++)
+            for (int64_t nu = mu + 1; nu < d; nu++) {
+                const int along = nu == d - 1;
+                const int64_t *up_mu = m->around + mu * rows, *down_mu = up_mu + (d - 1) * rows;
+                const int64_t *up_nu = m->around + nu * rows, *down_nu = up_nu + (d - 1) * rows;
+                REAL *A = X + mu * rows * stride, *B = X + nu * rows * stride;
+                REAL *of_mu = F + mu * rows * stride, *of_nu = F + nu * rows * stride;
+                for (int64_t r = 0; r < rows; r++) {
+                    const REAL *a = A + r * stride, *b = B + up_mu[r] * stride, *e = B + r * stride;
+                    const REAL *c = along ? a + 1 : A + up_nu[r] * stride;
+                    REAL *s = S + r * stride;
+                    for (int64_t j = 0; j < n; j += WIDE)
+                        set(s + j, sine(get(a + j) + get(b + j) - get(c + j) - get(e + j)));
+                    s[-1] = s[n - 1];
+                }
+                for (int64_t r = 0; r < rows; r++) {
+                    const REAL *s = S + r * stride, *t = S + down_mu[r] * stride;
+                    const REAL *u = along ? s - 1 : S + down_nu[r] * stride;
+                    REAL *f = of_mu + r * stride, *g = of_nu + r * stride;
+                    for (int64_t j = 0; j < n; j += WIDE) {
+                        const Vector here = get(s + j);
+                        set(f + j, get(f + j) + (get(u + j) - here));
+                        set(g + j, get(g + j) + (here - get(t + j)));
+                    }
+                }
+            }
+        const int wrap = turn % WRAP_EVERY == WRAP_EVERY - 1 || turn == m->turns - 1;
+        for (int64_t r = 0; r < d * rows; r++) {
+            REAL *to = X + r * stride, *speed = P + r * stride, *force = F + r * stride;
+            for (int64_t j = 0; j < n; j += WIDE) {
+                const Vector v = get(speed + j) + kick * get(force + j), y = get(to + j) + drift * v;
+                set(speed + j, v);
+                set(to + j, wrap ? wrapped(y) : y);
+                set(force + j, (Vector){0});
+            }
+            to[n] = to[0];
+        }
+    }
+    for (int64_t r = 0; r < d * rows; r++) {
+        memcpy(x + r * n, X + r * stride, n * sizeof(REAL));
+        memcpy(p + r * n, P + r * stride, n * sizeof(REAL));
+    }
+    __builtin_free(whole);
+}
+
+/* The trajectory of HMC: drifts x += d p and kicks p += k F(x) in turn. x and p, [chains, links], are moved where they
+   are. */
+void NAME(trajectory)(REAL *x, REAL *p, const int64_t *table, const int64_t *around, const double *drifts,
+                      const double *kicks, const double *steps, int64_t chains, int64_t ndim, int64_t rows, int64_t n,
+                      int64_t plaquettes, int64_t turns, double beta) {
+    const Motion motion = {table, around, drifts, kicks, ndim * rows * n, plaquettes, ndim, rows, n, turns, beta};
+    const int64_t links = motion.links, left = chains % WIDE;
+    const int64_t in_lanes = left * UP(n) > WIDE * n ? chains : chains - left; /* the rest fills rows better */
+    const int64_t blocks = (in_lanes + WIDE - 1) / WIDE, jobs = blocks + chains - in_lanes;
+    PRAGMA(omp parallel for schedule(static) if (jobs > 1))
+    for (int64_t job = 0; job < jobs; job++) {
+        const int64_t first = job < blocks ? job * WIDE : in_lanes + job - blocks, some = chains - first;
+        if (job < blocks)
+            NAME(move_in_lanes)(&motion, x + first * links, p + first * links, steps + first, some < WIDE ? some : WIDE);
+        else
+            NAME(move_in_rows)(&motion, x + first * links, p + first * links, steps[first]);
     }
 }
