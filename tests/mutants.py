@@ -9,7 +9,7 @@ def contract(base: str, *kinds: str) -> str:
     return " ".join(f"contracts.py::test_contract[{base}-{kind}]" for kind in kinds)
 
 
-WILSON = "actions.py::test_wilson_in_every_dimension actions.py::test_known_values"
+WILSON = "actions.py::test_wilson_in_every_dimension actions.py::test_known_values kernels_wilson.py::test_the_action_is_that_of_torch kernels_wilson.py::test_the_force_is_that_of_torch_and_the_slope_of_the_action"
 SCALARS = (
     "actions.py::test_known_values actions.py::test_scalars_in_every_dimension actions.py::test_several_components"
 )
@@ -29,9 +29,9 @@ PATTERNS = "patterns.py"
 SITES = "loops.py::test_observables_of_scalars"
 U1 = "groups.py::test_contract groups.py::test_haar_of_u1_is_uniform groups.py::test_wrapped_angles_lie_in_their_range"
 SUN = "groups.py::test_contract groups.py::test_haar_moments groups.py::test_projection groups.py::test_trace"
-RESTORE = (
-    "samplers.py::test_rounding_is_taken_back_before_it_matters samplers.py::test_fields_are_brought_back_to_the_group"
-)
+RESTORE = "kernels_sun.py::test_c_and_torch_give_the_same samplers.py::test_rounding_is_taken_back_before_it_matters samplers.py::test_fields_are_brought_back_to_the_group"
+TRAJECTORY = "kernels_wilson.py::test_a_trajectory_is_that_of_torch kernels_wilson.py::test_an_action_with_another_force_is_followed_by_its_own"
+SWEPT = "kernels_wilson.py::test_overrelaxation_is_that_of_torch_and_keeps_the_action kernels_wilson.py::test_chains_and_threads_change_nothing"
 FISHER = "samplers.py::test_heatbath_draws_are_exact"
 BATH = "samplers.py::test_heatbath_keeps_its_distribution samplers.py::test_one_plaquette_draws_have_the_exact_mean"
 SUBLATTICES = "samplers.py::test_sublattices_and_staples_in_every_dimension"
@@ -170,8 +170,8 @@ MUTANTS = [
     ("groups/sun.py", "cmath.exp(2j * math.pi / self.n)", "cmath.exp(1j * math.pi / self.n)", WILSON + " actions.py::test_symmetries_change_the_signs_of_what_they_should"),
     ("groups/sun.py", "coordinates(1j * x) / (2 * self.n)", "coordinates(1j * x) / self.n", WILSON),
     ("groups/sun.py", "real.sum(-1) / self.n", "real.sum(-1)", SUN),
-    ("groups/sun.py", "y = 1.5 * x - 0.5 * x @ (x.mH @ x)", "y = 1.5 * x - 0.4 * x @ (x.mH @ x)", RESTORE),
-    ("groups/sun.py", "1 - (torch.linalg.det(y) - 1) / self.n", "1 - (torch.linalg.det(y) - 1)", RESTORE),
+    ("kernels/sun_torch.py", "y = 1.5 * x - 0.5 * x @ (x.mH @ x)", "y = 1.5 * x - 0.4 * x @ (x.mH @ x)", RESTORE),
+    ("kernels/sun_torch.py", "1 - (torch.linalg.det(y) - 1) / x.shape[-1]", "1 - (torch.linalg.det(y) - 1)", RESTORE),
     ("groups/sun.py", "torch.stack([a, -b.conj(), b, a.conj()], -1)", "torch.stack([a, -b.conj(), b, a], -1)", SUN),
     ("groups/sun.py", "return 2j * kernels.multiply(algebra(f), x)", "return 1j * kernels.multiply(algebra(f), x)", "actions.py::test_the_force_of_a_pullback_is_the_derivative_of_its_action pullback_force.py::test_it_is_the_derivative_of_the_action_in_z"),
     ("groups/sun.py", "return coordinates((g - g.mH) / 2j)", "return coordinates((g - g.mH) / 1j)", SUN),
@@ -324,7 +324,14 @@ MUTANTS = [
     ("samplers/heatbath.py", "range(3 if odd else 2)", "range(2)", SUBLATTICES),
     ("samplers/heatbath.py", "torch.where(last_of_odd, 2, x[nu] % 2)", "x[nu] % 2", SUBLATTICES),
     ("samplers/heatbath.py", "for sweep in range(1 + self.overrelaxation):", "for sweep in range(self.overrelaxation):", BATH),
-    ("samplers/heatbath.py", "x = G.restore(x)", "x = 1 * x", RESTORE),
+    ("samplers/heatbath.py", "return G.restore(x)", "return x", RESTORE),
+    ("samplers/integrators.py", "G.project(x) if G.additive else x, p", "x, p", TRAJECTORY),
+    ("samplers/integrators.py", "plan.mass is None\n    if plain", "plan.mass is None\n    if True", TRAJECTORY),
+    ("actions/wilson.py", "-self.beta * wilson.trace_sum", "self.beta * wilson.trace_sum", WILSON),
+    ("actions/wilson.py", "for mu, nu in space.planes]", "for nu, mu in space.planes[:1]]", WILSON),
+    ("kernels/wilson.py", "0, *(part.shape[1] for part in rows)", "0, *(part.shape[1] - 1 for part in rows)", SWEPT),
+    ("kernels/wilson.py", ".random_(generator=rng)", ".zero_()", SWEPT),
+    ("kernels/wilson.py", "if unpack_dual(x).tangent is not None:", "if False:", "kernels_wilson.py::test_derivatives_of_every_kind_run_through_torch"),
     ("samplers/heatbath.py", "                V, A = links", "                now = rng.get_state() if part is self.parts[0] else now\n                rng.set_state(now)\n                V, A = links", DRAWS),
     ("samplers/heatbath.py", "sweeps: int = 20", "sweeps: int = 1", BATH + " level_step.py::test_one_plaquette"),
     ("samplers/metropolis.py", "(state.S + state.logq) - (S + logq)", "(S + logq) - (state.S + state.logq)", METROPOLIS),
