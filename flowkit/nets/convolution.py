@@ -48,8 +48,9 @@ class _Gather(torch.autograd.Function):
             to_x, to_w = differentiated(lambda x, w: by_gather(x, w, None, index), (x, weight), (grad,))
             return to_x, to_w, grad.sum((1, 2)) if ctx.needs_input_grad[2] else None, None, None
         to_x, to_w, to_b = ctx.needs_input_grad[:3]
-        grad_x = site_convolution(grad, weight.transpose(0, 1), None, inverse) if to_x else None
-        grad_w = site_weight_gradient(x, grad, index) if to_w else None
+        groups = len(weight) if weight.dim() == 4 else 1
+        grad_x = site_convolution(grad, weight.transpose(-3, -2), None, inverse) if to_x else None
+        grad_w = site_weight_gradient(x, grad, index, groups).view_as(weight) if to_w else None
         return grad_x, grad_w, grad.sum((1, 2)) if to_b else None, None, None
 
 
