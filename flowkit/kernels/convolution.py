@@ -6,7 +6,11 @@ On a CPU by a C kernel that holds a tile of the output in registers; elsewhere, 
 one matrix product.
 """
 
+import math
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from flowkit.kernels.native import Strided, call, plain, takes
@@ -61,6 +65,26 @@ def by_gather(x: Tensor, weight: Tensor, bias: Tensor | None, index: Tensor) -> 
         return (product.flatten(0, 1) if bias is None else product.flatten(0, 1) + bias[:, None]).view(shape)
     flat = weight.flatten(1)
     return (flat @ columns if bias is None else torch.addmm(bias[:, None], flat, columns)).view(shape)
+
+
+def by_slices(x: Tensor, weight: Tensor, bias: Tensor | None, lattice: Sequence[int]) -> Tensor:
+    """The convolution of all sites of a lattice by torch's of up to three dimensions; in four the sum of those of three
+    for the slices that the taps of the first axis read.
+    """
+    inner, slices = lattice[-3:], math.prod(lattice[:-3])
+    side = round(weight.shape[2] ** (1 / len(lattice)))
+    field = x.reshape(len(x), slices, *inner, -1).movedim(-1, 0).transpose(1, 2).flatten(0, 1)
+    for axis, size in enumerate(inner):
+        around = torch.arange(-(side // 2), size + side // 2, device=x.device) % size
+        field = field.index_select(2 + axis, around)
+    shaped = weight.reshape(*weight.shape[:2], -1, *[side] * len(inner))
+    batch, reach = x.shape[2], weight.shape[2] // side ** len(inner) // 2
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[len(inner) - 1]
+    total = x.new_zeros(batch, slices, len(weight), *inner)
+    for t in range(shaped.shape[2]):
+        total = total + convolve(field, shaped[:, :, t]).view(total.shape).roll(reach - t, 1)
+    out = total.transpose(1, 2).movedim(0, -1).reshape(len(weight), x.shape[1], batch)
+    return out if bias is None else out + bias[:, None, None]
 
 
 def site_weight_gradient(x: Tensor, grad: Tensor, index: Tensor, groups: int = 1) -> Tensor:
