@@ -536,7 +536,8 @@ MatrixModel.coefficients numbers array; Multiple.factor -1 0 1e12; NaturalGradie
 NaturalGradientStep.ridge 1e12; Normal.sigma 1e12; Observable.name text; Observable.label text; Observable.unit
 text; Observable.function estimate; Phi4.lam 0 1e12; Phi4.m2 -1 0 1e12; Phi4Hopping.beta -1 0 1e12; *.lam 0 1e12;
 Phi4Kappa.kappa -1 0 1e12; *.m_sq -1 0 1e12; *.reach 1e12; Residual.tolerance 0; SiteConv.inputs cut;
-SiteConv.outputs cut; FactorisedConv.inputs cut; FactorisedConv.outputs cut; StapleConditional.windings 0; Steps.milestones empty; Store.kind text; Store.path text;
+SiteConv.outputs cut; FactorisedConv.inputs cut; FactorisedConv.outputs cut;
+StapleConditional.windings 0; Steps.milestones empty; Store.kind text; Store.path text;
 Trainer.clip None 1e12; *.beta 0 1e12; *.degree 0; closed_form.transform class function action
 other-action prior estimate; clover.mu 0; compare.error 1e12; compare.forces 1e12; *.max_bad 0; *.seconds 1e12;
 *.max_bytes 0 1e12; format_lattice.lattice empty; free_susceptibility.m2 1e12; line.mu 0; link.mu 0; link.U no-batch
