@@ -175,7 +175,8 @@ class SiteConv(FullPrecision, nn.Module):
         if method == "slices" and not whole:
             raise ValueError(f"A convolution by slices is one of all {len(sites)} sites; got some.")
         self._without = "slices" if whole and len(lattice) in (3, 4) else "product"  # the C kernel
-        self.lattice, self.channels, self.kernel, self.method = tuple(lattice), tuple(channels), kernel, method
+        self.lattice, self.channels, self.kernel, self.method = tuple(lattice), channels, kernel, method
+        self.sites = len(inputs), len(outputs)
         index, inverse = connected(inputs, outputs, lattice, kernel)
         self.register_buffer("index", index, persistent=False)
         self.register_buffer("inverse", inverse, persistent=False)
@@ -206,5 +207,5 @@ class SiteConv(FullPrecision, nn.Module):
 
     def extra_repr(self) -> str:
         taps = " x ".join([str(self.kernel)] * len(self.lattice))
-        sites = f"{self.inverse.shape[1]} to {self.index.shape[1]} sites"
+        sites = f"{self.sites[0]} to {self.sites[1]} sites"
         return f"{self.channels[0]} to {self.channels[1]} channels, {sites}, {taps} taps, {said(self)}"

@@ -106,7 +106,7 @@ class FactorisedConv(FullPrecision, nn.Module):
         check_sites(lattice, inputs, outputs)
         cp, wide = factorised == "cp", max(channels)
         rank = rank or (wide if cp else (wide + 1) // 2)
-        self.channels, self.kernel, self.factorised, self.rank = tuple(channels), kernel, factorised, rank
+        self.channels, self.kernel, self.factorised, self.rank = channels, kernel, factorised, rank
         self.functions = functions = min(functions, kernel)
         if cp:
             sides = [[kernel if mu == axis else 1 for mu in range(ndim)] for axis in range(ndim)]
@@ -125,7 +125,7 @@ class FactorisedConv(FullPrecision, nn.Module):
         self.after = _uniform(channels[1], rank, variance=1 / (3 * rank))
         bound = 1 / (3 * channels[0] * kernel**ndim)
         self.bias = _uniform(channels[1], variance=bound) if bias else None
-        self._sites = f"{len(inputs)} to {len(outputs)} sites"
+        self.sites = len(inputs), len(outputs)
         reads = sum(step.reads for step in steps) * rank * (1 if cp else rank)
         self.operations = 2 * (len(inputs) * self.before.numel() + reads + len(outputs) * self.after.numel())
 
@@ -164,8 +164,8 @@ class FactorisedConv(FullPrecision, nn.Module):
         return self
 
     def extra_repr(self) -> str:
-        taps = f"{self.factorised} of rank {self.rank}, {self.kernel} taps an axis"
-        return f"{self.channels[0]} to {self.channels[1]} channels, {self._sites}, {taps}, {said(self)}"
+        ends = f"{self.channels[0]} to {self.channels[1]} channels, {self.sites[0]} to {self.sites[1]} sites"
+        return f"{ends}, {self.factorised} of rank {self.rank}, {self.kernel} taps an axis, {said(self)}"
 
 
 def convolution(
