@@ -9,10 +9,11 @@ import torch
 import flowkit as fk
 from flowkit import kernels, testing
 from flowkit.nets import ConvNet, FactorisedConv, SiteConv
+from flowkit.studies.conv4d import conv4d
 from flowkit.transforms.links.gauge import GaugeCoupling
 
 F64 = torch.float64
-LATTICES = [(5,), (4, 3), (3, 2, 4), (2, 3, 2, 4)]
+LATTICES = [(5,), (4, 3), (3, 2, 4), (3, 2, 4, 2)]
 
 
 def random_sites(lattice, part, seed):
@@ -142,3 +143,11 @@ def test_couplings_with_factorised_networks(factorised):
 def test_bad_convolutions(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_quick_figure():
+    """What does not depend on the machine: the exact sum, and the numbers of parameters."""
+    rows = {row["label"]: row for row in conv4d(quick=True, side=2)}
+    sure = [row for label, row in rows.items() if "difference" in label or "parameters" in label]
+    assert len(sure) == 3
+    assert all(row["reached"] for row in sure)

@@ -7,6 +7,7 @@ import torch
 
 import flowkit as fk
 from flowkit import testing
+from flowkit.studies.training_memory import training_memory
 from flowkit.train import losses
 
 F64 = torch.float64
@@ -136,3 +137,11 @@ def test_lent_weights_and_second_derivatives_are_refused():
     (gradient,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="gradients of first order"):
         gradient.sum().backward()
+
+
+def test_the_quick_figure():
+    rows = training_memory(quick=True, sweeps=(1, 2))
+    (miss,) = [row for row in rows if "difference" in row["label"]]
+    assert miss["reached"]
+    kept, again = [row["value"] for row in rows if "8 couplings" in row["label"] and row["label"].endswith("MB")]
+    assert again < kept

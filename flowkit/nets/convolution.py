@@ -19,6 +19,8 @@ from flowkit.kernels.convolution import by_gather, by_slices, site_convolution, 
 from flowkit.kernels.native import differentiated, takes
 
 METHODS = ("listed", "product", "slices")
+MANY = 1024
+"""Products of channels from which on, in fewer than three dimensions, torch's convolution beats a matrix product."""
 
 
 def neighbours(sites: Tensor, lattice: Sequence[int], kernel: int | Sequence[int]) -> Tensor:
@@ -132,8 +134,8 @@ class SiteConv(FullPrecision, nn.Module):
     .. math:: y_o(x) = b_o + \sum_{c,\,t} w_{oct}\, u_c(x + t), \qquad t_\mu = -\tfrac{k-1}{2} \ldots \tfrac{k-1}{2}
 
     On a CPU with a compiler "listed" was the fastest of the three at each size measured, in one to four dimensions
-    (decision 0060). Elsewhere slices are taken for all sites in three and four dimensions, where they were faster than
-    the matrix product, and that product otherwise.
+    (decision 0060). Elsewhere slices are taken for all sites in three and four dimensions, and for many channels in
+    fewer, where they were faster than the matrix product; that product otherwise.
 
     Examples
     --------
@@ -174,7 +176,8 @@ class SiteConv(FullPrecision, nn.Module):
         taps, whole = kernel ** len(lattice), torch.equal(inputs, sites) and torch.equal(outputs, sites)
         if method == "slices" and not whole:
             raise ValueError(f"A convolution by slices is one of all {len(sites)} sites; got some.")
-        self._without = "slices" if whole and len(lattice) in (3, 4) else "product"  # the C kernel
+        large = len(lattice) in (3, 4) or (len(lattice) < 3 and math.prod(channels) >= MANY)
+        self._without = "slices" if whole and large else "product"  # the C kernel
         self.lattice, self.channels, self.kernel, self.method = tuple(lattice), channels, kernel, method
         self.sites = len(inputs), len(outputs)
         index, inverse = connected(inputs, outputs, lattice, kernel)

@@ -88,7 +88,8 @@ def _gradient(flow: fk.Flow, action: fk.Action, batch: int) -> list[Tensor]:
 def _peak(flow: fk.Flow, action: fk.Action, batch: int) -> int:
     """The most bytes of new tensors that lived at once."""
     _gradient(flow, action, 2)  # makes tables
-    with _Living() as living:
+    living = _Living()
+    with living:
         _gradient(flow, action, batch)
     return living.most
 
@@ -121,7 +122,8 @@ class _Living(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.bytes, self.most = 0, 0
+        self.bytes: int = 0
+        self.most: int = 0
         self.known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -83,8 +83,8 @@ INLINE int64_t site_of(const Job *job, Unit unit, int i) {
 /* Where the rows of a unit lie in x at tap t; which lanes of them exist, where some do not. */
 INLINE void reads(const Job *job, Unit unit, int64_t t, const int pieces, const REAL **from, Lanes *mask) {
     const int64_t *index = job->index + t * job->sites_out;
-    if (job->state[t] == ALL) {
-        EVERY(i, pieces) from[i] = job->x + index[site_of(job, unit, i)] * job->batch + unit.b;
+    if (job->state[t] == ALL && unit.site + pieces <= job->sites_out) {
+        EVERY(i, pieces) from[i] = job->x + index[unit.site + i] * job->batch + unit.b;
         return;
     }
     EVERY(i, pieces) {
