@@ -59,16 +59,18 @@ INLINE void tile(const Job *job, const REAL *weight, int64_t group, int64_t o, i
 /* ---------------------------------------------------------------- the gradient of the weight */
 
 /* The vectors of units as tap t reads them in a few channels from `ahead` on: to[unit][channel] */
-INLINE void pack(const Job *job, int64_t t, int64_t ahead, int64_t few, int64_t begin, int64_t end, REAL *to,
+INLINE void pack(const Job *given, int64_t t, int64_t ahead, int64_t few, int64_t begin, int64_t end, REAL *to,
                  const int pieces) {
+    const Job own = *given, *job = &own; /* or a compiler reads it again after each number that is stored */
+    const int64_t step = job->sites_in * job->batch, some = job->state[t] == SOME;
     int64_t s = begin / job->parts, part = begin % job->parts;
     for (int64_t u = begin; u < end; u++) {
         const REAL *from[16];
         Lanes mask = {0};
         reads(job, unit_of(job, s, part, pieces), t, pieces, from, &mask);
         for (int64_t c = 0; c < few; c++, to += WIDE) {
-            Vector x = joined(from, ahead + c * job->sites_in * job->batch, pieces);
-            if (job->state[t] == SOME) x = (Vector)((Lanes)x & mask);
+            Vector x = joined(from, ahead + c * step, pieces);
+            if (some) x = (Vector)((Lanes)x & mask);
             set(to, x);
         }
         if (++part == job->parts) part = 0, s++;
