@@ -11,44 +11,63 @@
 
 /* ---------------------------------------------------------------- the convolution */
 
-INLINE void store(const Job *job, Unit unit, int64_t o, Vector value, const int pieces) {
+/* The rows of a unit, from memory: sums that are read in part would have to lie there all the time. */
+SHARED void scatter(const Job *job, Unit unit, REAL *row, const REAL *value, int pieces) {
     const int each = WIDE / pieces;
+    for (int i = 0; i < pieces; i++)
+        for (int l = 0; l < each; l++) row[site_of(job, unit, i) * job->batch + l] = value[i * each + l];
+}
+
+INLINE void store(const Job *job, Unit unit, int64_t o, Vector value, const int pieces) {
     REAL *row = job->out + o * job->sites_out * job->batch + unit.b;
-    if (pieces == 1 || (job->batch == each && unit.site + pieces <= job->sites_out)) {
+    if (pieces == 1 || (job->batch == WIDE / pieces && unit.site + pieces <= job->sites_out)) {
         set(row + unit.site * job->batch, value);
-        return;
+    } else {
+        REAL parts[WIDE];
+        set(parts, value);
+        scatter(job, unit, row, parts, pieces);
     }
-    const int bytes = BYTES / pieces;
-    EVERY(i, pieces) memcpy(row + site_of(job, unit, i) * job->batch, (char *)&value + i * bytes, bytes);
+}
+
+/* Adds what two units read at one tap, from `ahead` on, for all channels. */
+INLINE void add(const Job *job, const REAL *const *one, const REAL *const *two, const Lanes *mask, const REAL *w,
+                int64_t ahead, int some, Vector (*sum)[2], const int out, const int pieces) {
+    const int64_t step = job->sites_in * job->batch;
+    for (int64_t c = 0; c < job->channels; c++, ahead += step, w += out) {
+        Vector x = joined(one, ahead, pieces), y = joined(two, ahead, pieces);
+        if (some) {
+            x = (Vector)((Lanes)x & mask[0]);
+            y = (Vector)((Lanes)y & mask[1]);
+        }
+        EVERY(k, out) {
+            sum[k][0] += w[k] * x;
+            sum[k][1] += w[k] * y;
+        }
+    }
 }
 
 /* Two units at `out` outputs from o on, of which `count` exist. weight[t][c][out] */
 INLINE void tile(const Job *job, const REAL *weight, int64_t group, int64_t o, int64_t count, int64_t u, const int out,
                  const int pieces) {
-    const int64_t first = group * job->outputs + o, step = job->sites_in * job->batch;
+    const int64_t first = group * job->outputs + o, ahead = group * job->channels * job->sites_in * job->batch;
     const int64_t next = u + 1 < job->sets * job->parts ? u + 1 : u;
     const Unit unit[2] = {unit_of(job, u / job->parts, u % job->parts, pieces),
                           unit_of(job, next / job->parts, next % job->parts, pieces)};
     Vector sum[OUT][2];
     EVERY(k, out) sum[k][0] = sum[k][1] = all(job->bias && k < count ? job->bias[first + k] : 0);
     for (int64_t t = 0; t < job->taps; t++) {
+        const int some = job->state[t] == SOME;
         if (job->state[t] == NO) continue;
         const REAL *from[2][16], *w = weight + t * job->channels * out;
-        Lanes mask[2] = {{0}};
-        reads(job, unit[0], t, pieces, from[0], &mask[0]);
-        reads(job, unit[1], t, pieces, from[1], &mask[1]);
-        int64_t ahead = group * job->channels * step;
-        for (int64_t c = 0; c < job->channels; c++, ahead += step, w += out) {
-            Vector x = joined(from[0], ahead, pieces), y = joined(from[1], ahead, pieces);
-            if (job->state[t] == SOME) {
-                x = (Vector)((Lanes)x & mask[0]);
-                y = (Vector)((Lanes)y & mask[1]);
-            }
-            EVERY(k, out) {
-                sum[k][0] += w[k] * x;
-                sum[k][1] += w[k] * y;
-            }
+        Lanes mask[2];
+        EVERY(e, 2) {
+            reads(job, unit[e], t, pieces, from[e]);
+            if (some) lanes_of(job, unit[e], t, pieces, &mask[e]);
         }
+        if (pieces > 1 && adjacent(from[0], pieces) && adjacent(from[1], pieces))
+            add(job, from[0], from[1], mask, w, ahead, some, sum, out, 1);
+        else
+            add(job, from[0], from[1], mask, w, ahead, some, sum, out, pieces);
     }
     EVERY(k, out) if (k < count) {
         store(job, unit[0], first + k, sum[k][0], pieces);
@@ -66,10 +85,12 @@ INLINE void pack(const Job *given, int64_t t, int64_t ahead, int64_t few, int64_
     int64_t s = begin / job->parts, part = begin % job->parts;
     for (int64_t u = begin; u < end; u++) {
         const REAL *from[16];
-        Lanes mask = {0};
-        reads(job, unit_of(job, s, part, pieces), t, pieces, from, &mask);
+        Lanes mask;
+        reads(job, unit_of(job, s, part, pieces), t, pieces, from);
+        if (some) lanes_of(job, unit_of(job, s, part, pieces), t, pieces, &mask);
+        const int one = adjacent(from, pieces);
         for (int64_t c = 0; c < few; c++, to += WIDE) {
-            Vector x = joined(from, ahead + c * step, pieces);
+            Vector x = one ? get(from[0] + ahead + c * step) : joined(from, ahead + c * step, pieces);
             if (some) x = (Vector)((Lanes)x & mask);
             set(to, x);
         }

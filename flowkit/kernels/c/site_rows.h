@@ -80,18 +80,32 @@ INLINE int64_t site_of(const Job *job, Unit unit, int i) {
     return unit.site + i < job->sites_out ? unit.site + i : job->sites_out - 1;
 }
 
-/* Where the rows of a unit lie in x at tap t; which lanes of them exist, where some do not. */
-INLINE void reads(const Job *job, Unit unit, int64_t t, const int pieces, const REAL **from, Lanes *mask) {
+/* Which lanes of a unit exist at tap t. In memory, and a function of its own, as few taps need it. */
+SHARED void lanes_of(const Job *job, Unit unit, int64_t t, int pieces, Lanes *mask) {
+    for (int l = 0; l < WIDE; l++) {
+        const int64_t site = job->index[t * job->sites_out + site_of(job, unit, l / (WIDE / pieces))];
+        (*mask)[l] = -(site != job->sites_in);
+    }
+}
+
+/* Where the rows of a unit lie in x at tap t. */
+INLINE void reads(const Job *job, Unit unit, int64_t t, const int pieces, const REAL **from) {
     const int64_t *index = job->index + t * job->sites_out;
     if (job->state[t] == ALL && unit.site + pieces <= job->sites_out) {
         EVERY(i, pieces) from[i] = job->x + index[unit.site + i] * job->batch + unit.b;
         return;
     }
     EVERY(i, pieces) {
-        const int64_t site = index[site_of(job, unit, i)], there = site != job->sites_in;
-        from[i] = job->x + (there ? site : 0) * job->batch + unit.b;
-        EVERY(l, WIDE / pieces) (*mask)[i * (WIDE / pieces) + l] = (Word)-there;
+        const int64_t site = index[site_of(job, unit, i)];
+        from[i] = job->x + (site != job->sites_in ? site : 0) * job->batch + unit.b;
     }
+}
+
+/* Whether the rows lie one after another, as one vector. */
+INLINE int adjacent(const REAL *const *from, const int pieces) {
+    int all = 1;
+    EVERY(i, pieces) all &= from[i] == from[0] + i * (WIDE / pieces);
+    return all;
 }
 
 /* The state of each tap. */
