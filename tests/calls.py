@@ -178,12 +178,22 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         nets.ConvNet,
         {
             "lattice": (4, 2), "sources": [(1, EVEN)], "outputs": ODD, "out_channels": 2, "hidden": (3,), "kernel": 3,
-            "activation": "tanh",
+            "activation": "tanh", "factorised": "cp", "rank": 2,
+        },
+    ),
+    "FactorisedConv": (
+        nets.FactorisedConv,
+        {
+            "lattice": (4, 2), "channels": (1, 2), "kernel": 3, "inputs": EVEN, "outputs": ODD, "bias": True,
+            "factorised": "tucker", "rank": 2, "functions": 2,
         },
     ),
     "SiteConv": (
         nets.SiteConv,
-        {"lattice": (4, 2), "channels": (1, 2), "kernel": 3, "inputs": EVEN, "outputs": ODD, "bias": True},
+        {
+            "lattice": (4, 2), "channels": (1, 2), "kernel": 3, "inputs": EVEN, "outputs": ODD, "bias": True,
+            "method": "listed",
+        },
     ),
     "PointwiseNet": (nets.PointwiseNet, {"sizes": (2, 3, 1), "activation": "silu"}),
     # transforms
@@ -192,7 +202,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         fk.CheckerboardCoupling,
         {
             "space": SITES, "moves": 1, "map": RealSpline(4), "hidden": (4,), "kernel": 3, "activation": "tanh",
-            "final": "linear", "z2": False, "start": 0.1,
+            "final": "linear", "z2": False, "start": 0.1, "factorised": "cp", "rank": 2,
         },
     ),
     "DistributionConverter": (transforms.DistributionConverter, {"space": SITES, "bins": 4, "symmetric": True}),
@@ -203,7 +213,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {
             "space": LINKS, "pattern": STRIPES, "loops": PLAQUETTE.through(0, 2),
             "updates": [EigenangleSpline(fk.U1(), loop=0, bins=4)], "hidden": (4,), "kernel": 1, "activation": "silu",
-            "local": True, "frozen": [PLAQUETTE], "start": 0.1,
+            "local": True, "frozen": [PLAQUETTE], "start": 0.1, "factorised": "cp", "rank": 2,
         },
     ),
     "Inside": (transforms.Inside, {"coarse": transforms.Affine(SITES)}),
@@ -526,7 +536,8 @@ MatrixModel.coefficients numbers array; Multiple.factor -1 0 1e12; NaturalGradie
 NaturalGradientStep.ridge 1e12; Normal.sigma 1e12; Observable.name text; Observable.label text; Observable.unit
 text; Observable.function estimate; Phi4.lam 0 1e12; Phi4.m2 -1 0 1e12; Phi4Hopping.beta -1 0 1e12; *.lam 0 1e12;
 Phi4Kappa.kappa -1 0 1e12; *.m_sq -1 0 1e12; *.reach 1e12; Residual.tolerance 0; SiteConv.inputs cut;
-SiteConv.outputs cut; StapleConditional.windings 0; Steps.milestones empty; Store.kind text; Store.path text;
+SiteConv.outputs cut; FactorisedConv.inputs cut; FactorisedConv.outputs cut;
+StapleConditional.windings 0; Steps.milestones empty; Store.kind text; Store.path text;
 Trainer.clip None 1e12; *.beta 0 1e12; *.degree 0; closed_form.transform class function action
 other-action prior estimate; clover.mu 0; compare.error 1e12; compare.forces 1e12; *.max_bad 0; *.seconds 1e12;
 *.max_bytes 0 1e12; format_lattice.lattice empty; free_susceptibility.m2 1e12; line.mu 0; link.mu 0; link.U no-batch

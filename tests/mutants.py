@@ -220,7 +220,11 @@ MUTANTS = [
     ("flow.py", "return self.prior.log_prob(z) + logdet", "return self.prior.log_prob(z) - logdet", contract("Prior", "Flow")),
     ("flow.py", "columns[id(p)] + own", "own", "multiscale_ordered.py::test_scales_may_share_a_model"),
     ("transforms/base.py", "return Sample(y, logr - logdet)", "return Sample(y, logr + logdet)", contract("Prior", "Flow")),
-    ("transforms/chain.py", "for step in reversed(list(self))]", "for step in list(self)]", "transforms.py::test_chain"),
+    ("transforms/chain.py", "list(self)[::-1]", "list(self)", "transforms.py::test_chain"),
+    ("transforms/by_inversion.py", "in reversed(ctx.moves)", "in list(ctx.moves)", "recomputed.py::test_gradients_are_those_of_the_whole_graph"),
+    ("transforms/by_inversion.py", "sums[id(p)] + gradient if", "gradient if", "recomputed.py::test_gradients_of_fields_and_of_shared_steps"),
+    ("nets/factorised.py", "between.insert(0,", "between.insert(1,", "convolutions.py::test_factorised_convolutions_equal_dense_ones_of_their_weight"),
+    ("kernels/convolution.py", "roll(reach - t, 1)", "roll(t - reach, 1)", "convolutions.py::test_every_method_gives_the_direct_sum"),
     ("transforms/chain.py", "total = total + logdet\n", "total = logdet\n", "transforms.py::test_chain"),
     ("transforms/chain.py", "return Sample(x, drawn.logq - total)", "return Sample(x, drawn.logq + total)", contract("Prior", "Flow") + " flow.py::test_density_of_its_own_draws"),
     # -- transforms of sites

@@ -289,22 +289,28 @@ def test_bad_networks(options, message):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_native_convolution_equals_the_gather(compiler, dtype):
-    """Also where outputs, sites and batch fill no whole tile, and where rows are not contiguous."""
+    """Also where outputs, sites and batch fill no whole tile, where rows are not contiguous, and in groups."""
     eps = torch.finfo(dtype).eps
-    for channels, outputs, batch in ((1, 1, 1), (2, 3, 7), (5, 9, 33), (3, 16, 64)):
+    shapes = [(1, 1), (2, 3), (3, 2), (5, 9), (3, 16)]
+    batches = [1, 2, 3, 4, 5, 8, 15, 16, 17, 31, 33, 64]
+    for (channels, outputs), batch, groups in itertools.product(shapes, [*batches, 2500], (1, 2)):
+        if batch > 64 and channels > 1:
+            continue
         rng = testing.seeded(channels)
-        index = torch.randint(0, 13, (9, 11), generator=rng)  # 12 sites, and 12 reads zero
-        x = torch.randn(batch, channels, 12, generator=rng, dtype=dtype).permute(1, 2, 0)
-        weight = torch.randn(outputs, channels, 9, generator=rng, dtype=dtype)
-        bias, grad = (torch.randn(s, generator=rng, dtype=dtype) for s in ((outputs,), (outputs, 11, batch)))
-        kernels.set_compile("c")
-        came = [site_convolution(x, weight, bias, index), site_convolution(x, weight, None, index),
-                site_weight_gradient(x, grad, index)]  # fmt: skip
-        kernels.set_compile("0")
-        expected = [site_convolution(x, weight, bias, index), site_convolution(x, weight, None, index),
-                    site_weight_gradient(x, grad, index)]  # fmt: skip
-        for a, b in zip(came, expected, strict=True):
-            assert (a - b).abs().max() <= 300 * eps * (1 + b.abs().max())
+        index = torch.randint(0, 13, (5, 11), generator=rng)  # 12 sites, and 12 reads zero
+        index[1], index[2] = 12, index[2].clamp(max=11)  # a tap that reads none, and one that reads all
+        x = torch.randn(batch, groups * channels, 12, generator=rng, dtype=dtype).permute(1, 2, 0)
+        weight = torch.randn(groups, outputs, channels, 5, generator=rng, dtype=dtype)
+        bias = torch.randn(groups * outputs, generator=rng, dtype=dtype)
+        grad = torch.randn(groups * outputs, 11, batch, generator=rng, dtype=dtype)
+        found = []
+        for level in ("c", "0"):
+            kernels.set_compile(level)
+            one = weight if groups > 1 else weight[0]
+            found.append((site_convolution(x, one, bias, index), site_convolution(x, one, None, index),
+                          site_weight_gradient(x, grad, index, groups)))  # fmt: skip
+        for a, b in zip(*found, strict=True):
+            assert (a - b).abs().max() <= 300 * eps * (1 + b.abs().max()), (channels, outputs, batch, groups)
 
 
 @pytest.mark.parametrize("dtypes", [(torch.float32, torch.float64), (torch.float64, torch.float32)])

@@ -24,6 +24,7 @@ from flowkit.multiscale.conditionals import frames
 from flowkit.nets import convolution as nets
 from flowkit.nets.convolution import SiteConv
 from flowkit.testing.derivatives import nearby, require_second_derivatives
+from flowkit.transforms import by_inversion
 from flowkit.transforms.links import recomputed
 from flowkit.transforms.sites import fourier
 
@@ -66,6 +67,7 @@ CONV = SiteConv((4, 4), (1, 2), 3, torch.arange(16), torch.arange(8)).double()
 GEOMETRY = affine_coupling.geometry((4, 4), 3, 0)
 FLOW = fk.transforms.TrivializingFlow(fk.links((2, 3), fk.U1()), order=1, steps=4).double()
 FIELD = FLOW.space.haar(2, testing.seeded(), F64)
+UNDONE = fk.Chain(fk.CheckerboardCoupling(fk.sites((4, 4)), 0), recompute=True).double()
 
 # Every class, with functions that pass through it and their inputs; True where there are second derivatives.
 CASES = {
@@ -112,6 +114,7 @@ CASES = {
     nets._Gather: [(True, lambda x, *_: CONV(x), [real(1, 16, 2), *CONV.parameters()])],
     fourier._Modes: [(True, lambda x: fourier._Modes.apply(x, (4, 6)).square(), [real(2, 1, 4, 6)])],
     recomputed.Recomputed: [(True, lambda w, *_: FLOW(FIELD + w), [torch.zeros_like(FIELD), *FLOW.parameters()])],
+    by_inversion._ByInversion: [(False, lambda x, *_: UNDONE(x), [real(2, 1, 4, 4), *UNDONE.parameters()])],
     u1._Wrap: [(True, lambda x: fk.U1().wrap(2 * x).sin(), [real(5)])],
 }
 

@@ -1,6 +1,8 @@
 """Rows that several studies report."""
 
 import math
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from flowkit.stats import Estimate
@@ -11,6 +13,16 @@ Row = dict[str, Any]
 def finite(error: float) -> float | None:
     """The error, or None where there is none."""
     return error if math.isfinite(error) else None
+
+
+def ratio_row(label: str, ratios: Sequence[float], sign: str = ">=", goal: float | None = None) -> Row:
+    """The median of what several turns gave, with its error, and what was aimed at, ">=" or "<="."""
+    value = statistics.median(ratios)
+    row: Row = {"label": label, "value": value}
+    row["error"] = 1.25 * statistics.stdev(ratios) / math.sqrt(len(ratios))  # of a median
+    if goal is not None:
+        row |= {"goal": f"{sign} {goal:g}", "reached": value >= goal if sign == ">=" else value <= goal}
+    return row
 
 
 def seconds_row(label: str, seconds: float, most: float) -> Row:

@@ -1,6 +1,5 @@
 """Speed of the SU(2) and SU(3) kernels beside what torch offers for any matrix."""
 
-import math
 import statistics
 import time
 from collections.abc import Callable
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flowkit.kernels import sun
-from flowkit.studies.rows import Row
+from flowkit.studies.rows import Row, ratio_row
 
 Run = Callable[[], Any]
 
@@ -30,7 +29,7 @@ def sun_kernels(quick: bool = False, *, batch: int = 250_000, repeats: int = 17,
         seconds, over_add = _compare(add.forward, multiply.forward, repeats)
         rows.append({"label": f"{name} product, ns per matrix", "value": 1e9 * seconds / batch})
         times = [1 / ratio for ratio in over_add]
-        rows.append(_row(f"{name} product, time over that of a + b", times, "<=", 3))
+        rows.append(ratio_row(f"{name} product, time over that of a + b", times, "<=", 3))
         for what, kernel, reference, goal in _pairs(n, a, b):
             least = goal if what == "product" else factor * goal
             aim = None if (what, n) == ("product", 2) else least
@@ -38,7 +37,9 @@ def sun_kernels(quick: bool = False, *, batch: int = 250_000, repeats: int = 17,
                 ("forward", kernel.forward, reference.forward),
                 ("forward + backward", kernel.both, reference.both),
             ):
-                rows.append(_row(f"{name} {what}, {label}, speed-up", _compare(theirs, ours, repeats)[1], ">=", aim))
+                rows.append(
+                    ratio_row(f"{name} {what}, {label}, speed-up", _compare(theirs, ours, repeats)[1], ">=", aim)
+                )
     return rows
 
 
@@ -94,15 +95,6 @@ def _compare(theirs: Run, ours: Run, repeats: int) -> tuple[float, list[float]]:
     theirs(), ours()
     turns = [(_seconds(theirs), _seconds(ours)) for _ in range(repeats)]
     return statistics.median(t[1] for t in turns), [one / other for one, other in turns]
-
-
-def _row(label: str, ratios: list[float], sign: str, goal: float | None) -> Row:
-    value = statistics.median(ratios)
-    row: Row = {"label": label, "value": value}
-    row["error"] = 1.25 * statistics.stdev(ratios) / math.sqrt(len(ratios))  # of a median
-    if goal is not None:
-        row |= {"goal": f"{sign} {goal:g}", "reached": value >= goal if sign == ">=" else value <= goal}
-    return row
 
 
 def _seconds(run: Run) -> float:

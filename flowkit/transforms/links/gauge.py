@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from flowkit.bijections.base import Bijection, LinkContext, move_links
 from flowkit.bijections.eigenangles import EigenangleSpline
-from flowkit.checks import Kernel, Start, Width, checked
+from flowkit.checks import Count, Kernel, Start, Width, checked
 from flowkit.geometry.closed_paths import Loop, link_index
 from flowkit.geometry.patterns import Pattern
 from flowkit.geometry.roles import frozen_loops, links_through, require_single
@@ -38,7 +38,7 @@ class GaugeCoupling(TwoWay):
     updates : sequence of Bijection, optional
         Maps of a link given a `LinkContext`, in order: `EigenangleSpline` with a loop of its own or a learned one,
         `Residual` for SU(N). Default: one `EigenangleSpline` of a learned loop.
-    hidden, kernel, activation
+    hidden, kernel, activation, factorised, rank
         Of the network; see `flowkit.nets.ConvNet`.
     local : bool
         Whether the network sees, at the active link, the invariants of the loops R_i R_j^-1 that are left when V
@@ -87,6 +87,8 @@ class GaugeCoupling(TwoWay):
         local: bool = True,
         frozen: Sequence[Loop] = (),
         start: Start = 0.1,
+        factorised: str | None = None,
+        rank: Count | None = None,
     ):
         super().__init__(space)
         group = space.group
@@ -103,6 +105,7 @@ class GaugeCoupling(TwoWay):
         self.pattern, self.loops, self.updates = pattern, tuple(loops), tuple(updates)
         self.local, self.frozen = local, tuple(frozen)
         self.hidden, self.kernel, self.activation, self.start = tuple(hidden), kernel, activation, start
+        self.factorised, self.rank = factorised, rank
         self.register_buffer("active", pattern.links(space), persistent=False)
         # Paths: the active links, the R_i, the frozen loops of each shape. All are read at once.
         bases = [(frozen_loops(space, pattern, loop), loop.steps(space.ndim)) for loop in frozen]
@@ -133,6 +136,8 @@ class GaugeCoupling(TwoWay):
                 hidden,
                 kernel,
                 activation,
+                factorised,
+                rank,
             ).shrink(start)
             for at in places
         )

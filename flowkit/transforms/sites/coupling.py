@@ -8,7 +8,7 @@ from torch import Tensor
 
 from flowkit.bijections.affine import AffineMap
 from flowkit.bijections.base import Bijection
-from flowkit.checks import Kernel, Parity, Start, Width, checked
+from flowkit.checks import Count, Kernel, Parity, Start, Width, checked
 from flowkit.geometry.lattice import parity
 from flowkit.geometry.space import Space
 from flowkit.kernels import affine_coupling
@@ -33,7 +33,7 @@ class CheckerboardCoupling(TwoWay):
         Parity of the sites that move, 0 or 1.
     map : Bijection, optional
         Of one number: `AffineMap` by default, or `RealSpline`.
-    hidden, kernel, activation
+    hidden, kernel, activation, factorised, rank
         Of the network; see `flowkit.nets.ConvNet`.
     final : str
         "linear", or "tanh" to bound the parameters by 1.
@@ -83,6 +83,8 @@ class CheckerboardCoupling(TwoWay):
         final: str = "linear",
         z2: bool = False,
         start: Start = 0.1,
+        factorised: str | None = None,
+        rank: Count | None = None,
     ):
         super().__init__(space)
         map = map or AffineMap()
@@ -92,11 +94,12 @@ class CheckerboardCoupling(TwoWay):
             raise ValueError(f"CheckerboardCoupling ends in 'linear' or 'tanh'; got {final!r}.")
         self.moves, self.map, self.final, self.z2, self.start = moves, map, final, z2, start
         self.hidden, self.kernel, self.activation = tuple(hidden), kernel, activation
+        self.factorised, self.rank = factorised, rank
         sublattice = parity(space.lattice)
         active, frozen = (sublattice == moves).nonzero()[:, 0], (sublattice != moves).nonzero()[:, 0]
         self.register_buffer("active", active, persistent=False)
         self.register_buffer("frozen", frozen, persistent=False)
-        self.net = site_net(map, space, frozen, active, hidden, kernel, activation, z2, start)
+        self.net = site_net(map, space, frozen, active, hidden, kernel, activation, z2, start, factorised, rank)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[batch, components, *lattice] -> active and frozen parts, each [components, sites, batch]."""
@@ -114,7 +117,7 @@ class CheckerboardCoupling(TwoWay):
 
     def _fused(self, x: Tensor, back: bool) -> tuple[Tensor, Tensor] | None:
         """The map or its inverse by the kernel for affine couplings without hidden layers, where it serves."""
-        if self.hidden or self.final != "linear" or not isinstance(self.map, AffineMap):
+        if self.hidden or self.factorised or self.final != "linear" or not isinstance(self.map, AffineMap):
             return None
         conv, squares = (self.net.odd, self.net.even) if isinstance(self.net, OddNet) else (self.net.first[0], None)
         assert isinstance(conv, SiteConv)
@@ -127,6 +130,7 @@ class CheckerboardCoupling(TwoWay):
             assert conv.bias is not None
             bias: Tensor = conv.bias
         else:
+            assert isinstance(squares, SiteConv)
             assert squares.bias is not None
             weight, bias = torch.cat([squares.weight, weight]), F.pad(squares.bias, (0, 1))
         weight = torch.cat([weight[:, 0].index_select(1, where.odd), bias[:, None]], 1)

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from flowkit.bijections.base import Bijection
 from flowkit.geometry.space import Space
-from flowkit.nets import ConvNet, SiteConv
+from flowkit.nets import ConvNet
 from flowkit.nets.activations import activation_of
 from flowkit.nets.convolution import neighbours
+from flowkit.nets.factorised import convolution
 
 
 class OddNet(nn.Module):
@@ -32,7 +33,7 @@ class OddNet(nn.Module):
         Flat indices of the sites that are read, and of those that move.
     components : int
         Of the field.
-    hidden, kernel, activation
+    hidden, kernel, activation, factorised, rank
         Of the network, as `ConvNet`.
     start : float
         Factor on the initial weights of the last layers.
@@ -60,6 +61,8 @@ class OddNet(nn.Module):
         kernel: int | Sequence[int],
         activation: str,
         start: float,
+        factorised: str | None = None,
+        rank: int | None = None,
     ):
         super().__init__()
         self.count = map.count
@@ -71,15 +74,16 @@ class OddNet(nn.Module):
         if hidden:
             reads, width = torch.unique(neighbours(active, lattice, kernels[-1])), hidden[-1]
             source = [(components, frozen)]
-            self.body = ConvNet(lattice, source, reads, width, hidden[:-1], kernels[:-1], activation)
+            self.body = ConvNet(lattice, source, reads, width, hidden[:-1], kernels[:-1], activation, factorised, rank)
             self.activation = activation_of(activation)
-        self.odd = SiteConv(lattice, (width, odd.shape[1] * components), kernels[-1], reads, active, bias=False)
-        self.even = SiteConv(lattice, (width, even.shape[1] * components), kernels[-1], reads, active)
-        with torch.no_grad():
-            for conv in (self.odd, self.even):
-                conv.weight.mul_(start / 2 if hidden else start)  # of the sum of two features, not of their mean
-            if self.even.bias is not None:
-                self.even.bias.mul_(start)
+        ends = [(width, basis.shape[1] * components) for basis in (odd, even)]
+        self.odd = convolution(lattice, ends[0], kernels[-1], reads, active, False, factorised, rank)
+        self.even = convolution(lattice, ends[1], kernels[-1], reads, active, True, factorised, rank)
+        self.even.shrink(start / 2 if hidden else start)  # of the sum of two features, not of their mean
+        self.odd.shrink(start / 2 if hidden else start)
+        if hidden and self.even.bias is not None:
+            with torch.no_grad():
+                self.even.bias.mul_(2)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """``[components, frozen sites, batch]`` as a list -> ``[count * components, active sites, batch]``."""
@@ -105,12 +109,18 @@ def site_net(
     activation: str = "silu",
     z2: bool = False,
     start: float = 0.1,
+    factorised: str | None = None,
+    rank: int | None = None,
 ) -> ConvNet | OddNet:
     """The network that gives the parameters of a map at the active sites from the frozen ones, odd where `z2` asks."""
     if z2:
-        return OddNet(map, space.lattice, frozen, active, space.components, hidden, kernel, activation, start)
+        return OddNet(
+            map, space.lattice, frozen, active, space.components, hidden, kernel, activation, start, factorised, rank
+        )
     outputs = map.count * space.components
-    net = ConvNet(space.lattice, [(space.components, frozen)], active, outputs, hidden, kernel, activation)
+    net = ConvNet(
+        space.lattice, [(space.components, frozen)], active, outputs, hidden, kernel, activation, factorised, rank
+    )
     return net.shrink(start)
 
 
