@@ -497,6 +497,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "format_error": (stats.format_error, {"value": 1.0, "error": 0.1}),
     "table": (stats.table, {"header": ["a"], "rows": [["b"]]}),
+    "Estimates": (stats.Estimates, {"estimates": {"plaquette": stats.Estimate(0.5, 0.1, 0.5, 0.0, 100)}}),
     "tail_check": (
         stats.tail_check,
         {
