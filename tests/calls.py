@@ -366,6 +366,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         fk.ensemble.layer_numbers,
         {"flow": scalar(), "action": PHI4, "fields": 2, "n": 4, "rng": 1, "quantity": "phi", "max_bytes": 10**6},
     ),
+    "join": (fk.ensemble.join, {"ensembles": [RUN, RUN], "along": "steps"}),
     "importance_sample": (
         fk.importance_sample,
         {

@@ -127,6 +127,26 @@ def test_estimates_are_shown_as_numbers_and_tables(chains):
     assert "<td>plaquette</td>" in means._repr_html_()
 
 
+def test_parts_and_joined_ensembles_are_the_whole(chains):
+    whole, parts = chains.mean(fk.plaquette), [chains[:150], chains[150:]]
+    again = fk.ensemble.join(parts, along="steps").mean(fk.plaquette)
+    assert (again.value, again.error) == (whole.value, whole.error)
+    thin = chains[::4].mean(fk.plaquette)
+    assert thin.every == 4
+    assert thin.within()
+    two = fk.ensemble.join(
+        [fk.run(fk.Heatbath(U1), 200, chains=4, thermalise=20, rng=seed) for seed in (1, 2)], "chains"
+    )
+    assert (len(two), two.chains) == (200, 8)
+    assert two.mean(fk.plaquette).within()
+    with pytest.raises(fk.ensemble.EnsembleError, match="one number of steps are joined along chains; got 400 and 150"):
+        fk.ensemble.join([chains, parts[0]], along="chains")
+    with pytest.raises(fk.ensemble.EnsembleError, match="by a range"):
+        chains[3]
+    with pytest.raises(fk.ensemble.EnsembleError, match="holds none"):
+        chains[1000:]
+
+
 def test_refusals(chains):
     with pytest.raises(ValueError, match=r"real numbers, here \[3\]; W gave a tensor \[3, 2\].*components="):
         fk.Observable("W", "W", loops)(U1.space, U1.space.cold(3, like=torch.zeros(1)))

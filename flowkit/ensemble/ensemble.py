@@ -29,6 +29,9 @@ from flowkit.priors.base import Prior
 from flowkit.stats import Estimate, Estimates, Floats
 from flowkit.storage import zarr_files
 
+OF_ALL_STEPS = ("n", "seconds", "invalid", "left_out", "schwinger_dyson", "ended")
+"""What the provenance says of all steps together, and what a part of them does not keep."""
+
 
 class Ensemble:
     """Configurations of one theory in Monte Carlo time, and numbers measured on each.
@@ -107,6 +110,34 @@ class Ensemble:
     def __len__(self) -> int:
         """Number of stored steps."""
         return len(self.series["S"])
+
+    def __getitem__(self, steps: slice) -> Ensemble:
+        """A range of stored steps of all chains: ``ensemble[100:]``, and every tenth by ``ensemble[::10]``.
+
+        Raises
+        ------
+        EnsembleError
+            For what is no range forward in time, or holds no step.
+
+        Examples
+        --------
+        >>> import flowkit as fk
+        >>> action = fk.Wilson(fk.links((4, 4), fk.U1()), beta=2.0)
+        >>> ensemble = fk.run(fk.Heatbath(action), 100, chains=4, rng=1)
+        >>> len(ensemble[20:]), len(ensemble[::10])
+        (80, 10)
+        """
+        if not isinstance(steps, slice) or (steps.step or 1) < 1:
+            raise EnsembleError(
+                f"Steps of an ensemble are taken by a range such as [100:] or [::10]; got {steps!r:.80}."
+            )
+        series = {name: one[steps] for name, one in self.series.items()}
+        if not len(series["S"]):
+            raise EnsembleError(f"The range {steps.start}:{steps.stop} holds none of the {len(self)} stored steps.")
+        about = {name: one for name, one in self.provenance.items() if name not in OF_ALL_STEPS}
+        about["every"] = about.get("every", 1) * (steps.step or 1)
+        x = None if self.x is None else self.x[steps]
+        return Ensemble(self.space, x, series, action=self.action, provenance=about, weighted=self.weighted)
 
     @property
     def chains(self) -> int:
