@@ -376,6 +376,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         fk.ensemble.layer_numbers,
         {"flow": scalar(), "action": PHI4, "fields": 2, "n": 4, "rng": 1, "quantity": "phi", "max_bytes": 10**6},
     ),
+    "join": (fk.ensemble.join, {"ensembles": [RUN, RUN], "along": "steps"}),
     "importance_sample": (
         fk.importance_sample,
         {
@@ -507,6 +508,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "format_error": (stats.format_error, {"value": 1.0, "error": 0.1}),
     "table": (stats.table, {"header": ["a"], "rows": [["b"]]}),
+    "Estimates": (stats.Estimates, {"estimates": {"plaquette": stats.Estimate(0.5, 0.1, 0.5, 0.0, 100)}}),
     "tail_check": (
         stats.tail_check,
         {

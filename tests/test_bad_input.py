@@ -232,6 +232,7 @@ def test_a_checkpoint_of_another_precision_is_refused(tmp_path):
 
 
 HOW = r"An observable is f\(space, x\) -> \[batch\], real numbers"
+HINT = r"; a vector says so by components=, complex numbers by complex=True"
 
 
 @pytest.mark.parametrize(
@@ -254,7 +255,7 @@ def test_an_observable_that_gives_no_number_of_each_field(function, got):
         lambda: fk.compare({"a": hmc}, [odd], chains=2, seconds=1, rng=1),
         lambda: ensemble.mean(odd),
     ):
-        with pytest.raises(ValueError, match=rf"^{HOW}, here \[\d\]; odd gave {got}\.$"):
+        with pytest.raises(ValueError, match=rf"^{HOW}, here \[\d\]; odd gave {got}{HINT}\.$"):
             call()
 
 

@@ -9,6 +9,7 @@ from flowkit.ensemble.fields import QUANTITIES, FieldNumbers, field_numbers
 from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.importance import importance_sample
 from flowkit.ensemble.job import Job, start
+from flowkit.ensemble.joining import join
 from flowkit.ensemble.layers import LayerNumbers, layer_numbers
 from flowkit.ensemble.pattern_numbers import PatternNumbers, pattern_numbers
 from flowkit.ensemble.recording import Recording
@@ -34,6 +35,7 @@ __all__ = [
     "compare",
     "field_numbers",
     "importance_sample",
+    "join",
     "layer_numbers",
     "pattern_numbers",
     "run",

@@ -65,13 +65,14 @@ class Columns:
     @checked
     def __init__(self, n: Count, chains: Count, observe: Observables, space: Space, block: Count = 1):
         observe = listed(observe)
-        names = [obs.name for obs in observe]
+        names = [name for obs in observe for name in obs.columns]
         taken = [name for i, name in enumerate(names) if name in names[:i] or name in ("S", "accept", "logq", "logw")]
         if taken:
             raise ValueError(f"Observables of a run have names of their own; got {taken[0]!r} twice.")
         if n * chains > MOST:
             raise ValueError(f"A run holds at most {MOST} numbers of each series; got {n} steps of {chains} chains.")
         self.shape, self.observe, self.space, self.block = (n, chains), observe, space, block
+        self._observed = names
         self.x: Tensor | None = None
         self.series: dict[str, Tensor] = {}
         self._numbers: dict[str, stats.Floats] = {}  # the same memory, which panels read ten times a second
@@ -90,7 +91,8 @@ class Columns:
         EnsembleError
             Where an observable is NaN or infinite, when its block of rows is moved; the rows before it are stored.
         """
-        values = values | {obs.name: obs(self.space, x) for obs in self.observe}
+        for obs in self.observe:
+            values = values | obs.measure(self.space, x)
         if not self.series:
             for name, numbers in values.items():
                 check_real(name, numbers)
@@ -122,11 +124,11 @@ class Columns:
         for name, values in numbers.items():
             self.series[name][rows] = values
         try:
-            for obs in self.observe:
-                check_finite(obs.name, numbers[obs.name])
+            for name in self._observed:
+                check_finite(name, numbers[name])
             self.filled = self.taken
         except EnsembleError:
-            observed = torch.stack([numbers[obs.name] for obs in self.observe])
+            observed = torch.stack([numbers[name] for name in self._observed])
             self.filled += int(observed.isfinite().all(2).all(0).int().cumprod(0).sum())
             raise
 

@@ -79,6 +79,8 @@ def vanishing(action: Action | None, observables: Sequence[Observable]) -> list[
         x = torch.randn(4, *action.space.shape, generator=rng, device=rng.device, dtype=torch.float64)
     found = []
     for one in observables:
+        if len(one.columns) > 1:
+            continue
         value = one(action.space, x)
         size = value.abs().max()
         odd = (symmetry.odd_part(partial(one, action.space), x) for symmetry in action.symmetries)
@@ -101,7 +103,9 @@ class Diagnosis:
     series : mapping of ndarray
         By name, ``[n, chains]``.
     weighted : bool
-        Whether the values are independent draws with weights exp(logw).
+        Whether the values have weights exp(logw).
+    chained : bool
+        Whether they lie in the order of Markov chains; independent draws do not.
     identity : sequence of float
         The mean of `Action.schwinger_dyson` in each chain; empty where it is not known.
     logdet_error : float, optional
@@ -113,6 +117,7 @@ class Diagnosis:
     zeros: Collection[str]
     series: Mapping[str, Floats]
     weighted: bool
+    chained: bool
     identity: Sequence[float] = ()
     logdet_error: float | None = None
 
@@ -140,7 +145,7 @@ class Diagnosis:
     def of(self, values: Floats, estimate: Estimate) -> list[str]:
         """What concerns the mean of `values`, ``[n, chains]``."""
         shift = [shift_note(self.logdet_error, float(values.std()), estimate.error)]
-        if self.weighted:
+        if not self.chained:
             return shift
         found = shift + (list(stats.agreement(values).notes) or [f"S: {note}" for note in self.action_notes])
         return found + [note for charge in self._charges() for note in self._sectors(charge, values, estimate)]
@@ -179,7 +184,7 @@ class Diagnosis:
         from scipy.special import ndtr
 
         if self.weighted:
-            mean = stats.reweighted(values, self.series["logw"], S=0.0)
+            mean = stats.reweighted(values, self.series["logw"], S=2.0 if self.chained else 0.0)
             p, value = 2 * float(ndtr(-abs(mean.pull(0.0)))), mean.value
         else:
             p, value = stats.vanishes(values), float(values.mean())

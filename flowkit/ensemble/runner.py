@@ -28,6 +28,9 @@ class Runner:
     ):
         self.name, self.chains, self.observables, self.max_bad = name, chains, observables, max_bad
         self.steps, self.seconds = 0, 0.0
+        for one in observables:
+            if len(one.columns) > 1:
+                raise ValueError(f"The cost of a real number is compared; {one.name} has {len(one.columns)}.")
         require_defined(observables, chains.space, chains.chains, like=chains.first.x)
         self._clock, self._slices = clock, list[dict[str, Tensor]]()
 

@@ -2,11 +2,12 @@
 
 from flowkit.stats.agreement import ENOUGH, Agreement, agreement, vanishes
 from flowkit.stats.autocorrelation import SHORTEST, Autocorrelation, Floats, autocorrelation, too_short
-from flowkit.stats.estimates import CALIBRATED, HOPELESS, Estimate, estimate, ratio
+from flowkit.stats.estimates import CALIBRATED, HOPELESS, Estimate, estimate, linearised as linearised, ratio
 from flowkit.stats.pareto import pareto_k
+from flowkit.stats.tables import Estimates
 from flowkit.stats.tails import TailCheck, tail_check
 from flowkit.stats.text import format_error, table
-from flowkit.stats.weights import acceptance_from_logw, ess, log_z, reweighted
+from flowkit.stats.weights import acceptance_from_logw, effective as effective, ess, log_z, reweighted
 
 __all__ = [
     "CALIBRATED",
@@ -16,6 +17,7 @@ __all__ = [
     "Agreement",
     "Autocorrelation",
     "Estimate",
+    "Estimates",
     "Floats",
     "TailCheck",
     "acceptance_from_logw",

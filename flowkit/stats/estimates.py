@@ -29,9 +29,12 @@ HOPELESS = 10.0
 """Independent values below which errors mean nothing, as measured on AR(1) chains."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
     """A number with its error.
+
+    A cell of a notebook that ends in one shows value(error); ``float()`` gives the value. Sums, ratios and functions of
+    means need their correlation, which numbers and errors do not hold: `Ensemble.derived` and `Ensemble.obs` have it.
 
     Parameters
     ----------
@@ -83,6 +86,12 @@ class Estimate:
     def within(self, exact: float | None = None, sigmas: float = 3.0) -> bool:
         """Whether the exact value lies within so many standard errors; never where there is no error."""
         return abs(self.pull(exact)) <= sigmas
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __repr__(self) -> str:
+        return f"Estimate({self})"
 
     def __str__(self) -> str:
         text = format_error(self.value, self.error)
