@@ -100,7 +100,7 @@ INLINE void gather(Vector *to, const REAL *const *at, int length) {
 }
 
 INLINE void load(Vector *to, const REAL *from, int length) {
-    if (2 * length == WIDE) {
+    if (WIDE > 2 && 2 * length == WIDE) {
         Vector half[WIDE / 2];
         UNROLL for (int m = 0; m < WIDE / 2; m++) half[m] = *(const Loose *)(from + m * WIDE);
         pair(to, half);
@@ -121,7 +121,7 @@ INLINE void store(REAL *to, const Vector *from, int length) {
         UNROLL for (int m = 0; m < WIDE; m++) *(Loose *)(to + m * length + done) = row[m];
     }
     const int rest = length - done;
-    if (!done && 2 * rest == WIDE) {
+    if (WIDE > 2 && !done && 2 * rest == WIDE) {
         Vector half[WIDE / 2];
         UNROLL for (int e = 0; e < WIDE / 2; e++) row[e] = from[e];
         transpose(row, WIDE / 2);
