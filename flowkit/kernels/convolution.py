@@ -98,7 +98,7 @@ def site_weight_gradient(x: Tensor, grad: Tensor, index: Tensor, groups: int = 1
         columns = _columns(x, index).view(groups, channels * taps, -1)
         return (grad.reshape(groups, outputs, -1) @ columns.mT).view(groups, outputs, channels, taps)
     x, grad, index = plain(x), plain(grad), plain(index)
-    out, packed = x.new_empty(groups, outputs, channels, taps), x.new_zeros(outputs + TILE, UNITS * 16)
+    out, packed = x.new_empty(groups, outputs, channels, taps), x.new_empty(outputs + TILE, UNITS * 16)
     sizes = groups, channels, taps, outputs, x.shape[1], wanted, batch
     call("site_convolution", "weight", x.dtype, x, grad, index, packed, index.new_empty(taps), out, *sizes)
     return out

@@ -77,41 +77,6 @@ INLINE void tile(const Job *job, const REAL *weight, int64_t group, int64_t o, i
 
 /* ---------------------------------------------------------------- the gradient of the weight */
 
-/* The vectors of units as tap t reads them in a few channels from `ahead` on: to[unit][channel] */
-INLINE void pack(const Job *given, int64_t t, int64_t ahead, int64_t few, int64_t begin, int64_t end, REAL *to,
-                 const int pieces) {
-    const Job own = *given, *job = &own; /* or a compiler reads it again after each number that is stored */
-    const int64_t step = job->sites_in * job->batch, some = job->state[t] == SOME;
-    int64_t s = begin / job->parts, part = begin % job->parts;
-    for (int64_t u = begin; u < end; u++) {
-        const REAL *from[16];
-        Lanes mask;
-        reads(job, unit_of(job, s, part, pieces), t, pieces, from);
-        if (some) lanes_of(job, unit_of(job, s, part, pieces), t, pieces, &mask);
-        const int one = adjacent(from, pieces);
-        for (int64_t c = 0; c < few; c++, to += WIDE) {
-            Vector x = one ? get(from[0] + ahead + c * step) : joined(from, ahead + c * step, pieces);
-            if (some) x = (Vector)((Lanes)x & mask);
-            set(to, x);
-        }
-        if (++part == job->parts) part = 0, s++;
-    }
-}
-
-/* The vectors of the gradient at one of `width` outputs: to[unit][width]. Numbers of a row that the one before has too
-   are 0, and so are sites past the last. */
-static void pack_gradient(const Job *job, const REAL *g, int64_t begin, int64_t end, REAL *to, int64_t width,
-                          int64_t pieces) {
-    const int64_t each = WIDE / pieces;
-    for (int64_t u = begin; u < end; u++, to += width * WIDE)
-        for (int64_t i = 0; i < pieces; i++) {
-            const int64_t site = u / job->parts * pieces + i, b = u % job->parts * each;
-            const int64_t twice = b + each > job->batch ? b + each - job->batch : 0;
-            const REAL *row = g + site * job->batch + b - twice;
-            for (int64_t l = 0; l < each; l++) to[i * each + l] = site < job->sites_out && l >= twice ? row[l] : 0;
-        }
-}
-
 INLINE REAL total(Vector v) {
     for (int n = WIDE / 2; n; n /= 2)
         for (int l = 0; l < n; l++) v[l] += v[l + n];
@@ -127,10 +92,32 @@ INLINE void products(const REAL *g, const REAL *x, int64_t units, REAL *to, int6
     EVERY(k, out) if (k < count) EVERY(c, few) to[k * stride_o + c * stride_c] += total(sum[k][c]);
 }
 
+/* The same where a row is a whole vector: x at tap t from `ahead` on is read as it lies. */
+INLINE void direct(const Job *given, int64_t t, int64_t ahead, const REAL *g, int64_t begin, int64_t end, REAL *to,
+                   int64_t count, int64_t stride_o, const int out, const int few) {
+    const Job own = *given, *job = &own;
+    const int64_t step = job->sites_in * job->batch, last = job->batch - WIDE, *index = job->index + t * job->sites_out;
+    Vector sum[OUT][FEW] = {{{0}}};
+    for (int64_t u = begin, s = begin / job->parts, part = begin % job->parts; u < end; s++, part = 0) {
+        const int64_t stop = u + job->parts - part < end ? u + job->parts - part : end;
+        const REAL *x = job->x + index[s] * job->batch + ahead;
+        if (index[s] == job->sites_in) {
+            g += (stop - u) * out * WIDE;
+            u = stop;
+        }
+        for (; u < stop; u++, part++, g += out * WIDE) {
+            const int64_t b = part * WIDE < last ? part * WIDE : last;
+            EVERY(k, out) EVERY(c, few) sum[k][c] += get(g + k * WIDE) * get(x + c * step + b);
+        }
+    }
+    EVERY(k, out) if (k < count) EVERY(c, few) to[k * stride_o + c * job->taps] += total(sum[k][c]);
+}
+
 /* ---------------------------------------------------------------- one function for each kind of tile */
 
 typedef void Tile(const Job *, const REAL *, int64_t, int64_t, int64_t, int64_t);
 typedef void Pack(const Job *, int64_t, int64_t, int64_t, int64_t, int64_t, REAL *);
+typedef void Direct(const Job *, int64_t, int64_t, const REAL *, int64_t, int64_t, REAL *, int64_t, int64_t);
 typedef void Products(const REAL *, const REAL *, int64_t, REAL *, int64_t, int64_t, int64_t);
 
 #define TILE(out, pieces)                                                                                              \
@@ -147,6 +134,10 @@ typedef void Products(const REAL *, const REAL *, int64_t, REAL *, int64_t, int6
     SHARED void products_##out##_##few(const REAL *g, const REAL *x, int64_t units, REAL *to, int64_t count,           \
                                        int64_t stride_o, int64_t stride_c) {                                           \
         products(g, x, units, to, count, stride_o, stride_c, out, few);                                                \
+    }                                                                                                                  \
+    SHARED void direct_##out##_##few(const Job *job, int64_t t, int64_t ahead, const REAL *g, int64_t begin,           \
+                                     int64_t end, REAL *to, int64_t count, int64_t stride_o) {                         \
+        direct(job, t, ahead, g, begin, end, to, count, stride_o, out, few);                                           \
     }
 #define TILES_OF(out) TILE(out, 1) TILE(out, 2) TILE(out, 4) TILE(out, 8) TILE(out, 16)
 #define KIND(out) TILES_OF(out) PRODUCTS(out, 1) PRODUCTS(out, 2) PRODUCTS(out, 3)
@@ -156,8 +147,10 @@ PACK(1) PACK(2) PACK(4) PACK(8) PACK(16)
 #define ROW(out) {tile_##out##_1, tile_##out##_2, tile_##out##_4, tile_##out##_8, tile_##out##_16}
 static Tile *const TILES[4][5] = {ROW(1), ROW(2), ROW(4), ROW(8)};
 static Pack *const PACKS[5] = {pack_1, pack_2, pack_4, pack_8, pack_16};
-#define FEWS(out) {products_##out##_1, products_##out##_2, products_##out##_3}
-static Products *const PRODUCTS_OF[4][FEW] = {FEWS(1), FEWS(2), FEWS(4), FEWS(8)};
+#define FEWS(name, out) {name##_##out##_1, name##_##out##_2, name##_##out##_3}
+static Products *const PRODUCTS_OF[4][FEW] = {FEWS(products, 1), FEWS(products, 2), FEWS(products, 4),
+                                              FEWS(products, 8)};
+static Direct *const DIRECT[4][FEW] = {FEWS(direct, 1), FEWS(direct, 2), FEWS(direct, 4), FEWS(direct, 8)};
 
 /* Which tile serves `count` outputs, 1, 2, 4 or 8, as a power of two. */
 static int power(int64_t count) { return count > 4 ? 3 : count > 2 ? 2 : count > 1 ? 1 : 0; }
@@ -192,7 +185,7 @@ void NAME(forward)(const REAL *x, const REAL *weight, const REAL *bias, const in
 }
 
 /* grad[g][o][c][t] = sum_{j,b} of g[g][o][j][b] x[g][c][index[t][j]][b]; packed has room for UNITS vectors of
-   8 * ceil(outputs / 8) outputs, and holds zeros */
+   8 * ceil(outputs / 8) outputs */
 void NAME(weight)(const REAL *x, const REAL *g, const int64_t *index, REAL *packed, int64_t *state, REAL *grad,
                   int64_t groups, int64_t channels, int64_t taps, int64_t outputs, int64_t sites_in, int64_t sites_out,
                   int64_t batch) {
@@ -216,13 +209,15 @@ void NAME(weight)(const REAL *x, const REAL *g, const int64_t *index, REAL *pack
             for (int64_t t = 0; t < taps; t++)
                 for (int64_t c = 0; c < channels && state[t] != NO; c += FEW) {
                     const int64_t few = channels - c < FEW ? channels - c : FEW;
+                    const int64_t ahead = (group * channels + c) * sites_in * batch;
                     REAL rows[FEW * UNITS * WIDE];
-                    PACKS[pieces](&job, t, (group * channels + c) * sites_in * batch, few, begin, end, rows);
+                    if (pieces) PACKS[pieces](&job, t, ahead, few, begin, end, rows);
                     for (int64_t o = 0; o < outputs; o += OUT) {
-                        const int64_t count = outputs - o < OUT ? outputs - o : OUT;
-                        PRODUCTS_OF[power(count)][few - 1](packed + o * UNITS * WIDE, rows, end - begin,
-                                                           grad + (first + o) * stride + c * taps + t, count, stride,
-                                                           taps);
+                        const int64_t count = outputs - o < OUT ? outputs - o : OUT, kind = power(count);
+                        const REAL *there = packed + o * UNITS * WIDE;
+                        REAL *to = grad + (first + o) * stride + c * taps + t;
+                        if (pieces) PRODUCTS_OF[kind][few - 1](there, rows, end - begin, to, count, stride, taps);
+                        else DIRECT[kind][few - 1](&job, t, ahead, there, begin, end, to, count, stride);
                     }
                 }
         }

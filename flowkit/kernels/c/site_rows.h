@@ -108,6 +108,48 @@ INLINE int adjacent(const REAL *const *from, const int pieces) {
     return all;
 }
 
+/* The vectors of units as tap t reads them in a few channels from `ahead` on: to[unit][channel] */
+INLINE void pack(const Job *given, int64_t t, int64_t ahead, int64_t few, int64_t begin, int64_t end, REAL *to,
+                 const int pieces) {
+    const Job own = *given, *job = &own; /* or a compiler reads it again after each number that is stored */
+    const int64_t step = job->sites_in * job->batch, some = job->state[t] == SOME;
+    int64_t s = begin / job->parts, part = begin % job->parts;
+    for (int64_t u = begin; u < end; u++) {
+        const REAL *from[16];
+        Lanes mask;
+        reads(job, unit_of(job, s, part, pieces), t, pieces, from);
+        if (some) lanes_of(job, unit_of(job, s, part, pieces), t, pieces, &mask);
+        const int one = adjacent(from, pieces);
+        for (int64_t c = 0; c < few; c++, to += WIDE) {
+            Vector x = one ? get(from[0] + ahead + c * step) : joined(from, ahead + c * step, pieces);
+            if (some) x = (Vector)((Lanes)x & mask);
+            set(to, x);
+        }
+        if (++part == job->parts) part = 0, s++;
+    }
+}
+
+/* The vectors of the gradient at one of `width` outputs: to[unit][width]. Numbers of a row that the one before has too
+   are 0, and so are sites past the last. */
+static void pack_gradient(const Job *job, const REAL *g, int64_t begin, int64_t end, REAL *to, int64_t width,
+                          int64_t pieces) {
+    const int64_t each = WIDE / pieces;
+    int64_t s = begin / job->parts, part = begin % job->parts;
+    for (int64_t u = begin; u < end; u++, to += width * WIDE) {
+        const int64_t b = part * each, twice = b + each > job->batch ? b + each - job->batch : 0;
+        const int64_t sites = job->sites_out - s * pieces < pieces ? job->sites_out - s * pieces : pieces;
+        const REAL *row = g + s * pieces * job->batch + b - twice;
+        if (twice == 0 && sites == pieces && (pieces == 1 || each == job->batch)) {
+            set(to, get(row));
+        } else {
+            set(to, (Vector){0});
+            for (int64_t i = 0; i < sites; i++)
+                for (int64_t l = twice; l < each; l++) to[i * each + l] = row[i * job->batch + l];
+        }
+        if (++part == job->parts) part = 0, s++;
+    }
+}
+
 /* The state of each tap. */
 static void look(const Job *job, int64_t *state) {
     for (int64_t t = 0; t < job->taps; t++) {
