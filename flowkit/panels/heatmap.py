@@ -128,7 +128,10 @@ class HeatmapPanel(Panel):
         shown, data = self.shown, self._data
         pair = self._axes[shown.plane]
         field = data.fields[main][shown.other, shown.plane if data.by_plane else shown.part]
-        index = tuple(slice(None) if axis in pair else x for axis, x in enumerate(shown.at))
+        finest, here = data.fields[-1].shape[2:], field.shape
+        # A coarse site stands for the fine ones from it up to the next.
+        at = [x * mine // side for x, side, mine in zip(shown.at, finest, here, strict=True)]
+        index = tuple(slice(None) if axis in pair else x for axis, x in enumerate(at))
         picture: NDArray[np.float32] = field[index].T
         return picture
 

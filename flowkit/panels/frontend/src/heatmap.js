@@ -28,13 +28,15 @@ function slice(model, main, other) {
   const volume = product(lattice);
   const all = floats(model.get("values"), before + (other * counts.part + part) * volume, volume);
   const stride = lattice.map((_, axis) => product(lattice.slice(axis + 1)));
-  const start = model.get("at").reduce((sum, x, axis) => (axis === mu || axis === nu ? sum : sum + x * stride[axis]), 0);
+  // A coarse site stands for the fine ones from it up to the next.
+  const at = model.get("at").map((x, axis) => Math.floor((x * lattice[axis]) / lattices.at(-1)[axis]));
+  const start = at.reduce((sum, x, axis) => (axis === mu || axis === nu ? sum : sum + x * stride[axis]), 0);
   const [columns, rows] = [lattice[mu], lattice[nu]];
   const numbers = new Float32Array(columns * rows);
   for (let i = 0; i < columns; i++) {
     for (let j = 0; j < rows; j++) numbers[i * rows + j] = all[start + i * stride[mu] + j * stride[nu]];
   }
-  return { numbers, size: [columns, rows], mu, nu };
+  return { numbers, size: [columns, rows], mu, nu, at };
 }
 
 // Paint a canvas in the size it is shown in: numbers[i * rows + j] stands in column i from the left and row j from below.
@@ -169,11 +171,11 @@ function render({ model, el }) {
 
   canvas.addEventListener("pointermove", (event) => {
     if (!shown) return;
-    const { numbers, size: [columns, rows], mu, nu } = shown;
+    const { numbers, size: [columns, rows], mu, nu, at: site } = shown;
     const box = canvas.getBoundingClientRect();
     const i = Math.min(columns - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * columns)));
     const j = Math.min(rows - 1, Math.max(0, rows - 1 - Math.floor(((event.clientY - box.top) / box.height) * rows)));
-    const x = lattice.map((_, axis) => (axis === mu ? i : axis === nu ? j : model.get("at")[axis]));
+    const x = lattice.map((_, axis) => (axis === mu ? i : axis === nu ? j : site[axis]));
     under.textContent = `at x = (${x.join(", ")}): ${number(numbers[i * rows + j])}`;
   });
   canvas.addEventListener("pointerleave", () => (under.textContent = "\u00a0"));
