@@ -472,6 +472,13 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"flow": LAYERS, "layer": 1, "field": 1, "plane": (0, 1), "at": (0, 0)},
     ),
     "panels.FlowLayers, flow": (fk.panels.FlowLayers, {"flow": scalar(), "action": PHI4}),
+    "panels.Density": (
+        fk.panels.Density,
+        {
+            "fields": V4, "space": FOUR, "quantity": "action", "steps": 2, "configuration": 0, "chain": 0,
+            "direction": 1, "time": 1, "least": 10, "turn": 5, "tilt": -5,
+        },
+    ),
     "panels.Multiscale": (fk.panels.Multiscale, {"numbers": BY_SCALE, "field": 1, "plane": (0, 1), "at": (0, 0)}),
     "panels.Patterns": (
         fk.panels.Patterns,
