@@ -47,12 +47,12 @@ def at(turn):
 def test_a_ball_stands_where_its_site_is_and_turns_by_keys_and_drag(open_notebook):
     notebook = opened(open_notebook, "density.ipynb", SPACE)
     page = notebook.page
-    assert notebook.data("sites") == "1"
+    notebook.wait_for("d.sites === '1'")
     there = at(0)
+    # The largest number has the last colour, a dark brown, and nothing stands opposite.
+    notebook.holds(lambda: (c := ball(notebook, *there))[3] == 255 and max(c[:3]) < 100)
+    notebook.holds(lambda: ball(notebook, -there[0], -there[1])[3] == 0)
     colour = ball(notebook, *there)
-    assert colour[3] == 255
-    assert max(colour[:3]) < 100  # the largest number has the last colour, a dark brown
-    assert ball(notebook, -there[0], -there[1])[3] == 0  # nothing stands opposite
 
     canvas = page.locator(".fk-space")
     canvas.focus()
@@ -60,7 +60,7 @@ def test_a_ball_stands_where_its_site_is_and_turns_by_keys_and_drag(open_noteboo
     page.keyboard.press("ArrowRight")
     notebook.wait_for("d.turn === '10' && d.tilt === '0'")
     notebook.kernel_reaches("[panel.shown.turn, panel.shown.tilt]", [10, 0])
-    assert page.evaluate("() => document.activeElement.className") == "fk-space"  # no jump to another cell
+    notebook.holds(lambda: page.evaluate("() => document.activeElement.className") == "fk-space")  # no other cell
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 100, box["y"] + 100)
     page.mouse.down()
@@ -73,33 +73,32 @@ def test_a_ball_stands_where_its_site_is_and_turns_by_keys_and_drag(open_noteboo
     page.locator("input.fk-tilt").fill("18")
     notebook.wait_for("d.tilt === '0'")
     there = at(180)
-    page.wait_for_timeout(100)
-    assert ball(notebook, *there) == colour
+    notebook.holds(lambda: ball(notebook, *there) == colour)
 
     page.locator("input.fk-configuration").fill("1")
     notebook.wait_for("d.configuration === '1'")
-    assert ball(notebook, *there) != colour
-    assert page.locator(".fk-line").inner_text().startswith("stored step 1")
+    notebook.holds(lambda: ball(notebook, *there) != colour)
+    notebook.holds(lambda: page.locator(".fk-line").inner_text().startswith("stored step 1"))
     page.locator("input.fk-configuration").fill("2")
     notebook.wait_for("d.configuration === '2' && d.sites === '1'")
     page.locator("input.fk-least").fill("12")
     notebook.wait_for("d.least === '60' && d.sites === '0'")
-    assert "0 of 64 sites" in canvas.get_attribute("aria-label")
+    notebook.holds(lambda: "0 of 64 sites" in canvas.get_attribute("aria-label"))
 
 
 def test_time_is_a_direction_or_the_configurations(open_notebook):
     notebook = opened(open_notebook, "density_time.ipynb", TIME)
     page = notebook.page
-    assert page.locator("input.fk-time").get_attribute("max") == "5"
+    notebook.holds(lambda: page.locator("input.fk-time").get_attribute("max") == "5")
     page.locator("input.fk-time").fill("5")
     notebook.wait_for("d.time === '5'")
     sites = "int((abs(panel._slices()[1][panel.shown.time]) >= .2 * panel._largest()).sum())"
     notebook.kernel_reaches("panel.shown.time", 5)
-    assert notebook.kernel(sites) == int(notebook.data("sites"))
+    notebook.holds(lambda: notebook.kernel(sites) == int(notebook.data("sites")))
     page.locator("input.fk-direction").fill("0")
     notebook.wait_for("d.direction === '0' && d.time === '3'")  # the other directions have four sites
     notebook.kernel_reaches("[panel.shown.direction, panel.shown.time]", [0, 3])
-    assert notebook.kernel(sites) == int(notebook.data("sites"))
+    notebook.holds(lambda: notebook.kernel(sites) == int(notebook.data("sites")))
     page.locator("input.fk-configuration").fill("1")
     notebook.wait_for("d.configuration === '1'")
     play = page.locator(".fk-play")

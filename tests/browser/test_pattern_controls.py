@@ -36,10 +36,10 @@ def colours(notebook, columns, rows, expected):
 def test_controls_choose_another_pattern(open_notebook):
     notebook = opened(open_notebook, "controls.ipynb")
     page = notebook.page
-    assert page.locator(".fk-slider input.fk-pattern").get_attribute("max") == "5"
-    ticks = page.locator(".fk-chart").first.locator("[data-scale] text").all_text_contents()
-    assert ticks[0] == "1", "the chart counts as the slider does"
-    assert page.locator(".fk-first output").inner_text() == "1 of 6"
+    notebook.holds(lambda: page.locator(".fk-slider input.fk-pattern").get_attribute("max") == "5")
+    ticks = page.locator(".fk-chart").first.locator("[data-scale] text")
+    notebook.holds(lambda: ticks.all_text_contents()[0] == "1")  # the chart counts as the slider does
+    notebook.holds(lambda: page.locator(".fk-first output").inner_text() == "1 of 6")
 
     width = page.locator(".fk-ask-width")
     width.fill("4")
@@ -47,12 +47,12 @@ def test_controls_choose_another_pattern(open_notebook):
     notebook.kernel_reaches("panel.numbers.pattern.phases[0].width", 4)
     page.wait_for_function("() => document.querySelector('.fk-slider input.fk-pattern').max === '11'")
     notebook.wait_for("d.choice === 'shown'")
-    assert "fk-ask-width" in page.evaluate("() => document.activeElement.className"), "the focus stays"
+    notebook.holds(lambda: "fk-ask-width" in page.evaluate("() => document.activeElement.className"))
 
     page.locator(".fk-ask-dimension").select_option("4")
     notebook.wait_for("d.at === '0,0,0,0' && d.choice === 'shown'")
-    assert page.locator("input[class*='fk-ask-steps']").count() == 4
-    assert notebook.kernel("panel.numbers.pattern.ndim") == 4
+    notebook.holds(lambda: page.locator("input[class*='fk-ask-steps']").count() == 4)
+    notebook.kernel_reaches("panel.numbers.pattern.ndim", 4)
     page.locator(".fk-ask-dimension").select_option("2")
     notebook.wait_for("d.at === '0,0' && d.choice === 'shown'")
     page.locator(".fk-ask-steps-0").fill("1")
@@ -72,20 +72,21 @@ def test_a_refusal_stands_in_the_panel_and_the_picture_stays(open_notebook, scre
     page.locator(".fk-ask-directions-1").first.check()
     notebook.wait_for("d.choice === 'refused'")
     said = page.locator(".fk-error:visible").first
-    assert said.inner_text().startswith("A schedule is made of a pattern of one direction or of all; got links of")
+    sentence = "A schedule is made of a pattern of one direction or of all; got links of"
+    notebook.holds(lambda: said.inner_text().startswith(sentence))
     assert said.get_attribute("role") == "status"
     page.locator(".fk-live").first.screenshot(path=screenshots / "patterns_refused.png")
     page.wait_for_function("() => document.querySelectorAll('.fk-ask-directions-1:checked').length === 2")  # both views
     page.locator(".fk-ask-directions-1").first.uncheck()
     notebook.wait_for("d.choice === 'shown'")
-    assert page.locator(".fk-error:visible").count() == 0
+    notebook.holds(lambda: page.locator(".fk-error:visible").count() == 0)
     for name in ("steps-1", "steps-2"):
         page.locator(f".fk-ask-{name}").first.fill("0")
         page.locator(f".fk-ask-{name}").first.press("Enter")
         notebook.kernel_reaches(f"panel.numbers.pattern.phases[0].steps[{name[-1]}]", 0)
     note = page.locator(".fk-note:visible").first
     note.wait_for()
-    assert "holds more than one active link" in note.inner_text()
+    notebook.holds(lambda: "holds more than one active link" in note.inner_text())
     page.locator(".fk-live").first.screenshot(path=screenshots / "patterns_note.png")
 
 
@@ -102,7 +103,7 @@ def test_without_a_kernel_the_controls_say_that_nothing_answers(open_notebook, l
     again.page.locator(".fk-ask-width").fill("4")
     again.page.locator(".fk-ask-width").press("Enter")
     again.wait_for("d.choice === 'waits'")
-    assert "no answer of the kernel" in again.page.locator(".fk-error:visible").inner_text()
+    again.holds(lambda: "no answer of the kernel" in again.page.locator(".fk-error:visible").inner_text())
 
 
 def test_light_dark_and_narrow(open_notebook, screenshots):
