@@ -295,6 +295,7 @@ MUTANTS = [
     ("multiscale/structure.py", "prior.log_rest(*rest) + logdet", "prior.log_rest(*rest) - logdet", SCALES),
     ("multiscale/scales.py", "minus - scale.logq", "minus + scale.logq", SCALES),
     ("multiscale/scales.py", "model.space.volume // scale.space.volume", "1", SCALES),
+    ("ensemble/fields.py", "space.group.trace(P).mean(1, keepdim=True)", "space.group.trace(P).sum(1, keepdim=True)", "panel_density.py::test_the_action_density_sums_up_to_the_action"),
     ("multiscale/scales.py", "logsumexp(1) - math.log(draws)", "logsumexp(1)", SCALES),
     ("multiscale/scales.py", "(-action(x) - logq).double()", "(-action(x)).double()", SCALES),
     ("multiscale/conditionals/class_functions.py", "log = (2 * self.coefficients * self.cos_w)", "log = (self.coefficients * self.cos_w)", CLASSES),
