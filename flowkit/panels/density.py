@@ -15,7 +15,7 @@ from flowkit.checks import Count, Natural, checked
 from flowkit.panels.base import Panel, let_subshell_answer
 from flowkit.panels.colours import INK, Colours, colours
 from flowkit.panels.density_view import DensityView, Shown, limits, projected
-from flowkit.panels.drawing import as_png, for_matplotlib, for_plotly, new_figure
+from flowkit.panels.drawing import as_png, for_matplotlib, for_plotly, new_figure, on_the_page
 from flowkit.panels.heatmap import COORDINATES
 from flowkit.panels.pictures import titled
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SHOWN = 5  # pictures in a snapshot
 MOST = 64  # steps of a figure's slider
+LINES = "#a6a6a6"  # WebGL draws none that let the page through
 CORNERS = list(product((0, 1), repeat=3))
 EDGES = [pair for pair in combinations(CORNERS, 2) if sum(map(int.__ne__, *pair)) == 1]
 
@@ -190,16 +191,17 @@ class Density(Panel):
         ]
         ends = [{"range": [-0.5, side - 0.5]} for side in fields[0].shape]
         titles = [COORDINATES[mu] for mu in self._axes()]
-        scene = {f"{n}axis": {"title": {"text": t}, **e} for n, t, e in zip("xyz", titles, ends, strict=True)}
+        grid = {"gridcolor": LINES, "backgroundcolor": "rgba(0,0,0,0)"}
+        scene = {f"{n}axis": {"title": {"text": t}, **e, **grid} for n, t, e in zip("xyz", titles, ends, strict=True)}
         figure.update_layout(
             template="plotly_white",
             title_text=for_plotly(self._title()),
             height=620,
             showlegend=False,
-            scene={**scene, "aspectmode": "data"},
+            scene={**scene, "aspectmode": "data", "camera": {"eye": {"x": 1.5, "y": 1.5, "z": 1.2}}},
             sliders=[{"active": some.index(first), "steps": steps, "pad": {"t": 30}}],
         )
-        return figure
+        return on_the_page(figure)
 
     def snapshot(self) -> Image:
         ramp, (words, fields), shown = self._colours(), self._slices(), self.shown
