@@ -106,7 +106,9 @@ def test_the_numbers_of_one_scale_of_matrices(n, rng):
 
 
 def test_draws_stand_for_the_exact_action_in_two_dimensions(rng):
-    """The logarithm of a mean of 64 draws is too small by half its relative variance: KL is larger by that at most."""
+    """The logarithm of a mean of 64 draws is too small by half its relative variance, of which a correction leaves less
+    than half.
+    """
     model = testing.randomised(multiscale_flow(fk.links((2, 4), fk.U1()), 2), testing.seeded(5), 0.2)
     action = fk.Wilson(model.space, 0.5)
     x = model.sample(800, rng)
@@ -117,7 +119,7 @@ def test_draws_stand_for_the_exact_action_in_two_dimensions(rng):
     excess = (1 / finest.ess.value - 1) / (2 * 64)
     for one, other in zip(exact_numbers.scales, drawn.scales, strict=True):
         error = max(one.kl.error if one.kl.error > 0 else 0.0, other.kl.error)  # Haar on 1x1 is exact
-        assert -4 * error < other.kl.value - one.kl.value < excess + 4 * error, one.lattice
+        assert -4 * error < other.kl.value - one.kl.value < excess / 2 + 4 * error, one.lattice
 
 
 @pytest.mark.parametrize("group", [fk.U1(), fk.SUN(2)], ids=str)

@@ -247,7 +247,11 @@ def test_refusals(ensemble):
         (lambda: Field(3), TypeError, "needs fields, of class Ensemble or a torch tensor; got 3"),
         (lambda: Field(haar(U1_2D)), ValueError, "Fields come with their space"),
         (lambda: Field(torch.full((2, 1, 3), math.nan), fk.sites((3,))), ValueError, "are finite; of these numbers 6"),
-        (lambda: Field(ensemble, quantity="phi"), ValueError, "has the quantities angle, plaquette, charge, link; got"),
+        (
+            lambda: Field(ensemble, quantity="phi"),
+            ValueError,
+            "has the quantities angle, plaquette, charge, action, link; got",
+        ),
         (lambda: Field(haar(SU2_3D), SU2_3D, quantity="charge"), ValueError, "quantities plaquette, link; got"),
         (lambda: Field(ensemble, steps=0), ValueError, "Field needs steps, a whole number >= 1; got 0"),
         (lambda: Field(ensemble, configuration=12), ValueError, "a configuration from 0 to 11; got 12"),

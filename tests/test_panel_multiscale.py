@@ -108,7 +108,7 @@ def test_slices_of_three_dimensions_at_every_scale():
         here = 3 * lattice[0] // 4  # the coarse site that x0 = 3 lies behind
         np.testing.assert_array_equal(panel._picture(j), one.plaquettes[0, 2, here].T)
     assert "plane (1, 2) at x₀ = 3" in panel._title()
-    assert "from 16 draws a field, an upper bound" in panel._data.lines[0]
+    assert "from 16 draws a field: too large" in panel._data.lines[0]
     assert panel.snapshot().data[:4] == b"\x89PNG"
     with pytest.raises(ValueError, match="shows one of the planes"):
         Multiscale(numbers(lattices=lattices), plane=(0, 3))

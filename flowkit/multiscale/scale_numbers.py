@@ -12,7 +12,7 @@ from flowkit.actions import Wilson
 from flowkit.checks import Count, checked
 from flowkit.geometry import loops
 from flowkit.geometry.space import Space
-from flowkit.multiscale.scales import DRAWS, log_weights_by_scale
+from flowkit.multiscale.scales import DRAWS, corrected_weights
 from flowkit.multiscale.structure import fields_by_scale
 from flowkit.priors import Prior
 from flowkit.stats import Estimate
@@ -130,7 +130,8 @@ def by_scale(
         {\rm ESS}_j = \langle w_j\rangle^2 / \langle w_j^2\rangle
 
     The mean of :math:`r_j - 1` is zero; it cancels most of the noise, and the rounding of log q where the KL is small.
-    Where the ESS is below 1/2 it is left out, because the samples may then lack the largest weights.
+    Where the ESS is below 1/2 it is left out, because the samples may then lack the largest weights. Where
+    :math:`w_j` is a mean over draws, half its relative variance is added to :math:`\ln r_j`.
 
     Examples
     --------
@@ -145,16 +146,19 @@ def by_scale(
     if fields > len(model.space.check(x)):
         raise ValueError(f"by_scale keeps from 1 to {len(x)} of these fields; got {fields}.")
     pictures = [_plaquettes(scale.space, scale.x) for scale in fields_by_scale(model, x[:fields])]
-    weights = [(space, logw.cpu().numpy()) for space, logw in log_weights_by_scale(model, action, x, draws, rng)]
+    weights = [
+        (space, logw.cpu().numpy(), lacks.cpu().numpy())
+        for space, logw, lacks in corrected_weights(model, action, x, draws, rng)
+    ]
     known, coarsest = action.log_z(), weights[0][1]
     log_z = float(np.logaddexp.reduce(coarsest) - np.log(len(coarsest))) if known is None else known
     noise = np.expm1(coarsest - log_z) if known is None else np.zeros(len(x))  # of Z itself
     found: list[ScaleNumbers] = []
     before = np.zeros(len(x))
-    for picture, (space, logw) in zip(pictures, weights, strict=True):
+    for picture, (space, logw, lacks) in zip(pictures, weights, strict=True):
         log_ratio = logw - log_z
         ess = stats.ess(log_ratio)
-        now = (np.expm1(log_ratio) if ess.value >= 0.5 else noise) - log_ratio
+        now = (np.expm1(log_ratio) if ess.value >= 0.5 else noise) - log_ratio - lacks
         kl, added = stats.estimate(now, S=0), stats.estimate(now - before, S=0)
         found.append(ScaleNumbers(space.lattice, picture, kl, added, ess))
         before = now

@@ -123,9 +123,9 @@ def log_weights_by_scale(
 
     .. math:: e^{-S_j(x_j)} \approx \frac1M \sum_{m=1}^M \frac{e^{-S(x^m)}}{q(x^m | x_j)} ,
 
-    which is right in the mean, so that the mean of :math:`w_j` is still Z. The logarithm of such a mean is too small,
-    by about its relative variance over 2: the KL of coarse scales is then an upper bound, and ESS a lower one. Both
-    come near the exact ones where M is large beside 1/ESS of the draws.
+    which is right in the mean, so that the mean of :math:`w_j` is still Z. The logarithm of such a mean is too small by
+    about half its relative variance. `by_scale` adds that; what remains where M is not large beside 1/ESS of the draws
+    makes the KL of coarse scales too large, and their ESS too small.
 
     Examples
     --------
@@ -137,31 +137,43 @@ def log_weights_by_scale(
     >>> [(scale.lattice, len(logw)) for scale, logw in weights]
     [((1, 1), 8), ((2, 1), 8), ((2, 2), 8)]
     """
+    return [(space, logw) for space, logw, _ in corrected_weights(model, action, x, draws, rng)]
+
+
+def corrected_weights(
+    model: Prior, action: Wilson, x: Tensor, draws: int | None, rng: Rng
+) -> list[tuple[Space, Tensor, Tensor]]:
+    """What `log_weights_by_scale` gives, and what the mean of each log w_j lacks, ``[batch]``."""
     if model.space != action.space:
         raise ValueError(f"Weights need a model and an action of one space; got {model.space} and {action.space}.")
     scales, found = fields_by_scale(model, x), []
     rng = generator_of(rng, x.device)
     for finer, scale in zip(reversed(range(len(scales))), scales, strict=True):
+        lacks = scale.logq.new_zeros(len(x), dtype=torch.float64)
         if not finer:
             minus = -action(x.to(torch.promote_types(x.dtype, torch.float64)))
         elif draws or model.space.ndim > 2:
-            minus = _drawn_log_weight(model, action, scale, finer, draws or DRAWS, rng)
+            minus, lacks = _drawn_log_weight(model, action, scale, finer, draws or DRAWS, rng)
         else:
             minus = -decimated_action(scale.space, action.beta, model.space.volume // scale.space.volume, scale.x)
-        found.append((scale.space, minus - scale.logq))
+        found.append((scale.space, minus - scale.logq, lacks))
     return found
 
 
 def _drawn_log_weight(
     model: Prior, action: Action, scale: Scale, finer: int, draws: int, rng: torch.Generator
-) -> Tensor:
-    """-S_j of coarse fields, `finer` doublings below the finest lattice, from draws of what they lack, ``[batch]``."""
-    chunk, found = max(1, MOST_NUMBERS // (draws * math.prod(model.space.shape))), []
+) -> tuple[Tensor, Tensor]:
+    """-S_j of coarse fields, `finer` doublings below the finest lattice, from draws of what they lack, and half of the
+    relative variance of its exponential, ``[batch]``.
+    """
+    chunk, found, lacks = max(1, MOST_NUMBERS // (draws * math.prod(model.space.shape))), [], []
     for coarse in torch.split(scale.x, chunk):
         x, logq = _completed(model, coarse.repeat_interleave(draws, 0), finer, rng)
         log_ratio = (-action(x) - logq).double().view(-1, draws)
         found.append(log_ratio.logsumexp(1) - math.log(draws))
-    return torch.cat(found)
+        square = (2 * log_ratio).logsumexp(1) - math.log(draws) - 2 * found[-1]
+        lacks.append(square.expm1() / (2 * max(1, draws - 1)))  # at most 1/2; one draw says nothing of its variance
+    return torch.cat(found), torch.cat(lacks)
 
 
 def _completed(model: Prior, coarse: Tensor, finer: int, rng: torch.Generator) -> Sample:

@@ -110,7 +110,7 @@ class Multiscale(HeatmapPanel):
     def _bounds(self) -> str:
         """What draws behind the weights of coarse scales make of their KL."""
         draws = self.numbers.draws
-        return f" (KL of coarse scales from {draws} draws a field, an upper bound)" if draws else ""
+        return f" (KL of coarse scales from {draws} draws a field: too large where these are few)" if draws else ""
 
     def _what(self) -> str:
         lattice = "x".join(map(str, self.numbers.scales[-1].lattice))
