@@ -252,7 +252,7 @@ def test_refusals(ensemble):
             ValueError,
             "has the quantities angle, plaquette, charge, action, link; got",
         ),
-        (lambda: Field(haar(SU2_3D), SU2_3D, quantity="charge"), ValueError, "quantities plaquette, link; got"),
+        (lambda: Field(haar(SU2_3D), SU2_3D, quantity="charge"), ValueError, "quantities plaquette, action, link; got"),
         (lambda: Field(ensemble, steps=0), ValueError, "Field needs steps, a whole number >= 1; got 0"),
         (lambda: Field(ensemble, configuration=12), ValueError, "a configuration from 0 to 11; got 12"),
         (lambda: Field(ensemble, chain=3), ValueError, "a chain from 0 to 2; got 3"),
