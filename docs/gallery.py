@@ -13,7 +13,7 @@ PAGES = DOCS / "_static" / "panels"
 
 
 def panels() -> dict[str, Any]:
-    """A panel of each kind with something to show, in a few seconds: U(1) on 8x8."""
+    """A panel of each kind with something to show, in a few seconds: U(1) on 8x8 and 6x6x6."""
     space = fk.links((8, 8), fk.U1())
     action = fk.Wilson(space, beta=3.0)
     model = fk.multiscale_flow(space)
@@ -27,11 +27,14 @@ def panels() -> dict[str, Any]:
         "HMC": fk.run(fk.HMC(action), n=400, chains=8, thermalise=50, observe=observe, rng=1),
         "multiscale": fk.run(fk.IndependenceMetropolis(model, action), n=400, chains=8, observe=observe, rng=1),
     }
+    cube = fk.Wilson(fk.links((6, 6, 6), fk.U1()), beta=1.5)
+    fields = fk.run(fk.Heatbath(cube), n=8, chains=1, thermalise=30, rng=1)
     return {
         "Training": fk.panels.Training(slow),
         "Chain": fk.panels.Chain(runs),
         "EssKl": fk.panels.EssKl({"natural gradient": fast, "Adam": slow}, against="step"),
         "Field": fk.panels.Field(runs["HMC"], steps=8),
+        "Density": fk.panels.Density(fields, least=30),
         "FlowLayers": fk.panels.FlowLayers(flow, action),
         "Patterns": fk.panels.Patterns(fk.Pattern.checkerboard(0, ndim=3), (4, 4, 4)),
         "Multiscale": fk.panels.Multiscale(
@@ -50,7 +53,8 @@ def write() -> None:
         "# Panels",
         "",
         "In a notebook the panels are live; these are their plotly figures (`panel.figure()`), of short runs made when",
-        "this page was built: U(1) on 8x8 at beta = 3. `panel.save_html(path)` writes such a page for a run of yours.",
+        "this page was built: U(1) on 8x8 at beta = 3, and on 6x6x6 at 1.5. `panel.save_html(path)` writes such a page",
+        "for a run of yours.",
         "",
     ]
     for name, panel in panels().items():

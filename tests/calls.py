@@ -298,11 +298,14 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"doubling": DOUBLING, "models": multiscale.ClassFunctionConditional(2, 16)},
     ),
     "SiteDoubling": (multiscale.SiteDoubling, {"space": fk.sites((4, 4)), "bins": 4, "hidden": (4,), "kernel": 3}),
-    "by_scale": (multiscale.by_scale, {"model": MODEL, "action": WILSON, "x": U, "fields": 2}),
+    "by_scale": (multiscale.by_scale, {"model": MODEL, "action": WILSON, "x": U, "fields": 2, "draws": 2, "rng": 1}),
     "coarsest": (multiscale.coarsest, {"flow": MODEL}),
     "levels": (multiscale.levels, {"flow": MODEL}),
     "fields_by_scale": (multiscale.fields_by_scale, {"model": MODEL, "x": U}),
-    "log_weights_by_scale": (multiscale.log_weights_by_scale, {"model": MODEL, "action": WILSON, "x": U}),
+    "log_weights_by_scale": (
+        multiscale.log_weights_by_scale,
+        {"model": MODEL, "action": WILSON, "x": U, "draws": 2, "rng": 1},
+    ),
     "decimated_action": (multiscale.decimated_action, {"space": LINKS, "beta": 1.0, "area": 2, "x": U}),
     "smoothed": (multiscale.smoothed, {"flow": MODEL, "cells": 128}),
     "strengthened": (multiscale.strengthened, {"flow": MODEL, "ratio": 1.5}),
@@ -480,7 +483,14 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"flow": LAYERS, "layer": 1, "field": 1, "plane": (0, 1), "at": (0, 0)},
     ),
     "panels.FlowLayers, flow": (fk.panels.FlowLayers, {"flow": scalar(), "action": PHI4}),
-    "panels.Multiscale": (fk.panels.Multiscale, {"numbers": BY_SCALE, "field": 1}),
+    "panels.Density": (
+        fk.panels.Density,
+        {
+            "fields": V4, "space": FOUR, "quantity": "action", "steps": 2, "configuration": 0, "chain": 0,
+            "direction": 1, "time": 1, "least": 10, "turn": 5, "tilt": -5,
+        },
+    ),
+    "panels.Multiscale": (fk.panels.Multiscale, {"numbers": BY_SCALE, "field": 1, "plane": (0, 1), "at": (0, 0)}),
     "panels.Patterns": (
         fk.panels.Patterns,
         {"pattern": STRIPES, "lattice": (4, 2), "step": 1, "loop": 2, "plane": (0, 1), "at": (0, 0)},

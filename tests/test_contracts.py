@@ -108,6 +108,11 @@ def field_panel():
     return panels.Field(space.haar(3, testing.seeded()), space)
 
 
+def density_panel():
+    space = flowkit.links((2, 3, 4), SUN(2))
+    return panels.Density(space.haar(3, testing.seeded()), space)
+
+
 def flow_layers_panel():
     from flowkit.flow import Flow
 
@@ -131,6 +136,7 @@ def ess_kl_panel():
 EXAMPLES = {
     panels.Chain: chain_panel,
     panels.Dashboard: lambda: panels.Dashboard(training_panel().trainer, field_panel()),
+    panels.Density: density_panel,
     panels.EssKl: ess_kl_panel,
     panels.Field: field_panel,
     panels.FlowLayers: flow_layers_panel,

@@ -82,9 +82,10 @@ def test_the_numbers_of_a_panel(rng):
     numbers = by_scale(model, action, x, fields=3)
     assert (numbers.group, numbers.beta) == ("U(1)", 1.0)
     assert [one.lattice for one in numbers.scales] == [(1, 1), (2, 1), (2, 2), (4, 2), (4, 4)]
-    assert all(one.plaquettes.shape == (3, *one.lattice) for one in numbers.scales)
+    assert all(one.plaquettes.shape == (3, 1, *one.lattice) for one in numbers.scales)
+    assert numbers.draws == 0
     fine = numbers.scales[-1]
-    testing.require_close(torch.tensor(fine.plaquettes).double(), loops.plaquettes(model.space, x[:3])[:, 0], "P", 1e-6)
+    testing.require_close(torch.tensor(fine.plaquettes).double(), loops.plaquettes(model.space, x[:3]), "P", 1e-6)
     assert abs(fine.kl.pull(exact.u1_log_z(1.0, 16))) < 4  # <S> = 0
     assert sum(one.added.value for one in numbers.scales) == pytest.approx(fine.kl.value, abs=1e-9)
     assert all(one.added.value > 0 for one in numbers.scales[1:])
@@ -98,10 +99,62 @@ def test_the_numbers_of_one_scale_of_matrices(n, rng):
     x = space.haar(2000, rng)
     (one,) = by_scale(model, fk.Wilson(space, 1.0), x, fields=2).scales
     testing.require_close(
-        torch.tensor(one.plaquettes.mean((1, 2))).double(), fk.plaquette(space, x[:2]), "Re Tr P / N", 1e-6
+        torch.tensor(one.plaquettes.mean((1, 2, 3))).double(), fk.plaquette(space, x[:2]), "Re Tr P / N", 1e-6
     )
     assert abs(one.kl.pull(exact.sun_log_z(n, 1.0, 6))) < 4
     assert one.added == one.kl
+
+
+def test_draws_stand_for_the_exact_action_in_two_dimensions(rng):
+    """The logarithm of a mean of 64 draws is too small by half its relative variance, of which a correction leaves less
+    than half.
+    """
+    model = testing.randomised(multiscale_flow(fk.links((2, 4), fk.U1()), 2), testing.seeded(5), 0.2)
+    action = fk.Wilson(model.space, 0.5)
+    x = model.sample(800, rng)
+    exact_numbers, drawn = by_scale(model, action, x), by_scale(model, action, x, draws=64, rng=2)
+    assert (exact_numbers.draws, drawn.draws) == (0, 64)
+    finest = exact_numbers.scales[-1]
+    assert abs(drawn.scales[-1].kl.value - finest.kl.value) < 1e-9
+    excess = (1 / finest.ess.value - 1) / (2 * 64)
+    for one, other in zip(exact_numbers.scales, drawn.scales, strict=True):
+        error = max(one.kl.error if one.kl.error > 0 else 0.0, other.kl.error)  # Haar on 1x1 is exact
+        assert -4 * error < other.kl.value - one.kl.value < excess / 2 + 4 * error, one.lattice
+
+
+@pytest.mark.parametrize("group", [fk.U1(), fk.SUN(2)], ids=str)
+def test_the_mean_weight_is_z_at_every_scale_in_three_dimensions(group, rng):
+    model = fk.models.dressed_flow(fk.links((2, 2, 2), group), 0.8, order="cells")
+    action = fk.Wilson(model.space, 0.4)
+    with torch.no_grad():
+        x, logq = model.sample_and_log_prob(1000, rng)
+        weights = log_weights_by_scale(model, action, x, draws=4, rng=rng)
+    assert [space.lattice for space, _ in weights] == [(1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2)]
+    testing.require_close(weights[-1][1], -action(x) - logq, "log w", 1e-9)
+    haar = (-action(model.space.haar(20_000, rng))).exp()
+    z, error = float(haar.mean()), float(haar.std()) / math.sqrt(len(haar))
+    for space, logw in weights:
+        w = logw.exp()
+        both = math.hypot(error, float(w.std()) / math.sqrt(len(w)))
+        assert abs(float(w.mean()) - z) < 4 * both, space.lattice
+
+
+def test_the_scale_at_fault_is_found_in_three_dimensions(rng):
+    """New links of one doubling that are Haar by mistake: their KL is added where that doubling ends."""
+    action = fk.Wilson(fk.links((2, 2, 2), fk.U1()), 1.0)
+    model = fk.models.dressed_flow(action.space, 1.0, order="cells")
+    method = fk.train.MaximumLikelihoodStep(fk.run(fk.Heatbath(action), 16, chains=128, every=4, rng=1).x.flatten(0, 1))
+    fk.Trainer(model, action, batch=512, method=method, seed=1).fit(method.steps, progress=False)
+    with torch.no_grad():
+        for one in fk.multiscale.levels(model)[1].models:
+            one.coefficients.zero_()
+        numbers = by_scale(model, action, model.sample(400, rng), draws=16, rng=rng)
+    assert numbers.draws == 16
+    assert all(one.plaquettes.shape == (8, 3, *one.lattice) for one in numbers.scales)
+    added = [one.added for one in numbers.scales]
+    assert max(added, key=lambda one: one.value) == added[2]
+    assert added[2].value > 10 * added[2].error
+    assert sum(one.value for one in added) == pytest.approx(numbers.scales[-1].kl.value, abs=1e-9)
 
 
 def test_refusals():

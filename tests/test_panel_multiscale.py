@@ -25,17 +25,18 @@ def estimate(value, error=0.01):
     return Estimate(value, error, 0.5, 0.0, 1000)
 
 
-def numbers(group="U(1)", fields=3, lattices=LATTICES):
-    """Field f at scale j has the plaquettes j + f/10 + k/100."""
+def numbers(group="U(1)", fields=3, lattices=LATTICES, draws=0):
+    """Field f at scale j has the plaquettes j + f/10 + k/100 + p/1000 in plane p."""
     scales = []
     for j, lattice in enumerate(lattices):
         k = np.arange(math.prod(lattice), dtype=np.float32).reshape(lattice) / 100
         field = np.stack([j + f / 10 + k for f in range(fields)]).astype(np.float32)
         error = math.nan if j == 0 else 0.01
+        planes = np.stack([field + p / 1000 for p in range(math.comb(len(lattice), 2))], 1)
         scales.append(
-            ScaleNumbers(lattice, field, estimate(0.1 * j, error), estimate(0.1, error), estimate(1 - 0.2 * j))
+            ScaleNumbers(lattice, planes, estimate(0.1 * j, error), estimate(0.1, error), estimate(1 - 0.2 * j))
         )
-    return ByScale(group, 8.0, tuple(scales), "angle" if group == "U(1)" else "plaquette")
+    return ByScale(group, 8.0, tuple(scales), "angle" if group == "U(1)" else "plaquette", draws=draws)
 
 
 @pytest.fixture
@@ -98,6 +99,19 @@ def test_pictures_without_a_page(group, lattices):
     assert [one.visible for one in maps] == [False] * (len(lattices) - 1) + [True]
     assert maps[-1].z[0, 0] == pytest.approx(len(lattices) - 1 + 0.1)
     assert "widget" not in panel.__dict__
+
+
+def test_slices_of_three_dimensions_at_every_scale():
+    lattices = [(1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2), (4, 2, 2)]
+    panel = Multiscale(numbers(lattices=lattices, draws=16), plane=(1, 2), at=(3, 1, 0))
+    for j, (lattice, one) in enumerate(zip(lattices, panel.numbers.scales, strict=True)):
+        here = 3 * lattice[0] // 4  # the coarse site that x0 = 3 lies behind
+        np.testing.assert_array_equal(panel._picture(j), one.plaquettes[0, 2, here].T)
+    assert "plane (1, 2) at x₀ = 3" in panel._title()
+    assert "from 16 draws a field: too large" in panel._data.lines[0]
+    assert panel.snapshot().data[:4] == b"\x89PNG"
+    with pytest.raises(ValueError, match="shows one of the planes"):
+        Multiscale(numbers(lattices=lattices), plane=(0, 3))
 
 
 def test_it_composes_and_says_what_it_is(panel):

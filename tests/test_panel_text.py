@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("anywidget", reason='the panels need the extra "lab"')
 if not (Path(__file__).parents[1] / "flowkit/panels/static/live.js").is_file():
@@ -45,6 +46,12 @@ def field():
     return panels.Field(numbers._replace(group=EVIL))
 
 
+def density():
+    space = fk.sites((2, 2, 3))
+    numbers = fk.ensemble.field_numbers(torch.ones(2, *space.shape), space)
+    return panels.Density(numbers._replace(group=EVIL))
+
+
 def multiscale():
     from flowkit.multiscale import by_scale
 
@@ -62,6 +69,7 @@ def patterns():
 MAKERS = {
     "Chain": lambda: panels.Chain({EVIL: ensemble(), "b": ensemble()}),
     "Dashboard": lambda: panels.Dashboard({EVIL: ensemble()}, {EVIL: training()}),
+    "Density": density,
     "EssKl": lambda: panels.EssKl(
         {EVIL: [{EVIL: 1.0, "ess": 0.9}]}, against=EVIL, published={EVIL: [{EVIL: 2, "ess": 1}]}
     ),

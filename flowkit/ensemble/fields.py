@@ -15,7 +15,7 @@ from flowkit.geometry import charge, loops
 from flowkit.geometry.lattice import format_lattice
 from flowkit.geometry.space import Space
 
-QUANTITIES = ("angle", "plaquette", "charge", "link", "phi")
+QUANTITIES = ("angle", "plaquette", "charge", "action", "link", "phi")
 
 
 class FieldNumbers(NamedTuple):
@@ -25,14 +25,15 @@ class FieldNumbers(NamedTuple):
     ----------
     quantity : str
         "angle", theta_P in [-pi, pi) of each plaquette of U(1); "plaquette", Re Tr P / N; "charge", theta_P / 2 pi of
-        U(1) in two dimensions, the clover density of SU(N) in four; "link", Re Tr U / N; "phi", a scalar field.
+        U(1) in two dimensions, the clover density of SU(N) in four; "action", the mean of 1 - Re Tr P / N
+        over the plaquettes that start at a site; "link", Re Tr U / N; "phi", a scalar field.
     group : str
         As "U(1)" or "SU(3)"; "R" for scalars.
     lattice : tuple of int
         Its sides; a line of sites has a second side of 1.
     values : array
         float32 ``[chains, fields, parts, *lattice]``. The parts are the planes (mu, nu), mu < nu, of angles and
-        plaquettes, the directions of links, the components of phi, and one for a charge.
+        plaquettes, the directions of links, the components of phi, and one for a charge or an action.
     totals : array
         ``[chains, fields]``: Q for charges, else the mean over lattice and parts, of cos theta_P for angles.
     steps : tuple of int
@@ -150,6 +151,7 @@ def check_quantity(space: Space, quantity: str | None) -> str:
             "angle": bool(space.planes) and space.group.winding,
             "plaquette": bool(space.planes),
             "charge": space.group.winding if space.ndim == 2 else space.ndim == 4 and space.group.complex,
+            "action": bool(space.planes),
             "link": True,
         }
         has = [name for name in QUANTITIES if known.get(name)]
@@ -167,6 +169,8 @@ def measure(space: Space, x: Tensor, quantity: str) -> Tensor:
     if quantity == "charge":
         return charge.charge_density_2d(space, x) if space.ndim == 2 else charge.charge_density_4d(space, x)
     P = loops.plaquettes(space, x)
+    if quantity == "action":
+        return 1 - space.group.trace(P).mean(1, keepdim=True)
     return space.group.angle(P) if quantity == "angle" else space.group.trace(P)
 
 

@@ -52,7 +52,7 @@ def quantity(name: str, lowest: float = -1.0, dimensions: int = 2) -> Quantity:
     Parameters
     ----------
     name : str
-        "angle", "plaquette", "charge", "link" or "phi".
+        "angle", "plaquette", "charge", "action", "link" or "phi".
     lowest : float
         Least value of Re Tr U / N in the group: `Group.lowest_trace`.
     dimensions : int
@@ -67,6 +67,9 @@ def quantity(name: str, lowest: float = -1.0, dimensions: int = 2) -> Quantity:
         value = f"Re Tr {'P' if name == 'plaquette' else 'U'} / N"
         words = "plaquettes" if name == "plaquette" else "traces of links"
         return Quantity(words, value, f"{value}, lattice mean", "lattice mean", lowest, 1.0, palette="plain")
+    if name == "action":
+        mean = "1 - Re Tr P / N, lattice mean", "lattice mean"
+        return Quantity("action density", "action density 1 - Re Tr P / N", *mean, 0.0, palette="plain")
     if name == "charge" and dimensions == 2:
         ticks = ("-½", "-¼", "0", "¼", "½")
         return Quantity(

@@ -14,6 +14,9 @@ from flowkit.tasks.in_training import frozen
 def scale_numbers(flow: Any, action: Any, n: int = 1024) -> ByScale | None:
     """The numbers of `by_scale` for independent samples of a flow; None where it has no scales whose laws are known.
 
+    In more than two dimensions they are not known, and `by_scale` draws the model many times: call it where you can
+    wait.
+
     Parameters
     ----------
     flow : Flow

@@ -1,4 +1,4 @@
-"""A multiscale model in plain numbers, scale by scale, in two dimensions."""
+"""A multiscale model in plain numbers, scale by scale."""
 
 from typing import NamedTuple
 
@@ -12,10 +12,11 @@ from flowkit.actions import Wilson
 from flowkit.checks import Count, checked
 from flowkit.geometry import loops
 from flowkit.geometry.space import Space
-from flowkit.multiscale.scales import log_weights_by_scale
+from flowkit.multiscale.scales import DRAWS, corrected_weights
 from flowkit.multiscale.structure import fields_by_scale
 from flowkit.priors import Prior
 from flowkit.stats import Estimate
+from flowkit.tasks.randomness import Rng
 
 
 class ScaleNumbers(NamedTuple):
@@ -26,7 +27,7 @@ class ScaleNumbers(NamedTuple):
     lattice : tuple of int
         Its sides.
     plaquettes : array
-        ``[fields, *lattice]``, float32: angles in [-pi, pi) for U(1), Re Tr P / N for SU(N).
+        ``[fields, planes, *lattice]``, float32: angles in [-pi, pi) for U(1), Re Tr P / N for SU(N).
     kl : Estimate
         KL_j, the divergence of the part of the model that ends here from the exact law of this scale.
     added : Estimate
@@ -42,7 +43,7 @@ class ScaleNumbers(NamedTuple):
     >>> model, rng = fk.multiscale_flow(space), torch.Generator().manual_seed(1)
     >>> numbers = fk.multiscale.by_scale(model, fk.Wilson(space, 1.0), model.sample(64, rng), fields=3)
     >>> numbers.scales[-1].lattice, numbers.scales[-1].plaquettes.shape
-    ((2, 2), (3, 2, 2))
+    ((2, 2), (3, 1, 2, 2))
     """
 
     lattice: tuple[int, ...]
@@ -67,6 +68,8 @@ class ByScale(NamedTuple):
         What `ScaleNumbers.plaquettes` holds: "angle" in [-pi, pi), or "plaquette", Re Tr P / N.
     lowest : float
         Least value of Re Tr P / N in the group.
+    draws : int
+        Of the finer links for each coarse field, behind the weights of coarse scales; 0 where these are exact.
 
     Examples
     --------
@@ -84,25 +87,31 @@ class ByScale(NamedTuple):
     scales: tuple[ScaleNumbers, ...]
     quantity: str = "plaquette"
     lowest: float = -1.0
+    draws: int = 0
 
 
 @checked
 @torch.no_grad()
-def by_scale(model: Prior, action: Wilson, x: Tensor, fields: Count = 8) -> ByScale:
-    r"""The fields of a multiscale model and its distance from the exact theory, scale by scale.
+def by_scale(
+    model: Prior, action: Wilson, x: Tensor, fields: Count = 8, draws: Count | None = None, rng: Rng = None
+) -> ByScale:
+    r"""The fields of a multiscale model and its distance from the theory, scale by scale.
 
-    These are the numbers that `panels.Multiscale` shows.
+    These are the numbers that `panels.Multiscale` shows. They say at which scale a model is inaccurate.
 
     Parameters
     ----------
     model : Prior
-        A multiscale model of links in two dimensions.
+        A multiscale model of links.
     action : Wilson
-        The fine theory, of U(1), SU(2) or SU(3).
+        The fine theory; in two dimensions of U(1), SU(2) or SU(3).
     x : Tensor
         Independent samples of the model; 8,192 or more for a reliable ESS.
     fields : int
         Number of them whose plaquettes are kept.
+    draws, rng
+        As of `log_weights_by_scale`. In more than two dimensions the model is drawn ``draws * len(x)`` times for each
+        coarse scale.
 
     Raises
     ------
@@ -113,14 +122,16 @@ def by_scale(model: Prior, action: Wilson, x: Tensor, fields: Count = 8) -> BySc
 
     Notes
     -----
-    With Z exact and :math:`w_j` as in `log_weights_by_scale`
+    With :math:`w_j` as in `log_weights_by_scale`, and Z exact in two dimensions, in more the mean of :math:`w_0`, for
+    which most fields are drawn,
 
     .. math::
         {\rm KL}_j = \langle r_j - 1 - \ln r_j\rangle, \quad r_j = w_j / Z, \quad
         {\rm ESS}_j = \langle w_j\rangle^2 / \langle w_j^2\rangle
 
     The mean of :math:`r_j - 1` is zero; it cancels most of the noise, and the rounding of log q where the KL is small.
-    Where the ESS is below 1/2 it is left out, because the samples may then lack the largest weights.
+    Where the ESS is below 1/2 it is left out, because the samples may then lack the largest weights. Where
+    :math:`w_j` is a mean over draws, half its relative variance is added to :math:`\ln r_j`.
 
     Examples
     --------
@@ -132,29 +143,33 @@ def by_scale(model: Prior, action: Wilson, x: Tensor, fields: Count = 8) -> BySc
     >>> numbers.group, [scale.lattice for scale in numbers.scales]
     ('U(1)', [(1, 1), (2, 1), (2, 2)])
     """
-    if action.space.ndim != 2:
-        raise ValueError(f"by_scale needs Wilson's action in two dimensions; got {action!r}.")
     if fields > len(model.space.check(x)):
         raise ValueError(f"by_scale keeps from 1 to {len(x)} of these fields; got {fields}.")
-    log_z = action.log_z()
-    assert log_z is not None  # known wherever the decimated actions are
     pictures = [_plaquettes(scale.space, scale.x) for scale in fields_by_scale(model, x[:fields])]
+    weights = [
+        (space, logw.cpu().numpy(), lacks.cpu().numpy())
+        for space, logw, lacks in corrected_weights(model, action, x, draws, rng)
+    ]
+    known, coarsest = action.log_z(), weights[0][1]
+    log_z = float(np.logaddexp.reduce(coarsest) - np.log(len(coarsest))) if known is None else known
+    noise = np.expm1(coarsest - log_z) if known is None else np.zeros(len(x))  # of Z itself
     found: list[ScaleNumbers] = []
     before = np.zeros(len(x))
-    for picture, (space, logw) in zip(pictures, log_weights_by_scale(model, action, x), strict=True):
-        log_ratio = logw.cpu().numpy() - log_z
+    for picture, (space, logw, lacks) in zip(pictures, weights, strict=True):
+        log_ratio = logw - log_z
         ess = stats.ess(log_ratio)
-        now = np.expm1(log_ratio) - log_ratio if ess.value >= 0.5 else -log_ratio
+        now = (np.expm1(log_ratio) if ess.value >= 0.5 else noise) - log_ratio - lacks
         kl, added = stats.estimate(now, S=0), stats.estimate(now - before, S=0)
         found.append(ScaleNumbers(space.lattice, picture, kl, added, ess))
         before = now
     group = action.space.group
     quantity = "angle" if group.winding else "plaquette"
-    return ByScale(group.label, action.beta, tuple(found), quantity, group.lowest_trace)
+    used = draws or (DRAWS if action.space.ndim > 2 else 0)
+    return ByScale(group.label, action.beta, tuple(found), quantity, group.lowest_trace, used if len(found) > 1 else 0)
 
 
 def _plaquettes(space: Space, x: Tensor) -> NDArray[np.float32]:
-    P = loops.plaquettes(space, x)[:, 0]
+    P = loops.plaquettes(space, x)
     found: NDArray[np.float32] = (
         (space.group.angle(P) if space.group.winding else space.group.trace(P)).float().cpu().numpy()
     )

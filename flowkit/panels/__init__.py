@@ -14,6 +14,7 @@ except ModuleNotFoundError as missing:
 from flowkit.panels.base import Panel
 from flowkit.panels.chain import Chain
 from flowkit.panels.dashboard import Dashboard
+from flowkit.panels.density import Density
 from flowkit.panels.ess_kl import EssKl
 from flowkit.panels.field import Field
 from flowkit.panels.flow_layers import FlowLayers
@@ -21,7 +22,18 @@ from flowkit.panels.multiscale import Multiscale
 from flowkit.panels.patterns import Patterns
 from flowkit.panels.training import Training
 
-__all__ = ["Chain", "Dashboard", "EssKl", "Field", "FlowLayers", "Multiscale", "Panel", "Patterns", "Training"]
+__all__ = [
+    "Chain",
+    "Dashboard",
+    "Density",
+    "EssKl",
+    "Field",
+    "FlowLayers",
+    "Multiscale",
+    "Panel",
+    "Patterns",
+    "Training",
+]
 
 del anywidget, ipywidgets, matplotlib, plotly
 

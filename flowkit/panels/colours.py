@@ -56,7 +56,7 @@ class Colours(NamedTuple):
 
 
 def colours(label: str, low: float, high: float, texts: tuple[str, ...], palette: str, largest: float) -> Colours:
-    """The colours of numbers from low to high; where these are infinite, of both signs up to `largest`.
+    """The colours of numbers from low to high; where they are infinite, up to `largest`.
 
     Parameters
     ----------
@@ -73,8 +73,9 @@ def colours(label: str, low: float, high: float, texts: tuple[str, ...], palette
     """
     if not math.isfinite(high):
         step = 10.0 ** (math.floor(math.log10(largest)) - 1) if largest > 0 else 1.0
-        high = max(1.0, math.ceil(largest / step)) * step
-        low = -high
+        high = max(1.0, math.ceil(largest / step)) * step  # two digits, rounded up
+        low = low if math.isfinite(low) else -high
     n = len(texts) - 1
-    ticks = tuple(low + (high - low) * i / n for i in range(n + 1)) if texts else (low, 0.0, high)
+    own = (low, 0.0, high) if low < 0 else (low, (low + high) / 2, high)
+    ticks = tuple(low + (high - low) * i / n for i in range(n + 1)) if texts else own
     return Colours(label, low, high, ticks, texts or tuple(f"{tick:.2g}" for tick in ticks), PALETTES[palette])

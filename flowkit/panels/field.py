@@ -31,7 +31,7 @@ class Field(HeatmapPanel):
     space : Space
         Of a tensor of fields.
     quantity : str
-        "angle", "plaquette", "charge", "link" or "phi", as for `field_numbers`.
+        "angle", "plaquette", "charge", "action", "link" or "phi", as for `field_numbers`.
     steps : int
         At most so many stored steps are kept, evenly spaced, of the first four chains; for more chains give the
         numbers of `field_numbers`.

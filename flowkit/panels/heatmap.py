@@ -40,11 +40,12 @@ class HeatmapPanel(Panel):
     names: tuple[str, str]
     ends: tuple[str, ...] = ()  # left and right of a strip of small pictures, where there is one
 
+    view: type[HeatmapView] = HeatmapView
+
     def __init__(self, main: int, other: int, plane: tuple[int, int] | None = None, at: Sequence[int] | None = None):
         self._data = self._heatmaps()
         fields, who = self._data.fields, type(self).__name__
         lattice = fields[-1].shape[2:]
-        self._axes = [(mu, nu) for mu in range(len(lattice)) for nu in range(mu + 1, len(lattice))]
         for name, i, count in zip(self.names, (main, other), (len(fields), len(fields[0])), strict=True):
             if not 0 <= operator.index(i) < count:
                 raise ValueError(f"{who} shows a {name} from 0 to {count - 1}; got {i}.")
@@ -58,6 +59,11 @@ class HeatmapPanel(Panel):
 
     @abstractmethod
     def _heatmaps(self) -> Heatmaps: ...
+
+    @property
+    def _axes(self) -> list[tuple[int, int]]:
+        ndim = len(self._data.fields[-1].shape) - 2
+        return [(mu, nu) for mu in range(ndim) for nu in range(mu + 1, ndim)]
 
     @property
     def shown(self) -> Shown:
@@ -95,19 +101,25 @@ class HeatmapPanel(Panel):
         return {"content": content, "values": b"".join(field.tobytes() for field in fields)}
 
     def _make_widget(self) -> HeatmapView:
-        view = HeatmapView(**self._traits())
+        view = self.view(**self._traits())
         for name, value in self._first._asdict().items():
             view.set_trait(name, list(value) if name == "at" else value)
         let_subshell_answer(view)
         return view
 
     def _renew(self) -> None:
-        """Show new numbers of the same fields, in the live view too."""
+        """Show new numbers, in the live view too; where their lattice is another one, from its beginning."""
+        before, shown = [one.shape for one in self._data.fields], self.shown
         self._data = self._heatmaps()
+        fields = self._data.fields
+        if [one.shape for one in fields] != before:
+            main, other = (i if i < n else 0 for i, n in ((shown.main, len(fields)), (shown.other, len(fields[0]))))
+            shown = Shown(main, other, 0, 0, (0,) * (fields[-1].ndim - 2))
+        self._first = shown
         if "widget" in self.__dict__:
             with self.widget.hold_sync():
-                for name, value in self._traits().items():
-                    self.widget.set_trait(name, value)
+                for name, value in (*self._traits().items(), *shown._asdict().items()):
+                    self.widget.set_trait(name, list(value) if name == "at" else value)
 
     # -- pictures without a page -----------------------------------------------------------------------------------
 
@@ -128,7 +140,10 @@ class HeatmapPanel(Panel):
         shown, data = self.shown, self._data
         pair = self._axes[shown.plane]
         field = data.fields[main][shown.other, shown.plane if data.by_plane else shown.part]
-        index = tuple(slice(None) if axis in pair else x for axis, x in enumerate(shown.at))
+        finest, here = data.fields[-1].shape[2:], field.shape
+        # A coarse site stands for the fine ones from it up to the next.
+        at = [x * mine // side for x, side, mine in zip(shown.at, finest, here, strict=True)]
+        index = tuple(slice(None) if axis in pair else x for axis, x in enumerate(at))
         picture: NDArray[np.float32] = field[index].T
         return picture
 

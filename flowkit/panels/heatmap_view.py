@@ -63,6 +63,21 @@ class HeatmapView(anywidget.AnyWidget):
         return f"HeatmapView({self.content['title']})"
 
 
+class ChoiceView(HeatmapView):
+    """A view with controls that ask the kernel for other numbers.
+
+    Attributes
+    ----------
+    asked : dict
+        What the controls stand at: numbers, lists of numbers.
+    answer : dict
+        "asked": what the numbers that are shown, or the refusal, belong to; "refusal": a sentence, or nothing.
+    """
+
+    asked = traitlets.Dict().tag(sync=True)
+    answer = traitlets.Dict().tag(sync=True)
+
+
 class Shown(NamedTuple):
     """What is in the picture: fields `main` and `other`, the plane (mu, nu) through the site `at`, and the part."""
 
@@ -122,6 +137,11 @@ class Heatmaps(NamedTuple):
         Whether the parts of a field are its planes.
     part : str
         What else the parts are.
+    controls : list of dict
+        Of a `ChoiceView`, one for each entry of `asked`: its "name", its "kind" ("select", "checks", "numbers" or
+        "number"), and "options", "labels", or the limits "min" and "max".
+    note : str
+        A sentence above the picture.
     """
 
     title: str
@@ -139,3 +159,5 @@ class Heatmaps(NamedTuple):
     lines: Sequence[str] = ()
     by_plane: bool = False
     part: str = "component"
+    controls: Sequence[dict[str, Any]] = ()
+    note: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flowkit.checks import Natural, checked
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 class Multiscale(HeatmapPanel):
     r"""One field at every scale, coarse to fine, with the KL that each doubling adds and the ESS at each scale.
 
+    In more than two dimensions sliders choose the plane (mu, nu) of a slice and, on the finest lattice, the coordinates
+    off the plane.
+
     A coarse plaquette is drawn over the fine ones that it has become. For U(1) their angles sum up to its own, modulo
     :math:`2\pi`. The colours are those of plaquette angles or of Re Tr P / N, and mean the same at every scale.
 
@@ -27,13 +31,17 @@ class Multiscale(HeatmapPanel):
         What `by_scale` gives.
     field : int
         The one of its fields to begin with.
+    plane : (int, int)
+        Directions mu < nu of the slice.
+    at : sequence of int
+        A site of the finest lattice that the slice goes through.
 
     Raises
     ------
     TypeError
         For other numbers.
     ValueError
-        For a field that they do not hold.
+        For a field, plane or site that they do not hold.
 
     Examples
     --------
@@ -50,11 +58,18 @@ class Multiscale(HeatmapPanel):
     ends = ("coarse", "fine")
 
     @checked
-    def __init__(self, numbers: ByScale, *, field: Natural = 0):
+    def __init__(
+        self,
+        numbers: ByScale,
+        *,
+        field: Natural = 0,
+        plane: tuple[Natural, Natural] | None = None,
+        at: Sequence[Natural] | None = None,
+    ):
         if not all(hasattr(numbers, name) for name in ("group", "beta", "scales")):
             raise TypeError(f"Multiscale shows the numbers of by_scale; got {type(numbers).__name__}.")
         self.numbers = numbers
-        super().__init__(len(numbers.scales) - 1, field)
+        super().__init__(len(numbers.scales) - 1, field, plane, at)
 
     @property
     def field(self) -> int:
@@ -69,7 +84,7 @@ class Multiscale(HeatmapPanel):
         kl, ess = repeated([one.added for one in scales], fields), repeated([one.ess for one in scales], fields)
         return Heatmaps(
             title=self._what(),
-            fields=[one.plaquettes[:, None] for one in scales],
+            fields=[one.plaquettes for one in scales],
             quantity=quantity(self.numbers.quantity, self.numbers.lowest),
             ticks=lattices,
             words=[f"lattice {lattice}" for lattice in lattices],
@@ -81,7 +96,8 @@ class Multiscale(HeatmapPanel):
                 Chart("ESS at each scale", "ESS", GREEN, "bars", *ess, (0.0, 1.0)),
             ],
             others=[f"{i} of {fields}" for i in range(1, fields + 1)],
-            lines=self._notes(),
+            lines=[f"{line}{self._bounds()}" for line in self._notes()],
+            by_plane=True,
         )
 
     def _notes(self) -> list[str]:
@@ -90,6 +106,11 @@ class Multiscale(HeatmapPanel):
             f"ESS {_short(one.ess)}"
             for one in self.numbers.scales
         ]
+
+    def _bounds(self) -> str:
+        """What draws behind the weights of coarse scales make of their KL."""
+        draws = self.numbers.draws
+        return f" (KL of coarse scales from {draws} draws a field: too large where these are few)" if draws else ""
 
     def _what(self) -> str:
         lattice = "x".join(map(str, self.numbers.scales[-1].lattice))

@@ -142,13 +142,19 @@ class Embedded(_OfCoarser):
         """n independent fields and their log-density; that of paths, where the coarse prior is stochastic."""
         rng = self._draws(n, rng)
         coarse, logr = self.coarse.sample_and_log_prob(n, rng)
+        z, logn = self.completed(coarse, rng)
+        return Sample(z, logr + logn)
+
+    def completed(self, coarse: Tensor, rng: torch.Generator) -> Sample:
+        """Coarse fields inside fine ones, with what these lack drawn, and log n of that, ``[batch]``."""
+        n = len(coarse)
         # Of a whole field of noise the coarse part is not used.
         if self.space.kind == "links":
             noise = self.space.haar(n, rng, self.dtype).to(self.device)
         else:
             noise = torch.randn(n, *self.space.shape, generator=rng, dtype=self.dtype, device=self.device)
         _, *rest = self.doubling.split(noise)
-        return Sample(self.doubling.join(coarse, *rest), logr + self.log_rest(*rest))
+        return Sample(self.doubling.join(coarse, *rest), self.log_rest(*rest))
 
     def log_prob(self, x: Tensor) -> Tensor:
         coarse, *rest = self.doubling.split(x)

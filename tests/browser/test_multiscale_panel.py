@@ -113,3 +113,50 @@ def test_light_dark_and_narrow(open_notebook, screenshots):
     panel.scroll_into_view_if_needed()
     panel.screenshot(path=screenshots / "multiscale_narrow.png")
     notebook.page.screenshot(path=screenshots / "multiscale_page.png")
+
+
+def test_slices_of_three_dimensions(open_notebook, screenshots):
+    cell = """import torch
+import flowkit as fk
+action = fk.Wilson(fk.links((2, 2, 4), fk.U1()), 1.0)
+model = fk.multiscale_flow(action.space, strength=1.0)
+numbers = fk.multiscale.by_scale(model, action, model.sample(64, rng=1).detach(), fields=3, draws=4, rng=2)
+panel = fk.panels.Multiscale(numbers)
+panel"""
+    notebook = open_notebook("slices.ipynb", cell)
+    notebook.run_all()
+    notebook.wait_ran()
+    notebook.wait_for("d.main === '4' && d.plane === '01'")
+    page = notebook.page
+    page.locator("input.fk-plane").fill("1")
+    notebook.wait_for("d.plane === '02'")
+    page.locator("input.fk-x1").fill("1")
+    notebook.wait_for("d.at === '0,1,0'")
+    for scale, columns, rows in ((4, 2, 4), (3, 2, 2), (0, 1, 1)):
+        page.locator("input.fk-scale").fill(str(scale))
+        notebook.wait_for(f"d.main === '{scale}'")
+        seen = """([columns, rows]) => {
+            const canvas = document.querySelector('.fk-heatmap');
+            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            const found = [];
+            for (let i = 0; i < columns; i++) {
+                for (let j = rows - 1; j >= 0; j--) {
+                    const x = Math.floor(((i + 0.5) * canvas.width) / columns);
+                    const y = Math.floor(((j + 0.5) * canvas.height) / rows);
+                    found.push([...data.slice(4 * (y * canvas.width + x), 4 * (y * canvas.width + x) + 3)].join());
+                }
+            }
+            return found;
+        }"""
+        wanted = (
+            "[','.join(str(int(c[i:i+2], 16)) for i in (1, 3, 5)) for c in [panel._colours().table()["
+            "min(255, int(256 * (v + 3.141592653589793) / 6.283185307179586))]"
+            f" for v in panel._picture({scale}).T.ravel().tolist()]]"
+        )
+        notebook.holds(lambda: page.evaluate(seen, [columns, rows]) == notebook.kernel(wanted))  # noqa: B023
+    page.locator("input.fk-scale").fill("4")
+    for theme in ("light", "dark"):
+        notebook.theme(theme)
+        page.locator(".fk-live").screenshot(path=screenshots / f"multiscale_slices_{theme}.png")
+    page.set_viewport_size({"width": 760, "height": 1800})
+    page.locator(".fk-live").screenshot(path=screenshots / "multiscale_slices_narrow.png")

@@ -23,7 +23,7 @@ except ModuleNotFoundError:  # as a script, hatchling is not needed
 
 FRONTEND = Path(__file__).resolve().parent
 STATIC = FRONTEND.parent / "static"
-SCRIPTS = ("live.js", "heatmap.js")
+SCRIPTS = ("live.js", "heatmap.js", "density.js")
 BUNDLE = (*SCRIPTS, "live.css", "uplot-LICENSE.txt")
 
 

@@ -1,22 +1,13 @@
-// Fields as heatmaps: one picture, sliders for what it shows, charts over its main slider. All numbers are in the
+// Fields as heatmaps: one picture, sliders for what it shows, charts over its main slider. One function makes the view,
+// since its parts share what is shown, and is longer than others for that. All numbers are in the
 // model's traits: `values`, for each value of the main slider float32 [others, parts, ...lattice], and `content`.
 
 import { Chart } from "./chart.js";
+import { controls } from "./controls.js";
 import { make, slider, toggle } from "./dom.js";
+import { colourBar, describe, floats, FRAME, LOW, place, product, rgb, strides } from "./fields.js";
 import { number } from "./format.js";
 import { readTheme, watchTheme } from "./theme.js";
-
-const FRAME = 250; // ms a picture while playing
-const LOW = "₀₁₂₃₄₅₆₇₈₉";
-
-const product = (sides) => sides.reduce((a, b) => a * b, 1);
-const rgb = (table) => table.map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
-
-// `count` float32 numbers of a trait of bytes, from number `first` on.
-function floats(view, first, count) {
-  const start = view.byteOffset + 4 * first; // a DataView, which need not be aligned
-  return new Float32Array(view.buffer.slice(start, start + 4 * count));
-}
 
 // The numbers in the plane (mu, nu) through the site `at`, direction mu by direction nu.
 function slice(model, main, other) {
@@ -27,19 +18,21 @@ function slice(model, main, other) {
   const before = lattices.slice(0, main).reduce((sum, one) => sum + product(one), 0) * counts.other * counts.part;
   const volume = product(lattice);
   const all = floats(model.get("values"), before + (other * counts.part + part) * volume, volume);
-  const stride = lattice.map((_, axis) => product(lattice.slice(axis + 1)));
-  const start = model.get("at").reduce((sum, x, axis) => (axis === mu || axis === nu ? sum : sum + x * stride[axis]), 0);
+  const stride = strides(lattice);
+  // A coarse site stands for the fine ones from it up to the next.
+  const at = model.get("at").map((x, axis) => Math.floor((x * lattice[axis]) / lattices.at(-1)[axis]));
+  const start = at.reduce((sum, x, axis) => (axis === mu || axis === nu ? sum : sum + x * stride[axis]), 0);
   const [columns, rows] = [lattice[mu], lattice[nu]];
   const numbers = new Float32Array(columns * rows);
   for (let i = 0; i < columns; i++) {
     for (let j = 0; j < rows; j++) numbers[i * rows + j] = all[start + i * stride[mu] + j * stride[nu]];
   }
-  return { numbers, size: [columns, rows], mu, nu };
+  return { numbers, size: [columns, rows], mu, nu, at };
 }
 
 // Paint a canvas in the size it is shown in: numbers[i * rows + j] stands in column i from the left and row j from below.
 // Without a size, as while JupyterLab changes its theme, what was painted stays.
-function paint(canvas, { numbers, size: [columns, rows] }, { low, high }, table) {
+function paint(canvas, { numbers, size: [columns, rows] }, range, table) {
   if (canvas.clientWidth <= 1) return;
   canvas.width = Math.round(canvas.clientWidth * devicePixelRatio);
   canvas.height = Math.round(canvas.clientHeight * devicePixelRatio);
@@ -48,9 +41,7 @@ function paint(canvas, { numbers, size: [columns, rows] }, { low, high }, table)
   const image = new ImageData(columns, rows);
   for (let i = 0; i < columns; i++) {
     for (let j = 0; j < rows; j++) {
-      const part = (numbers[i * rows + j] - low) / (high - low);
-      const colour = table[Math.min(255, Math.max(0, Math.floor(256 * part)))];
-      image.data.set([...colour, 255], 4 * ((rows - 1 - j) * columns + i));
+      image.data.set([...table[place(numbers[i * rows + j], range)], 255], 4 * ((rows - 1 - j) * columns + i));
     }
   }
   small.getContext("2d").putImageData(image, 0, 0);
@@ -74,27 +65,13 @@ function paint(canvas, { numbers, size: [columns, rows] }, { low, high }, table)
   context.stroke();
 }
 
-function colourBar({ map, ticks, texts, low, high, label }) {
-  const el = make("div", "fk-colours");
-  const bar = make("div", "fk-ramp");
-  bar.style.background = `linear-gradient(to right, ${map.join(", ")})`;
-  const marks = make("div", "fk-marks");
-  ticks.forEach((tick, i) => {
-    const mark = make("span", "", texts[i]);
-    mark.style.left = `${(100 * (tick - low)) / (high - low)}%`;
-    marks.append(mark);
-  });
-  el.append(bar, marks, make("div", "fk-axis", label));
-  return el;
-}
-
-function render({ model, el }) {
+// One view, for lattices and numbers of fields that stay the same.
+function show({ model, el }) {
   const first = model.get("content");
   const { counts, axes, names } = first;
   const lattice = first.lattices.at(-1);
   const root = make("div", "fk-live fk-field-panel");
   root.setAttribute("role", "group");
-  root.setAttribute("aria-label", first.what);
   const view = { theme: readTheme(root), colour: (of) => (view.theme.dark ? of.colour_dark : of.colour), dash: () => [] };
   let [frame, timer, ramp, table, charts, drawn, shown] = [0, 0, null, null, [], null, null];
 
@@ -156,6 +133,8 @@ function render({ model, el }) {
   const [head, title, line] = [make("div", "fk-status"), make("strong"), make("p", "fk-line")];
   head.append(title, line);
   root.append(head);
+  const asking = first.controls.length ? controls(model, set) : null;
+  if (asking) root.append(asking.el, asking.refusal, asking.note);
   if (thumbs.length) {
     const ends = make("div", "fk-ends");
     ends.append(...first.ends.map((text) => make("span", "", text)));
@@ -169,20 +148,14 @@ function render({ model, el }) {
 
   canvas.addEventListener("pointermove", (event) => {
     if (!shown) return;
-    const { numbers, size: [columns, rows], mu, nu } = shown;
+    const { numbers, size: [columns, rows], mu, nu, at: site } = shown;
     const box = canvas.getBoundingClientRect();
     const i = Math.min(columns - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * columns)));
     const j = Math.min(rows - 1, Math.max(0, rows - 1 - Math.floor(((event.clientY - box.top) / box.height) * rows)));
-    const x = lattice.map((_, axis) => (axis === mu ? i : axis === nu ? j : model.get("at")[axis]));
+    const x = lattice.map((_, axis) => (axis === mu ? i : axis === nu ? j : site[axis]));
     under.textContent = `at x = (${x.join(", ")}): ${number(numbers[i * rows + j])}`;
   });
   canvas.addEventListener("pointerleave", () => (under.textContent = "\u00a0"));
-
-  function describe(slide, name, value, said) {
-    slide.input.value = value;
-    slide.value.textContent = said;
-    slide.input.setAttribute("aria-valuetext", `${name} ${said}`);
-  }
 
   // The numbers may have changed, and with the other slider the charts do.
   function takeCharts(content, other) {
@@ -217,6 +190,7 @@ function render({ model, el }) {
     });
     play.setAttribute("aria-pressed", String(timer !== 0));
     title.textContent = content.title;
+    root.setAttribute("aria-label", content.what);
     charts.forEach((chart) => chart.measure());
     charts.forEach((chart) => chart.draw(main));
     const numbers = charts.map((chart, i) => `${content.shorts[i]} ${number(chart.layers[0].y[main])}`);
@@ -234,7 +208,8 @@ function render({ model, el }) {
     });
     canvas.setAttribute("aria-label", `${content.colours.label}, ${content.words[main]}, plane (${mu}, ${nu})`);
     const [playing, theme] = [timer !== 0, view.theme.dark ? "dark" : "light"];
-    Object.assign(root.dataset, { main, other, plane: `${mu}${nu}`, part, at: model.get("at").join(), playing, theme });
+    const choice = asking?.draw() ?? "";
+    Object.assign(root.dataset, { choice, main, other, plane: `${mu}${nu}`, part, at: model.get("at").join(), playing, theme });
   }
   function redraw() {
     if (!frame) frame = requestAnimationFrame(draw);
@@ -244,15 +219,37 @@ function render({ model, el }) {
   const resize = new ResizeObserver(redraw);
   resize.observe(root);
   resize.observe(canvas);
-  const events = ["main", "other", "plane", "part", "at", "values", "content"].map((name) => `change:${name}`).join(" ");
+  const events = ["main", "other", "plane", "part", "at", "values", "content", "asked", "answer"].map((name) => `change:${name}`).join(" ");
   model.on(events, redraw);
   redraw();
   return () => {
     model.off(events, redraw);
     halt();
-    resize.disconnect();
     cancelAnimationFrame(frame);
+    resize.disconnect();
     unwatch();
+    root.remove();
+  };
+}
+
+function render(view) {
+  const { model, el } = view;
+  let [shape, close] = [null, () => {}];
+  const build = () => {
+    const { counts, lattices, controls: asking } = model.get("content");
+    const now = JSON.stringify([counts, lattices, asking.length]);
+    if (now === shape) return;
+    const held = el.contains(document.activeElement) ? document.activeElement.className : "";
+    close();
+    [shape, close] = [now, show(view)];
+    // Controls are there at the first drawing.
+    if (held) requestAnimationFrame(() => el.getElementsByClassName(held)[0]?.focus());
+  };
+  model.on("change:content", build);
+  build();
+  return () => {
+    model.off("change:content", build);
+    close();
   };
 }
 
