@@ -66,7 +66,7 @@ def gauge_flow(
     >>> x.shape, logq.shape
     (torch.Size([3, 2, 4, 4]), torch.Size([3]))
     >>> space = fk.links((2, 2, 2), fk.SUN(2))
-    >>> strong = fk.Flow(fk.Haar(space), fk.transforms.TrivializingFlow(space, order=2, beta=1.0))
+    >>> strong = fk.Flow(fk.Haar(space), fk.transforms.TrivializingFlow(space, order=1, beta=1.0))
     >>> len(fk.gauge_flow(space, prior=strong.requires_grad_(False)).transform.steps)
     6
     """
