@@ -18,7 +18,7 @@ from flowkit.samplers import Heatbath
 from flowkit.stats import Estimate, log_z
 from flowkit.studies.multiscale_dressed import thermodynamic
 from flowkit.studies.rows import Row, ess_row, finite
-from flowkit.train import Constant, NaturalGradientStep, Steps, Trainer
+from flowkit.train import Constant, Cosine, NaturalGradientStep, Steps, Trainer
 from flowkit.transforms import TrivializingFlow
 
 
@@ -109,14 +109,14 @@ def trivializing(case: Case, seconds: float, batch: int, seed: int) -> Flow:
     transform = TrivializingFlow(action.space, order=case.order, steps=4, beta=case.start)
     flow = Flow(Haar(action.space), transform)
 
-    def fit(steps: int) -> None:
+    def fit(steps: int, seed: int) -> None:
         method, schedule = NaturalGradientStep(max_kl=2.0, ridge=1e-3), Steps((steps // 2 + 1,), gamma=0.3)
         Trainer(flow, action, batch=batch, method=method, schedule=schedule, seed=seed).fit(steps, progress=False)
 
-    fit(1)
+    fit(1, seed)
     each = time.perf_counter() - start
     if (left := int(seconds / each) - 1) > 0:
-        fit(left)
+        fit(left, seed + 1)
     return flow
 
 
@@ -132,24 +132,23 @@ def descend(
 ) -> int:
     """Train by plain gradients of the reverse KL for about so many seconds, and say how many steps that were.
 
-    The rate falls to a tenth after half of the steps and to a hundredth after three quarters, where `decay`.
+    The rate rises in 20 steps, and falls along a cosine where `decay`.
     """
-    options: dict[str, Any] = {"batch": batch, "lr": lr, "loss": "reverse_kl", "clip": 1.0, "seed": seed}
-    start = time.perf_counter()
-    Trainer(flow, action, **options).fit(2, progress=False)  # the first step compiles
+    schedule = Cosine(warmup=20, final=0.01) if decay else Constant(warmup=20)
+    options: dict[str, Any] = {"batch": batch, "lr": lr, "loss": "reverse_kl", "clip": 1.0, "amsgrad": True}
+    trainer, start = Trainer(flow, action, schedule=schedule, seed=seed, **options), time.perf_counter()
+    trainer.fit(2, progress=False)  # the first step compiles
     before = time.perf_counter()
-    Trainer(flow, action, **options).fit(3, progress=False)
+    trainer.fit(3, progress=False)
     now = time.perf_counter()
-    steps = max(4, int((seconds - (now - start)) * 3 / (now - before)))
-    schedule = Steps((steps // 2, 3 * steps // 4)) if decay else Constant()
-    Trainer(flow, action, schedule=schedule, **options).fit(steps, progress=False)
-    return steps + 5
+    trainer.fit(max(4, int((seconds - (now - start)) * 3 / (now - before))), progress=False)
+    return trainer.step
 
 
 def weighted(flow: Prior, action: Wilson, draws: int, seed: int) -> Ensemble:
-    """Draws with their weights and plaquettes."""
+    """Draws with their weights and plaquettes, by other random numbers than those of training."""
     with torch.no_grad():
-        return importance_sample(flow, action, draws, rng=seed, chunk=128, observe=(plaquette,), keep=False)
+        return importance_sample(flow, action, draws, rng=1000 + seed, chunk=128, observe=(plaquette,), keep=False)
 
 
 def _beside(case: Case, found: Ensemble, sweeps: int, seed: int) -> list[Row]:
