@@ -4,6 +4,7 @@ from flowkit.bijections.affine import AffineMap
 from flowkit.bijections.alcove import AlcoveSpline
 from flowkit.bijections.base import Bijection, LinkContext
 from flowkit.bijections.eigenangles import EigenangleSpline, angle_spline
+from flowkit.bijections.framed import FramedMap
 from flowkit.bijections.residual import Residual
 from flowkit.bijections.splines import CircleSpline, IntervalSpline, OddCircleSpline, RealSpline
 from flowkit.bijections.tangent import TangentMixture
@@ -14,6 +15,7 @@ __all__ = [
     "Bijection",
     "CircleSpline",
     "EigenangleSpline",
+    "FramedMap",
     "IntervalSpline",
     "LinkContext",
     "OddCircleSpline",

@@ -10,7 +10,7 @@ from flowkit.flow import Flow
 from flowkit.geometry.closed_paths import Loop
 from flowkit.geometry.patterns import Pattern
 from flowkit.geometry.space import Space
-from flowkit.priors import Haar
+from flowkit.priors import Haar, Prior
 from flowkit.transforms import Chain, GaugeCoupling, Transform
 
 
@@ -20,8 +20,9 @@ def gauge_flow(
     bins: Bins | None = None,
     hidden: Sequence[Width] | None = None,
     updates: Annotated[int, Range(1, 1000)] | None = None,
+    prior: Prior | None = None,
 ) -> Flow:
-    """A gauge-equivariant flow of links that starts at Haar measure.
+    """A gauge-equivariant flow of links, couplings on top of Haar measure or of another prior.
 
     In two dimensions the couplings go from coarse to fine: each splits rectangles of plaquettes in two by moving one
     link of their common side, given the loops on both sides of it; loops of r x t plaquettes are the active loops.
@@ -42,11 +43,16 @@ def gauge_flow(
     updates : int, optional
         Updates of a link in each coupling through learned loops, of groups whose elements do not commute. None takes 2
         for SU(2), whose first one is nearly the exact answer, and 4 beyond.
+    prior : Prior, optional
+        What the couplings start from; None takes `Haar`. In three and four dimensions at strong coupling a
+        `TrivializingFlow` from Haar measure has most of the theory in a dozen numbers. Couplings on top of a prior
+        begin as the identity.
 
     Raises
     ------
     ValueError
-        For sites, one dimension, a side of 1, odd sides in more than two dimensions, or `updates` that do not apply.
+        For sites, one dimension, a side of 1, odd sides in more than two dimensions, a prior on another
+        space, or `updates` that do not apply.
 
     References
     ----------
@@ -59,6 +65,10 @@ def gauge_flow(
     >>> x, logq = flow.sample_and_log_prob(3, torch.Generator().manual_seed(1))
     >>> x.shape, logq.shape
     (torch.Size([3, 2, 4, 4]), torch.Size([3]))
+    >>> space = fk.links((2, 2, 2), fk.SUN(2))
+    >>> strong = fk.Flow(fk.Haar(space), fk.transforms.TrivializingFlow(space, order=1, beta=1.0))
+    >>> len(fk.gauge_flow(space, prior=strong.requires_grad_(False)).transform.steps)
+    6
     """
     group = space.group
     if space.kind != "links" or space.ndim < 2:
@@ -67,6 +77,8 @@ def gauge_flow(
         raise ValueError(f"gauge_flow needs sides of at least 2, and even ones beyond two dimensions; got {space}.")
     if updates is not None and group.abelian:
         raise ValueError(f"gauge_flow takes updates for SU(N) alone; got {updates} for {group}.")
+    start = 0.1 if prior is None else 0.0  # couplings on top of a prior begin as the identity
+    prior = Haar(space) if prior is None else prior
     bins = (8 if space.ndim < 4 else 4) if bins is None else bins
     hidden = ((16, 16) if space.ndim < 4 else (8, 16)) if hidden is None else hidden
     learned = updates or (2 if group.angles == 2 else 4)
@@ -78,14 +90,16 @@ def gauge_flow(
     layers: list[Transform] = []
     if space.ndim == 2:
         for pattern, over, under in _splits(space.lattice):
-            layers.append(GaugeCoupling(space, pattern, [over, under], maps(1), hidden))
-        return Flow(Haar(space), Chain(*layers))
+            layers.append(GaugeCoupling(space, pattern, [over, under], maps(1), hidden, start=start))
+        return Flow(prior, Chain(*layers))
     kernels = (3, *[1] * len(hidden))
     for pattern in Pattern.checkerboard(0, space.ndim).schedule():
         loops = Loop.rectangle().through(pattern.directions[0], space.ndim)
         frozen = Loop.rectangle().orientations(space.ndim)
-        layers.append(GaugeCoupling(space, pattern, loops, maps(len(loops)), hidden, kernels, frozen=frozen))
-    return Flow(Haar(space), Chain(*layers))
+        layers.append(
+            GaugeCoupling(space, pattern, loops, maps(len(loops)), hidden, kernels, frozen=frozen, start=start)
+        )
+    return Flow(prior, Chain(*layers))
 
 
 def _splits(lattice: Sequence[int]) -> list[tuple[Pattern, Loop, Loop]]:

@@ -23,6 +23,7 @@ from flowkit.actions.wilson import Wilson
 from flowkit.bijections.affine import AffineMap
 from flowkit.bijections.alcove import AlcoveSpline
 from flowkit.bijections.eigenangles import EigenangleSpline
+from flowkit.bijections.framed import FramedMap
 from flowkit.bijections.residual import Residual
 from flowkit.bijections.splines import CircleSpline, IntervalSpline, OddCircleSpline, RealSpline
 from flowkit.bijections.tangent import TangentMixture
@@ -277,6 +278,7 @@ _MAKERS |= {
     RealSpline: lambda cls: RealSpline(bins=4, reach=2.0),
     CircleSpline: lambda cls: cls(bins=5),
     OddCircleSpline: lambda cls: cls(bins=5),
+    FramedMap: lambda cls: FramedMap(OddCircleSpline(bins=4)),
     AlcoveSpline: lambda cls: AlcoveSpline(3, bins=4),
     TangentMixture: lambda cls: TangentMixture(components=3),
     EigenangleSpline: lambda cls: EigenangleSpline(SUN(3), bins=4),

@@ -1,0 +1,183 @@
+"""Gauge flows in three and four dimensions: couplings on top of a trivializing flow."""
+
+import math
+import time
+from typing import Any, NamedTuple
+
+import torch
+
+from flowkit.actions import Wilson
+from flowkit.ensemble import Ensemble, importance_sample, run
+from flowkit.flow import Flow
+from flowkit.geometry import links
+from flowkit.groups import SUN, U1, Group
+from flowkit.models import gauge_flow
+from flowkit.observables import plaquette
+from flowkit.priors import Haar, Prior
+from flowkit.samplers import Heatbath
+from flowkit.stats import Estimate, log_z
+from flowkit.studies.multiscale_dressed import thermodynamic
+from flowkit.studies.rows import Row, ess_row, finite
+from flowkit.train import Constant, Cosine, NaturalGradientStep, Steps, Trainer
+from flowkit.transforms import TrivializingFlow
+
+
+class Case(NamedTuple):
+    """A theory, what is aimed at, and how a trivializing flow towards it begins."""
+
+    group: Group
+    lattice: tuple[int, ...]
+    beta: float
+    goal: float | None
+    start: float
+    """The beta whose series the trivializing flow starts from."""
+    order: int = 3
+
+    @property
+    def action(self) -> Wilson:
+        """The theory itself."""
+        return Wilson(links(self.lattice, self.group), self.beta)
+
+    @property
+    def label(self) -> str:
+        """Its name in the rows."""
+        return f"{self.group.label} on {'x'.join(map(str, self.lattice))}, beta {self.beta:g}"
+
+
+CASES = (
+    Case(U1(), (4, 4, 4), 1.0, 0.5, 0.7),
+    Case(U1(), (4, 4, 4), 2.0, 0.5, 0.7),
+    Case(SUN(2), (4, 4, 4), 2.0, 0.5, 1.5),
+    Case(U1(), (4, 4, 4, 4), 0.5, 0.5, 0.5),
+    Case(U1(), (4, 4, 4, 4), 0.9, None, 0.6),
+    Case(SUN(2), (4, 4, 4, 4), 1.0, None, 1.0),
+    Case(SUN(3), (4, 4, 4, 4), 1.0, 0.5, 1.0, order=2),
+)
+
+
+def gauge_3d_4d(
+    quick: bool = False,
+    *,
+    cases: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6),
+    minutes: float = 25.0,
+    part: float = 0.4,
+    natural: int = 256,
+    batch: int = 64,
+    draws: int = 2048,
+    sweeps: int = 16,
+    seed: int = 1,
+) -> list[Row]:
+    """For each theory: ESS, KL per site, ln Z beside its thermodynamic integral and the plaquette beside heatbath.
+
+    A trivializing flow is trained by natural gradient of `natural` samples for the given part of the minutes, and
+    couplings on top of it by gradients of the reverse KL of `batch` samples for the rest. The ESS of the trivializing
+    flow alone stands beside that of both.
+    """
+    chosen = [CASES[k] for k in cases]
+    if quick:
+        chosen = [CASES[3]._replace(lattice=(2, 2, 2, 2), goal=None, order=1)]
+        minutes, natural, batch, draws, sweeps = min(minutes, 0.05), 64, 32, 512, 8
+    rows: list[Row] = []
+    for case in chosen:
+        action = case.action
+        torch.manual_seed(seed)
+        start = time.perf_counter()
+        base = trivializing(case, 60 * minutes * part, natural, seed)
+        seconds = time.perf_counter() - start
+        flow = gauge_flow(action.space, prior=base.requires_grad_(False))
+        steps = descend(flow, action, 60 * minutes - seconds, batch, seed=seed)
+        spent = time.perf_counter() - start
+        rows.append({"label": f"{case.label}, seconds of training", "value": spent})
+        count = sum(p.numel() for p in flow.parameters())
+        rows.append({"label": f"{case.label}, parameters", "value": count})
+        rows.append({"label": f"{case.label}, steps of the couplings", "value": steps})
+        alone = weighted(base, action, draws, seed)
+        rows.append(ess_row(f"{case.label}, ESS of the trivializing flow, {seconds:.0f} s", alone.ess(), None))
+        both = weighted(flow, action, draws, seed)
+        rows.append(ess_row(f"{case.label}, ESS with couplings", both.ess(), case.goal))
+        rows += _beside(case, both, sweeps, seed)
+    return rows
+
+
+def trivializing(case: Case, seconds: float, batch: int, seed: int) -> Flow:
+    """A trivializing flow from Haar measure, trained by natural gradient for about so many seconds.
+
+    A step fits P numbers to a batch of N, which leaves P / 2N nats of noise: few steps of a large batch, and shorter
+    ones in the second half.
+    """
+    action, start = case.action, time.perf_counter()
+    transform = TrivializingFlow(action.space, order=case.order, steps=4, beta=case.start)
+    flow = Flow(Haar(action.space), transform)
+
+    def fit(steps: int, seed: int) -> None:
+        method, schedule = NaturalGradientStep(max_kl=2.0, ridge=1e-3), Steps((steps // 2 + 1,), gamma=0.3)
+        Trainer(flow, action, batch=batch, method=method, schedule=schedule, seed=seed).fit(steps, progress=False)
+
+    fit(1, seed)
+    each = time.perf_counter() - start
+    if (left := int(seconds / each) - 1) > 0:
+        fit(left, seed + 1)
+    return flow
+
+
+def descend(
+    flow: Flow,
+    action: Wilson,
+    seconds: float,
+    batch: int,
+    *,
+    lr: float = 2e-3,
+    decay: bool = True,
+    seed: int = 1,
+) -> int:
+    """Train by plain gradients of the reverse KL for about so many seconds, and say how many steps that were.
+
+    The rate rises in 20 steps, and falls along a cosine where `decay`.
+    """
+    schedule = Cosine(warmup=20, final=0.01) if decay else Constant(warmup=20)
+    options: dict[str, Any] = {"batch": batch, "lr": lr, "loss": "reverse_kl", "clip": 1.0, "amsgrad": True}
+    trainer, start = Trainer(flow, action, schedule=schedule, seed=seed, **options), time.perf_counter()
+    trainer.fit(2, progress=False)  # the first step compiles
+    before = time.perf_counter()
+    trainer.fit(3, progress=False)
+    now = time.perf_counter()
+    trainer.fit(max(4, int((seconds - (now - start)) * 3 / (now - before))), progress=False)
+    return trainer.step
+
+
+def weighted(flow: Prior, action: Wilson, draws: int, seed: int) -> Ensemble:
+    """Draws with their weights and plaquettes, by other random numbers than those of training."""
+    with torch.no_grad():
+        return importance_sample(flow, action, draws, rng=1000 + seed, chunk=128, observe=(plaquette,), keep=False)
+
+
+def _beside(case: Case, found: Ensemble, sweeps: int, seed: int) -> list[Row]:
+    """KL per site, ln Z beside its integral, and the plaquette beside heatbath from both starts."""
+    action, logw = case.action, found.series["logw"].flatten().double().numpy()
+    ln_z, volume = log_z(logw), action.space.volume
+    kl = ln_z.value - float(logw.mean())
+    error = math.hypot(ln_z.error, float(logw.std()) / math.sqrt(len(logw)))
+    rows: list[Row] = [
+        {"label": f"{case.label}, KL per site, nats", "value": kl / volume, "error": finite(error / volume)}
+    ]
+    rows.append(_within(f"{case.label}, ln Z beside its integral", ln_z, *thermodynamic(action, sweeps, seed)))
+    for hot, name in ((True, "hot"), (False, "cold")):
+        label = f"{case.label}, plaquette beside heatbath from a {name} start"
+        rows.append(_within(label, found.mean(plaquette), *_heatbath(action, 4 * sweeps, seed + 1, hot)))
+    return rows
+
+
+def _heatbath(action: Wilson, sweeps: int, seed: int, hot: bool) -> tuple[float, float]:
+    """The plaquette and its error, from the means of independent chains."""
+    sampler, chains = Heatbath(action), 32
+    start = sampler.start(chains, seed, hot=hot, dtype=torch.float32)
+    series = run(sampler, sweeps, start=start, thermalise=sweeps, rng=seed, observe=(plaquette,), keep=False)
+    means = series.history(plaquette).double().mean(0)
+    return float(means.mean()), float(means.std()) / math.sqrt(chains)
+
+
+def _within(label: str, mine: Estimate, other: float, error: float) -> Row:
+    """A number beside an independent one, within three errors of both together."""
+    row: Row = {"label": label, "value": mine.value, "error": finite(mine.error)}
+    goal = f"{other:.6g} ± {error:.2g}, within 3 errors of both"
+    return {**row, "goal": goal, "reached": abs(mine.value - other) <= 3 * math.hypot(mine.error, error)}
