@@ -3,7 +3,7 @@
 from flowkit.models.dressed import dressed_flow
 from flowkit.models.gauge import gauge_flow, plaquette_couplings
 from flowkit.models.multiscale import multiscale_flow, scalar_multiscale_flow
-from flowkit.models.photon import photon_flow
+from flowkit.models.photon import photon_flow, with_kernels
 from flowkit.models.scalar import scalar_flow
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "plaquette_couplings",
     "scalar_flow",
     "scalar_multiscale_flow",
+    "with_kernels",
 ]
 
 

@@ -3,11 +3,17 @@
 import math
 from typing import Annotated
 
-from flowkit.checks import Count, Positive, Range, checked
+from flowkit.actions import LiftedWilson
+from flowkit.checks import Count, Natural, Positive, Range, checked
 from flowkit.flow import Flow
+from flowkit.geometry import lifts
 from flowkit.geometry.space import Space
-from flowkit.priors.free_photon import FreePhoton, coupling_of
-from flowkit.transforms import PhotonDrift
+from flowkit.priors import FromLifts, LiftedPhoton, coupling_of
+from flowkit.samplers import MarkovKernel, PhotonHMC
+from flowkit.transforms import Chain, LiftedDrift, Transform
+
+LIFT = 0.7
+"""b' / b: monopoles have a smaller coupling than photons."""
 
 
 @checked
@@ -15,11 +21,11 @@ def photon_flow(
     space: Space,
     beta: Positive,
     monopoles: bool = True,
-    harmonics: Annotated[int, Range(1, 16)] = 4,
-    local: Annotated[int, Range(0, 16)] = 1,
-    degree: Annotated[int, Range(0, 64)] = 1,
-    steps: Count = 3,
-) -> Flow:
+    stages: Count = 2,
+    trajectories: Natural = 0,
+    harmonics: Annotated[int, Range(0, 16)] = 4,
+    steps: Count = 1,
+) -> FromLifts:
     r"""Free photons with monopoles, and a drift in closed form towards the Wilson action: U(1) at weak coupling.
 
     It needs no training: it starts at the first-order drift of `beta`. Training by the reverse KL improves its few
@@ -33,14 +39,19 @@ def photon_flow(
         Coupling of the theory, dimensionless, above e / ndim. On 4^3 it is useful from about 2, on 4^4 from about 1.5.
     monopoles : bool
         False leaves them out in more than two dimensions: ln Z is then too small, and means lack their share.
-    harmonics, local, degree, steps
-        As for `PhotonDrift`.
+    stages : int
+        Parts of the drift, each with coefficients of its own.
+    trajectories : int
+        Of HMC with the momenta of photons, between two stages: an annealed finish within each sector. Train without
+        them, then load the weights into a flow that has them by `with_kernels`.
+    harmonics, steps
+        As for `LiftedDrift`, in each stage.
 
     Returns
     -------
-    Flow
-        `FreePhoton` and `PhotonDrift`; in more than two dimensions it is `stochastic`, since the density of its draws
-        is that of links with their lift.
+    FromLifts
+        The links of a flow of `LiftedPhoton` through stages of `LiftedDrift`. It is `stochastic`, since the density of
+        its draws is that of links with their lift.
 
     Raises
     ------
@@ -70,4 +81,36 @@ def photon_flow(
     if monopoles and space.ndim > 2:
         mean = space.group.one_plaquette_mean(beta)
         gas = None if mean is None else -0.5 / math.log(mean)
-    return Flow(FreePhoton(space, b, gas), PhotonDrift(space, beta, harmonics, local, degree, steps))
+    over = lifts(space)
+    drift = [LiftedDrift(over, beta, 1 / stages, harmonics, steps) for _ in range(stages)]
+    flow = FromLifts(Flow(LiftedPhoton(over, b, gas), Chain(*drift)), LIFT * b)
+    return with_kernels(flow, beta, trajectories) if trajectories else flow
+
+
+@checked
+def with_kernels(flow: FromLifts, beta: Positive, trajectories: Count = 1) -> FromLifts:
+    """The same photon flow with trajectories of `PhotonHMC` between its stages; the weights are shared.
+
+    Parameters
+    ----------
+    flow : FromLifts
+        Of `photon_flow`, without kernels.
+    beta : float
+        Coupling of the theory.
+    trajectories : int
+        At each of the intermediate theories, stage k of n at t = k / n of `LiftedWilson`.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit.models import with_kernels
+    >>> flow = fk.photon_flow(fk.links((2, 2, 2), fk.U1()), beta=2.0, stages=3)
+    >>> [type(step).__name__ for step in with_kernels(flow, 2.0).prior.transform]
+    ['LiftedDrift', 'MarkovKernel', 'LiftedDrift', 'MarkovKernel', 'LiftedDrift']
+    """
+    photons, drift = flow.prior.prior, list(flow.prior.transform)
+    steps: list[Transform] = [drift[0]]
+    for k, one in enumerate(drift[1:], 1):
+        action = LiftedWilson(one.space, beta, photons.b, flow.villain.b, k / len(drift))
+        steps += [MarkovKernel(PhotonHMC(action), trajectories), one]
+    return FromLifts(Flow(photons, Chain(*steps)), flow.villain.b)

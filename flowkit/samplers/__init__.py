@@ -7,6 +7,7 @@ from flowkit.samplers.heatbath import Heatbath
 from flowkit.samplers.hmc import HMC
 from flowkit.samplers.markov_prior import MarkovPrior
 from flowkit.samplers.metropolis import IndependenceMetropolis
+from flowkit.samplers.photon_hmc import PhotonHMC
 from flowkit.samplers.state import Proposals, State
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "IndependenceMetropolis",
     "MarkovKernel",
     "MarkovPrior",
+    "PhotonHMC",
     "Point",
     "Proposals",
     "Sampler",

@@ -4,6 +4,7 @@ from flowkit.transforms.base import Transform
 from flowkit.transforms.chain import Chain
 from flowkit.transforms.inside import Inside
 from flowkit.transforms.links.gauge import GaugeCoupling
+from flowkit.transforms.links.lifted_drift import LiftedDrift
 from flowkit.transforms.links.photon_drift import PhotonDrift
 from flowkit.transforms.links.spectral import SpectralCoupling
 from flowkit.transforms.links.trivializing import TrivializingFlow
@@ -24,6 +25,7 @@ __all__ = [
     "FourierScale",
     "GaugeCoupling",
     "Inside",
+    "LiftedDrift",
     "LowModes",
     "OnSublattices",
     "PhotonDrift",
