@@ -22,6 +22,7 @@ from flowkit.transforms import (
     FourierModes,
     FourierScale,
     GaugeCoupling,
+    LiftedDrift,
     LowModes,
     PhotonDrift,
     SpectralCoupling,
@@ -47,7 +48,7 @@ def check_action(action: Action) -> None:
 
 def check_transform(transform: Transform) -> None:
     # A bigger lattice has momenta between those of the smaller one: the log-gain of a spectrum is no sum over sites.
-    local = not isinstance(transform, (FourierScale, LowModes, PhotonDrift))
+    local = not isinstance(transform, (FourierScale, LowModes, LiftedDrift, PhotonDrift))
     testing.check_transform(transform, local=local, periodic=not isinstance(transform, (FourierModes, LowModes)))
 
 

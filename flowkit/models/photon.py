@@ -108,9 +108,12 @@ def with_kernels(flow: FromLifts, beta: Positive, trajectories: Count = 1) -> Fr
     >>> [type(step).__name__ for step in with_kernels(flow, 2.0).prior.transform]
     ['LiftedDrift', 'MarkovKernel', 'LiftedDrift', 'MarkovKernel', 'LiftedDrift']
     """
-    photons, drift = flow.prior.prior, list(flow.prior.transform)
+    inner = flow.prior
+    if not isinstance(inner, Flow) or not isinstance(inner.prior, LiftedPhoton) or inner.transform.stochastic:
+        raise ValueError(f"with_kernels takes a photon_flow without kernels; got {inner.describe()}.")
+    drift = list(inner.transform) if isinstance(inner.transform, Chain) else [inner.transform]
     steps: list[Transform] = [drift[0]]
     for k, one in enumerate(drift[1:], 1):
-        action = LiftedWilson(one.space, beta, photons.b, flow.villain.b, k / len(drift))
+        action = LiftedWilson(one.space, beta, inner.prior.b, flow.villain.b, k / len(drift))
         steps += [MarkovKernel(PhotonHMC(action), trajectories), one]
-    return FromLifts(Flow(photons, Chain(*steps)), flow.villain.b)
+    return FromLifts(Flow(inner.prior, Chain(*steps)), flow.villain.b)

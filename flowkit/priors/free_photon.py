@@ -151,10 +151,10 @@ class LiftedPhoton(Prior):
         angles = TWO_PI * (constant[..., None] + numbers / constant.new_tensor(self.areas)[:, None])
         return -self.b / 2 * self.space.volume * angles.square()
 
-    @property
-    def log_norm(self) -> Tensor:
-        """ln Theta without monopoles, a number."""
-        return torch.logsumexp(self._log_fluxes(self.anchor.new_zeros(1, 1)), 2).sum()
+    def log_norm(self) -> float:
+        """ln of the sum over all fields without monopoles, ln Theta + ln Z_A."""
+        logs = self._log_fluxes(torch.zeros(1, len(self.space.planes), dtype=torch.float64))
+        return float(torch.logsumexp(logs, 2).sum()) + self.log_z
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Raises ValueError: log r belongs to what was drawn."""
@@ -225,8 +225,9 @@ class FreePhoton(FromLifts):
     @checked
     def __init__(self, space: Space, b: Positive, monopoles: Positive | None = None):
         require_angles("FreePhoton", space)
-        super().__init__(LiftedPhoton(lifts(space), b, monopoles), b)
-        self.b, self.monopoles = b, monopoles
+        photons = LiftedPhoton(lifts(space), b, monopoles)
+        super().__init__(photons, b)
+        self.b, self.monopoles, self.log_norm = b, monopoles, photons.log_norm()
 
     @property
     def stochastic(self) -> bool:
@@ -243,10 +244,10 @@ class FreePhoton(FromLifts):
         """
         if self.stochastic:
             return super().log_prob(x)
-        return -self.villain(self._mine(x)) - self.prior.log_norm - self.prior.log_z
+        return -self.villain(self._mine(x)) - self.log_norm
 
     def on(self, space: Space) -> "FreePhoton":
-        return FreePhoton(space, self.b, self.monopoles).to(self.prior.anchor)
+        return FreePhoton(space, self.b, self.monopoles).to(self.dtype)
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "b": self.b, "monopoles": self.monopoles}

@@ -46,6 +46,8 @@ class FromLifts(Prior):
     torch.Size([2, 3, 4, 4, 4])
     """
 
+    prior: Prior
+
     @checked
     def __init__(self, prior: Prior, b: Positive):
         require_lifts("FromLifts", prior.space)
