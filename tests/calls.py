@@ -229,6 +229,11 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         transforms.PhotonDrift,
         {"space": LINKS, "beta": 2.0, "harmonics": 2, "local": 1, "degree": 1, "steps": 2},
     ),
+    "FreeFieldDrift": (
+        transforms.FreeFieldDrift,
+        {"space": SITES, "m2": 0.5, "lam": 0.5, "degree": 1, "steps": 2},
+    ),
+    "gap_mass": (transforms.gap_mass, {"space": SITES, "m2": 0.5, "lam": 0.5}),
     "LiftedDrift": (
         transforms.LiftedDrift,
         {"space": LIFTS, "beta": 2.0, "share": 0.5, "harmonics": 2, "steps": 2},
@@ -244,11 +249,9 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "scalar_flow": (fk.scalar_flow, {"space": SITES, "layers": 2, "bins": 4, "hidden": (4,)}),
     "photon_flow": (
         fk.photon_flow,
-        {"space": LINKS, "beta": 2.0, "stages": 2, "trajectories": 1, "harmonics": 2, "steps": 1},
+        {"space": LINKS, "beta": 2.0, "stages": 2, "harmonics": 2, "steps": 1},
     ),
-    "with_kernels": (
-        fk.models.with_kernels, {"flow": fk.photon_flow(LINKS, 2.0), "beta": 2.0, "trajectories": 1}
-    ),
+    "free_field_flow": (fk.models.free_field_flow, {"space": SITES, "m2": 0.5, "lam": 0.5, "degree": 1, "steps": 2}),
     "multiscale_flow": (
         fk.multiscale_flow,
         {"space": LINKS, "terms": 2, "coarsest": fk.Haar(fk.links((2, 1), fk.U1()))},
@@ -320,6 +323,9 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         },
     ),
     "HMC, step_size": (fk.HMC, {"action": PHI4, "step_size": 0.1}),
+    "annealed_photons": (
+        samplers.annealed_photons, {"flow": fk.photon_flow(LINKS, 2.0), "beta": 2.0, "trajectories": 1}
+    ),
     "PhotonHMC": (
         samplers.PhotonHMC, {"action": fk.actions.LiftedWilson(LIFTS, 2.0, 1.6, 1.1), "step_size": 0.5, "steps": 2}
     ),

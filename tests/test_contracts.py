@@ -21,6 +21,7 @@ from flowkit.train.schedules import Schedule
 from flowkit.transforms import (
     FourierModes,
     FourierScale,
+    FreeFieldDrift,
     GaugeCoupling,
     LiftedDrift,
     LowModes,
@@ -48,7 +49,7 @@ def check_action(action: Action) -> None:
 
 def check_transform(transform: Transform) -> None:
     # A bigger lattice has momenta between those of the smaller one: the log-gain of a spectrum is no sum over sites.
-    local = not isinstance(transform, (FourierScale, LowModes, LiftedDrift, PhotonDrift))
+    local = not isinstance(transform, (FourierScale, FreeFieldDrift, LowModes, LiftedDrift, PhotonDrift))
     testing.check_transform(transform, local=local, periodic=not isinstance(transform, (FourierModes, LowModes)))
 
 

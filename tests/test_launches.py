@@ -131,6 +131,7 @@ def test_a_step_launches_no_more_than_its_bound(name):
 
 
 WAITING = {
+    "FreeFieldDrift": "the inverse solves until it converges",
     "LiftedDrift": "the inverse solves until it converges",
     "PhotonDrift": "the inverse solves until it converges",
     "TrivializingFlow": "the inverse solves until it converges",

@@ -11,9 +11,8 @@ from flowkit import testing
 from flowkit.actions import LiftedWilson
 from flowkit.geometry import forms, lifts
 from flowkit.geometry.lift import lifted_angles
-from flowkit.models import with_kernels
 from flowkit.priors import FromLifts, LiftedPhoton, coupling_of
-from flowkit.samplers import MarkovKernel, PhotonHMC
+from flowkit.samplers import MarkovKernel, PhotonHMC, annealed_photons
 from flowkit.transforms import LiftedDrift
 
 
@@ -48,9 +47,9 @@ def test_lifts_are_refused_by_name():
             make(fk.sites((4, 4), 2))
     with pytest.raises(ValueError, match=r"FromLifts needs lifts of U1 links"):
         FromLifts(fk.Normal(fk.sites((4, 4))), 1.0)
-    flow = fk.photon_flow(links(2, 2, 2), 2.0, trajectories=1)
-    with pytest.raises(ValueError, match="with_kernels takes a photon_flow without kernels"):
-        with_kernels(flow, 2.0)
+    flow = annealed_photons(fk.photon_flow(links(2, 2, 2), 2.0), 2.0)
+    with pytest.raises(ValueError, match="annealed_photons takes a photon_flow without kernels"):
+        annealed_photons(flow, 2.0)
 
 
 def test_the_mean_of_the_weights_does_not_depend_on_the_law_of_a_lift():
@@ -64,7 +63,7 @@ def test_kernels_keep_the_mean_of_the_weights_and_narrow_them():
     space, beta = links(3, 3, 3), 1.8
     flow = fk.photon_flow(space, beta, stages=3).double()
     spreads = []
-    for one in (flow, with_kernels(flow, beta, 3)):
+    for one in (flow, annealed_photons(flow, beta, 3)):
         draws = fk.importance_sample(one, fk.Wilson(space, beta), 6000, rng=1, keep=False)
         spreads.append((fk.stats.log_z(draws.series["logw"].numpy()), draws.ess()))
     (plain, _), (finished, _) = spreads
@@ -144,7 +143,7 @@ def test_training_lowers_the_loss_and_kernels_share_the_weights():
     ]
     gain = means[1] - means[0]
     assert gain.mean() > 4 * gain.std() / math.sqrt(gain.numel())
-    finished = with_kernels(flow, beta)
+    finished = annealed_photons(flow, beta)
     assert [type(one) for one in finished.prior.transform] == [LiftedDrift, MarkovKernel, LiftedDrift]
     assert next(iter(finished.parameters())) is next(iter(flow.parameters()))
     larger = flow.on(space.on((4, 3, 4)))

@@ -7,7 +7,7 @@ from flowkit.samplers.heatbath import Heatbath
 from flowkit.samplers.hmc import HMC
 from flowkit.samplers.markov_prior import MarkovPrior
 from flowkit.samplers.metropolis import IndependenceMetropolis
-from flowkit.samplers.photon_hmc import PhotonHMC
+from flowkit.samplers.photon_hmc import PhotonHMC, annealed_photons
 from flowkit.samplers.state import Proposals, State
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "State",
     "Steps",
     "annealed_flow",
+    "annealed_photons",
     "states",
     "thermalised",
 ]

@@ -1,4 +1,4 @@
-"""HMC of lifted links with the momenta of free photons."""
+"""HMC of lifted links with the momenta of free photons, and photon flows that are annealed by it."""
 
 import math
 from typing import Annotated, Any
@@ -7,12 +7,16 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.lifted import LiftedWilson
-from flowkit.checks import Count, Range, checked
+from flowkit.checks import Count, Positive, Range, checked
+from flowkit.flow import Flow
 from flowkit.geometry import forms
 from flowkit.geometry.lift import lifted_angles, with_links
+from flowkit.priors import FromLifts, LiftedPhoton
+from flowkit.samplers.annealed import MarkovKernel
 from flowkit.samplers.base import Sampler, accept, select
 from flowkit.samplers.state import Info, State
 from flowkit.tasks.randomness import lasting
+from flowkit.transforms import Chain, Transform
 
 
 class PhotonHMC(Sampler):
@@ -106,3 +110,48 @@ class PhotonHMC(Sampler):
             "steps": self.steps,
             "forces_per_trajectory": self.forces,
         }
+
+
+@checked
+def annealed_photons(flow: FromLifts, beta: Positive, trajectories: Count = 1) -> FromLifts:
+    r"""A photon flow with trajectories of `PhotonHMC` between its stages: annealed within each sector.
+
+    Its draws with their weights are those of annealed importance sampling. Use stages in closed form: what training
+    makes of them leads to the theory, but no longer through the theories in between.
+
+    Parameters
+    ----------
+    flow : FromLifts
+        Of `flowkit.photon_flow`.
+    beta : float
+        Coupling of the theory.
+    trajectories : int
+        At each of the intermediate theories, stage k of n at t = k / n of `LiftedWilson`.
+
+    Returns
+    -------
+    FromLifts
+        With the same weights.
+
+    Raises
+    ------
+    ValueError
+        For another flow, or one with kernels.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit.samplers import annealed_photons
+    >>> flow = fk.photon_flow(fk.links((2, 2, 2), fk.U1()), beta=2.0, stages=3)
+    >>> [type(step).__name__ for step in annealed_photons(flow, 2.0).prior.transform]
+    ['LiftedDrift', 'MarkovKernel', 'LiftedDrift', 'MarkovKernel', 'LiftedDrift']
+    """
+    inner = flow.prior
+    if not isinstance(inner, Flow) or not isinstance(inner.prior, LiftedPhoton) or inner.transform.stochastic:
+        raise ValueError(f"annealed_photons takes a photon_flow without kernels; got {inner.describe()}.")
+    drift = list(inner.transform) if isinstance(inner.transform, Chain) else [inner.transform]
+    steps: list[Transform] = [drift[0]]
+    for k, one in enumerate(drift[1:], 1):
+        action = LiftedWilson(one.space, beta, inner.prior.b, flow.villain.b, k / len(drift))
+        steps += [MarkovKernel(PhotonHMC(action), trajectories), one]
+    return FromLifts(Flow(inner.prior, Chain(*steps)), flow.villain.b)

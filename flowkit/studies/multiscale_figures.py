@@ -58,6 +58,15 @@ MULTISCALE = (
         "beta 2 on 4^4 alone, few steps and draws, short chains",
     ),
     Figure(
+        "phi4-drift",
+        "phi^4 in two to four dimensions: the first-order drift from the free field, without training",
+        "flowkit.studies.phi4_drift:phi4_drift",
+        "The free field alone",
+        "no published number",
+        40,
+        "two theories on 8x8, 512 draws",
+    ),
+    Figure(
         "fthmc-3d-4d",
         "U(1) in three and four dimensions: HMC through the map of the drift, fluxes and monopoles per second",
         "flowkit.studies.fthmc_weak:fthmc_3d_4d",

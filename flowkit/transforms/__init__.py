@@ -12,6 +12,7 @@ from flowkit.transforms.sites.affine import Affine
 from flowkit.transforms.sites.coarser import OnSublattices, Prolongation
 from flowkit.transforms.sites.coupling import CheckerboardCoupling
 from flowkit.transforms.sites.fourier import FourierModes, FourierScale
+from flowkit.transforms.sites.free_field_drift import FreeFieldDrift, gap_mass
 from flowkit.transforms.sites.low_modes import LowModes
 from flowkit.transforms.sites.site_conditional import SiteConditional, SitesIntegrated
 from flowkit.transforms.sites.spline import DistributionConverter, Spline
@@ -23,6 +24,7 @@ __all__ = [
     "DistributionConverter",
     "FourierModes",
     "FourierScale",
+    "FreeFieldDrift",
     "GaugeCoupling",
     "Inside",
     "LiftedDrift",
@@ -36,6 +38,7 @@ __all__ = [
     "Spline",
     "Transform",
     "TrivializingFlow",
+    "gap_mass",
 ]
 
 
