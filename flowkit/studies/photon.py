@@ -71,7 +71,7 @@ def photon_4d(
 ) -> list[Row]:
     """The same on 4^4, and on larger lattices at the first coupling. Fewer draws on these.
 
-    carried   a smaller coupling, to which the links of the last annealed flow are brought by heatbath sweeps; 0 for none
+    carried   a smaller coupling, to which the links of the last annealed flow are brought by heatbath sweeps; 0: none
     carrying  couplings on that way, a sweep each
     """
     effort = Effort(steps, batch, draws, chains, sweeps, nodes, stages, trajectories, seed)
