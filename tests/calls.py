@@ -153,7 +153,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Haar": (fk.Haar, {"space": LINKS}),
     "ExactGauge2D": (fk.priors.ExactGauge2D, {"space": LINKS, "beta": 1.0}),
     "FreePhoton": (fk.priors.FreePhoton, {"space": fk.links((2, 3, 2), fk.U1()), "b": 0.9, "monopoles": 1.0}),
-    "LiftedPhoton": (fk.priors.LiftedPhoton, {"space": LIFTS, "b": 0.9, "monopoles": 1.0}),
+    "LiftedPhoton": (fk.priors.LiftedPhoton, {"space": LIFTS, "b": 0.9, "monopoles": 1.0, "core": 0.1, "tension": 0.2}),
     "FromLifts": (fk.priors.FromLifts, {"prior": fk.priors.LiftedPhoton(LIFTS, 0.9), "b": 0.7}),
     "coupling_of": (fk.priors.coupling_of, {"beta": 2.0, "ndim": 3}),
     "Symmetrised": (fk.priors.Symmetrised, {"prior": fk.Normal(SITES), "symmetries": PHI4.symmetries}),
@@ -249,7 +249,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "scalar_flow": (fk.scalar_flow, {"space": SITES, "layers": 2, "bins": 4, "hidden": (4,)}),
     "photon_flow": (
         fk.photon_flow,
-        {"space": LINKS, "beta": 2.0, "stages": 2, "harmonics": 2, "steps": 1},
+        {"space": LINKS, "beta": 2.0, "stages": 2, "core": 0.1, "tension": 0.2, "harmonics": 2, "steps": 1},
     ),
     "free_field_flow": (fk.models.free_field_flow, {"space": SITES, "m2": 0.5, "lam": 0.5, "degree": 1, "steps": 2}),
     "multiscale_flow": (

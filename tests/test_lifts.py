@@ -59,6 +59,15 @@ def test_the_mean_of_the_weights_does_not_depend_on_the_law_of_a_lift():
     assert abs(found[0].value - found[1].value) < 4 * math.hypot(found[0].error, found[1].error)
 
 
+def test_the_mean_of_the_weights_does_not_depend_on_the_corrections_of_the_gas():
+    space, beta = links(2, 2, 3), 1.5
+    found = [
+        log_z(fk.photon_flow(space, beta, core=core, tension=tension), beta, 20_000)
+        for core, tension in ((0, 0), (0.5, 0.7))
+    ]
+    assert abs(found[0].value - found[1].value) < 4 * math.hypot(found[0].error, found[1].error)
+
+
 def test_kernels_keep_the_mean_of_the_weights_and_narrow_them():
     space, beta = links(3, 3, 3), 1.8
     flow = fk.photon_flow(space, beta, stages=3).double()

@@ -8,6 +8,7 @@ from flowkit.flow import Flow
 from flowkit.geometry import lifts
 from flowkit.geometry.space import Space
 from flowkit.priors import FromLifts, LiftedPhoton, coupling_of
+from flowkit.priors.free_photon import Nats
 from flowkit.transforms import Chain, LiftedDrift
 
 LIFT = 0.7
@@ -20,6 +21,8 @@ def photon_flow(
     beta: Positive,
     monopoles: bool = True,
     stages: Count = 2,
+    core: Nats = 0.0,
+    tension: Nats = 0.0,
     harmonics: Annotated[int, Range(0, 16)] = 4,
     steps: Count = 1,
 ) -> FromLifts:
@@ -38,6 +41,8 @@ def photon_flow(
         False leaves them out in more than two dimensions: ln Z is then too small, and means lack their share.
     stages : int
         Parts of the drift, each with coefficients of its own.
+    core, tension
+        As for `LiftedPhoton`.
     harmonics, steps
         As for `LiftedDrift`, in each stage.
 
@@ -81,4 +86,4 @@ def photon_flow(
         gas = None if mean is None else -0.5 / math.log(mean)
     over = lifts(space)
     drift = [LiftedDrift(over, beta, 1 / stages, harmonics, steps) for _ in range(stages)]
-    return FromLifts(Flow(LiftedPhoton(over, b, gas), Chain(*drift)), LIFT * b)
+    return FromLifts(Flow(LiftedPhoton(over, b, gas, core, tension), Chain(*drift)), LIFT * b)

@@ -1,15 +1,16 @@
 """The free photon: the Gaussian of non-compact U(1) links, with its fluxes and monopoles, and made compact."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from flowkit.checks import Positive, checked
+from flowkit.checks import Positive, Range, checked
 from flowkit.geometry import forms
 from flowkit.geometry.lattice import momentum_squared
 from flowkit.geometry.lift import lifts, require_angles, require_lifts
+from flowkit.geometry.settings import settings
 from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior, Sample
 from flowkit.priors.lifted import FromLifts
@@ -17,7 +18,8 @@ from flowkit.priors.monopoles import DipoleGas, MonopoleGas, PlaquetteGas
 from flowkit.tasks.randomness import Rng
 
 TWO_PI = 2 * math.pi
-NATS = 45.0
+Nats = Annotated[float, Range(-20, 20)]
+MOST_NATS = 45.0
 """Fluxes that are less frequent than e^-45 are left out: they are below rounding."""
 
 
@@ -41,6 +43,9 @@ class LiftedPhoton(Prior):
         Coupling of the Gaussian, positive.
     monopoles : float, optional
         Coupling b_m of the gas of monopoles, in three and more dimensions. Without it none are drawn.
+    core, tension : float
+        Corrections of that gas in nats: how much more frequent a pair of neighbours (in four dimensions, a smallest
+        loop) is, and how much less frequent a pair is for each further step between its ends, in three dimensions.
 
     Raises
     ------
@@ -78,22 +83,29 @@ class LiftedPhoton(Prior):
     corners: Tensor
 
     @checked
-    def __init__(self, space: Space, b: Positive, monopoles: Positive | None = None):
+    def __init__(
+        self,
+        space: Space,
+        b: Positive,
+        monopoles: Positive | None = None,
+        core: Nats = 0.0,
+        tension: Nats = 0.0,
+    ):
         super().__init__(space)
         require_lifts("LiftedPhoton", space)
         if monopoles is not None and space.ndim < 3:
             raise ValueError(f"Monopoles need three or more dimensions; got {space}.")
-        self.b, self.monopoles = b, monopoles
+        self.b, self.monopoles, self.core, self.tension = b, monopoles, core, tension
         self.gas: MonopoleGas | None = None
         if monopoles is not None:
-            self.gas = (DipoleGas if space.ndim == 3 else PlaquetteGas)(space.lattice, monopoles)
+            self.gas = (DipoleGas if space.ndim == 3 else PlaquetteGas)(space.lattice, monopoles, core, tension)
         units = forms.unit_fluxes(space.lattice, torch.zeros((), dtype=torch.float64))
         turns = -(forms.plaquette_sums(units) / TWO_PI).round()  # the plaquettes in the corner, a turn short
         self.register_buffer("fluxes", units.to(self.dtype), persistent=False)
         self.register_buffer("corners", turns.to(self.dtype), persistent=False)
         self.areas = [space.lattice[mu] * space.lattice[nu] for mu, nu in space.planes]
         stiffness = 2 * math.pi**2 * b * space.volume / max(self.areas) ** 2
-        self.most = 2 + math.ceil(math.sqrt(NATS / stiffness))  # of each flux
+        self.most = 2 + math.ceil(math.sqrt(MOST_NATS / stiffness))  # of each flux
         self.log_z = self._log_z_transverse()
 
     def _log_z_transverse(self) -> float:
@@ -161,7 +173,7 @@ class LiftedPhoton(Prior):
         raise ValueError("LiftedPhoton knows the log-density of its own draws alone, and has no log_prob.")
 
     def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "b": self.b, "monopoles": self.monopoles}
+        return {**super().describe(), **settings(self, "space")}
 
 
 class FreePhoton(FromLifts):
