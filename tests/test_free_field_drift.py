@@ -20,7 +20,7 @@ def test_the_mass_solves_the_gap_equation():
         mass = gap_mass(fk.sites(lattice), m2, lam)
         variance = fk.exact.free_phi_squared(lattice, m2=mass)
         assert mass == pytest.approx(m2 + 6 * lam * variance, rel=1e-9)
-    with pytest.raises(ValueError, match="gap_mass needs sites, and m2 > 0 where lam = 0; got .*m2 = -1.0, lam = 0"):
+    with pytest.raises(ValueError, match=r"gap_mass needs sites, and m2 > 0 where lam = 0; got .*m2 = -1\.0, lam = 0"):
         gap_mass(fk.sites((4, 4)), -1.0, 0.0)
 
 

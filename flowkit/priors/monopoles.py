@@ -144,8 +144,8 @@ class PlaquetteGas(MonopoleGas):
 
     .. math:: P(n) = e^{-\lambda} \prod_P q^{|n_P|} / |n_P|!, \qquad q = e^{c - 2 \pi^2 b_m |n'|^2}
 
-    where n' is the coexact part of one plaquette, c the core, |n'|^2 = 1 - 2 / ndim on a large lattice. The surface that
-    stands for a boundary is found by adding, one after the other, the plaquette that shortens it most. Draws with
+    where n' is the coexact part of one plaquette, c the core, |n'|^2 = 1 - 2 / ndim on a large lattice. The surface
+    that stands for a boundary is found by adding, one after the other, the plaquette that shortens it most. Draws with
     another surface have weight 0. Boundaries that cannot be shortened so, as those of a square of 2 x 2 plaquettes, are
     left out: their weight is q to the power 2 or more beside that of one plaquette.
     """
