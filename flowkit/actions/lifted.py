@@ -10,6 +10,10 @@ from flowkit.geometry.lift import lifted_angles, require_lifts
 from flowkit.geometry.space import Space
 
 
+NEAREST = 1
+"""Turns to each side in ln p: the next ones have e^(-39 b') of its weight, and these theories lie in between alone."""
+
+
 class LiftedWilson(Action):
     r"""Theories of lifts of U(1) links between free photons and the Wilson action.
 
@@ -53,14 +57,14 @@ class LiftedWilson(Action):
 
     def of_angles(self, x: Tensor) -> Tensor:
         """The action of real angles, ``[batch, plane, *lattice]`` to ``[batch]``."""
-        _, exponents = image_terms(x, self.lift)
+        _, exponents = image_terms(x, self.lift, NEAREST)
         log_p = -self.lift / 2 * x.square() - torch.logsumexp(exponents, 0)
         terms = (1 - self.t) * self.b / 2 * x.square() - self.t * (self.beta * x.cos() + log_p)
         return terms.flatten(1).sum(1)
 
     def slope(self, x: Tensor) -> Tensor:
         """dS / dx of each real angle, of the shape of x."""
-        distances, exponents = image_terms(x, self.lift)
+        distances, exponents = image_terms(x, self.lift, NEAREST)
         log_p = self.lift * ((torch.softmax(exponents, 0) * distances).sum(0) - x)
         return (1 - self.t) * self.b * x + self.t * (self.beta * x.sin() - log_p)
 

@@ -87,7 +87,7 @@ class Villain(Action):
         return float(sums) - volume / 2 * math.log(2 * math.pi * self.b)
 
 
-def image_terms(x: Tensor, b: float) -> tuple[Tensor, Tensor]:
+def image_terms(x: Tensor, b: float, images: int = IMAGES) -> tuple[Tensor, Tensor]:
     """The distances x - 2 pi k of angles to the nearest full turns, and -b / 2 times their squares, ``[images, ...]``.
 
     Examples
@@ -99,6 +99,6 @@ def image_terms(x: Tensor, b: float) -> tuple[Tensor, Tensor]:
     tensor([ 6.2282,  4.2282,  2.2282,  0.2282, -1.7718, -3.7718, -5.7718])
     """
     near = x - 2 * math.pi * (x / (2 * math.pi)).round()
-    turns = 2 * math.pi * torch.arange(-IMAGES, IMAGES + 1, dtype=x.dtype, device=x.device)
+    turns = 2 * math.pi * torch.arange(-images, images + 1, dtype=x.dtype, device=x.device)
     distances = near - turns.view(-1, *[1] * x.dim())
     return distances, -b / 2 * distances.square()

@@ -19,7 +19,7 @@ from flowkit.studies.photon_reference import Effort, Reference, chains, compared
 from flowkit.studies.rows import Row, ess_row, finite
 from flowkit.train import Cosine, Trainer
 
-MOST_FIELD_NUMBERS = 2**18
+MOST_FIELD_NUMBERS = 2**16
 """Links in one chunk of draws."""
 LARGEST = 4096
 """Sites of the largest lattice with chains; ln Z is integrated on an eighth of it."""
