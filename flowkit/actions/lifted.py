@@ -9,7 +9,6 @@ from flowkit.checks import Positive, Share, checked
 from flowkit.geometry.lift import lifted_angles, require_lifts
 from flowkit.geometry.space import Space
 
-
 NEAREST = 1
 """Turns to each side in ln p: the next ones have e^(-39 b') of its weight, and these theories lie in between alone."""
 

@@ -21,8 +21,10 @@ from flowkit.train import Cosine, Trainer
 
 MOST_FIELD_NUMBERS = 2**16
 """Links in one chunk of draws."""
+PAIRS = {(4, 2.0): (0.16, 0.78), (8, 2.0): (0.46, 0.27), (4, 3.0): (1.4, 1.0), (8, 3.0): (1.4, 1.0)}
+"""Core and tension of the pairs of monopoles in three dimensions by side and beta, from the mean weights of pairs."""
 LARGEST = 4096
-"""Sites of the largest lattice with chains; ln Z is integrated on an eighth of it."""
+"""Sites of the largest lattice with chains and annealed draws; ln Z is integrated on an eighth of it."""
 
 
 def photon_3d(
@@ -33,7 +35,7 @@ def photon_3d(
     steps: int = 60,
     batch: int = 256,
     draws: int = 8192,
-    stages: int = 6,
+    stages: int = 8,
     trajectories: int = 2,
     chains: int = 64,
     sweeps: int = 400,
@@ -107,14 +109,18 @@ def _study(
             )
             for side in lattices:
                 space = small.on((side,) * ndim)
-                n = max(16, effort.draws * small.volume // space.volume)
+                n = max(32, effort.draws * small.volume // space.volume)
                 reference = None
                 if space.volume <= LARGEST // 8:
                     reference = references.setdefault(side, Reference(space, effort))
                 known = published.get(beta) if side == small.lattice[0] else None
                 told = effort, goals.get((side, beta)), known, reference
-                rows += _rows("learned drift", trained.on(space), beta, n, *told)
-                rows += _rows("annealed", annealed(space, beta, effort), beta, n, *told, beside=True)
+                small_enough = space.volume <= LARGEST
+                drift = with_gas(space, beta)
+                drift.load_state_dict(trained.state_dict())
+                rows += _rows("learned drift", drift, beta, n, *told, beside=not small_enough)
+                if small_enough:
+                    rows += _rows("annealed", annealed(space, beta, effort), beta, n, *told, beside=True)
         for end, many in carried.items():
             action = Wilson(small, beta)
             path = [action.at(beta=beta + (end - beta) * k / many) for k in range(1, many + 1)]
@@ -129,7 +135,7 @@ def _study(
 
 def _trained(space: Space, beta: float, effort: Effort) -> tuple[FromLifts, float]:
     """A photon flow whose drift was trained without monopoles, and the seconds that took."""
-    flow, bare = (photon_flow(space, beta, monopoles=one) for one in (True, False))
+    flow, bare = with_gas(space, beta), photon_flow(space, beta, monopoles=False)
     start = time.perf_counter()
     trainer = Trainer(
         bare,
@@ -147,7 +153,13 @@ def _trained(space: Space, beta: float, effort: Effort) -> tuple[FromLifts, floa
 
 def annealed(space: Space, beta: float, effort: Effort) -> FromLifts:
     """The drift in closed form, and trajectories within the sectors between its stages."""
-    return annealed_photons(photon_flow(space, beta, stages=effort.stages), beta, effort.trajectories)
+    return annealed_photons(with_gas(space, beta, effort.stages), beta, effort.trajectories)
+
+
+def with_gas(space: Space, beta: float, stages: int = 2) -> FromLifts:
+    """A photon flow with what is known of its pairs of monopoles."""
+    core, tension = PAIRS.get((space.lattice[0], beta), (0.0, 0.0)) if space.ndim == 3 else (0.0, 0.0)
+    return photon_flow(space, beta, stages=stages, core=core, tension=tension)
 
 
 def overrelaxed(action: Action) -> Heatbath:

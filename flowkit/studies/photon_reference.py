@@ -73,6 +73,8 @@ class Reference:
             first = log_z(start.series["logw"].numpy())
             self.known.append((HIGH, first.value, first.error**2))
         above, value, variance = self.known[-1]
+        if above == beta:
+            return Estimate(value, math.sqrt(variance), 0.5, 0.0, self.effort.nodes)
         plaquettes = len(self.space.planes) * self.space.volume
         value -= plaquettes * (above - beta)  # the rest varies little with ln beta
         roots, weights = np.polynomial.legendre.leggauss(self.effort.nodes)
