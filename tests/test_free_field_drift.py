@@ -8,6 +8,7 @@ import torch
 import flowkit as fk
 from flowkit import testing
 from flowkit.models import free_field_flow
+from flowkit.studies.phi4_drift import phi4_drift
 from flowkit.transforms import FreeFieldDrift, gap_mass
 
 
@@ -54,3 +55,8 @@ def test_the_logdet_is_that_of_autograd():
     _, logdet = drift(x)
     assert torch.allclose(logdet, testing.jacobian(drift, x), atol=1e-3)
     assert math.isclose(drift.variance, fk.exact.free_phi_squared((2, 3), m2=0.7), rel_tol=1e-9)
+
+
+def test_the_quick_figure_is_reached():
+    rows = phi4_drift(quick=True)
+    assert [row["reached"] for row in rows if "reached" in row] == [True, True]

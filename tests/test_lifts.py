@@ -13,6 +13,8 @@ from flowkit.geometry import forms, lifts
 from flowkit.geometry.lift import lifted_angles
 from flowkit.priors import FromLifts, LiftedPhoton, coupling_of
 from flowkit.samplers import MarkovKernel, PhotonHMC, annealed_photons
+from flowkit.studies.fthmc_weak import fthmc_3d_4d
+from flowkit.studies.photon import photon_3d
 from flowkit.transforms import LiftedDrift
 
 
@@ -157,3 +159,13 @@ def test_training_lowers_the_loss_and_kernels_share_the_weights():
     assert next(iter(finished.parameters())) is next(iter(flow.parameters()))
     larger = flow.on(space.on((4, 3, 4)))
     assert all(torch.equal(p, q) for p, q in zip(flow.parameters(), larger.parameters(), strict=True))
+
+
+@pytest.mark.slow
+def test_the_quick_figures_agree_with_chains():
+    rows = photon_3d(quick=True)
+    assert all(row["reached"] for row in rows if "within 3 errors" in str(row.get("goal")))
+    labels = [row["label"] for row in fthmc_3d_4d(quick=True)]
+    assert {label.split(", ")[2] for label in labels} == {
+        "plain HMC", "HMC through the map", "heatbath", "photon flow"
+    }  # fmt: skip
