@@ -23,7 +23,7 @@ def fthmc_3d_4d(
     *,
     lattices: tuple[int, ...] = (444, 888, 4444),
     betas: tuple[float, ...] = (2.0, 2.0, 1.5),
-    seconds: float = 40.0,
+    seconds: float = 20.0,
     chains: int = 16,
     thermalise: int = 200,
     seed: int = 1,
