@@ -37,8 +37,8 @@ def photon_3d(
     draws: int = 8192,
     stages: int = 8,
     trajectories: int = 2,
-    chains: int = 64,
-    sweeps: int = 400,
+    chains: int = 256,
+    sweeps: int = 100,
     nodes: int = 3,
     seed: int = 1,
 ) -> list[Row]:
@@ -66,8 +66,8 @@ def photon_4d(
     carrying: int = 200,
     stages: int = 6,
     trajectories: int = 2,
-    chains: int = 32,
-    sweeps: int = 400,
+    chains: int = 96,
+    sweeps: int = 100,
     nodes: int = 3,
     seed: int = 1,
 ) -> list[Row]:
@@ -95,7 +95,7 @@ def _study(
     if quick:
         first = next(iter(sides))
         sides, carried = {first: sides[first][:1]}, {}
-        effort = replace(effort, steps=10, batch=32, draws=512, chains=16, sweeps=200, nodes=2, trajectories=1)
+        effort = replace(effort, steps=10, batch=32, draws=512, chains=64, sweeps=50, nodes=2, trajectories=1)
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:

@@ -47,9 +47,10 @@ def chains(action: Wilson, hot: bool, effort: Effort) -> Ensemble:
     if hot:
         path = [action.at(beta=action.beta * k / ANNEALING) for k in range(1, ANNEALING + 1)]
         start = annealed_flow(Haar(action.space), path, Heatbath, steps=5).sample(many, effort.seed)
-    sweeps = max(100, effort.sweeps * 256 // max(256, action.space.volume))
     observe = (plaquette, monopoles)
-    return run(Heatbath(action), sweeps, chains=many, rng=effort.seed + hot, start=start, observe=observe, keep=False)
+    return run(
+        Heatbath(action), effort.sweeps, chains=many, rng=effort.seed + hot, start=start, observe=observe, keep=False
+    )
 
 
 @dataclass
