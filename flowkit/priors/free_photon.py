@@ -93,8 +93,7 @@ class LiftedPhoton(Prior):
     ):
         super().__init__(space)
         require_lifts("LiftedPhoton", space)
-        if monopoles is not None and space.ndim < 3:
-            raise ValueError(f"Monopoles need three or more dimensions; got {space}.")
+        _require_room(space, monopoles)
         self.b, self.monopoles, self.core, self.tension = b, monopoles, core, tension
         self.gas: MonopoleGas | None = None
         if monopoles is not None:
@@ -237,6 +236,7 @@ class FreePhoton(FromLifts):
     @checked
     def __init__(self, space: Space, b: Positive, monopoles: Positive | None = None):
         require_angles("FreePhoton", space)
+        _require_room(space, monopoles)
         photons = LiftedPhoton(lifts(space), b, monopoles)
         super().__init__(photons, b)
         self.b, self.monopoles, self.log_norm = b, monopoles, photons.log_norm()
@@ -263,6 +263,11 @@ class FreePhoton(FromLifts):
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "b": self.b, "monopoles": self.monopoles}
+
+
+def _require_room(space: Space, monopoles: float | None) -> None:
+    if monopoles is not None and space.ndim < 3:
+        raise ValueError(f"Monopoles need three or more dimensions; got {space}.")
 
 
 @checked
