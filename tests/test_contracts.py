@@ -50,7 +50,9 @@ def check_action(action: Action) -> None:
 def check_transform(transform: Transform) -> None:
     # A bigger lattice has momenta between those of the smaller one: the log-gain of a spectrum is no sum over sites.
     local = not isinstance(transform, (FourierScale, FreeFieldDrift, LowModes, LiftedDrift, PhotonDrift))
-    testing.check_transform(transform, local=local, periodic=not isinstance(transform, (FourierModes, LowModes)))
+    testing.check_transform(
+        transform, local=local, periodic=not isinstance(transform, (FourierModes, FreeFieldDrift, LowModes))
+    )
 
 
 def check_bijection(bijection: Bijection) -> None:

@@ -327,7 +327,7 @@ _MAKERS |= {
     Prolongation: lambda cls: Prolongation(sites((4, 6), components=2)),
     CheckerboardCoupling: lambda cls: CheckerboardCoupling(sites((4, 6), components=2), moves=1, start=1.0),
     FourierScale: lambda cls: FourierScale(sites((4, 6), components=2), m2=0.7),
-    FreeFieldDrift: lambda cls: cls(sites((2, 3), components=2), m2=0.7, lam=0.1, degree=1, steps=16),
+    FreeFieldDrift: lambda cls: cls(sites((2, 3), components=2), m2=0.7, lam=0.1, steps=64),
     FourierModes: lambda cls: FourierModes(sites((4, 6), components=2), m2=0.7),
     LowModes: lambda cls: LowModes(sites((4, 6), components=2), most=1, gain=2.0),
     SiteConditional: lambda cls: SiteConditional(Phi4Hopping(sites((4, 6), components=2), beta=0.6, lam=0.5)),
