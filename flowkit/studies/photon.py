@@ -142,7 +142,7 @@ def _trained(space: Space, beta: float, effort: Effort) -> tuple[FromLifts, floa
         Wilson(space, beta),
         loss="reverse_kl",
         batch=effort.batch,
-        lr=3e-2,
+        lr=3e-3,
         schedule=Cosine(warmup=5, final=0.05),
         seed=effort.seed,
     )
