@@ -25,7 +25,7 @@ def fthmc_3d_4d(
     betas: tuple[float, ...] = (2.0, 2.0, 1.5),
     seconds: float = 20.0,
     chains: int = 16,
-    thermalise: int = 200,
+    thermalise: int = 100,
     seed: int = 1,
 ) -> list[Row]:
     """Four ways through the sectors of one theory, from ordered links: tau_int and seconds of an independent value.
