@@ -96,8 +96,8 @@ def compared_rows(label: str, found: Estimate, beside: list[tuple[str, Estimate]
         return [row]
     rows = []
     for name, one in beside:
-        goal: Row = {"goal": f"{one.value:.6g} ({name}, chains too short for an error)"}
-        if math.isfinite(one.error):
+        goal: Row = {"goal": f"{one.value:.6g} ({name}), too little seen for an error"}
+        if math.isfinite(one.error) and found.error > 0:
             near = abs(found.value - one.value) <= 3 * math.hypot(found.error, one.error)
             goal = {"goal": f"{one.value:.6g} ± {one.error:.2g} ({name}), within 3 errors", "reached": near}
         rows.append({**row, "label": f"{label}, beside {name}", **goal})
