@@ -28,6 +28,7 @@ from flowkit.testing import example
 
 SITES, LINKS, SU2 = fk.sites((4, 2)), fk.links((4, 2), fk.U1()), fk.links((2, 2), fk.SUN(2))
 THREE = fk.links((1, 2, 2), fk.U1())
+LIFTS = fk.geometry.lifts(fk.links((2, 3, 2), fk.U1()))
 FOUR = fk.links((2, 2, 2, 2), fk.SUN(2))
 PHI4, WILSON = fk.Phi4(SITES, m2=1.0, lam=0.5), fk.Wilson(LINKS, beta=2.0)
 
@@ -141,6 +142,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Sum": (fk.actions.Sum, {"first": PHI4, "second": PHI4}),
     "Multiple": (fk.actions.Multiple, {"action": PHI4, "factor": 0.5}),
     "Pullback": (fk.actions.Pullback, {"action": PHI4, "transform": transforms.Affine(SITES)}),
+    "LiftedWilson": (fk.actions.LiftedWilson, {"space": LIFTS, "beta": 2.0, "b": 1.6, "lift": 1.1, "t": 0.5}),
     "closed_form": (
         lambda transform, action: fk.actions.closed_form(transform, action),
         {"transform": transforms.Affine(SITES), "action": PHI4},
@@ -152,6 +154,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Haar": (fk.Haar, {"space": LINKS}),
     "ExactGauge2D": (fk.priors.ExactGauge2D, {"space": LINKS, "beta": 1.0}),
     "FreePhoton": (fk.priors.FreePhoton, {"space": fk.links((2, 3, 2), fk.U1()), "b": 0.9, "monopoles": 1.0}),
+    "LiftedPhoton": (fk.priors.LiftedPhoton, {"space": LIFTS, "b": 0.9, "monopoles": 1.0, "core": 0.1, "tension": 0.2}),
+    "FromLifts": (fk.priors.FromLifts, {"prior": fk.priors.LiftedPhoton(LIFTS, 0.9), "b": 0.7}),
     "coupling_of": (fk.priors.coupling_of, {"beta": 2.0, "ndim": 3}),
     "Symmetrised": (fk.priors.Symmetrised, {"prior": fk.Normal(SITES), "symmetries": PHI4.symmetries}),
     "Embedded": (fk.priors.Embedded, {"coarse": fk.Haar(DOUBLING.coarse), "doubling": DOUBLING}),
@@ -237,6 +241,15 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         transforms.PhotonDrift,
         {"space": LINKS, "beta": 2.0, "harmonics": 2, "local": 1, "degree": 1, "steps": 2},
     ),
+    "FreeFieldDrift": (
+        transforms.FreeFieldDrift,
+        {"space": SITES, "m2": 0.5, "lam": 0.5, "degree": 1, "steps": 2},
+    ),
+    "gap_mass": (transforms.gap_mass, {"space": SITES, "m2": 0.5, "lam": 0.5}),
+    "LiftedDrift": (
+        transforms.LiftedDrift,
+        {"space": LIFTS, "beta": 2.0, "share": 0.5, "harmonics": 2, "steps": 2},
+    ),
     "Chain": (lambda step: fk.Chain(step), {"step": transforms.Affine(SITES)}),
     "Flow": (fk.Flow, {"prior": fk.Normal(SITES), "transform": transforms.Affine(SITES)}),
     # ready-made flows
@@ -246,7 +259,11 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"space": fk.links((4, 4), fk.U1()), "sweeps": 1, "bins": 4, "hidden": (4,)},
     ),
     "scalar_flow": (fk.scalar_flow, {"space": SITES, "layers": 2, "bins": 4, "hidden": (4,)}),
-    "photon_flow": (fk.photon_flow, {"space": LINKS, "beta": 2.0, "harmonics": 2, "local": 1, "degree": 1, "steps": 1}),
+    "photon_flow": (
+        fk.photon_flow,
+        {"space": LINKS, "beta": 2.0, "stages": 2, "core": 0.1, "tension": 0.2, "harmonics": 2, "steps": 1},
+    ),
+    "free_field_flow": (fk.models.free_field_flow, {"space": SITES, "m2": 0.5, "lam": 0.5, "degree": 1, "steps": 2}),
     "multiscale_flow": (
         fk.multiscale_flow,
         {"space": LINKS, "terms": 2, "coarsest": fk.Haar(fk.links((2, 1), fk.U1()))},
@@ -262,6 +279,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "Model": (fk.Model, {"prior": fk.Normal(SITES), "transform": transforms.Affine(SITES), "action": PHI4}),
     # multiscale
+    "lifts": (geometry.lifts, {"space": LINKS}),
     "random_images": (
         geometry.random_images, {"space": THREE, "x": torch.zeros(2, *THREE.shape), "rng": rng(), "chunk": 1}
     ),
@@ -320,6 +338,12 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         },
     ),
     "HMC, step_size": (fk.HMC, {"action": PHI4, "step_size": 0.1}),
+    "annealed_photons": (
+        samplers.annealed_photons, {"flow": fk.photon_flow(LINKS, 2.0), "beta": 2.0, "trajectories": 1}
+    ),
+    "PhotonHMC": (
+        samplers.PhotonHMC, {"action": fk.actions.LiftedWilson(LIFTS, 2.0, 1.6, 1.1), "step_size": 0.5, "steps": 2}
+    ),
     "Heatbath": (fk.Heatbath, {"action": WILSON, "overrelaxation": 1}),
     "IndependenceMetropolis": (fk.IndependenceMetropolis, {"flow": scalar(), "action": PHI4, "chunk": 2}),
     "MarkovKernel": (samplers.MarkovKernel, {"sampler": HMC, "steps": 1}),

@@ -21,7 +21,9 @@ from flowkit.train.schedules import Schedule
 from flowkit.transforms import (
     FourierModes,
     FourierScale,
+    FreeFieldDrift,
     GaugeCoupling,
+    LiftedDrift,
     LowModes,
     PhotonDrift,
     SpectralCoupling,
@@ -47,8 +49,10 @@ def check_action(action: Action) -> None:
 
 def check_transform(transform: Transform) -> None:
     # A bigger lattice has momenta between those of the smaller one: the log-gain of a spectrum is no sum over sites.
-    local = not isinstance(transform, (FourierScale, LowModes, PhotonDrift))
-    testing.check_transform(transform, local=local, periodic=not isinstance(transform, (FourierModes, LowModes)))
+    local = not isinstance(transform, (FourierScale, FreeFieldDrift, LowModes, LiftedDrift, PhotonDrift))
+    testing.check_transform(
+        transform, local=local, periodic=not isinstance(transform, (FourierModes, FreeFieldDrift, LowModes))
+    )
 
 
 def check_bijection(bijection: Bijection) -> None:

@@ -122,9 +122,9 @@ def test_the_drift_removes_the_first_order():
     """log w varies as 1 / beta without the drift and as 1 / beta^2 with it."""
     spreads = []
     for beta in (5.0, 20.0):
-        flow = fk.photon_flow(links(4, 4, 4), beta, monopoles=False)
-        bare = fk.Flow(flow.prior, PhotonDrift(flow.space))
-        spreads.append([float(weights(one, beta, 1500).series["logw"].std()) for one in (bare, flow)])
+        prior = FreePhoton(links(4, 4, 4), coupling_of(beta, 3))
+        both = (fk.Flow(prior, PhotonDrift(prior.space, start)) for start in (0.0, beta))
+        spreads.append([float(weights(one, beta, 1500).series["logw"].std()) for one in both])
     (bare, with_drift), (bare_weak, weak) = spreads
     assert 3.2 < bare / bare_weak < 5
     assert 12 < with_drift / weak < 30
@@ -229,7 +229,7 @@ def test_training_lowers_the_loss_and_the_numbers_fit_a_larger_lattice():
         return gain.mean(), gain.std() / math.sqrt(gain.numel())
 
     action = fk.Wilson(links(3, 3, 3), 2.2)
-    identity = fk.Flow(fk.photon_flow(action.space, 2.2).prior, PhotonDrift(action.space)).double()
+    identity = fk.Flow(FreePhoton(action.space, coupling_of(2.2, 3)), PhotonDrift(action.space)).double()
     flow = copy.deepcopy(identity)
     fk.Trainer(flow, action, loss="reverse_kl", batch=128, lr=1e-2, seed=1).fit(25, progress=False)
     larger = action.space.on((3, 4, 5))

@@ -2,6 +2,7 @@
 
 from flowkit.actions.base import Action
 from flowkit.actions.combined import Multiple, Sum
+from flowkit.actions.lifted import LiftedWilson
 from flowkit.actions.matrix import MatrixModel
 from flowkit.actions.phi4 import Phi4, Phi4Hopping, Phi4Kappa, as_double_well
 from flowkit.actions.pullback import Pullback, closed_form
@@ -11,6 +12,7 @@ from flowkit.actions.wilson import Wilson
 
 __all__ = [
     "Action",
+    "LiftedWilson",
     "MatrixModel",
     "Multiple",
     "Phi4",

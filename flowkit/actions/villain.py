@@ -59,11 +59,7 @@ class Villain(Action):
         self.b = b
 
     def _images(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The distances theta_P - 2 pi k and their exponents, ``[images, batch, plane, *lattice]``."""
-        angles = self.space.group.project(forms.plaquette_sums(self.space.check(x)))
-        turns = 2 * math.pi * torch.arange(-IMAGES, IMAGES + 1, dtype=x.dtype, device=x.device)
-        distances = angles - turns.view(-1, *[1] * angles.dim())
-        return distances, -self.b / 2 * distances.square()
+        return image_terms(forms.plaquette_sums(self.space.check(x)), self.b)
 
     def __call__(self, x: Tensor) -> Tensor:
         _, exponents = self._images(x)
@@ -89,3 +85,20 @@ class Villain(Action):
         k = torch.arange(-1000, 1001, dtype=torch.float64)
         sums = torch.logsumexp(-(k.square()) * volume / (2 * self.b), 0)
         return float(sums) - volume / 2 * math.log(2 * math.pi * self.b)
+
+
+def image_terms(x: Tensor, b: float, images: int = IMAGES) -> tuple[Tensor, Tensor]:
+    """The distances x - 2 pi k of angles to the nearest full turns, and -b / 2 times their squares, ``[images, ...]``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from flowkit.actions.villain import image_terms
+    >>> distances, _ = image_terms(torch.tensor([7.0]), 1.0)
+    >>> distances.flatten() / torch.pi                          # one turn and 0.23 pi
+    tensor([ 6.2282,  4.2282,  2.2282,  0.2282, -1.7718, -3.7718, -5.7718])
+    """
+    near = x - 2 * math.pi * (x / (2 * math.pi)).round()
+    turns = 2 * math.pi * torch.arange(-images, images + 1, dtype=x.dtype, device=x.device)
+    distances = near - turns.view(-1, *[1] * x.dim())
+    return distances, -b / 2 * distances.square()

@@ -12,6 +12,7 @@ from flowkit.geometry.lattice import (
     site_index,
     split_sublattices,
 )
+from flowkit.geometry.lift import lifts
 from flowkit.geometry.loops import gauge_transform, line, link, plaquettes, rectangle, staple_list, staples
 from flowkit.geometry.patterns import Pattern, Phase
 from flowkit.geometry.roles import (
@@ -44,6 +45,7 @@ __all__ = [
     "gauge_transform",
     "group_images",
     "join_sublattices",
+    "lifts",
     "line",
     "link",
     "link_index",

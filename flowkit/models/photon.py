@@ -5,9 +5,14 @@ from typing import Annotated
 
 from flowkit.checks import Count, Positive, Range, checked
 from flowkit.flow import Flow
+from flowkit.geometry import lifts
 from flowkit.geometry.space import Space
-from flowkit.priors.free_photon import FreePhoton, coupling_of
-from flowkit.transforms import PhotonDrift
+from flowkit.priors import FromLifts, LiftedPhoton, coupling_of
+from flowkit.priors.free_photon import Nats
+from flowkit.transforms import Chain, LiftedDrift
+
+LIFT = 0.7
+"""b' / b: monopoles have a smaller coupling than photons."""
 
 
 @checked
@@ -15,11 +20,12 @@ def photon_flow(
     space: Space,
     beta: Positive,
     monopoles: bool = True,
-    harmonics: Annotated[int, Range(1, 16)] = 4,
-    local: Annotated[int, Range(0, 16)] = 1,
-    degree: Annotated[int, Range(0, 64)] = 1,
-    steps: Count = 3,
-) -> Flow:
+    stages: Count = 2,
+    core: Nats = 0.0,
+    tension: Nats = 0.0,
+    harmonics: Annotated[int, Range(0, 16)] = 4,
+    steps: Count = 1,
+) -> FromLifts:
     r"""Free photons with monopoles, and a drift in closed form towards the Wilson action: U(1) at weak coupling.
 
     It needs no training: it starts at the first-order drift of `beta`. Training by the reverse KL improves its few
@@ -33,14 +39,18 @@ def photon_flow(
         Coupling of the theory, dimensionless, above e / ndim. On 4^3 it is useful from about 2, on 4^4 from about 1.5.
     monopoles : bool
         False leaves them out in more than two dimensions: ln Z is then too small, and means lack their share.
-    harmonics, local, degree, steps
-        As for `PhotonDrift`.
+    stages : int
+        Parts of the drift, each with coefficients of its own.
+    core, tension
+        As for `LiftedPhoton`.
+    harmonics, steps
+        As for `LiftedDrift`, in each stage.
 
     Returns
     -------
-    Flow
-        `FreePhoton` and `PhotonDrift`; in more than two dimensions it is `stochastic`, since the density of its draws
-        is that of links with their lift.
+    FromLifts
+        The links of a flow of `LiftedPhoton` through stages of `LiftedDrift`. It is `stochastic`, since the density of
+        its draws is that of links with their lift.
 
     Raises
     ------
@@ -52,6 +62,10 @@ def photon_flow(
     The monopoles have the coupling :math:`b_m = -1 / (2 \ln (I_1(\beta) / I_0(\beta)))` of the Villain action that
     decays as the Wilson action does. A sampler without monopoles may show a large effective sample size and be wrong:
     read ln Z, and the mean of the observable ``monopoles``, beside it.
+
+    See Also
+    --------
+    flowkit.samplers.annealed_photons : HMC between the stages, within each sector.
 
     Examples
     --------
@@ -70,4 +84,6 @@ def photon_flow(
     if monopoles and space.ndim > 2:
         mean = space.group.one_plaquette_mean(beta)
         gas = None if mean is None else -0.5 / math.log(mean)
-    return Flow(FreePhoton(space, b, gas), PhotonDrift(space, beta, harmonics, local, degree, steps))
+    over = lifts(space)
+    drift = [LiftedDrift(over, beta, 1 / stages, harmonics, steps) for _ in range(stages)]
+    return FromLifts(Flow(LiftedPhoton(over, b, gas, core, tension), Chain(*drift)), LIFT * b)

@@ -38,13 +38,17 @@ class MonopoleGas(ABC):
     coupling : float
         b_m of the monopoles: a surface n is as frequent as exp(-2 pi^2 b_m |n'|^2), n' its coexact part, where it is a
         single object of the gas.
+    core : float
+        Nats by which every object is more frequent than that.
+    tension : float
+        Nats by which a pair is less frequent for each further step between its ends, in three dimensions.
     """
 
     rate: float
     """Mean number of objects on the lattice."""
 
-    def __init__(self, lattice: tuple[int, ...], coupling: float):
-        self.lattice, self.coupling = lattice, coupling
+    def __init__(self, lattice: tuple[int, ...], coupling: float, core: float = 0.0, tension: float = 0.0):
+        self.lattice, self.coupling, self.core, self.tension = lattice, coupling, core, tension
         self.planes = list(combinations(range(len(lattice)), 2))
 
     def draw(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -78,16 +82,21 @@ class DipoleGas(MonopoleGas):
     r"""Three dimensions: independent pairs of a monopole and an antimonopole, joined by a string of Dirac plaquettes.
 
     .. math:: P(m) = e^{-\lambda}\, \mathrm{perm}\, w(a_i - b_j) \Big/ \prod_x |m_x|!, \qquad
-              w(r) = e^{-4 \pi^2 b_m (G(0) - G(r))}
+              w(r) = e^{c - \sigma (|r|_1 - 1) - 4 \pi^2 b_m (G(0) - G(r))}
 
-    for monopoles at a_i and antimonopoles at b_j, G the lattice Green function and lambda the mean number of pairs.
+    for monopoles at a_i and antimonopoles at b_j, G the lattice Green function, lambda the mean number of pairs, c the
+    core and sigma the tension. Close pairs of the Wilson theory are single plaquettes that fluctuate beyond pi, so that
+    a pair with a longer string is rarer than the Coulomb law says.
     The permanent counts all ways of pairing them. Draws with both charges on one cube have weight 0.
     """
 
-    def __init__(self, lattice: tuple[int, ...], coupling: float):
-        super().__init__(lattice, coupling)
+    def __init__(self, lattice: tuple[int, ...], coupling: float, core: float = 0.0, tension: float = 0.0):
+        super().__init__(lattice, coupling, core, tension)
         green = torch.fft.ifftn(inverse_laplacian(lattice, torch.zeros((), dtype=torch.float64))).real
-        self.weights = (-4 * math.pi**2 * coupling * (green.flatten()[0] - green)).exp()
+        axes = [torch.minimum(torch.arange(side), side - torch.arange(side)) for side in lattice]
+        steps = torch.stack(torch.meshgrid(*axes, indexing="ij")).sum(0)
+        exponents = core - tension * (steps - 1) - 4 * math.pi**2 * coupling * (green.flatten()[0] - green)
+        self.weights = exponents.exp()
         self.weights.view(-1)[0] = 0.0
         self.rate = float(self.weights.sum()) * math.prod(lattice)
         if self.rate > MOST_PAIRS:
@@ -133,18 +142,18 @@ class DipoleGas(MonopoleGas):
 class PlaquetteGas(MonopoleGas):
     r"""Four and more dimensions: independent Dirac plaquettes, each at the boundary of a smallest loop of monopoles.
 
-    .. math:: P(n) = e^{-\lambda} \prod_P q^{|n_P|} / |n_P|!, \qquad q = e^{-2 \pi^2 b_m |n'|^2}
+    .. math:: P(n) = e^{-\lambda} \prod_P q^{|n_P|} / |n_P|!, \qquad q = e^{c - 2 \pi^2 b_m |n'|^2}
 
-    where n' is the coexact part of one plaquette, |n'|^2 = 1 - 2 / ndim on a large lattice. The surface that stands for
-    a boundary is found by adding, one after the other, the plaquette that shortens it most. Draws with another surface
-    have weight 0. Boundaries that cannot be shortened so, as those of a square of 2 x 2 plaquettes, are left out: their
-    weight is q to the power 2 or more beside that of one plaquette.
+    where n' is the coexact part of one plaquette, c the core, |n'|^2 = 1 - 2 / ndim on a large lattice. The surface
+    that stands for a boundary is found by adding, one after the other, the plaquette that shortens it most. Draws with
+    another surface have weight 0. Boundaries that cannot be shortened so, as those of a square of 2 x 2 plaquettes, are
+    left out: their weight is q to the power 2 or more beside that of one plaquette.
     """
 
-    def __init__(self, lattice: tuple[int, ...], coupling: float):
-        super().__init__(lattice, coupling)
+    def __init__(self, lattice: tuple[int, ...], coupling: float, core: float = 0.0, tension: float = 0.0):
+        super().__init__(lattice, coupling, core, tension)
         spectrum, volume = inverse_laplacian(lattice, torch.zeros((), dtype=torch.float64)), math.prod(lattice)
-        self.log_q = (-2 * math.pi**2 * coupling * (1 - plane_means(lattice, spectrum) - 1 / volume)).tolist()
+        self.log_q = (core - 2 * math.pi**2 * coupling * (1 - plane_means(lattice, spectrum) - 1 / volume)).tolist()
         self.rate = 2 * volume * sum(map(math.exp, self.log_q))
 
     def _objects(self, k: int, rng: torch.Generator) -> tuple[dict[Place, int], float]:

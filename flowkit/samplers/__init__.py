@@ -7,6 +7,7 @@ from flowkit.samplers.heatbath import Heatbath
 from flowkit.samplers.hmc import HMC
 from flowkit.samplers.markov_prior import MarkovPrior
 from flowkit.samplers.metropolis import IndependenceMetropolis
+from flowkit.samplers.photon_hmc import PhotonHMC, annealed_photons
 from flowkit.samplers.state import Proposals, State
 
 __all__ = [
@@ -15,12 +16,14 @@ __all__ = [
     "IndependenceMetropolis",
     "MarkovKernel",
     "MarkovPrior",
+    "PhotonHMC",
     "Point",
     "Proposals",
     "Sampler",
     "State",
     "Steps",
     "annealed_flow",
+    "annealed_photons",
     "states",
     "thermalised",
 ]

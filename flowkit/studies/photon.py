@@ -1,47 +1,30 @@
 """U(1) links at weak coupling in three and four dimensions: photon flows, ln Z and monopole sectors."""
 
-import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from flowkit.actions import Wilson
-from flowkit.ensemble import Ensemble, importance_sample, run
-from flowkit.flow import Flow
+from flowkit.actions import Action, Wilson
+from flowkit.ensemble import Ensemble, importance_sample
 from flowkit.geometry import Space, format_lattice, links
 from flowkit.groups import U1
 from flowkit.models import photon_flow
 from flowkit.observables import monopoles, plaquette
-from flowkit.priors import Haar
-from flowkit.samplers import Heatbath, annealed_flow
-from flowkit.stats import Estimate, log_z
+from flowkit.priors import FromLifts, Prior
+from flowkit.samplers import Heatbath, annealed_flow, annealed_photons
+from flowkit.stats import log_z
+from flowkit.studies.photon_reference import Effort, Reference, chains, compared_rows
 from flowkit.studies.rows import Row, ess_row, finite
 from flowkit.train import Cosine, Trainer
 
-HIGH = 16.0
-"""The coupling where the integration of ln Z begins: the flow of that coupling has an ESS of nearly 1."""
-ANNEALING = 24
-"""Couplings through which hot starts are brought to the theory, five sweeps each."""
-MOST_FIELD_NUMBERS = 2**19
+MOST_FIELD_NUMBERS = 2**16
 """Links in one chunk of draws."""
+PAIRS = {(4, 2.0): (0.16, 0.78), (8, 2.0): (0.46, 0.27), (4, 3.0): (1.4, 1.0), (8, 3.0): (1.4, 1.0)}
+"""Core and tension of the pairs of monopoles in three dimensions by side and beta, from the mean weights of pairs."""
 LARGEST = 4096
-"""Sites of the largest lattice with chains; ln Z is integrated on an eighth of it."""
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How long to train, draw and run chains."""
-
-    steps: int
-    batch: int
-    draws: int
-    chains: int
-    sweeps: int
-    nodes: int
-    seed: int
+"""Sites of the largest lattice with chains and annealed draws; ln Z is integrated on an eighth of it."""
 
 
 def photon_3d(
@@ -49,18 +32,26 @@ def photon_3d(
     *,
     betas: tuple[float, ...] = (3.0, 2.0),
     sides: tuple[int, ...] = (4, 8),
-    steps: int = 100,
+    steps: int = 60,
     batch: int = 256,
     draws: int = 8192,
-    chains: int = 64,
-    sweeps: int = 400,
+    stages: int = 8,
+    trajectories: int = 2,
+    chains: int = 256,
+    sweeps: int = 100,
     nodes: int = 3,
     seed: int = 1,
 ) -> list[Row]:
-    """Numbers trained on the smallest lattice, on all of them: ESS, ln Z, plaquette, monopoles and sectors."""
-    effort = Effort(steps, batch, draws, chains, sweeps, nodes, seed)
+    """Free photons twice on each lattice: ESS, ln Z, plaquette, monopoles and sectors.
+
+    learned drift  twelve numbers, trained on the smallest lattice without monopoles
+    annealed       the drift in closed form, with HMC between its stages at fixed fluxes and monopoles; no training
+
+    stages, trajectories  of the annealed one
+    """
+    effort = Effort(steps, batch, draws, chains, sweeps, nodes, stages, trajectories, seed)
     goals = {(4, 3.0): 0.99, (4, 2.0): 0.9, (8, 3.0): 0.85, (8, 2.0): 0.4}
-    return _study(3, betas, dict.fromkeys(betas, sides), goals, {}, effort, quick)
+    return _study(3, dict.fromkeys(betas, sides), goals, {}, {}, effort, quick)
 
 
 def photon_4d(
@@ -71,84 +62,125 @@ def photon_4d(
     batch: int = 64,
     draws: int = 4096,
     large: tuple[int, ...] = (8, 16),
-    chains: int = 32,
-    sweeps: int = 400,
+    carried: float = 1.1,
+    carrying: int = 200,
+    stages: int = 6,
+    trajectories: int = 2,
+    chains: int = 96,
+    sweeps: int = 100,
     nodes: int = 3,
     seed: int = 1,
 ) -> list[Row]:
-    """The same on 4^4, and with its numbers on larger lattices at the first coupling. Fewer draws on these."""
-    effort = Effort(steps, batch, draws, chains, sweeps, nodes, seed)
-    goals = {(4, 2.0): 0.98, (4, 1.5): 0.9, (8, 2.0): 0.75}
+    """The same on 4^4, and on larger lattices at the first coupling. Fewer draws on these.
+
+    carried   a smaller coupling, to which the links of the last annealed flow are brought by heatbath sweeps; 0: none
+    carrying  couplings on that way, a sweep each
+    """
+    effort = Effort(steps, batch, draws, chains, sweeps, nodes, stages, trajectories, seed)
+    goals = {(4, 2.0): 0.98, (4, 1.5): 0.9, (8, 2.0): 0.75, (4, 1.1): 0.45}
     sides = {beta: (4, *large) if beta == betas[0] else (4,) for beta in betas}
     published = {2.0: "190 nats of KL (multiscale), 302 (flow)", 1.5: "107.6 nats of KL (multiscale), 139 (flow)"}
-    return _study(4, betas, sides, goals, published, effort, quick)
+    return _study(4, sides, goals, published, {carried: carrying} if carried else {}, effort, quick)
 
 
 def _study(
     ndim: int,
-    betas: tuple[float, ...],
     sides: dict[float, tuple[int, ...]],
     goals: dict[tuple[int, float], float],
     published: dict[float, str],
+    carried: dict[float, int],
     effort: Effort,
     quick: bool,
 ) -> list[Row]:
     if quick:
-        betas, sides = betas[:1], {betas[0]: sides[betas[0]][:1]}
-        effort = Effort(10, 32, 512, 16, 200, 2, effort.seed)
+        first = next(iter(sides))
+        sides, carried = {first: sides[first][:1]}, {}
+        effort = replace(effort, steps=10, batch=32, draws=512, chains=64, sweeps=50, nodes=2, trajectories=1)
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
         rows: list[Row] = []
         references: dict[int, Reference] = {}
-        for beta in betas:
-            small = links((sides[beta][0],) * ndim, U1())
+        for beta, lattices in sides.items():
+            small = links((lattices[0],) * ndim, U1())
             trained, seconds = _trained(small, beta, effort)
             rows.append(
                 {"label": f"beta {beta:g}, training on {format_lattice(small.lattice)}, seconds", "value": seconds}
             )
-            for side in sides[beta]:
+            for side in lattices:
                 space = small.on((side,) * ndim)
-                n = max(64, min(effort.draws, 4 * effort.draws * small.volume // space.volume))
+                n = max(32, effort.draws * small.volume // space.volume)
+                reference = None
+                if space.volume <= LARGEST // 8:
+                    reference = references.setdefault(side, Reference(space, effort))
                 known = published.get(beta) if side == small.lattice[0] else None
-                reference = (
-                    references.setdefault(side, Reference(space, effort)) if space.volume <= LARGEST // 8 else None
-                )
-                rows += _rows(trained.on(space), beta, n, goals.get((side, beta)), known, reference, effort)
+                told = effort, goals.get((side, beta)), known, reference
+                small_enough = space.volume <= LARGEST
+                drift = with_gas(space, beta)
+                drift.load_state_dict(trained.state_dict())
+                rows += _rows("learned drift", drift, beta, n, *told, beside=not small_enough)
+                if small_enough:
+                    rows += _rows("annealed", annealed(space, beta, effort), beta, n, *told, beside=True)
+        for end, many in carried.items():
+            action = Wilson(small, beta)
+            path = [action.at(beta=beta + (end - beta) * k / many) for k in range(1, many + 1)]
+            flow = annealed_flow(annealed(small, beta, effort), path, overrelaxed)
+            who = f"from beta {beta:g} by {many} sweeps"
+            goal, reference = goals.get((small.lattice[0], end)), references[small.lattice[0]]
+            rows += _rows(who, flow, end, effort.draws // 4, effort, goal, None, reference, beside=True)
         return rows
     finally:
         torch.set_default_dtype(before)
 
 
-def _trained(space: Space, beta: float, effort: Effort) -> tuple[Flow, float]:
+def _trained(space: Space, beta: float, effort: Effort) -> tuple[FromLifts, float]:
     """A photon flow whose drift was trained without monopoles, and the seconds that took."""
-    flow, bare = photon_flow(space, beta), photon_flow(space, beta, monopoles=False)
+    flow, bare = with_gas(space, beta), photon_flow(space, beta, monopoles=False)
     start = time.perf_counter()
     trainer = Trainer(
         bare,
         Wilson(space, beta),
         loss="reverse_kl",
         batch=effort.batch,
-        lr=2e-3,
+        lr=3e-3,
         schedule=Cosine(warmup=5, final=0.05),
         seed=effort.seed,
     )
     trainer.fit(effort.steps, progress=False)
-    return Flow(flow.prior, bare.transform), time.perf_counter() - start
+    flow.load_state_dict(bare.state_dict())
+    return flow, time.perf_counter() - start
+
+
+def annealed(space: Space, beta: float, effort: Effort) -> FromLifts:
+    """The drift in closed form, and trajectories within the sectors between its stages."""
+    return annealed_photons(with_gas(space, beta, effort.stages), beta, effort.trajectories)
+
+
+def with_gas(space: Space, beta: float, stages: int = 2) -> FromLifts:
+    """A photon flow with what is known of its pairs of monopoles."""
+    core, tension = PAIRS.get((space.lattice[0], beta), (0.0, 0.0)) if space.ndim == 3 else (0.0, 0.0)
+    return photon_flow(space, beta, stages=stages, core=core, tension=tension)
+
+
+def overrelaxed(action: Action) -> Heatbath:
+    """A heatbath sweep with one of overrelaxation."""
+    return Heatbath(action, overrelaxation=1)
 
 
 def _rows(
-    flow: Flow,
+    how: str,
+    flow: Prior,
     beta: float,
     n: int,
-    goal: float | None,
-    published: str | None,
-    reference: "Reference | None",
     effort: Effort,
+    goal: float | None = None,
+    published: str | None = None,
+    reference: Reference | None = None,
+    beside: bool = False,
 ) -> list[Row]:
-    """What the weights of n draws say, and what chains say of the same."""
+    """What the weights of n draws say, and beside it what chains say of the same."""
     space = flow.space
-    action, who = Wilson(space, beta), f"beta {beta:g}, {format_lattice(space.lattice)}"
+    action, who = Wilson(space, beta), f"beta {beta:g}, {format_lattice(space.lattice)}, {how}"
     chunk = max(1, min(1024, MOST_FIELD_NUMBERS // space.dof))
     start = time.perf_counter()
     draws = importance_sample(flow, action, n, rng=effort.seed, chunk=chunk, observe=(plaquette, monopoles), keep=False)
@@ -160,14 +192,15 @@ def _rows(
         {"label": f"{who}, KL, nats", "value": z.value - float(logw.mean()), "published": published},
         {"label": f"{who}, milliseconds a draw", "value": milliseconds},
     ]
-    integrated = None if reference is None else reference.log_z(beta)
-    rows.append(_compared(f"{who}, ln Z", z, [] if integrated is None else [("by integration", integrated)]))
-    beside_chains = space.volume <= LARGEST
-    cold, hot = (chains(action, heat, effort) if beside_chains else None for heat in (False, True))
+    integrated = [] if reference is None else [("integration", reference.log_z(beta))]
+    rows += compared_rows(f"{who}, ln Z", z, integrated)
+    if not beside:
+        return rows
+    starts = (("heatbath, cold", False), ("heatbath, hot", True)) if space.volume <= LARGEST else ()
+    ensembles = [(name, chains(action, hot, effort)) for name, hot in starts]
     for observable in (plaquette, monopoles):
-        both = (("heatbath, cold", cold), ("hot", hot))
-        beside = [(name, one.mean(observable)) for name, one in both if one is not None]
-        rows.append(_compared(f"{who}, {observable.name}", draws.mean(observable), beside))
+        others = [(name, one.mean(observable)) for name, one in ensembles]
+        rows += compared_rows(f"{who}, {observable.name}", draws.mean(observable), others)
     return rows + sector_rows(who, draws, logw)
 
 
@@ -182,62 +215,3 @@ def sector_rows(who: str, draws: Ensemble, logw: Tensor, most: int = 4) -> list[
         label = f"{who}, share of the weight with {k:g} monopoles ({float(inside.double().mean()):.2g} of the draws)"
         rows.append({"label": label, "value": share, "error": finite(error)})
     return rows
-
-
-def chains(action: Wilson, hot: bool, effort: Effort) -> Ensemble:
-    """Heatbath chains from cold starts, or from Haar measure through a range of couplings.
-
-    Chains that meet the theory hot freeze in sectors of flux.
-    """
-    many = max(8, effort.chains * 256 // max(256, action.space.volume))
-    start = action.space.cold(many, like=torch.zeros(()))
-    if hot:
-        path = [action.at(beta=action.beta * k / ANNEALING) for k in range(1, ANNEALING + 1)]
-        start = annealed_flow(Haar(action.space), path, Heatbath, steps=5).sample(many, effort.seed)
-    sweeps = max(100, effort.sweeps * 256 // max(256, action.space.volume))
-    observe = (plaquette, monopoles)
-    return run(Heatbath(action), sweeps, chains=many, rng=effort.seed + hot, start=start, observe=observe, keep=False)
-
-
-@dataclass
-class Reference:
-    r"""ln Z by heatbath chains, from the flow of a high coupling down.
-
-    .. math:: \ln Z(\beta) = \ln Z(16) - \int_\beta^{16} d\beta' \, \Big\langle \sum_P \cos \theta_P \Big\rangle
-
-    The integral over ln beta is that of Gauss and Legendre, from each coupling to the next lower one.
-    """
-
-    space: Space
-    effort: Effort
-    known: list[tuple[float, float, float]] = field(default_factory=list)
-
-    def log_z(self, beta: float) -> Estimate:
-        """ln Z at a coupling that is lower than those asked for before."""
-        if not self.known:
-            action = Wilson(self.space, HIGH)
-            start = importance_sample(photon_flow(self.space, HIGH), action, self.effort.draws // 4, rng=2, keep=False)
-            first = log_z(start.series["logw"].numpy())
-            self.known.append((HIGH, first.value, first.error**2))
-        above, value, variance = self.known[-1]
-        plaquettes = len(self.space.planes) * self.space.volume
-        value -= plaquettes * (above - beta)  # the rest varies little with ln beta
-        roots, weights = np.polynomial.legendre.leggauss(self.effort.nodes)
-        half = math.log(above / beta) / 2
-        for root, weight in zip(roots, weights, strict=True):
-            at = beta * math.exp(half * (1 + root))
-            mean = chains(Wilson(self.space, at), False, self.effort).mean(plaquette)
-            factor = half * weight * at * plaquettes
-            value, variance = value + factor * (1 - mean.value), variance + (factor * mean.error) ** 2
-        self.known.append((beta, value, variance))
-        return Estimate(value, math.sqrt(variance), 0.5, 0.0, self.effort.nodes)
-
-
-def _compared(label: str, found: Estimate, beside: list[tuple[str, Estimate]]) -> Row:
-    """A number of the flow, and those of other methods that should agree with it within three errors of both."""
-    row: Row = {"label": label, "value": found.value, "error": finite(found.error)}
-    if not beside:
-        return row
-    gaps = [abs(found.value - one.value) <= 3 * math.hypot(found.error, one.error) for _, one in beside]
-    texts = [f"{one.value:.6g} ± {one.error:.2g} ({name})" for name, one in beside]
-    return {**row, "goal": f"{', '.join(texts)}, within 3 errors", "reached": all(gaps)}

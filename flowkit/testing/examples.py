@@ -14,6 +14,7 @@ from torch import Tensor
 
 import flowkit
 from flowkit.actions.combined import Multiple, Sum
+from flowkit.actions.lifted import LiftedWilson
 from flowkit.actions.matrix import MatrixModel
 from flowkit.actions.phi4 import Phi4, Phi4Hopping
 from flowkit.actions.pullback import Pullback
@@ -50,8 +51,9 @@ from flowkit.multiscale.site_doubling import SiteDoubling
 from flowkit.priors.embedded import Embedded, Interleaved
 from flowkit.priors.exact_gauge_2d import ExactGauge2D
 from flowkit.priors.free_field import FreeField
-from flowkit.priors.free_photon import FreePhoton
+from flowkit.priors.free_photon import FreePhoton, LiftedPhoton
 from flowkit.priors.haar import Haar
+from flowkit.priors.lifted import FromLifts
 from flowkit.priors.normal import Normal
 from flowkit.priors.symmetrised import Symmetrised
 from flowkit.samplers.annealed import MarkovKernel
@@ -59,10 +61,12 @@ from flowkit.samplers.heatbath import Heatbath
 from flowkit.samplers.hmc import HMC
 from flowkit.samplers.markov_prior import MarkovPrior
 from flowkit.samplers.metropolis import IndependenceMetropolis
+from flowkit.samplers.photon_hmc import PhotonHMC
 from flowkit.train.schedules import Constant, Cosine, Plateau, Steps
 from flowkit.transforms.chain import Chain
 from flowkit.transforms.inside import Inside
 from flowkit.transforms.links.gauge import GaugeCoupling
+from flowkit.transforms.links.lifted_drift import LiftedDrift
 from flowkit.transforms.links.photon_drift import PhotonDrift
 from flowkit.transforms.links.spectral import SpectralCoupling
 from flowkit.transforms.links.trivializing import TrivializingFlow
@@ -70,6 +74,7 @@ from flowkit.transforms.sites.affine import Affine
 from flowkit.transforms.sites.coarser import OnSublattices, Prolongation
 from flowkit.transforms.sites.coupling import CheckerboardCoupling
 from flowkit.transforms.sites.fourier import FourierModes, FourierScale
+from flowkit.transforms.sites.free_field_drift import FreeFieldDrift
 from flowkit.transforms.sites.low_modes import LowModes
 from flowkit.transforms.sites.site_conditional import SiteConditional, SitesIntegrated
 from flowkit.transforms.sites.spline import DistributionConverter, Spline
@@ -273,6 +278,7 @@ _MAKERS |= {
     MatrixModel: lambda cls: MatrixModel(links((1,), SUN(3)), beta=2.0, coefficients=(1.0, 0.3, -0.2, 0.1)),
     Wilson: lambda cls: Wilson(links((2, 3, 4), U1()), beta=1.3),
     Villain: lambda cls: cls(links((2, 3, 4), U1()), b=0.8),
+    LiftedWilson: lambda cls: cls(sites((2, 3, 4), components=6), beta=1.3, b=0.9, lift=0.7, t=0.6),
     AffineMap: lambda cls: AffineMap(),
     IntervalSpline: lambda cls: IntervalSpline(bins=5),
     RealSpline: lambda cls: RealSpline(bins=4, reach=2.0),
@@ -296,10 +302,13 @@ _MAKERS |= {
     ExactGauge2D: lambda cls: cls(links((2, 3), SUN(3)), beta=1.5),
     FreeField: lambda cls: FreeField(sites((4, 6), components=2), m2=0.5, learned=True),
     FreePhoton: lambda cls: cls(links((2, 3), U1()), b=0.4),
+    LiftedPhoton: lambda cls: cls(sites((2, 3), components=3), b=0.4),
+    FromLifts: lambda cls: cls(example(LiftedPhoton), b=0.3),
     Haar: lambda cls: Haar(links((2, 3), SUN(3))),
     Normal: lambda cls: Normal(sites((4, 6), components=2), sigma=0.7),
     Heatbath: lambda cls: cls(Wilson(links((2, 3, 4), SUN(2)), beta=1.7)),
     HMC: lambda cls: cls(example(Wilson), steps=5),
+    PhotonHMC: lambda cls: cls(example(LiftedWilson)),
     MarkovKernel: lambda cls: cls(HMC(Wilson(links((2, 3), U1()), beta=0.8), steps=4), steps=2),
     MarkovPrior: lambda cls: cls(
         HMC(Phi4Hopping(sites((4, 2)), beta=0.3, lam=0.5)), pool=16, chains=8, every=1, thermalise=5
@@ -314,11 +323,13 @@ _MAKERS |= {
     SpectralCoupling: lambda cls: SpectralCoupling(links((2, 3), SUN(3)), bins=4),
     TrivializingFlow: lambda cls: TrivializingFlow(links((2, 3), U1()), order=1, steps=64),
     PhotonDrift: lambda cls: cls(links((2, 3), U1()), harmonics=1, local=1, degree=0, steps=32),
+    LiftedDrift: lambda cls: cls(sites((2, 3), components=3), harmonics=2, steps=16),
     Affine: lambda cls: Affine(sites((4, 6), components=2)),
     OnSublattices: lambda cls: cls(CheckerboardCoupling(sites((2, 4), components=2), 1, hidden=(), start=1.0)),
     Prolongation: lambda cls: Prolongation(sites((4, 6), components=2)),
     CheckerboardCoupling: lambda cls: CheckerboardCoupling(sites((4, 6), components=2), moves=1, start=1.0),
     FourierScale: lambda cls: FourierScale(sites((4, 6), components=2), m2=0.7),
+    FreeFieldDrift: lambda cls: cls(sites((2, 3), components=2), m2=0.7, lam=0.1, steps=64),
     FourierModes: lambda cls: FourierModes(sites((4, 6), components=2), m2=0.7),
     LowModes: lambda cls: LowModes(sites((4, 6), components=2), most=1, gain=2.0),
     SiteConditional: lambda cls: SiteConditional(Phi4Hopping(sites((4, 6), components=2), beta=0.6, lam=0.5)),

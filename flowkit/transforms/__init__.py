@@ -4,6 +4,7 @@ from flowkit.transforms.base import Transform
 from flowkit.transforms.chain import Chain
 from flowkit.transforms.inside import Inside
 from flowkit.transforms.links.gauge import GaugeCoupling
+from flowkit.transforms.links.lifted_drift import LiftedDrift
 from flowkit.transforms.links.photon_drift import PhotonDrift
 from flowkit.transforms.links.spectral import SpectralCoupling
 from flowkit.transforms.links.trivializing import TrivializingFlow
@@ -11,6 +12,7 @@ from flowkit.transforms.sites.affine import Affine
 from flowkit.transforms.sites.coarser import OnSublattices, Prolongation
 from flowkit.transforms.sites.coupling import CheckerboardCoupling
 from flowkit.transforms.sites.fourier import FourierModes, FourierScale
+from flowkit.transforms.sites.free_field_drift import FreeFieldDrift, gap_mass
 from flowkit.transforms.sites.low_modes import LowModes
 from flowkit.transforms.sites.site_conditional import SiteConditional, SitesIntegrated
 from flowkit.transforms.sites.spline import DistributionConverter, Spline
@@ -22,8 +24,10 @@ __all__ = [
     "DistributionConverter",
     "FourierModes",
     "FourierScale",
+    "FreeFieldDrift",
     "GaugeCoupling",
     "Inside",
+    "LiftedDrift",
     "LowModes",
     "OnSublattices",
     "PhotonDrift",
@@ -34,6 +38,7 @@ __all__ = [
     "Spline",
     "Transform",
     "TrivializingFlow",
+    "gap_mass",
 ]
 
 

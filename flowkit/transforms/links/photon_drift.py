@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from flowkit.checks import Count, NotNegative, Range, checked
 from flowkit.geometry import forms
+from flowkit.geometry.lift import require_angles
 from flowkit.geometry.space import Space
-from flowkit.priors.free_photon import coupling_of, require_angles
+from flowkit.priors.free_photon import coupling_of
 from flowkit.transforms.links.integrated import IntegratedFlow, polynomials
 
 NODES = 32  # of the integrals that the drift starts from
@@ -106,13 +107,13 @@ class PhotonDrift(IntegratedFlow):
         sine, cosine = angles.sin(), angles.cos()
         c = [one.reshape(-1, *[1] * (angles.dim() - 1)) for one in polynomials(theta, t).unbind(-1)]
         smeared, plain = c[: self.harmonics], c[self.harmonics :]
-        g, slope = _sines(smeared, sine, cosine)
+        g, slope = sines(smeared, sine, cosine)
         w = forms.multiply_spectrum(
             forms.plaquette_sums_transposed(g, self.space.ndim), forms.inverse_laplacian(self.space.lattice, x)
         )
         divergence = slope.flatten(2).sum(2) @ x.new_tensor(self.diagonal)
         if plain:
-            force, own = _sines(plain, sine, cosine)
+            force, own = sines(plain, sine, cosine)
             w = w + forms.plaquette_sums_transposed(force, self.space.ndim)
             divergence = divergence + 4 * own.flatten(1).sum(1)
         return w, divergence
@@ -121,7 +122,7 @@ class PhotonDrift(IntegratedFlow):
         return f"beta={self.beta}, {self.harmonics} + {self.local} harmonics, degree={self.degree}, steps={self.steps}"
 
 
-def _sines(c: list[Tensor], sine: Tensor, cosine: Tensor) -> tuple[Tensor, Tensor]:
+def sines(c: list[Tensor], sine: Tensor, cosine: Tensor) -> tuple[Tensor, Tensor]:
     """sum_k c_k sin(k x) and its derivative, by the recurrence of Chebyshev."""
     s, k_cos = [sine], [cosine]
     total, slope = c[0] * sine, c[0] * cosine
@@ -136,14 +137,23 @@ def _sines(c: list[Tensor], sine: Tensor, cosine: Tensor) -> tuple[Tensor, Tenso
 
 def first_order(beta: float, ndim: int, harmonics: int) -> Tensor:
     """The sine coefficients of h' / b, ``[harmonics]``: a least-squares fit over the Gaussian law of a plaquette."""
+    x = torch.linspace(0, math.pi, 501, dtype=torch.float64)
+    wanted, s = first_order_force(x, beta, ndim)
+    basis = torch.sin(x[:, None] * torch.arange(1, harmonics + 1))
+    return fitted(basis, wanted, torch.exp(-(x**2) / (4 * s)))
+
+
+def first_order_force(x: Tensor, beta: float, ndim: int) -> tuple[Tensor, float]:
+    """h'(x) / b of the first-order drift, and s, the variance of a plaquette."""
     b = coupling_of(beta, ndim)
     s = 2 / (ndim * b)
     roots, weights = (torch.from_numpy(one) for one in np.polynomial.legendre.leggauss(NODES))
     r = (roots + 1) / 2
-    x = torch.linspace(0, math.pi, 501, dtype=torch.float64)
     integrand = torch.exp(-s * (1 - r**2) / 2) * torch.sin(r * x[:, None]) - math.exp(-s / 2) * r * x[:, None]
-    wanted = -beta / b * integrand @ weights / 2
-    law = torch.exp(-(x**2) / (4 * s))
-    basis = torch.sin(x[:, None] * torch.arange(1, harmonics + 1))
-    fit: Tensor = torch.linalg.lstsq(basis * law[:, None], (wanted * law)[:, None]).solution
+    return -beta / b * integrand @ weights / 2, s
+
+
+def fitted(basis: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+    """Coefficients of the columns of a basis by weighted least squares."""
+    fit: Tensor = torch.linalg.lstsq(basis * weights[:, None], (wanted * weights)[:, None]).solution
     return fit[:, 0]
