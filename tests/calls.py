@@ -116,9 +116,26 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         fk.Observable,
         {"name": "a", "label": "b", "function": fk.phi_squared.function, "unit": "c", "kind": "sites"},
     ),
-    "wilson_loop": (fk.wilson_loop, {"r": 1, "t": 2}),
+    "wilson_loop": (fk.wilson_loop, {"r": 1, "t": 2, "plane": (0, 1)}),
+    "wilson_loops": (fk.observables.wilson_loops, {"space": LINKS, "x": U, "r": 2, "t": 2, "time": 1}),
+    "polyakov_loops": (fk.observables.polyakov_loops, {"space": LINKS, "x": U, "mu": 1}),
+    "polyakov_correlator": (fk.observables.polyakov_correlator, {"space": LINKS, "x": U, "mu": 1, "along": 0}),
+    "two_point": (fk.observables.two_point, {"space": SITES, "x": X, "time": 1, "momentum": (1,)}),
+    "correlator": (fk.observables.correlator, {"t": 1, "time": 1, "momentum": (1,)}),
+    "structure_factor": (fk.observables.structure_factor, {"momentum": (1, 0)}),
+    "magnetization_power": (fk.observables.magnetization_power, {"n": 2}),
+    "effective_mass": (fk.observables.effective_mass, {"correlator": [3.0, 2.0, 1.5, 2.0], "form": "log"}),
+    "static_potential": (fk.observables.static_potential, {"loops": [[0.5, 0.3], [0.3, 0.1]]}),
+    "fit_potential": (
+        fk.observables.fit_potential,
+        {"potential": [0.5, 0.7, 1.0], "errors": [0.1, 0.1, 0.2], "first": 1},
+    ),
+    "binder_cumulant": (fk.observables.binder_cumulant, {"m2": 1.0, "m4": 2.0}),
+    "second_moment_length": (fk.observables.second_moment_length, {"g0": 2.0, "g1": 1.0, "side": 4}),
+    "t0": (fk.observables.t0, {"times": range(1, 6), "energies": [0.2, 0.1, 0.1, 0.1, 0.1], "level": 0.3}),
+    "w0": (fk.observables.w0, {"times": range(1, 6), "energies": [0.2, 0.1, 0.1, 0.1, 0.1], "level": 0.3}),
     "flux": (fk.observables.flux, {"mu": 0, "nu": 1}),
-    "polyakov": (fk.observables.polyakov, {"mu": 0}),
+    "polyakov": (fk.observables.polyakov, {"mu": 0, "part": "real"}),
     "plaquette": (fk.plaquette, {"space": LINKS, "x": U}),
     "trace": (fk.observables.trace, {"space": LINKS, "x": U}),
     "topological_charge": (fk.topological_charge, {"space": LINKS, "x": U}),
@@ -536,6 +553,10 @@ scalar_flow.layers 0; refuse_others.path text; shift.n -1 0 1e12; scalar_multisc
 strengthened.ratio 1e12; thermalised.steps 0; u1_charge_distribution.charges empty; u1_plaquette_in_sector.charge -1
 0; u1_wilson_loop.area 0; sun_wilson_loop.area 0; *.like tensor scalar no-batch cut one-more-axis of-another-type;
 gauge_transform.g of-another-type; *.parts cut of-another-type; split_sublattices.x no-batch of-another-type;
-link_index.sites cut
+link_index.sites cut; *.time 0; *.along 0; correlator.t 0; *.momentum empty; effective_mass.correlator tensor one-NaN
+one-True nested; static_potential.loops numbers array tensor; fit_potential.potential one-NaN one-True;
+binder_cumulant.m2 NaN inf -inf -1 0 empty numbers array tensor scalar NaN-of-numpy; *.m4 NaN inf -inf -1 0 1e12 empty
+numbers array tensor scalar NaN-of-numpy; *.g0 NaN inf -inf -1 0 1e12 empty numbers array tensor scalar NaN-of-numpy;
+*.g1 NaN inf -inf -1 0 1e12 empty numbers array tensor scalar NaN-of-numpy; *.energies one-True
 """
 """What else an argument may be: "call.argument" or "*.argument", then the labels; None where it is the default."""

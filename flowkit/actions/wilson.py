@@ -120,10 +120,12 @@ class Wilson(Action):
             return group.charge_squared_2d(self.beta, volume)
         if name == "plaquette":  # a side of 1 makes it a commutator, or trivial for U(1)
             return group.wilson_loop_2d(self.beta, 1, volume) if min(lattice) > 1 else None
-        loop = re.fullmatch(r"wilson_loop_(\d+)x(\d+)", name)
+        loop = re.fullmatch(r"wilson_loop_(\d+)x(\d+)(?:_(01|10))?", name)
         if not loop:
             return None
         sides = int(loop[1]), int(loop[2])
+        if loop[3] == "10":
+            sides = sides[1], sides[0]
         if any(side >= extent for side, extent in zip(sides, lattice, strict=True)):
             return None
         return group.wilson_loop_2d(self.beta, sides[0] * sides[1], volume)

@@ -157,6 +157,13 @@ class Group(GaugeTheory, ABC):
     def trace(self, x: Tensor) -> Tensor:
         """Re Tr x / N, in [-1, 1], [...]."""
 
+    def complex_trace(self, x: Tensor) -> Tensor:
+        """Tr x / N, complex, [...]."""
+        numbers = self.ambient(x)
+        if self.matrix_shape:
+            numbers = numbers.diagonal(dim1=-2, dim2=-1).sum(-1) / self.dimension
+        return numbers if numbers.is_complex() else torch.complex(numbers, torch.zeros_like(numbers))
+
     @abstractmethod
     def trace_slope(self, x: Tensor) -> Tensor:
         """d/dw^a of Re Tr(exp(w) x) / N at w = 0, [..., *algebra_axes]; x may be a sum of matrices of the group."""
