@@ -77,6 +77,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "charge_density_2d": (geometry.charge_density_2d, {"space": LINKS, "U": U}),
     "charge_density_4d": (geometry.charge_density_4d, {"space": FOUR, "U": V4}),
     "clover": (geometry.clover, {"space": FOUR, "U": V4, "mu": 0, "nu": 1}),
+    "field_strength": (geometry.field_strength, {"space": FOUR, "U": V4, "mu": 0, "nu": 1}),
     "coordinates": (geometry.coordinates, {"lattice": (4, 2)}),
     "format_lattice": (geometry.format_lattice, {"lattice": (4, 2)}),
     "momentum_squared": (geometry.momentum_squared, {"lattice": (4, 2), "like": torch.zeros(1)}),
@@ -145,6 +146,24 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "susceptibility": (fk.susceptibility, {"space": SITES, "x": X}),
     "measured wilson_loop": (fk.wilson_loop(1, 1), {"space": LINKS, "x": U}),
     "measured polyakov": (fk.observables.polyakov(0), {"space": LINKS, "x": U}),
+    "energy_density": (fk.observables.energy_density, {"form": "clover"}),
+    "smeared": (fk.observables.smeared, {"observable": fk.plaquette, "smear": fk.smearing.ape, "name": "ape"}),
+    "flowed": (fk.observables.flowed, {"observable": fk.plaquette, "t": 0.1, "step": 0.1, "tolerance": 0.1}),
+    "flow_history": (
+        fk.observables.flow_history,
+        {"space": LINKS, "x": U, "observables": [fk.plaquette], "times": (0.0, 0.1), "step": 0.1, "tolerance": 0.1},
+    ),
+    "wilson_flow": (
+        fk.smearing.wilson_flow,
+        {"space": LINKS, "x": U, "t": 0.1, "step": 0.1, "tolerance": 0.1, "c1": -0.1},
+    ),
+    "flow_fields": (
+        lambda **k: list(fk.smearing.flow_fields(**k)),
+        {"space": LINKS, "x": U, "times": (0.0, 0.1), "step": 0.1, "tolerance": 0.1, "c1": -0.1},
+    ),
+    "ape": (fk.smearing.ape, {"space": LINKS, "x": U, "alpha": 0.5, "steps": 1, "directions": (0, 1)}),
+    "stout": (fk.smearing.stout, {"space": LINKS, "x": U, "rho": 0.1, "steps": 1, "directions": (0, 1)}),
+    "hyp": (fk.smearing.hyp, {"space": LINKS, "x": U, "alphas": (0.5,), "steps": 1, "directions": (0, 1)}),
     "name_of": (fk.observables.name_of, {"observable": fk.plaquette}),
     "listed": (fk.observables.listed, {"observe": [fk.plaquette]}),
     # actions
@@ -557,6 +576,8 @@ link_index.sites cut; *.time 0; *.along 0; correlator.t 0; *.momentum empty; eff
 one-True nested; static_potential.loops numbers array tensor; fit_potential.potential one-NaN one-True;
 binder_cumulant.m2 NaN inf -inf -1 0 empty numbers array tensor scalar NaN-of-numpy; *.m4 NaN inf -inf -1 0 1e12 empty
 numbers array tensor scalar NaN-of-numpy; *.g0 NaN inf -inf -1 0 1e12 empty numbers array tensor scalar NaN-of-numpy;
-*.g1 NaN inf -inf -1 0 1e12 empty numbers array tensor scalar NaN-of-numpy; *.energies one-True
+*.g1 NaN inf -inf -1 0 1e12 empty numbers array tensor scalar NaN-of-numpy; *.energies one-True; smeared.name text;
+*.t 0 1e12; *.times array; flow_fields.times empty array; flow_fields.tolerance None; *.step 1e12; *.tolerance 1e12;
+*.c1 -1 0 1e12; ape.alpha 0; *.rho 0 1e12; ape.steps 0; stout.steps 0; hyp.steps 0
 """
 """What else an argument may be: "call.argument" or "*.argument", then the labels; None where it is the default."""

@@ -2,12 +2,11 @@
 
 import re
 
-import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.checks import NotNegative, checked
-from flowkit.geometry import paths
+from flowkit.geometry.loop_sums import loop_slopes, loop_sum
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry, centre, conjugation, reflection
 from flowkit.observables import Observable, name_of
@@ -59,33 +58,10 @@ class Wilson(Action):
         self.beta = beta
 
     def __call__(self, x: Tensor) -> Tensor:
-        space = self.space
-        space.check(x)
-        total = torch.zeros(len(x), dtype=x.real.dtype, device=x.device)
-        for mu, nu in space.planes:
-            traces = space.group.trace(paths.rectangle(space, x, mu, nu, wrap=False))
-            total = total + traces.flatten(1).sum(1)
-        return -self.beta * total
+        return -self.beta * loop_sum(self.space, self.space.check(x))
 
     def force(self, x: Tensor) -> Tensor:
-        space, G = self.space, self.space.group
-        if G.abelian:
-            return self._force_by_plaquettes(x)
-        forces = []
-        for mu in range(space.ndim):
-            staples = paths.staple_list(space, x, mu)
-            total = sum(staples[1:], staples[0])
-            forces.append(G.trace_slope(G.compose(paths.link(x, mu), G.inverse(total))))
-        return self.beta * torch.cat(forces, 1)
-
-    def _force_by_plaquettes(self, x: Tensor) -> Tensor:
-        """Where elements commute the slope of a plaquette is the same for its four links, up to the sign."""
-        forces: list[Tensor | float] = [0.0] * self.space.ndim
-        for mu, nu in self.space.planes:
-            slope = self.space.group.trace_slope(paths.rectangle(self.space, x, mu, nu, wrap=False))
-            forces[mu] = forces[mu] + (slope - paths.shift(slope, nu, -1))
-            forces[nu] = forces[nu] - (slope - paths.shift(slope, mu, -1))
-        return self.beta * torch.cat([f for f in forces if isinstance(f, Tensor)], 1)
+        return self.beta * loop_slopes(self.space, x)
 
     def schwinger_dyson(self, x: Tensor) -> Tensor | None:
         r"""As `Action.schwinger_dyson`, with v the force itself.

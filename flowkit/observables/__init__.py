@@ -32,6 +32,7 @@ from flowkit.observables.of_means import (
     t0,
     w0,
 )
+from flowkit.observables.smoothed import energy_density, flow_history, flowed, smeared
 from flowkit.observables.two_point import correlator, magnetization_power, structure_factor, two_point
 
 __all__ = [
@@ -40,7 +41,10 @@ __all__ = [
     "charge_squared",
     "correlator",
     "effective_mass",
+    "energy_density",
     "fit_potential",
+    "flow_history",
+    "flowed",
     "flux",
     "magnetization",
     "magnetization_power",
@@ -51,6 +55,7 @@ __all__ = [
     "polyakov_correlator",
     "polyakov_loops",
     "second_moment_length",
+    "smeared",
     "static_potential",
     "structure_factor",
     "susceptibility",
