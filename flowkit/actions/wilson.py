@@ -12,6 +12,13 @@ from flowkit.geometry.symmetries import Symmetry, centre, conjugation, reflectio
 from flowkit.observables import Observable, name_of
 
 
+def gauge_symmetries(space: Space) -> tuple[Symmetry, ...]:
+    """Those of an action of traces of closed loops in all orientations."""
+    axes = range(space.ndim)
+    centres = [centre(space, mu) for mu in axes if space.group.centre_order > 1]
+    return (conjugation(space), *centres, *(reflection(space, mu) for mu in axes))
+
+
 class Wilson(Action):
     r"""Wilson's gauge action, in any dimension and for any group.
 
@@ -81,9 +88,7 @@ class Wilson(Action):
         """Charge conjugation, the centre in each direction, reflections; none of a subclass with another formula."""
         if type(self).__call__ is not Wilson.__call__:
             return ()
-        axes = range(self.space.ndim)
-        centres = [centre(self.space, mu) for mu in axes if self.space.group.centre_order > 1]
-        return (conjugation(self.space), *centres, *(reflection(self.space, mu) for mu in axes))
+        return gauge_symmetries(self.space)
 
     def exact(self, observable: Observable | str) -> float | None:
         name = name_of(observable)
