@@ -15,7 +15,18 @@ The names of the top level are used as `fk.NAME` after `import flowkit as fk`, t
 This page is generated from the docstrings.
 """
 ROOMS = (
-    *("groups", "geometry", "observables", "actions", "priors", "bijections", "transforms", "multiscale", "models"),
+    *(
+        "groups",
+        "geometry",
+        "smearing",
+        "observables",
+        "actions",
+        "priors",
+        "bijections",
+        "transforms",
+        "multiscale",
+        "models",
+    ),
     *(
         "nets",
         "kernels",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers; a 
         panels as panels,
         priors as priors,
         samplers as samplers,
+        smearing as smearing,
         stats as stats,
         storage as storage,
         tasks as tasks,
@@ -118,7 +119,7 @@ _CONTENTS = {
 }
 _ROOMS = (
     "actions bijections ensemble exact geometry groups kernels models multiscale nets "
-    "observables panels priors samplers stats storage tasks testing train transforms"
+    "observables panels priors samplers smearing stats storage tasks testing train transforms"
 )
 _MODULES = {room: room for room in _ROOMS.split()} | {"losses": "train.losses", "schedules": "train.schedules"}
 _HOME = {name: room for room, names in _CONTENTS.items() for name in names.split()}

@@ -79,6 +79,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "charge_density_2d": (geometry.charge_density_2d, {"space": LINKS, "U": U}),
     "charge_density_4d": (geometry.charge_density_4d, {"space": FOUR, "U": V4}),
     "clover": (geometry.clover, {"space": FOUR, "U": V4, "mu": 0, "nu": 1}),
+    "field_strength": (geometry.field_strength, {"space": FOUR, "U": V4, "mu": 0, "nu": 1}),
     "coordinates": (geometry.coordinates, {"lattice": (4, 2)}),
     "format_lattice": (geometry.format_lattice, {"lattice": (4, 2)}),
     "momentum_squared": (geometry.momentum_squared, {"lattice": (4, 2), "like": torch.zeros(1)}),
@@ -118,9 +119,26 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         fk.Observable,
         {"name": "a", "label": "b", "function": fk.phi_squared.function, "unit": "c", "kind": "sites"},
     ),
-    "wilson_loop": (fk.wilson_loop, {"r": 1, "t": 2}),
+    "wilson_loop": (fk.wilson_loop, {"r": 1, "t": 2, "plane": (0, 1)}),
+    "wilson_loops": (fk.observables.wilson_loops, {"space": LINKS, "x": U, "r": 2, "t": 2, "time": 1}),
+    "polyakov_loops": (fk.observables.polyakov_loops, {"space": LINKS, "x": U, "mu": 1}),
+    "polyakov_correlator": (fk.observables.polyakov_correlator, {"space": LINKS, "x": U, "mu": 1, "along": 0}),
+    "two_point": (fk.observables.two_point, {"space": SITES, "x": X, "time": 1, "momentum": (1,)}),
+    "correlator": (fk.observables.correlator, {"t": 1, "time": 1, "momentum": (1,)}),
+    "structure_factor": (fk.observables.structure_factor, {"momentum": (1, 0)}),
+    "magnetization_power": (fk.observables.magnetization_power, {"n": 2}),
+    "effective_mass": (fk.observables.effective_mass, {"correlator": [3.0, 2.0, 1.5, 2.0], "form": "log"}),
+    "static_potential": (fk.observables.static_potential, {"loops": [[0.5, 0.3], [0.3, 0.1]]}),
+    "fit_potential": (
+        fk.observables.fit_potential,
+        {"potential": [0.5, 0.7, 1.0], "errors": [0.1, 0.1, 0.2], "first": 1},
+    ),
+    "binder_cumulant": (fk.observables.binder_cumulant, {"m2": 1.0, "m4": 2.0}),
+    "second_moment_length": (fk.observables.second_moment_length, {"g0": 2.0, "g1": 1.0, "side": 4}),
+    "t0": (fk.observables.t0, {"times": range(1, 6), "energies": [0.2, 0.1, 0.1, 0.1, 0.1], "level": 0.3}),
+    "w0": (fk.observables.w0, {"times": range(1, 6), "energies": [0.2, 0.1, 0.1, 0.1, 0.1], "level": 0.3}),
     "flux": (fk.observables.flux, {"mu": 0, "nu": 1}),
-    "polyakov": (fk.observables.polyakov, {"mu": 0}),
+    "polyakov": (fk.observables.polyakov, {"mu": 0, "part": "real"}),
     "plaquette": (fk.plaquette, {"space": LINKS, "x": U}),
     "trace": (fk.observables.trace, {"space": LINKS, "x": U}),
     "topological_charge": (fk.topological_charge, {"space": LINKS, "x": U}),
@@ -130,6 +148,24 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "susceptibility": (fk.susceptibility, {"space": SITES, "x": X}),
     "measured wilson_loop": (fk.wilson_loop(1, 1), {"space": LINKS, "x": U}),
     "measured polyakov": (fk.observables.polyakov(0), {"space": LINKS, "x": U}),
+    "energy_density": (fk.observables.energy_density, {"form": "clover"}),
+    "smeared": (fk.observables.smeared, {"observable": fk.plaquette, "smear": fk.smearing.ape, "name": "ape"}),
+    "flowed": (fk.observables.flowed, {"observable": fk.plaquette, "t": 0.1, "step": 0.1, "tolerance": 0.1}),
+    "flow_history": (
+        fk.observables.flow_history,
+        {"space": LINKS, "x": U, "observables": [fk.plaquette], "times": (0.0, 0.1), "step": 0.1, "tolerance": 0.1},
+    ),
+    "wilson_flow": (
+        fk.smearing.wilson_flow,
+        {"space": LINKS, "x": U, "t": 0.1, "step": 0.1, "tolerance": 0.1, "c1": -0.1},
+    ),
+    "flow_fields": (
+        lambda **k: list(fk.smearing.flow_fields(**k)),
+        {"space": LINKS, "x": U, "times": (0.0, 0.1), "step": 0.1, "tolerance": 0.1, "c1": -0.1},
+    ),
+    "ape": (fk.smearing.ape, {"space": LINKS, "x": U, "alpha": 0.5, "steps": 1, "directions": (0, 1)}),
+    "stout": (fk.smearing.stout, {"space": LINKS, "x": U, "rho": 0.1, "steps": 1, "directions": (0, 1)}),
+    "hyp": (fk.smearing.hyp, {"space": LINKS, "x": U, "alphas": (0.5,), "steps": 1, "directions": (0, 1)}),
     "name_of": (fk.observables.name_of, {"observable": fk.plaquette}),
     "listed": (fk.observables.listed, {"observe": [fk.plaquette]}),
     # actions
@@ -137,6 +173,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Phi4Hopping": (fk.Phi4Hopping, {"space": SITES, "beta": 0.5, "lam": 0.5}),
     "Phi4Kappa": (fk.actions.Phi4Kappa, {"space": SITES, "kappa": 0.5, "m_sq": 1.0, "lam": 0.5}),
     "Wilson": (fk.Wilson, {"space": LINKS, "beta": 2.0}),
+    "RectangleAction": (fk.actions.RectangleAction, {"space": LINKS, "beta": 2.0, "c1": -0.1}),
+    "symanzik": (fk.actions.symanzik, {"space": LINKS, "beta": 2.0}),
+    "iwasaki": (fk.actions.iwasaki, {"space": LINKS, "beta": 2.0}),
+    "dbw2": (fk.actions.dbw2, {"space": LINKS, "beta": 2.0}),
     "Villain": (fk.actions.Villain, {"space": LINKS, "b": 2.0}),
     "MatrixModel": (fk.MatrixModel, {"space": SU2, "beta": 2.0, "coefficients": (1.0, 0.5)}),
     "Sum": (fk.actions.Sum, {"first": PHI4, "second": PHI4}),
@@ -585,6 +625,12 @@ scalar_flow.layers 0; refuse_others.path text; shift.n -1 0 1e12; scalar_multisc
 strengthened.ratio 1e12; thermalised.steps 0; u1_charge_distribution.charges empty; u1_plaquette_in_sector.charge -1
 0; u1_wilson_loop.area 0; sun_wilson_loop.area 0; *.like tensor scalar no-batch cut one-more-axis of-another-type;
 gauge_transform.g of-another-type; *.parts cut of-another-type; split_sublattices.x no-batch of-another-type;
-link_index.sites cut
+link_index.sites cut; *.time 0; *.along 0; correlator.t 0; *.momentum empty; effective_mass.correlator tensor one-NaN
+one-True nested; static_potential.loops numbers array tensor; fit_potential.potential one-NaN one-True;
+binder_cumulant.m2 NaN inf -inf -1 0 empty numbers array tensor scalar NaN-of-numpy; *.m4 NaN inf -inf -1 0 1e12 empty
+numbers array tensor scalar NaN-of-numpy; *.g0 NaN inf -inf -1 0 1e12 empty numbers array tensor scalar NaN-of-numpy;
+*.g1 NaN inf -inf -1 0 1e12 empty numbers array tensor scalar NaN-of-numpy; *.energies one-True; smeared.name text;
+*.t 0 1e12; *.times array; flow_fields.times empty array; flow_fields.tolerance None; *.step 1e12; *.tolerance 1e12;
+*.c1 -1 0 1e12; ape.alpha 0; *.rho 0 1e12; ape.steps 0; stout.steps 0; hyp.steps 0
 """
 """What else an argument may be: "call.argument" or "*.argument", then the labels; None where it is the default."""

@@ -34,6 +34,7 @@ WILSON_MOTION = "kernels_wilson.py::test_a_trajectory_is_that_of_torch kernels_w
 SWEPT = "kernels_wilson.py::test_overrelaxation_is_that_of_torch_and_keeps_the_action kernels_wilson.py::test_chains_and_threads_change_nothing"
 FISHER = "samplers.py::test_heatbath_draws_are_exact"
 BATH = "samplers.py::test_heatbath_keeps_its_distribution samplers.py::test_one_plaquette_draws_have_the_exact_mean"
+RECTANGLES = "rectangle_action.py::test_the_force_is_the_slope_of_the_action"
 SUBLATTICES = "samplers.py::test_sublattices_and_staples_in_every_dimension"
 DRAWS = "samplers.py::test_links_drawn_in_one_sweep_are_independent"
 HMC = "samplers.py::test_hmc_keeps_its_distribution samplers.py::test_hmc_integrates_reversibly_at_second_order"
@@ -91,12 +92,15 @@ MIXTURE = "symmetric_flows.py::test_draws_of_a_mixture_stand_at_every_image symm
 # fmt: off
 MUTANTS = [
     # -- actions
-    ("actions/wilson.py", "return -self.beta * total", "return self.beta * total", WILSON),
-    ("actions/wilson.py", "forces.append(G.trace_slope(", "forces.append(-G.trace_slope(", WILSON),
-    ("actions/wilson.py", "total = sum(staples[1:], staples[0])", "total = sum(staples[2:], staples[0])", WILSON),
-    ("actions/wilson.py", "(slope - paths.shift(slope, mu, -1))", "(slope - paths.shift(slope, mu, 1))", WILSON),
-    ("actions/wilson.py", "(slope - paths.shift(slope, nu, -1))", "(slope - paths.shift(slope, nu, 1 if (mu, nu) == (2, 3) else -1))", WILSON),
-    ("actions/wilson.py", "slope - paths.shift(slope, nu, -1)", "slope", WILSON),
+    ("actions/wilson.py", "return -self.beta * loop_sum", "return self.beta * loop_sum", WILSON),
+    ("geometry/loop_sums.py", "slopes.append(G.trace_slope(", "slopes.append(-G.trace_slope(", WILSON),
+    ("geometry/loop_sums.py", "sum(found[1:], found[0])", "sum(found[2:], found[0])", WILSON),
+    ("geometry/loop_sums.py", "slope - paths.shift(slope, mu, -r)", "slope - paths.shift(slope, mu, r)", WILSON),
+    ("geometry/loop_sums.py", "slope - paths.shift(slope, nu, -t)", "slope - paths.shift(slope, nu, t if (mu, nu) == (2, 3) else -t)", WILSON),
+    ("geometry/loop_sums.py", "slope - paths.shift(slope, nu, -t)", "slope", WILSON),
+    ("geometry/loop_sums.py", "paths.shift(G.compose(G.inverse(a), one), mu, -1)", "paths.shift(G.compose(G.inverse(a), one), mu)", RECTANGLES),
+    ("geometry/loop_sums.py", "G.compose(G.inverse(b), lower), ahead), nu, -1)", "G.compose(G.inverse(b), lower), ahead), nu, 1)", RECTANGLES),
+    ("geometry/loop_sums.py", "paths.shift(across, nu, -step)", "paths.shift(across, nu, step)", RECTANGLES),
     ("actions/wilson.py", "sides[0] * sides[1]", "sides[0] + sides[1]", LOG_Z),
     ("actions/wilson.py", "side >= extent", "side > extent", LOG_Z),
     ("actions/wilson.py", "group.log_z_2d(self.beta, self.space.volume)", "group.log_z_2d(self.beta, self.space.volume - 1)", LOG_Z),
@@ -119,7 +123,7 @@ MUTANTS = [
     ("actions/base.py", "return -gradient", "return gradient", "actions.py::test_wilson_in_every_dimension"),
     ("actions/base.py", "flatten(1).sum(1) - x[0].numel()", "flatten(1).sum(1) - self.space.volume", "actions.py::test_the_schwinger_dyson_identity_of_scalars"),
     ("actions/wilson.py", "+ 4 * self.space.group.casimir", "+ 2 * self.space.group.casimir", LOG_Z),
-    ("groups/base.py", "sum()) * 2 / h**2", "sum()) / h**2", LOG_Z),
+    ("groups/base.py", "return -float((second.diagonal()", "return -2 * float((second.diagonal()", LOG_Z),
     ("actions/combined.py", "return self.first.force(x) + self.second.force(x)", "return self.first.force(x) - self.second.force(x)", "actions.py::test_sums_and_multiples"),
     ("actions/combined.py", "return self.factor * self.action.force(x)", "return self.action.force(x)", contract("Action", "Multiple")),
     ("actions/pullback.py", "return self.action(x) - logdet", "return self.action(x) + logdet", "actions.py::test_pullback_is_the_same_physics"),
@@ -150,7 +154,7 @@ MUTANTS = [
     ("geometry/roles.py", "(held.sum(0) > 1)", "(held.sum(0) > 2)", PATTERNS),
     ("geometry/patterns.py", "(torch.tensor(phase.steps)[:, None] * x).sum(0) + start)", "(torch.tensor(phase.steps)[:, None] * x).sum(0) - start)", PATTERNS),
     ("geometry/patterns.py", "one.steps[(nu - by) % n]", "one.steps[(nu + by) % n]", PATTERNS),
-    ("observables/library.py", "mu, nu, r, t))) for mu, nu in space.planes]", "mu, nu, r, t))) for mu, nu in space.planes[:1]]", LOOPS),
+    ("observables/library.py", "planes = space.planes if plane is None", "planes = space.planes[:1] if plane is None", LOOPS),
     ("observables/library.py", "loops.rectangle(space, x, mu, nu, r, t)", "loops.rectangle(space, x, mu, nu, t, r)", LOOPS),
     ("observables/library.py", "space.dof * _mean(x) ** 2", "space.volume * _mean(x) ** 2", SITES),
     ("observables/library.py", "_mean(x * x)", "_mean(x) ** 2", SITES),
@@ -334,8 +338,8 @@ MUTANTS = [
     ("samplers/integrators.py", "return f.inverse(x)[0], f.inverse(v)[0]", "return f.inverse(x)[0], v", LINEAR),
     ("samplers/integrators.py", "lambda c: transform(transposed(c))[0])", "lambda c: transposed(transform(c)[0]))", LINEAR),
     ("samplers/heatbath.py", "((1, 1, -1), (-1, 1, 1))", "((1, 1, -1), (1, 1, -1))", SUBLATTICES),
-    ("samplers/heatbath.py", "range(3 if odd else 2)", "range(2)", SUBLATTICES),
-    ("samplers/heatbath.py", "torch.where(last_of_odd, 2, x[nu] % 2)", "x[nu] % 2", SUBLATTICES),
+    ("samplers/sublattices.py", "range(3 if odd else 2)", "range(2)", SUBLATTICES),
+    ("samplers/sublattices.py", "torch.where(last_of_odd, 2, x[nu] % 2)", "x[nu] % 2", SUBLATTICES),
     ("samplers/heatbath.py", "for sweep in range(1 + self.overrelaxation):", "for sweep in range(self.overrelaxation):", BATH),
     ("samplers/heatbath.py", "return G.restore(x)", "return x", RESTORE),
     ("samplers/integrators.py", "G.project(x) if G.additive else x, p", "x, p", WILSON_MOTION),

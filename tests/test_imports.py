@@ -26,6 +26,7 @@ ORDER = [
     ["storage"],
     ["groups"],
     ["geometry"],
+    ["smearing"],
     ["observables"],
     ["actions"],
     ["priors"],

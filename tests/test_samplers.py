@@ -19,7 +19,8 @@ from flowkit.geometry.space import links, sites
 from flowkit.groups import SUN, U1, subgroups, u1
 from flowkit.priors import FreeField, Haar, Normal
 from flowkit.samplers import HMC, Heatbath, IndependenceMetropolis, Sampler, State, thermalised
-from flowkit.samplers.heatbath import Sublattice, one_plaquette, sublattices
+from flowkit.samplers.heatbath import one_plaquette
+from flowkit.samplers.sublattices import Sublattice, sublattices
 from flowkit.testing import example
 
 KERNELS = ("su2", "su3", "wilson_u1", "wilson_su2", "wilson_su3")
@@ -668,8 +669,8 @@ BAD = [
     (lambda: HMC(THEORIES["U1"]).of_length(0.0), ValueError, r"needs length, a number in \(0, 10000\]; got 0"),
     (lambda: HMC(THEORIES["U1"], target=1.0), ValueError, r"needs target, a number in \(0, 1\); got 1.0"),
     (lambda: HMC(THEORIES["U1"], leapfrogs=3), TypeError, "unexpected keyword argument 'leapfrogs'"),
-    (lambda: Heatbath(THEORIES["free"]), TypeError, r"needs a Wilson action; got Phi4\("),
-    (lambda: Heatbath(example(MatrixModel)), TypeError, r"needs a Wilson action; got MatrixModel\("),
+    (lambda: Heatbath(THEORIES["free"]), TypeError, r"Wilson action or one of rectangles; got Phi4\("),
+    (lambda: Heatbath(example(MatrixModel)), TypeError, r"Wilson action or one of rectangles; got MatrixModel\("),
     (lambda: Heatbath(THEORIES["U1"], overrelaxation=-1), ValueError, "a whole number >= 0; got -1"),
     (lambda: Heatbath(Wilson(links((4, 1), U1()), 1.0)), ValueError, "sides >= 2; got 4x1"),
     (lambda: IndependenceMetropolis(THEORIES["free"], THEORIES["free"]), TypeError, "a prior or flow; got Phi4"),

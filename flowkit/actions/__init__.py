@@ -6,6 +6,7 @@ from flowkit.actions.lifted import LiftedWilson
 from flowkit.actions.matrix import MatrixModel
 from flowkit.actions.phi4 import Phi4, Phi4Hopping, Phi4Kappa, as_double_well
 from flowkit.actions.pullback import Pullback, closed_form
+from flowkit.actions.rectangle import RectangleAction, dbw2, iwasaki, symanzik
 from flowkit.actions.scalar import ScalarAction
 from flowkit.actions.villain import Villain
 from flowkit.actions.wilson import Wilson
@@ -19,12 +20,16 @@ __all__ = [
     "Phi4Hopping",
     "Phi4Kappa",
     "Pullback",
+    "RectangleAction",
     "ScalarAction",
     "Sum",
     "Villain",
     "Wilson",
     "as_double_well",
     "closed_form",
+    "dbw2",
+    "iwasaki",
+    "symanzik",
 ]
 
 

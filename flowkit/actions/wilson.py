@@ -8,8 +8,8 @@ from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.checks import NotNegative, checked
-from flowkit.geometry import paths
 from flowkit.geometry.closed_paths import Loop, link_index, staple_index
+from flowkit.geometry.loop_sums import loop_slopes, loop_sum
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry, centre, conjugation, reflection
 from flowkit.kernels import wilson
@@ -33,6 +33,13 @@ def plaquette_table(space: Space) -> Tensor:
     sites = torch.arange(space.volume)
     steps = [Loop.rectangle(mu, nu).steps(space.ndim) for mu, nu in space.planes]
     return torch.cat([link_index(space, sites, one).T for one in steps]).contiguous()
+
+
+def gauge_symmetries(space: Space) -> tuple[Symmetry, ...]:
+    """Those of an action of traces of closed loops in all orientations."""
+    axes = range(space.ndim)
+    centres = [centre(space, mu) for mu in axes if space.group.centre_order > 1]
+    return (conjugation(space), *centres, *(reflection(space, mu) for mu in axes))
 
 
 class Wilson(Action):
@@ -85,33 +92,13 @@ class Wilson(Action):
         space.check(x)
         if kernel is not None and wilson.native(kernel, x):
             return -self.beta * wilson.trace_sum(kernel, x, plaquette_table(space))
-        total = torch.zeros(len(x), dtype=x.real.dtype, device=x.device)
-        for mu, nu in space.planes:
-            traces = space.group.trace(paths.rectangle(space, x, mu, nu, wrap=False))
-            total = total + traces.flatten(1).sum(1)
-        return -self.beta * total
+        return -self.beta * loop_sum(space, x)
 
     def force(self, x: Tensor) -> Tensor:
         space, G = self.space, self.space.group
         if G.wilson_kernel is not None and wilson.native(G.wilson_kernel, x):
             return wilson.force(G.wilson_kernel, x, staple_table(space), self.beta, G.algebra_shape(x.shape))
-        if G.abelian:
-            return self._force_by_plaquettes(x)
-        forces = []
-        for mu in range(space.ndim):
-            staples = paths.staple_list(space, x, mu)
-            total = sum(staples[1:], staples[0])
-            forces.append(G.trace_slope(G.compose(paths.link(x, mu), G.inverse(total))))
-        return self.beta * torch.cat(forces, 1)
-
-    def _force_by_plaquettes(self, x: Tensor) -> Tensor:
-        """Where elements commute the slope of a plaquette is the same for its four links, up to the sign."""
-        forces: list[Tensor | float] = [0.0] * self.space.ndim
-        for mu, nu in self.space.planes:
-            slope = self.space.group.trace_slope(paths.rectangle(self.space, x, mu, nu, wrap=False))
-            forces[mu] = forces[mu] + (slope - paths.shift(slope, nu, -1))
-            forces[nu] = forces[nu] - (slope - paths.shift(slope, mu, -1))
-        return self.beta * torch.cat([f for f in forces if isinstance(f, Tensor)], 1)
+        return self.beta * loop_slopes(space, x)
 
     def schwinger_dyson(self, x: Tensor) -> Tensor | None:
         r"""As `Action.schwinger_dyson`, with v the force itself.
@@ -131,9 +118,7 @@ class Wilson(Action):
         """Charge conjugation, the centre in each direction, reflections; none of a subclass with another formula."""
         if type(self).__call__ is not Wilson.__call__:
             return ()
-        axes = range(self.space.ndim)
-        centres = [centre(self.space, mu) for mu in axes if self.space.group.centre_order > 1]
-        return (conjugation(self.space), *centres, *(reflection(self.space, mu) for mu in axes))
+        return gauge_symmetries(self.space)
 
     def exact(self, observable: Observable | str) -> float | None:
         name = name_of(observable)
@@ -146,10 +131,12 @@ class Wilson(Action):
             return group.charge_squared_2d(self.beta, volume)
         if name == "plaquette":  # a side of 1 makes it a commutator, or trivial for U(1)
             return group.wilson_loop_2d(self.beta, 1, volume) if min(lattice) > 1 else None
-        loop = re.fullmatch(r"wilson_loop_(\d+)x(\d+)", name)
+        loop = re.fullmatch(r"wilson_loop_(\d+)x(\d+)(?:_(01|10))?", name)
         if not loop:
             return None
         sides = int(loop[1]), int(loop[2])
+        if loop[3] == "10":
+            sides = sides[1], sides[0]
         if any(side >= extent for side, extent in zip(sides, lattice, strict=True)):
             return None
         return group.wilson_loop_2d(self.beta, sides[0] * sides[1], volume)

@@ -1,6 +1,6 @@
 """Lattices, spaces of fields, loops of links, and patterns of active links."""
 
-from flowkit.geometry.charge import charge_density_2d, charge_density_4d, clover
+from flowkit.geometry.charge import charge_density_2d, charge_density_4d, clover, field_strength
 from flowkit.geometry.closed_paths import Loop, link_index
 from flowkit.geometry.lattice import (
     coordinates,
@@ -40,6 +40,7 @@ __all__ = [
     "charge_density_4d",
     "clover",
     "coordinates",
+    "field_strength",
     "format_lattice",
     "frozen_loops",
     "gauge_transform",

@@ -38,6 +38,26 @@ def charge_density_2d(space: Space, U: Tensor) -> Tensor:
     return space.group.angle(plaquette(space, U, 0, 1)) / (2 * math.pi)
 
 
+def _leaves(space: Space, U: Tensor, mu: int, nu: int) -> list[Tensor]:
+    """The plaquette at x in the planes (mu, nu), (nu, -mu), (-mu, -nu), (-nu, mu)."""
+    G = space.group
+    a, b = link(U, mu), link(U, nu)
+    a_back, b_back = G.inverse(shift(a, mu, -1)), G.inverse(shift(b, nu, -1))
+    steps = [(a, mu, 1), (b, nu, 1), (a_back, mu, -1), (b_back, nu, -1)]
+    leaves = []
+    for k in range(4):
+        leaf, axis, sign = steps[k]
+        place = [(axis, sign)]
+        for offset in range(1, 4):
+            step, axis, sign = steps[(k + offset) % 4]
+            for moved_axis, moved_sign in place:
+                step = shift(step, moved_axis, moved_sign)
+            leaf = G.compose(leaf, step)
+            place.append((axis, sign))
+        leaves.append(leaf)
+    return leaves
+
+
 def clover(space: Space, U: Tensor, mu: int, nu: int) -> Tensor:
     """The field strength i F_{mu nu}(x): the antihermitian and traceless part of the mean of the four plaquettes at x.
 
@@ -55,26 +75,45 @@ def clover(space: Space, U: Tensor, mu: int, nu: int) -> Tensor:
     tensor(0.)
     """
     check_links(space, U, mu, nu)
-    G = space.group
-    if not G.complex:
+    if not space.group.complex:
         raise ValueError(f"The clover is defined for links of complex matrices; got {space}.")
-    # The four leaves: the plaquette at x in the planes (mu, nu), (nu, -mu), (-mu, -nu), (-nu, mu).
-    a, b = link(U, mu), link(U, nu)
-    a_back, b_back = G.inverse(shift(a, mu, -1)), G.inverse(shift(b, nu, -1))
-    steps = [(a, mu, 1), (b, nu, 1), (a_back, mu, -1), (b_back, nu, -1)]
-    total = torch.zeros_like(a)
-    for k in range(4):
-        leaf, axis, sign = steps[k]
-        place = [(axis, sign)]
-        for offset in range(1, 4):
-            step, axis, sign = steps[(k + offset) % 4]
-            for moved_axis, moved_sign in place:
-                step = shift(step, moved_axis, moved_sign)
-            leaf = G.compose(leaf, step)
-            place.append((axis, sign))
-        total = total + leaf
+    leaves = _leaves(space, U, mu, nu)
+    total = sum(leaves[1:], leaves[0])
     anti = (total - total.mH) / 8
     return anti - torch.diag_embed(anti.diagonal(dim1=-2, dim2=-1).mean(-1, keepdim=True).expand(*anti.shape[:-1]))
+
+
+def field_strength(space: Space, U: Tensor, mu: int, nu: int) -> Tensor:
+    r"""The field strength F^a_{mu nu}(x) from the four plaquettes at x, in algebra coordinates and for any group.
+
+    Returns
+    -------
+    Tensor
+        ``[batch, 1, *lattice, *algebra_axes]``, in lattice units.
+
+    Raises
+    ------
+    ValueError
+        For sites, and directions that are no plane.
+
+    Notes
+    -----
+    The mean of the four is projected to the algebra: for U(1) it is the mean of the sines of their angles, for SU(N)
+    :math:`F = F^a T_a` is -i times `clover`.
+
+    Examples
+    --------
+    >>> import torch, flowkit as fk
+    >>> from flowkit.geometry import field_strength
+    >>> space = fk.links((4, 3), fk.U1())
+    >>> U = torch.tensor([0.0, 0.1]).view(1, 2, 1, 1) * torch.arange(4.0).view(1, 1, 4, 1).expand(1, 2, 4, 3)
+    >>> field_strength(space, U, 0, 1)[0, 0, :, 0]                 # plaquettes of 0.1, the last one of -0.3
+    tensor([-0.0978,  0.0998,  0.0998, -0.0978])
+    """
+    check_links(space, U, mu, nu)
+    G = space.group
+    slopes = [G.trace_slope(leaf) for leaf in _leaves(space, U, mu, nu)]
+    return sum(slopes[1:], slopes[0]) * (-G.algebra_dim / G.casimir / 4)
 
 
 def charge_density_4d(space: Space, U: Tensor) -> Tensor:

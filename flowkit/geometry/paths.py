@@ -36,8 +36,12 @@ def rectangle(space: Space, U: Tensor, mu: int, nu: int, r: int = 1, t: int = 1,
 
 def staples(space: Space, U: Tensor, mu: int, nu: int) -> tuple[Tensor, Tensor]:
     """The upper and the lower staple of U_mu in the plane (mu, nu)."""
+    return staples_of(space, link(U, mu), link(U, nu), mu, nu)
+
+
+def staples_of(space: Space, a: Tensor, b: Tensor, mu: int, nu: int) -> tuple[Tensor, Tensor]:
+    """The upper and the lower staple made of links a of direction mu and b of direction nu."""
     G = space.group
-    a, b = link(U, mu), link(U, nu)
     upper = G.compose(G.compose(b, shift(a, nu)), G.inverse(shift(b, mu)))
     lower = shift(G.compose(G.compose(G.inverse(b), a), shift(b, mu)), nu, -1)
     return upper, lower

@@ -160,6 +160,13 @@ class Group(GaugeTheory, ABC):
     def trace(self, x: Tensor) -> Tensor:
         """Re Tr x / N, in [-1, 1], [...]."""
 
+    def complex_trace(self, x: Tensor) -> Tensor:
+        """Tr x / N, complex, [...]."""
+        numbers = self.ambient(x)
+        if self.matrix_shape:
+            numbers = numbers.diagonal(dim1=-2, dim2=-1).sum(-1) / self.dimension
+        return numbers if numbers.is_complex() else torch.complex(numbers, torch.zeros_like(numbers))
+
     @abstractmethod
     def trace_slope(self, x: Tensor) -> Tensor:
         """d/dw^a of Re Tr(exp(w) x) / N at w = 0, [..., *algebra_axes]; x may be a sum of matrices of the group."""
@@ -217,11 +224,12 @@ class Group(GaugeTheory, ABC):
     @functools.cached_property
     def casimir(self) -> float:
         """C_F, the number sum_a T_a T_a of the fundamental representation, from the second derivatives of the trace."""
-        h = 1e-3
-        steps = h * torch.eye(self.algebra_dim, dtype=torch.float64, device="cpu").reshape(
-            self.algebra_dim, *self.algebra_axes
-        )
-        return float((1 - self.trace(self.exp(steps))).sum()) * 2 / h**2
+        with torch.inference_mode(False), torch.enable_grad():
+            w = torch.zeros(self.algebra_dim, *self.algebra_axes, dtype=torch.float64, device="cpu", requires_grad=True)
+            slopes = self.trace_slope(self.exp(w))  # one displacement for each generator
+            chosen = slopes.diagonal() if self.algebra_axes else slopes
+            (second,) = torch.autograd.grad(chosen.sum(), w)
+        return -float((second.diagonal() if self.algebra_axes else second).sum())
 
     def invariants(
         self, loops: Sequence[Tensor | tuple[Tensor, Tensor]], harmonics: int = 1, odd: bool = True

@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Literal
 
 from torch import Tensor
 
@@ -52,15 +53,22 @@ def _susceptibility(space: Space, x: Tensor) -> Tensor:
     return space.dof * _mean(x) ** 2
 
 
-def _wilson_loop(r: int, t: int, space: Space, x: Tensor) -> Tensor:
-    if not space.planes or any(r > space.lattice[mu] or t > space.lattice[nu] for mu, nu in space.planes):
+def _wilson_loop(r: int, t: int, plane: tuple[int, int] | None, space: Space, x: Tensor) -> Tensor:
+    planes = space.planes if plane is None else [plane]
+    if plane is not None:
+        loops.check_links(space, x, *plane)
+    if not planes or any(r > space.lattice[mu] or t > space.lattice[nu] for mu, nu in planes):
         raise ValueError(f"A Wilson loop of sides 1 to those of the lattice is measured; got {r}x{t} on {space}.")
-    values = [_mean(space.group.trace(loops.rectangle(space, x, mu, nu, r, t))) for mu, nu in space.planes]
+    values = [_mean(space.group.trace(loops.rectangle(space, x, mu, nu, r, t))) for mu, nu in planes]
     return sum(values[1:], values[0]) / len(values)
 
 
-def _polyakov(mu: int, space: Space, x: Tensor) -> Tensor:
-    return _mean(space.group.trace(loops.polyakov(space, x, mu)))
+def _polyakov(mu: int, part: str, space: Space, x: Tensor) -> Tensor:
+    loop = loops.polyakov(space, x, mu)
+    if part == "real":
+        return _mean(space.group.trace(loop))
+    mean = _mean(space.group.complex_trace(loop))
+    return mean.imag if part == "imaginary" else mean.abs()
 
 
 def _flux(mu: int, nu: int, space: Space, x: Tensor) -> Tensor:
@@ -82,8 +90,9 @@ susceptibility = Observable("susceptibility", "(Σφ)² / V", _susceptibility, k
 
 
 @checked
-def wilson_loop(r: Count, t: Count) -> Observable:
-    """The mean r x t Wilson loop, Re Tr W / N, over all sites and planes (r along mu, t along nu, mu < nu).
+def wilson_loop(r: Count, t: Count, plane: tuple[Natural, Natural] | None = None) -> Observable:
+    """The mean r x t Wilson loop, Re Tr W / N, over all sites and planes (r along mu, t along nu, mu < nu), or of one
+    plane (mu, nu).
 
     Examples
     --------
@@ -91,8 +100,14 @@ def wilson_loop(r: Count, t: Count) -> Observable:
     >>> space = fk.links((4, 4), fk.U1())
     >>> fk.wilson_loop(2, 2)(space, space.cold(1, like=torch.zeros(1)))
     tensor([1.])
+    >>> fk.wilson_loop(2, 3, plane=(1, 0))                    # two links along 1 and three along 0
+    Observable(wilson_loop_2x3_10: Wilson loop 2×3, plane 10)
     """
-    return Observable(f"wilson_loop_{r}x{t}", f"Wilson loop {r}×{t}", partial(_wilson_loop, r, t), kind="links")
+    name, label = f"wilson_loop_{r}x{t}", f"Wilson loop {r}×{t}"
+    if plane is not None:
+        digits = "".join(map(str, plane))
+        name, label = f"{name}_{digits}", f"{label}, plane {digits}"
+    return Observable(name, label, partial(_wilson_loop, r, t, plane), kind="links")
 
 
 @checked
@@ -113,8 +128,15 @@ def flux(mu: Natural, nu: Natural) -> Observable:
 
 
 @checked
-def polyakov(mu: Natural) -> Observable:
-    """The mean Polyakov loop in direction mu, Re Tr L / N, the product of links around the lattice.
+def polyakov(mu: Natural, part: Literal["real", "imaginary", "modulus"] = "real") -> Observable:
+    r"""The mean Polyakov loop in direction mu, Tr L / N, the product of links around the lattice.
+
+    Parameters
+    ----------
+    mu : int
+    part : str
+        "real" or "imaginary" part of the mean over the field, or its "modulus". In a finite volume the mean of the
+        first two is zero where the centre is a symmetry; that of the modulus is not.
 
     Examples
     --------
@@ -122,5 +144,10 @@ def polyakov(mu: Natural) -> Observable:
     >>> space = fk.links((4, 4), fk.SUN(2))
     >>> fk.observables.polyakov(0)(space, space.cold(1, like=torch.zeros(1)))
     tensor([1.])
+    >>> fk.observables.polyakov(0, "modulus")(space, -space.cold(1, like=torch.zeros(1)))
+    tensor([1.])
     """
-    return Observable(f"polyakov_{mu}", f"Polyakov loop, direction {mu}", partial(_polyakov, mu), kind="links")
+    name, label = f"polyakov_{mu}", f"Polyakov loop, direction {mu}"
+    if part != "real":
+        name, label = f"{name}_{part}", f"{label}, {part}" + " part" * (part == "imaginary")
+    return Observable(name, label, partial(_polyakov, mu, part), kind="links")

@@ -23,16 +23,27 @@ from flowkit.observables.library import (
     trace,
     wilson_loop,
 )
+from flowkit.observables.two_point import correlator, magnetization_power, structure_factor
 
 _ALL = (plaquette, trace, topological_charge, charge_squared, monopoles, magnetization, phi_squared, susceptibility)
 _NAMED = {one.name: one for one in _ALL}
 _FAMILIES: dict[str, Callable[..., Observable]] = {
     r"wilson_loop_([1-9]\d*)x([1-9]\d*)": wilson_loop,
+    r"wilson_loop_([1-9]\d*)x([1-9]\d*)_(\d)(\d)": lambda r, t, mu, nu: wilson_loop(r, t, (mu, nu)),
     r"flux_(\d)(\d)": flux,
-    r"polyakov_(\d)": polyakov,
+    r"polyakov_(\d)(?:_(imaginary|modulus))?": polyakov,
+    r"correlator_(\d+)_(\d)(?:_p((?:_-?\d+)+))?": lambda t, time, p="": correlator(t, time, _whole(p)),
+    r"structure_factor((?:_-?\d+)+)": lambda p: structure_factor(_whole(p)),
+    r"magnetization_power_([1-9]\d*)": magnetization_power,
 }
-NAMES = ", ".join([*_NAMED, "wilson_loop_RxT", "flux_MUNU", "polyakov_MU"])
+_FORMS = "wilson_loop_RxT wilson_loop_RxT_MUNU flux_MUNU polyakov_MU polyakov_MU_imaginary polyakov_MU_modulus"
+_FORMS += " correlator_T_MU structure_factor_K_K magnetization_power_N"
+NAMES = ", ".join([*_NAMED, *_FORMS.split()])
 """Of all observables here, as messages list them."""
+
+
+def _whole(text: str) -> tuple[int, ...]:
+    return tuple(int(k) for k in text.split("_") if k)
 
 
 def known(name: str) -> Observable | None:
@@ -46,7 +57,8 @@ def known(name: str) -> Observable | None:
     """
     for pattern, make in _FAMILIES.items():
         if found := re.fullmatch(pattern, name):
-            return make(*map(int, found.groups()))
+            given = [one for one in found.groups() if one is not None]
+            return make(*(int(one) if one.isdecimal() else one for one in given))
     return _NAMED.get(name)
 
 

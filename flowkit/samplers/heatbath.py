@@ -1,80 +1,27 @@
-"""Heatbath and overrelaxation for the Wilson action, on one sublattice of links after the other."""
+"""Heatbath and overrelaxation for gauge actions of plaquettes and rectangles, sublattice by sublattice of links."""
 
-import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
+from flowkit.actions.rectangle import RectangleAction
 from flowkit.actions.wilson import Wilson
 from flowkit.checks import Natural, checked
-from flowkit.geometry.closed_paths import staple_index
-from flowkit.geometry.lattice import coordinates, format_lattice
-from flowkit.geometry.space import Space
 from flowkit.groups.base import Group
 from flowkit.kernels import wilson
-from flowkit.kernels.native import kept_on_cpu
 from flowkit.samplers.base import Sampler, select
 from flowkit.samplers.state import Info, State
+from flowkit.samplers.sublattices import Sublattice, rectangle_sublattices, sublattices
 from flowkit.tasks.randomness import Rng, generator_of, lasting
-
-
-class Sublattice(NamedTuple):
-    """Links of one direction that share no plaquette. Links are numbered mu * volume + site."""
-
-    active: Tensor
-    """The links that move together, [active]."""
-    legs: Tensor
-    """The six links of the upper and the lower staple in every plane, [planes, 2, 3, active]."""
-
-
-@functools.lru_cache(maxsize=8)
-@kept_on_cpu()
-def sublattices(space: Space) -> tuple[Sublattice, ...]:
-    """Every link in exactly one sublattice; direction by direction, 2 colours (3 where a transverse side is odd).
-
-    Links of direction mu share a plaquette where their sites are neighbours in a transverse direction, so a proper
-    colouring of transverse neighbours separates them. A cycle of odd length needs a third colour.
-
-    Raises
-    ------
-    ValueError
-        For a side of 1, where a plaquette holds one link twice.
-
-    Examples
-    --------
-    >>> import flowkit as fk
-    >>> from flowkit.samplers.heatbath import sublattices
-    >>> [len(part.active) for part in sublattices(fk.links((4, 4), fk.U1()))]
-    [8, 8, 8, 8]
-    """
-    if min(space.lattice) < 2:
-        raise ValueError(f"Heatbath needs lattice sides >= 2; got {format_lattice(space.lattice)}.")
-    x = coordinates(space.lattice)
-    parts = []
-    for mu in range(space.ndim):
-        transverse = [nu for nu in range(space.ndim) if nu != mu]
-        odd = any(space.lattice[nu] % 2 for nu in transverse)
-        colour = torch.zeros_like(x[0])
-        for nu in transverse:
-            last_of_odd = (x[nu] == space.lattice[nu] - 1) & (space.lattice[nu] % 2 == 1)
-            colour = colour + torch.where(last_of_odd, 2, x[nu] % 2)
-        colour = colour % (3 if odd else 2)
-        for c in range(3 if odd else 2):
-            parts.append(_sublattice(space, mu, (colour == c).nonzero()[:, 0]))
-    return tuple(parts)
-
-
-def _sublattice(space: Space, mu: int, sites: Tensor) -> Sublattice:
-    return Sublattice(mu * space.volume + sites, staple_index(space, mu, sites))
 
 
 class Heatbath(Sampler):
     r"""One heatbath sweep and `overrelaxation` microcanonical sweeps over all links; every finite step is accepted.
 
-    With A the sum of the staples of a link V,
+    With A the sum of the staples of a link V, those of rectangles with their weight,
 
     .. math:: p(V) \propto \exp\left( \frac{\beta}{N} \mathrm{Re\,Tr}\, V A^\dagger \right).
 
@@ -86,17 +33,17 @@ class Heatbath(Sampler):
 
     Parameters
     ----------
-    action : Wilson
-        On links with sides of at least 2, of a group that has a `heatbath`.
+    action : Wilson or RectangleAction
+        On links of a group that has a `heatbath`, with sides of at least 2; with rectangles, of multiples of 4.
     overrelaxation : int
         Sweeps after each heatbath sweep.
 
     Raises
     ------
     TypeError
-        For another action than Wilson.
+        For another action.
     ValueError
-        For a side of 1, a group without a heatbath, or one without overrelaxation where some is asked for, or
+        For other sides, a group without a heatbath, or one without overrelaxation where some is asked for, or
         overrelaxation < 0.
 
     References
@@ -117,8 +64,8 @@ class Heatbath(Sampler):
 
     @checked
     def __init__(self, action: Action, overrelaxation: Natural = 1):
-        if not isinstance(action, Wilson):
-            raise TypeError(f"Heatbath needs a Wilson action; got {action!r}.")
+        if not isinstance(action, Wilson | RectangleAction):
+            raise TypeError(f"Heatbath needs a Wilson action or one of rectangles; got {action!r}.")
         group = action.space.group
         if type(group).heatbath is Group.heatbath:
             raise ValueError(f"Heatbath needs a group that draws a link anew; {group.label} has no such law here.")
@@ -126,13 +73,14 @@ class Heatbath(Sampler):
             raise ValueError(f"{group.label} has no overrelaxation step here; pass overrelaxation=0.")
         super().__init__(action)
         self.beta, self.overrelaxation = action.beta, overrelaxation
-        self.parts = sublattices(action.space)
+        self.c0, self.c1 = (action.c0, action.c1) if isinstance(action, RectangleAction) else (1.0, 0.0)
+        self.parts = rectangle_sublattices(action.space) if self.c1 else sublattices(action.space)
         own = type(self)
         plain = own.staple_sum is Heatbath.staple_sum and own.reflect is Heatbath.reflect
-        self._kernel = group.wilson_kernel if plain else None
+        self._kernel = group.wilson_kernel if plain and isinstance(action, Wilson) else None
 
     def staple_sum(self, links: Tensor, part: Sublattice) -> Tensor:
-        """A = sum of the 2 (ndim - 1) staples of the active links.
+        """A = sum of the 2 (ndim - 1) staples of the active links, and of those of rectangles, with their weights.
 
         Parameters
         ----------
@@ -148,7 +96,12 @@ class Heatbath(Sampler):
         for plane in part.legs:
             for signs, side in zip(((1, 1, -1), (-1, 1, 1)), plane, strict=True):
                 staples.append(G.ambient(G.product([links[:, leg] for leg in side], signs, wrap=False)))
-        return sum(staples[1:], staples[0])
+        total: Tensor = sum(staples[1:], staples[0])
+        if part.longer is None:
+            return total
+        longer = zip(part.signs, part.longer, strict=True)
+        products = [G.ambient(G.product([links[:, leg] for leg in legs], s, wrap=False)) for s, legs in longer]
+        return self.c0 * total + self.c1 * sum(products[1:], products[0])
 
     def reflect(self, V: Tensor, A: Tensor) -> Tensor:
         """Overrelaxation: far from the old link, at the same action."""
@@ -158,7 +111,7 @@ class Heatbath(Sampler):
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
         rng, x = lasting(rng, "Heatbath.step"), state.x.clone(memory_format=torch.contiguous_format)
         if self._kernel is not None and wilson.native(self._kernel, x):
-            table = wilson.link_table(tuple(self.parts))
+            table = wilson.link_table(tuple((part.active, part.legs) for part in self.parts))
             wilson.sweeps(self._kernel, x, table, self.beta, 1, self.overrelaxation, rng)
         else:
             x = self._sweeps(x, rng)
@@ -172,7 +125,7 @@ class Heatbath(Sampler):
         G = self.space.group
         links = x.view(len(x), -1, *G.matrix_shape)  # what is written here is in x
         if self.parts[0].active.device != x.device:
-            self.parts = tuple(Sublattice(*(index.to(x.device) for index in part)) for part in self.parts)
+            self.parts = tuple(part.to(x.device) for part in self.parts)
         for sweep in range(1 + self.overrelaxation):
             for part in self.parts:
                 V, A = links[:, part.active], self.staple_sum(links, part)

@@ -18,6 +18,7 @@ from flowkit.actions.lifted import LiftedWilson
 from flowkit.actions.matrix import MatrixModel
 from flowkit.actions.phi4 import Phi4, Phi4Hopping
 from flowkit.actions.pullback import Pullback
+from flowkit.actions.rectangle import RectangleAction
 from flowkit.actions.scalar import ScalarAction
 from flowkit.actions.villain import Villain
 from flowkit.actions.wilson import Wilson
@@ -277,6 +278,7 @@ _MAKERS |= {
     Multiple: lambda cls: Multiple(example(Sum), 0.5),
     MatrixModel: lambda cls: MatrixModel(links((1,), SUN(3)), beta=2.0, coefficients=(1.0, 0.3, -0.2, 0.1)),
     Wilson: lambda cls: Wilson(links((2, 3, 4), U1()), beta=1.3),
+    RectangleAction: lambda cls: cls(links((3, 4), SUN(2)), beta=1.3, c1=-0.3),
     Villain: lambda cls: cls(links((2, 3, 4), U1()), b=0.8),
     LiftedWilson: lambda cls: cls(sites((2, 3, 4), components=6), beta=1.3, b=0.9, lift=0.7, t=0.6),
     AffineMap: lambda cls: AffineMap(),
