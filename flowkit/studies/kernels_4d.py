@@ -39,7 +39,7 @@ def kernels_4d(
     large: int = 8,
     repeats: int = 9,
     sweeps: int = 400,
-    slow: int = 100,
+    slow: int = 300,
     seed: int = 1,
 ) -> list[Row]:
     """Heatbath, overrelaxation, force and trajectory of U(1), SU(2) and SU(3), in single and double precision.
