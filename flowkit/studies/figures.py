@@ -101,7 +101,7 @@ FIGURES = {
             "flowkit.studies.kernels_4d:kernels_4d",
             "torch on the same machine",
             "2,650 to 3,480 ns a link for a heatbath of SU(3) through torch",
-            240,
+            330,
             "2^4 and 3^4, three repetitions, short chains",
         ),
         Figure(
