@@ -3,7 +3,13 @@
 from flowkit.checks import Natural, Positive, checked
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
-from flowkit.multiscale import DressedStaples, HarmonicConditional, LinearHeatbathConditional, LinkConditional
+from flowkit.multiscale import (
+    DressedStaples,
+    HarmonicConditional,
+    LinearHeatbathConditional,
+    LinkConditional,
+    SU3HeatbathConditional,
+)
 from flowkit.multiscale.new_links import NewLinks
 from flowkit.multiscale.route import doublings_to
 from flowkit.multiscale.stages import Order
@@ -24,7 +30,7 @@ def dressed_flow(
     powers: bool = True,
     coarsest: Prior | None = None,
 ) -> Flow:
-    """The default multiscale model of U(1) or SU(2) links in three or more dimensions: dressed staples.
+    """The default multiscale model of U(1), SU(2) or SU(3) links in three or more dimensions: dressed staples.
 
     Sides are halved, the longer first, until they are odd, or until the lattice of `coarsest` is reached. Each stage
     has a conditional of its own, with a coefficient for each of its loops. It begins with the exact coefficients of
@@ -33,7 +39,7 @@ def dressed_flow(
     Parameters
     ----------
     space : Space
-        Links of U(1) or SU(2), at least one side even.
+        Links of U(1), SU(2) or SU(3), at least one side even.
     beta : float
         The coupling of the theory, dimensionless; the means of missing links are computed with it.
     order : str
@@ -91,9 +97,11 @@ def dressed_flow(
 
 
 def _conditional(space: Space, harmonics: tuple[int, ...], start: list[float]) -> LinkConditional:
-    model: HarmonicConditional | LinearHeatbathConditional
+    model: HarmonicConditional | LinearHeatbathConditional | SU3HeatbathConditional
     if space.group.abelian:
         model = HarmonicConditional(harmonics)
+    elif space.group.dimension == 3:
+        model = SU3HeatbathConditional(len(harmonics))
     else:
         model = LinearHeatbathConditional(space.group, len(harmonics))
     model.coefficients.data.copy_(model.coefficients.new_tensor(start))

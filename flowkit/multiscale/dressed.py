@@ -29,7 +29,7 @@ from flowkit.multiscale.stages import Stage
 class DressedStaples(LinkContext):
     r"""Complete plaquettes, and incomplete ones whose missing links are replaced by their mean-field expectations.
 
-    For links of U(1) and SU(2), in any number of dimensions.
+    For links of U(1) and SU(N), in any number of dimensions; for N >= 3 the means are approximations.
 
     Parameters
     ----------
