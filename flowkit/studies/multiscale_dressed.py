@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,10 @@ class Case(NamedTuple):
     published: str | None = None
     larger: tuple[tuple[int, ...], float] | None = None
     """A larger lattice that the same weights serve, and the ESS aimed at there."""
+
+
+Integral = Callable[[Wilson, int, int], tuple[float, float]]
+"""ln Z and its error, of an action, a number of sweeps and a seed."""
 
 
 class Effort(NamedTuple):
@@ -105,22 +110,25 @@ def _study(cases: tuple[Case, ...], effort: Effort, quick: bool) -> list[Row]:
             for case in cases[:1]
         )
         effort = effort._replace(fields=1024, images=1, batch=1024, natural=1, draws=2048, sweeps=10)
-    rows: list[Row] = []
-    for case in cases:
-        action = Wilson(links(case.lattice, case.group), case.beta)
-        start = time.perf_counter()
-        x = heatbath_fields(action, effort.fields, effort.seed)
-        chains = time.perf_counter() - start
-        model = train(action, x, effort)
-        who = _name(action)
-        rows.append({"label": f"{who}, heatbath of {len(x)} fields, seconds", "value": chains})
-        rows.append({"label": f"{who}, training, seconds", "value": time.perf_counter() - start - chains})
-        rows.append({"label": f"{who}, parameters", "value": sum(p.numel() for p in model.parameters())})
-        rows += _on(model, action, case.goal, case.published, effort)
-        if case.larger is not None:
-            lattice, goal = case.larger
-            big = Wilson(action.space.on(lattice), case.beta)
-            rows += _on(model.on(big.space), big, goal, None, effort._replace(draws=effort.draws // 4))
+    return [row for case in cases for row in rows_of(case, effort, {"its integral": thermodynamic})]
+
+
+def rows_of(case: Case, effort: Effort, integrals: Mapping[str, Integral]) -> list[Row]:
+    """The rows of one case, ln Z beside the values of `integrals`."""
+    action = Wilson(links(case.lattice, case.group), case.beta)
+    start = time.perf_counter()
+    x = heatbath_fields(action, effort.fields, effort.seed)
+    chains = time.perf_counter() - start
+    model = train(action, x, effort)
+    who = _name(action)
+    rows: list[Row] = [{"label": f"{who}, heatbath of {len(x)} fields, seconds", "value": chains}]
+    rows.append({"label": f"{who}, training, seconds", "value": time.perf_counter() - start - chains})
+    rows.append({"label": f"{who}, parameters", "value": sum(p.numel() for p in model.parameters())})
+    rows += _on(model, action, case.goal, case.published, effort, integrals)
+    if case.larger is not None:
+        lattice, goal = case.larger
+        big = Wilson(action.space.on(lattice), case.beta)
+        rows += _on(model.on(big.space), big, goal, None, effort._replace(draws=effort.draws // 4), integrals)
     return rows
 
 
@@ -155,7 +163,14 @@ def _name(action: Wilson) -> str:
     return f"{action.space.group.label} on {'x'.join(map(str, action.space.lattice))}, beta {action.beta:g}"
 
 
-def _on(model: Prior, action: Wilson, goal: float | None, published: str | None, effort: Effort) -> list[Row]:
+def _on(
+    model: Prior,
+    action: Wilson,
+    goal: float | None,
+    published: str | None,
+    effort: Effort,
+    integrals: Mapping[str, Integral],
+) -> list[Row]:
     """ESS, KL, ln Z and plaquette of draws, each beside heatbath."""
     who, n = _name(action), effort.draws
     start = time.perf_counter()
@@ -168,7 +183,8 @@ def _on(model: Prior, action: Wilson, goal: float | None, published: str | None,
     kl: Row = {"label": f"{who}, KL", "value": ln_z.value - float(logw.mean()), "published": published}
     rows.append({**kl, "error": finite(math.hypot(ln_z.error, float(logw.std()) / math.sqrt(n)))})
     rows.append({"label": f"{who}, seconds for 1,000 draws", "value": 1000 * seconds / n})
-    rows.append(_beside(f"{who}, ln Z", ln_z, *thermodynamic(action, effort.sweeps, effort.seed), "its integral"))
+    for name, integral in integrals.items():
+        rows.append(_beside(f"{who}, ln Z", ln_z, *integral(action, effort.sweeps, effort.seed), name))
     mine = ensemble.mean(plaquette)
     for name, hot in (("hot", True), ("cold", False)):
         other = _heatbath(action, 4 * effort.sweeps, effort.seed + 1, hot)

@@ -76,6 +76,15 @@ MULTISCALE = (
         "U(1) on 2x2x2x2 alone, few fields and draws",
     ),
     Figure(
+        "multiscale-su3",
+        "SU(3) on 4x4x4 and 4x4x4x4: dressed staples, from fields of Markov chains; ln Z also by annealing",
+        "flowkit.studies.multiscale_su3:multiscale_su3",
+        "2404.10819",
+        "KL against beta, as a figure without numbers",
+        2400,
+        "2x2x2 alone, few fields and draws",
+    ),
+    Figure(
         "multiscale-cost",
         "U(1) on 16x16, beta 2, 6, 12: seconds per independent configuration, multiscale against heatbath and HMC",
         "flowkit.studies.multiscale_cost:multiscale_cost",
