@@ -26,6 +26,7 @@ def dressed_flow(
     strengths: tuple[Positive, ...] = (1.0,),
     loops: Natural | None = None,
     finest_loops: Natural = 4,
+    incomplete: bool = False,
     ahead: bool = True,
     powers: bool = True,
     coarsest: Prior | None = None,
@@ -49,6 +50,8 @@ def dressed_flow(
     loops, finest_loops : int, optional
         6 adds complete loops of six links, 4 leaves them out: on all lattices but the finest, and there. By default 6
         on coarse lattices in three dimensions, and 4 elsewhere.
+    incomplete : bool
+        Whether loops of six links with missing links are given too, where loops of six are.
     ahead : bool
         Whether missing links are also integrated over one by one, as `DressedStaples` says.
     powers : bool
@@ -83,9 +86,8 @@ def dressed_flow(
     for doubling in doublings:
         spacings = tuple(side // here for side, here in zip(space.lattice, doubling.fine.lattice, strict=True))
         last = doubling.fine == space
-        context = DressedStaples(
-            beta, spacings, rounds, strengths, finest_loops if last else coarse_loops, ahead, powers
-        )
+        six = finest_loops if last else coarse_loops
+        context = DressedStaples(beta, spacings, rounds, strengths, six, incomplete, ahead, powers)
         models = []
         for stage in doubling.stages:
             terms = context.terms(doubling, stage)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from flowkit.actions import Wilson
 from flowkit.ensemble import importance_sample, run
+from flowkit.flow import Flow
 from flowkit.geometry import links, random_images
 from flowkit.groups import SUN, U1, Group
 from flowkit.models import dressed_flow
@@ -120,7 +121,7 @@ def rows_of(case: Case, effort: Effort, integrals: Mapping[str, Integral]) -> li
     x = heatbath_fields(action, effort.fields, effort.seed)
     chains = time.perf_counter() - start
     model = train(action, x, effort)
-    who = _name(action)
+    who = name_of(action)
     rows: list[Row] = [{"label": f"{who}, heatbath of {len(x)} fields, seconds", "value": chains}]
     rows.append({"label": f"{who}, training, seconds", "value": time.perf_counter() - start - chains})
     rows.append({"label": f"{who}, parameters", "value": sum(p.numel() for p in model.parameters())})
@@ -139,7 +140,7 @@ def heatbath_fields(action: Wilson, n: int, seed: int) -> Tensor:
     return chains.x.reshape(-1, *action.space.shape)
 
 
-def train(action: Wilson, x: Tensor, effort: Effort) -> Prior:
+def train(action: Wilson, x: Tensor, effort: Effort) -> Flow:
     """A model of dressed staples, by maximum likelihood on images of the fields and natural gradient afterwards."""
     torch.manual_seed(effort.seed)
     space, rng = action.space, torch.Generator().manual_seed(effort.seed)
@@ -159,7 +160,8 @@ def train(action: Wilson, x: Tensor, effort: Effort) -> Prior:
     return model
 
 
-def _name(action: Wilson) -> str:
+def name_of(action: Wilson) -> str:
+    """What rows call a theory."""
     return f"{action.space.group.label} on {'x'.join(map(str, action.space.lattice))}, beta {action.beta:g}"
 
 
@@ -172,7 +174,7 @@ def _on(
     integrals: Mapping[str, Integral],
 ) -> list[Row]:
     """ESS, KL, ln Z and plaquette of draws, each beside heatbath."""
-    who, n = _name(action), effort.draws
+    who, n = name_of(action), effort.draws
     start = time.perf_counter()
     with torch.no_grad():
         ensemble = importance_sample(model, action, n, rng=effort.seed, chunk=512, observe=(plaquette,), keep=False)

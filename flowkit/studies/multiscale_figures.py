@@ -85,6 +85,15 @@ MULTISCALE = (
         "2x2x2 alone, few fields and draws",
     ),
     Figure(
+        "multiscale-couplings",
+        "U(1) and SU(2) on 4x4x4, beta 2 and 4: gauge couplings on dressed staples, on top and between levels",
+        "flowkit.studies.multiscale_couplings:multiscale_couplings",
+        "Own model without couplings",
+        "the same model of dressed staples alone",
+        2400,
+        "U(1) on 2x2x2 alone, few fields, steps and draws",
+    ),
+    Figure(
         "multiscale-cost",
         "U(1) on 16x16, beta 2, 6, 12: seconds per independent configuration, multiscale against heatbath and HMC",
         "flowkit.studies.multiscale_cost:multiscale_cost",
