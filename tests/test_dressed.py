@@ -30,9 +30,7 @@ pytestmark = pytest.mark.usefixtures("double")
 def level(group, lattice=(2, 2, 2), mu=1, order="hierarchical", size=0.3, **settings):
     """One doubling of Haar links, drawn from dressed staples with rough coefficients."""
     doubling = LinkDoubling(fk.links(lattice, group), mu, order)
-    context = DressedStaples(
-        1.3, (1,) * len(lattice), **{"loops": 6, "incomplete": True, "strengths": (1.0, 0.4), **settings}
-    )
+    context = DressedStaples(1.3, (1,) * len(lattice), **{"loops": 6, "strengths": (1.0, 0.4), **settings})
     models = []
     for stage in doubling.stages:
         count = len(context.terms(doubling, stage))

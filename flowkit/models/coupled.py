@@ -22,7 +22,8 @@ def with_couplings(
 ) -> Flow:
     """A multiscale model of links with the couplings of `gauge_flow` on its finest lattice.
 
-    Their splines begin a hundred times nearer to the identity than those of `gauge_flow` do, so that training goes on where that of the model ended.
+    Their splines begin a hundred times nearer to the identity than those of `gauge_flow` do, so that training goes on
+    where that of the model ended.
 
     Parameters
     ----------
