@@ -34,7 +34,7 @@ class SineLaw(NamedTuple):
     >>> a = angles(8, torch.zeros(1))
     >>> law = SineLaw.of(a.sin()[:, None] ** 4, odd=False)                 # of one link, known at 8 angles
     >>> law.angle(torch.tensor([0.5])), law.cdf(torch.tensor([math.pi]))[0]
-    (tensor([1.5708]), tensor([1.]))
+    (tensor([1.5708]), tensor([1.0000]))
     """
 
     series: Tensor
