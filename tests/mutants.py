@@ -289,6 +289,8 @@ MUTANTS = [
     ("multiscale/stages.py", "steps)].all()", "steps)].any()", STAGES),
     ("multiscale/dressed_plan.py", "complete = {rho: ~lost[legs[rho]].any(1)", "complete = {rho: ~lost[legs[rho]].all(1)", DRESSED),
     ("multiscale/dressed_loops.py", "SIDES = ((1, -1, -1), (-1, -1, 1))", "SIDES = ((1, -1, -1), (-1, 1, 1))", DRESSED),
+    ("multiscale/conditionals/su3_heatbath.py", "((1 - size) * (t - 0.5))", "((1 + size) * (t - 0.5))", contract("LinkConditional", "SU3HeatbathConditional")),
+    ("groups/mean_link.py", "part = slope / (12 + k)", "part = slope / (6 + k)", "dressed.py::test_mean_elements_of_su3"),
     ("multiscale/free_field_loss.py", "block.square().sum(1).log().sum() / 2", "block.square().sum(1).log().sum()", "dressed.py::test_what_orders_lose_for_free_photons"),
     ("train/likelihood.py", "slope - prior * old", "slope + prior * old", "dressed.py::test_the_weak_prior_holds_what_fields_leave_open"),
     ("multiscale/site_doubling.py", "logdet + logderiv.sum((0, 1))", "logderiv.sum((0, 1))", contract("Transform", "SiteDoubling")),

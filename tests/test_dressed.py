@@ -14,11 +14,14 @@ from flowkit.multiscale import (
     LinearHeatbathConditional,
     LinkDoubling,
     NewLinks,
+    SU3HeatbathConditional,
     levels,
 )
 from flowkit.multiscale.dressed_plan import six_links
 
-U1, SU2 = fk.U1(), fk.SUN(2)
+U1, SU2, SU3 = fk.U1(), fk.SUN(2), fk.SUN(3)
+GROUPS = [U1, SU2, SU3]
+FAST = [U1, SU2, pytest.param(SU3, marks=pytest.mark.slow)]
 ORDERS = ["directions", "colours", "cells", "hierarchical"]
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -31,7 +34,10 @@ def level(group, lattice=(2, 2, 2), mu=1, order="hierarchical", size=0.3, **sett
     models = []
     for stage in doubling.stages:
         count = len(context.terms(doubling, stage))
-        models.append(HarmonicConditional((1,) * count) if group == U1 else LinearHeatbathConditional(group, count))
+        if group == U1:
+            models.append(HarmonicConditional((1,) * count))
+        else:
+            models.append(SU3HeatbathConditional(count) if group == SU3 else LinearHeatbathConditional(group, count))
     new = testing.randomised(NewLinks(doubling, models, context), testing.seeded(7), size)
     return fk.Flow(fk.priors.Embedded(fk.Haar(doubling.coarse), doubling), new)
 
@@ -49,7 +55,7 @@ def test_every_new_link_is_drawn_once(order, lattice, mu):
     assert len({stage.kind for stage in doubling.stages}) == len(doubling.stages)
 
 
-@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+@pytest.mark.parametrize("group", GROUPS, ids=str)
 def test_complete_loops_are_loops_of_the_field(group, rng):
     """V R of the last stage: the sum of both plaquettes of each plane; and a loop of six links."""
     flow = level(group, (4, 2, 4), 1)
@@ -64,7 +70,7 @@ def test_complete_loops_are_loops_of_the_field(group, rng):
     v, sites = doubling.take(stage, new), doubling.places[stage.links] % space.volume
 
     def trace(name):
-        return group.sphere(group.ambient_product([group.ambient(v), group.ambient(given[name])], [1, 1]))[..., 0]
+        return (group.sphere(v) * group.sphere(group.ambient_product([group.ambient(given[name])], [-1]))).sum(-1)
 
     for rho in (mu for mu in range(3) if mu != stage.nu):
         p = group.trace(loops.plaquette(space, x, *sorted((stage.nu, rho))))
@@ -101,10 +107,45 @@ def test_mean_elements():
             assert came[1:].abs().max() < 1e-14
 
 
+def test_mean_elements_of_su3():
+    """Exact for multiples of elements; elsewhere near the mean of the exact law, which is the slope of its ln Z."""
+    rng = testing.seeded()
+    for k in (1e-3, 0.5, 2.0, 6.0, 30.0):
+        R = k * SU3.haar((1,), rng)
+        assert float(SU3.trace(SU3.compose(SU3.mean_element(R), R))) == pytest.approx(
+            k * SU3.one_plaquette_mean(k), rel=1e-5
+        )
+        assert float(SU3.log_mean_weight(torch.tensor(k * k))) == pytest.approx(SU3.one_plaquette_log_z(k), rel=1e-4)
+    for k, most in ((0.5, 0.003), (2.0, 0.03)):
+        R = k * (SU3.haar((200,), rng) + SU3.haar((200,), rng))
+        model = SU3HeatbathConditional(1)
+        model.coefficients.data.fill_(1.0)
+        exact = model.mean((R,))
+        off = (SU3.mean_element(R) - exact).abs().square().sum((-1, -2)).mean().sqrt()
+        assert float(off) < most * float(exact.abs().square().sum((-1, -2)).mean().sqrt())
+
+
+def test_the_norm_of_the_law_of_su3():
+    """Beside the exact integral of one plaquette, and beside a mean over Haar-distributed links; 0 without staples."""
+    model, one = SU3HeatbathConditional(1), torch.eye(3, dtype=torch.complex128)[None]
+    for k in (0.0, 1.0, 6.0, 15.0):
+        model.coefficients.data.fill_(k)
+        expected = k - SU3.one_plaquette_log_z(k)
+        assert float(model.log_prob(one, (one,)).detach()) == pytest.approx(expected, abs=1e-6)
+    model.coefficients.data.fill_(2.0)
+    R = (SU3.haar((1,), testing.seeded(1)) + SU3.haar((1,), testing.seeded(2))).expand(20000, 3, 3)
+    v = SU3.haar((20000,), testing.seeded(3))
+    weight = model.log_prob(v, (R,)).detach().exp()
+    assert abs(float(weight.mean()) - 1) < 4 * float(weight.std()) / math.sqrt(len(weight))
+    drawn = model.sample_and_log_prob((R,), testing.seeded(4))[0].detach()
+    mean, error = drawn.mean(0), drawn.real.std(0) / math.sqrt(len(drawn))
+    assert bool(((mean - model.mean((R[:1],))[0]).real.abs() < 4.5 * error).all())
+
+
 # ---------------------------------------------------------------- densities
 
 
-@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+@pytest.mark.parametrize("group", FAST, ids=str)
 @pytest.mark.parametrize(
     ("lattice", "order"),
     [((1, 2, 2), "hierarchical"), ((2, 1, 4), "cells"), ((1, 2, 1, 2), "colours"), ((2, 2), "cells")],
@@ -127,13 +168,13 @@ def test_the_density(group, lattice, order):
     assert abs(float(weights.mean()) - 1) < 4 * error
 
 
-@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+@pytest.mark.parametrize("group", FAST, ids=str)
 def test_the_contract_of_a_transform(group):
     new = level(group, (1, 2, 2), 0, "cells", 0.2, rounds=1, loops=4, strengths=(1.0,)).transform
     testing.check_transform(new, local=False, periodic=False)
 
 
-@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+@pytest.mark.parametrize("group", GROUPS, ids=str)
 def test_the_score_is_the_slope_of_log_q(group):
     """By finite differences in every coefficient of a stage, and by autograd in all of them."""
     flow = level(group, (1, 2, 2), 0)
@@ -153,7 +194,7 @@ def test_the_score_is_the_slope_of_log_q(group):
         testing.require_close((logs[0] - logs[1]) / 2e-5, score[:, i], "a difference of log q", 1e-7)
 
 
-@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+@pytest.mark.parametrize("group", FAST, ids=str)
 def test_weights_have_the_mean_z(group):
     """E_q[w] = Z on 2x2x2, beside the mean of exp(-S) over Haar-distributed fields, which knows no model."""
     action = fk.Wilson(fk.links((2, 2, 2), group), 0.5)
@@ -202,7 +243,7 @@ def test_a_photon_field_on_other_sides_is_refused():
 # ---------------------------------------------------------------- other lattices
 
 
-@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+@pytest.mark.parametrize("group", GROUPS, ids=str)
 def test_weights_of_one_lattice_serve_others(group):
     """The finest levels of 2x2x4 have the coefficients of 2x2x2, kind by kind; draws and log_prob agree there."""
     flow = testing.randomised(fk.multiscale_flow(fk.links((2, 2, 2), group), strength=1.2), testing.seeded(7), 0.1)
@@ -240,7 +281,7 @@ def fields(action, n, seed=1):
     return chains.x.reshape(-1, *action.space.shape)
 
 
-@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+@pytest.mark.parametrize("group", FAST, ids=str)
 def test_fisher_scoring_finds_the_maximum(group):
     """There the score of every coefficient has mean zero over the fields, and a step more changes nothing."""
     action = fk.Wilson(fk.links((2, 2, 2), group), 1.0)
@@ -272,7 +313,7 @@ def test_the_weak_prior_holds_what_fields_leave_open():
     assert float(flow.log_prob(fields(action, 400, 3)).mean().detach()) > 0
 
 
-@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+@pytest.mark.parametrize("group", FAST, ids=str)
 def test_training_reaches_a_high_ess(group):
     """2x2x2 at beta = 1.5, with the plaquette of an own heatbath."""
     action = fk.Wilson(fk.links((2, 2, 2), group), 1.5)

@@ -347,9 +347,9 @@ def test_what_does_not_fit():
     space = fk.links((2, 2), SU2)
     with pytest.raises(ValueError, match="ClassFunctionConditional models links of U1"):
         fk.multiscale.NewLinks(LinkDoubling(space, 0), ClassFunctionConditional())
-    for space in (fk.sites((2, 2)), fk.links((2, 2, 2), SU3)):
+    for space in (fk.sites((2, 2)), fk.links((2, 2, 2), fk.SUN(4))):
         with pytest.raises(
-            ValueError, match="multiscale_flow builds models for links in two dimensions, of U1 and SU2 in"
+            ValueError, match="multiscale_flow builds models for links in two dimensions, of U1, SU2 and SU3"
         ):
             multiscale_flow(space)
     with pytest.raises(ValueError, match=r"strength, are for SU\(N\) from N = 3; got 2.0 for U1\(\)"):

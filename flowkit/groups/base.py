@@ -273,24 +273,30 @@ class Group(GaugeTheory, ABC):
         return self.product(factors, signs)
 
     def sphere(self, x: Tensor) -> Tensor:
-        """Sums of elements, as `ambient` gives them, as vectors ``[..., n + 2]`` with a b = Re Tr(A B^dagger) / N.
+        """Sums of elements, as `ambient` gives them, as real vectors with a b = Re Tr(A B^dagger) / N.
 
-        For groups in which such sums are multiples of elements: U(1), the circle, and SU(2), the sphere S^3. Their
-        Haar measure in the angle a about an axis is sin^n a da.
+        For U(1) and SU(2) such sums are multiples of elements: vectors ``[..., n + 2]``, elements on the circle or the
+        sphere S^3, on which Haar measure in the angle a about an axis is sin^n a da. For others ``[..., 2 N^2]``.
         """
-        raise ValueError(f"Sums of elements are multiples of elements for U1 and SU2; got {self}.")
+        raise ValueError(f"{self.label} does not say what vectors sums of its elements are.")
 
     def from_sphere(self, x: Tensor) -> Tensor:
         """The element of a unit vector, ``[..., n + 2]`` -> ``[..., *matrix_shape]``: the inverse of `sphere`."""
         raise ValueError(f"Sums of elements are multiples of elements for U1 and SU2; got {self}.")
 
     def mean_element(self, loops: Tensor) -> Tensor:
-        """The mean of V with density exp(Re Tr(V R) / N), R a sum of elements, in the form of `ambient`."""
-        raise ValueError(f"The mean of a link given its staples is known for U1 and SU2; got {self}.")
+        """The mean of V with density exp(Re Tr(V R) / N), R a sum of elements, in the form of `ambient`.
+
+        For SU(N), N >= 3, it is approximate where R is no multiple of an element.
+        """
+        raise ValueError(f"{self.label} does not say what the mean of a link given its staples is.")
 
     def log_mean_weight(self, square: Tensor) -> Tensor:
-        """ln <exp(Re Tr(V R) / N)> over Haar-distributed V, given the square of the length of R in `sphere`."""
-        raise ValueError(f"The mean weight of a link given its staples is known for U1 and SU2; got {self}.")
+        """ln <exp(Re Tr(V R) / N)> over Haar-distributed V, given the square of the length of R in `sphere`.
+
+        For SU(N), N >= 3, it is approximate where R is no multiple of an element.
+        """
+        raise ValueError(f"{self.label} does not say what the mean weight of a link given its staples is.")
 
     def angle(self, x: Tensor) -> Tensor:
         """The angle in [-pi, pi) whose sum over the plaquettes in two dimensions is 2 pi Q; where `winding`."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flowkit import exact
 from flowkit.checks import Range, checked
-from flowkit.groups import su3_plaquettes, subgroups
+from flowkit.groups import mean_link, su3_plaquettes, subgroups
 from flowkit.groups.base import Group
 from flowkit.groups.characters import Characters, sun_characters
 from flowkit.groups.decimation import decimated_weight
@@ -85,7 +85,7 @@ class SUN(Group):
 
     def sphere(self, x: Tensor) -> Tensor:
         if self.n != 2:
-            return super().sphere(x)
+            return torch.view_as_real(x.resolve_conj()).flatten(-3) / math.sqrt(self.n)
         # An element is [[a, b], [-b*, a*]], and so is a real multiple of a sum of them.
         return torch.view_as_real(x[..., 0, :].resolve_conj()).flatten(-2)
 
@@ -96,24 +96,15 @@ class SUN(Group):
         return torch.stack([a, b, -b.conj(), a.conj()], -1).view(*a.shape, 2, 2)
 
     def mean_element(self, loops: Tensor) -> Tensor:
-        if self.n != 2:
-            return super().mean_element(loops)
-        # I_2(k) / (k I_1(k)) = I_0 / (k I_1) - 2 / k^2, by its continued fraction where k is small.
         square = self.sphere(loops).square().sum(-1)
-        k = square.clamp(min=1.0).sqrt()
-        ratio = torch.special.i0e(k) / (k * torch.special.i1e(k)) - 2 / k.square()
-        small = torch.ones_like(square)
-        for nu in range(9, 1, -1):
-            small = 1 / (2 * nu + square * small)
-        small = torch.where(square < 1, small, ratio)
-        return loops.mH * small[..., None, None]
+        if self.n != 2:
+            return mean_link.sun_mean(loops, square)
+        return loops.mH * mean_link.su2_slope(square)[..., None, None]
 
     def log_mean_weight(self, square: Tensor) -> Tensor:
         if self.n != 2:
-            return super().log_mean_weight(square)
-        k = square.clamp(min=torch.finfo(square.dtype).eps).sqrt()
-        log: Tensor = (2 * torch.special.i1e(k) / k).log() + k
-        return log
+            return mean_link.sun_log_mean_weight(square, self.n)
+        return mean_link.su2_log_mean_weight(square)
 
     def times_centre(self, x: Tensor) -> Tensor:
         return -x if self.n == 2 else cmath.exp(2j * math.pi / self.n) * x

@@ -1,5 +1,6 @@
 """Ready-made flows."""
 
+from flowkit.models.coupled import with_couplings
 from flowkit.models.dressed import dressed_flow
 from flowkit.models.gauge import gauge_flow, plaquette_couplings
 from flowkit.models.multiscale import multiscale_flow, scalar_multiscale_flow
@@ -14,6 +15,7 @@ __all__ = [
     "plaquette_couplings",
     "scalar_flow",
     "scalar_multiscale_flow",
+    "with_couplings",
 ]
 
 

@@ -3,7 +3,13 @@
 from flowkit.checks import Natural, Positive, checked
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
-from flowkit.multiscale import DressedStaples, HarmonicConditional, LinearHeatbathConditional, LinkConditional
+from flowkit.multiscale import (
+    DressedStaples,
+    HarmonicConditional,
+    LinearHeatbathConditional,
+    LinkConditional,
+    SU3HeatbathConditional,
+)
 from flowkit.multiscale.new_links import NewLinks
 from flowkit.multiscale.route import doublings_to
 from flowkit.multiscale.stages import Order
@@ -20,11 +26,12 @@ def dressed_flow(
     strengths: tuple[Positive, ...] = (1.0,),
     loops: Natural | None = None,
     finest_loops: Natural = 4,
+    incomplete: bool = False,
     ahead: bool = True,
     powers: bool = True,
     coarsest: Prior | None = None,
 ) -> Flow:
-    """The default multiscale model of U(1) or SU(2) links in three or more dimensions: dressed staples.
+    """The default multiscale model of U(1), SU(2) or SU(3) links in three or more dimensions: dressed staples.
 
     Sides are halved, the longer first, until they are odd, or until the lattice of `coarsest` is reached. Each stage
     has a conditional of its own, with a coefficient for each of its loops. It begins with the exact coefficients of
@@ -33,7 +40,7 @@ def dressed_flow(
     Parameters
     ----------
     space : Space
-        Links of U(1) or SU(2), at least one side even.
+        Links of U(1), SU(2) or SU(3), at least one side even.
     beta : float
         The coupling of the theory, dimensionless; the means of missing links are computed with it.
     order : str
@@ -43,6 +50,8 @@ def dressed_flow(
     loops, finest_loops : int, optional
         6 adds complete loops of six links, 4 leaves them out: on all lattices but the finest, and there. By default 6
         on coarse lattices in three dimensions, and 4 elsewhere.
+    incomplete : bool
+        Whether loops of six links with missing links are given too, where loops of six are.
     ahead : bool
         Whether missing links are also integrated over one by one, as `DressedStaples` says.
     powers : bool
@@ -77,9 +86,8 @@ def dressed_flow(
     for doubling in doublings:
         spacings = tuple(side // here for side, here in zip(space.lattice, doubling.fine.lattice, strict=True))
         last = doubling.fine == space
-        context = DressedStaples(
-            beta, spacings, rounds, strengths, finest_loops if last else coarse_loops, ahead, powers
-        )
+        six = finest_loops if last else coarse_loops
+        context = DressedStaples(beta, spacings, rounds, strengths, six, incomplete, ahead, powers)
         models = []
         for stage in doubling.stages:
             terms = context.terms(doubling, stage)
@@ -91,9 +99,11 @@ def dressed_flow(
 
 
 def _conditional(space: Space, harmonics: tuple[int, ...], start: list[float]) -> LinkConditional:
-    model: HarmonicConditional | LinearHeatbathConditional
+    model: HarmonicConditional | LinearHeatbathConditional | SU3HeatbathConditional
     if space.group.abelian:
         model = HarmonicConditional(harmonics)
+    elif space.group.dimension == 3:
+        model = SU3HeatbathConditional(len(harmonics))
     else:
         model = LinearHeatbathConditional(space.group, len(harmonics))
     model.coefficients.data.copy_(model.coefficients.new_tensor(start))

@@ -34,8 +34,8 @@ def multiscale_flow(
     """The default multiscale model of U(1) or SU(N) links.
 
     In two dimensions new links follow class functions for U(1) and SU(2), which start at Haar measure and train by
-    natural gradient, and heat angles with splines for N >= 3. In more dimensions it is `dressed_flow`, for U(1) and
-    SU(2), which trains by maximum likelihood. Sides are halved, the longer first, until they are odd, or until the
+    natural gradient, and heat angles with splines for N >= 3. In more dimensions it is `dressed_flow`, for U(1), SU(2)
+    and SU(3), which trains by maximum likelihood. Sides are halved, the longer first, until they are odd, or until the
     lattice of `coarsest` is reached.
 
     Parameters
@@ -75,9 +75,10 @@ def multiscale_flow(
     torch.Size([2, 2, 4, 4, 2, 2])
     """
     n = space.group.dimension
-    if space.kind != "links" or space.ndim < 2 or (space.ndim > 2 and n > 2):
+    if space.kind != "links" or space.ndim < 2 or (space.ndim > 2 and n > 3):
         raise ValueError(
-            f"multiscale_flow builds models for links in two dimensions, of U1 and SU2 in three and more; got {space}."
+            "multiscale_flow builds models for links in two dimensions, of U1, SU2 and SU3 in three and more; "
+            f"got {space}."
         )
     if space.ndim > 2:
         if terms is not None or links is not None:

@@ -8,6 +8,7 @@ from flowkit.multiscale.conditionals.heat_angle import HeatAngleConditional
 from flowkit.multiscale.conditionals.heatbath import HeatbathConditional, LinearHeatbathConditional
 from flowkit.multiscale.conditionals.smooth_class_functions import SmoothClassFunctionConditional
 from flowkit.multiscale.conditionals.staple import StapleConditional
+from flowkit.multiscale.conditionals.su3_heatbath import SU3HeatbathConditional
 from flowkit.multiscale.contexts import CompletePlaquettes, LinkContext
 from flowkit.multiscale.doubling import LinkDoubling
 from flowkit.multiscale.dressed import DressedStaples
@@ -32,6 +33,7 @@ __all__ = [
     "LinkDoubling",
     "NewLinks",
     "SU2ClassFunctionConditional",
+    "SU3HeatbathConditional",
     "ScaleNumbers",
     "SiteDoubling",
     "SmoothClassFunctionConditional",

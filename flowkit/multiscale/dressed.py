@@ -20,7 +20,7 @@ from flowkit.multiscale.dressed_loops import (
     some,
     summed,
 )
-from flowkit.multiscale.dressed_plan import Plan, path_name, plan_of
+from flowkit.multiscale.dressed_plan import Path, Plan, path_name, plan_of
 from flowkit.multiscale.stages import Stage
 
 
@@ -29,7 +29,7 @@ from flowkit.multiscale.stages import Stage
 class DressedStaples(LinkContext):
     r"""Complete plaquettes, and incomplete ones whose missing links are replaced by their mean-field expectations.
 
-    For links of U(1) and SU(2), in any number of dimensions.
+    For links of U(1) and SU(N), in any number of dimensions; for N >= 3 the means are approximations.
 
     Parameters
     ----------
@@ -43,6 +43,9 @@ class DressedStaples(LinkContext):
         The factors s on beta for which the iteration is made, dimensionless.
     loops : int
         Complete loops of six links are given too where it is 6; 4 for none.
+    incomplete : bool
+        Whether incomplete loops of six links are given too, with the means of the last iteration in them, at the last
+        of `strengths`.
     ahead : bool
         Whether the links that are not drawn yet are also integrated over one by one, see Notes.
     powers : bool
@@ -92,6 +95,7 @@ class DressedStaples(LinkContext):
     rounds: Natural = 2
     strengths: tuple[Positive, ...] = (1.0,)
     loops: Natural = 4
+    incomplete: bool = False
     ahead: bool = False
     powers: bool = False
 
@@ -110,8 +114,7 @@ class DressedStaples(LinkContext):
             found.append(f"dressed {rho} by {s:g} in {r}")
         if self.ahead and self.rounds:
             found += [f"ahead {rho} by {s:g}" for s in self.strengths for rho in open_planes]
-        if self.loops == 6:
-            found += [path_name(steps) for steps, _ in plan.paths]
+        found += [path_name(path.steps) for path in self._paths(plan)]
         if self.powers and self.rounds and open_planes:
             found += [name for name, n in POWERS.items() if n == 1 or doubling.coarse.group.abelian]
         return tuple(found)
@@ -150,8 +153,10 @@ class DressedStaples(LinkContext):
                 J = weights[rho] * one if J is None else J + weights[rho] * one
                 keep(f"complete {rho}", one)
         open_planes = [rho for rho in plan.planes if some(plan.missing[rho])]
-        dressed_terms = any(name in POWERS or name.startswith(("dressed", "ahead")) for name in wanted)
-        for s in self.strengths if open_planes and dressed_terms else ():
+        needed = open_planes and any(name in POWERS or name.startswith(("dressed", "ahead")) for name in wanted)
+        needed = needed or any(not path.complete and path_name(path.steps) in wanted for path in self._paths(plan))
+        dressed = E
+        for s in self.strengths if needed else ():
             dressed = E
             for r in range(1, self.rounds + 1):
                 around = self._around(doubling, plan, dressed, s)
@@ -168,15 +173,19 @@ class DressedStaples(LinkContext):
             if s == self.strengths[0] and self.powers and D is not None:
                 for name, value in powers_of(G, D if J is None else J + D, D).items():
                     keep(name, value)
-        for steps, index in plan.paths:
-            if (name := path_name(steps)) in wanted:
-                keep(name, G.ambient_product(gathered(E, index), [sign for _, _, sign in steps]))
+        for path in self._paths(plan):
+            if (name := path_name(path.steps)) in wanted:
+                keep(name, G.ambient_product(gathered(dressed, path.rows), [sign for _, _, sign in path.steps]))
         count = len(plan.places)
         zero = E.new_zeros(count, *E.shape[1:]) if len(found) < len(wanted) else E
         loops = tuple(found.get(name, zero).transpose(0, 1) for name in terms)
         if stage.links is None:  # in the shape of all new links
             return tuple(loop.reshape(new.shape) for loop in loops)
         return loops
+
+    def _paths(self, plan: Plan) -> list[Path]:
+        """The loops of six links that are given."""
+        return [path for path in plan.paths if path.complete or (self.incomplete and self.rounds)]
 
     def _around(self, doubling: LinkDoubling, plan: Plan, E: Tensor, strength: float) -> Tensor:
         """The adjoint of J of the links that are not known, given E, [unknown, batch, *matrix]."""

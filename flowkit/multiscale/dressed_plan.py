@@ -21,6 +21,15 @@ Rows = tuple[Tensor, ...]
 """For each step of a path the fine links, [n]."""
 
 
+class Path(NamedTuple):
+    """A loop through the links of a stage, without them."""
+
+    steps: Steps
+    rows: Rows
+    complete: bool
+    """Whether all its links are known, for every link of the stage."""
+
+
 class Plan(NamedTuple):
     """The geometry of a stage: which links are known, and where loops lie. Fine links are nu * volume + site."""
 
@@ -46,8 +55,8 @@ class Plan(NamedTuple):
     """Whether they are not."""
     ahead: dict[int, list[list[tuple[Mark, Tensor]]]]
     """Whether a leg is not known, and its place among the unknown links (0 for others), by rho, side and leg."""
-    paths: list[tuple[Steps, Rows]]
-    """The complete loops of six links without the link itself, and their links."""
+    paths: list[Path]
+    """The loops of six links through the links of the stage."""
 
 
 @lru_cache(maxsize=4096)
@@ -95,11 +104,10 @@ def plan_of(doubling: LinkDoubling, number: int, loops: int, device: torch.devic
             sort[which] = mine * fine.ndim + rho
         around.append((rows(table[0]), rows(table[1])))
         sorts.append(sort.to(device))
-    paths = []
+    paths = list[Path]()
     for steps in six_links(nu, fine.ndim) if loops == 6 else ():
         index = link_index(fine, places % fine.volume, steps)
-        if not lost[index].any():
-            paths.append((steps, rows(index)))
+        paths.append(Path(steps, rows(index), not lost[index].any()))
     return Plan(
         drawn.to(device),
         doubling.places[drawn].to(device),

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from flowkit.actions import Wilson
 from flowkit.ensemble import importance_sample, run
+from flowkit.flow import Flow
 from flowkit.geometry import links, random_images
 from flowkit.groups import SUN, U1, Group
 from flowkit.models import dressed_flow
@@ -31,6 +33,12 @@ class Case(NamedTuple):
     published: str | None = None
     larger: tuple[tuple[int, ...], float] | None = None
     """A larger lattice that the same weights serve, and the ESS aimed at there."""
+    incomplete: bool = False
+    """Whether loops of six links with missing links are given on coarse lattices."""
+
+
+Integral = Callable[[Wilson, int, int], tuple[float, float]]
+"""ln Z and its error, of an action, a number of sweeps and a seed."""
 
 
 class Effort(NamedTuple):
@@ -47,9 +55,9 @@ class Effort(NamedTuple):
 
 CASES_3D = (
     Case(U1(), (4, 4, 4), 1.0, 0.95, larger=((8, 8, 8), 0.5)),
-    Case(U1(), (4, 4, 4), 2.0),
+    Case(U1(), (4, 4, 4), 2.0, 0.9, incomplete=True),
     Case(SUN(2), (4, 4, 4), 2.0, 0.9, larger=((8, 8, 8), 0.3)),
-    Case(SUN(2), (4, 4, 4), 4.0, 0.4),
+    Case(SUN(2), (4, 4, 4), 4.0, 0.4, incomplete=True),
 )
 CASES_4D = (
     Case(U1(), (4, 4, 4, 4), 0.5, 0.8, "KL 4"),
@@ -105,22 +113,25 @@ def _study(cases: tuple[Case, ...], effort: Effort, quick: bool) -> list[Row]:
             for case in cases[:1]
         )
         effort = effort._replace(fields=1024, images=1, batch=1024, natural=1, draws=2048, sweeps=10)
-    rows: list[Row] = []
-    for case in cases:
-        action = Wilson(links(case.lattice, case.group), case.beta)
-        start = time.perf_counter()
-        x = heatbath_fields(action, effort.fields, effort.seed)
-        chains = time.perf_counter() - start
-        model = train(action, x, effort)
-        who = _name(action)
-        rows.append({"label": f"{who}, heatbath of {len(x)} fields, seconds", "value": chains})
-        rows.append({"label": f"{who}, training, seconds", "value": time.perf_counter() - start - chains})
-        rows.append({"label": f"{who}, parameters", "value": sum(p.numel() for p in model.parameters())})
-        rows += _on(model, action, case.goal, case.published, effort)
-        if case.larger is not None:
-            lattice, goal = case.larger
-            big = Wilson(action.space.on(lattice), case.beta)
-            rows += _on(model.on(big.space), big, goal, None, effort._replace(draws=effort.draws // 4))
+    return [row for case in cases for row in rows_of(case, effort, {"its integral": thermodynamic})]
+
+
+def rows_of(case: Case, effort: Effort, integrals: Mapping[str, Integral]) -> list[Row]:
+    """The rows of one case, ln Z beside the values of `integrals`."""
+    action = Wilson(links(case.lattice, case.group), case.beta)
+    start = time.perf_counter()
+    x = heatbath_fields(action, effort.fields, effort.seed)
+    chains = time.perf_counter() - start
+    model = train(action, x, effort, case.incomplete)
+    who = name_of(action)
+    rows: list[Row] = [{"label": f"{who}, heatbath of {len(x)} fields, seconds", "value": chains}]
+    rows.append({"label": f"{who}, training, seconds", "value": time.perf_counter() - start - chains})
+    rows.append({"label": f"{who}, parameters", "value": sum(p.numel() for p in model.parameters())})
+    rows += _on(model, action, case.goal, case.published, effort, integrals)
+    if case.larger is not None:
+        lattice, goal = case.larger
+        big = Wilson(action.space.on(lattice), case.beta)
+        rows += _on(model.on(big.space), big, goal, None, effort._replace(draws=effort.draws // 4), integrals)
     return rows
 
 
@@ -131,13 +142,19 @@ def heatbath_fields(action: Wilson, n: int, seed: int) -> Tensor:
     return chains.x.reshape(-1, *action.space.shape)
 
 
-def train(action: Wilson, x: Tensor, effort: Effort) -> Prior:
+def train(action: Wilson, x: Tensor, effort: Effort, incomplete: bool = False) -> Flow:
     """A model of dressed staples, by maximum likelihood on images of the fields and natural gradient afterwards."""
     torch.manual_seed(effort.seed)
     space, rng = action.space, torch.Generator().manual_seed(effort.seed)
     # In four dimensions few parameters are worth more than what the finer order and powers gain.
     small = space.ndim > 3
-    model = dressed_flow(space, action.beta, order="cells" if small else "hierarchical", powers=not small)
+    model = dressed_flow(
+        space,
+        action.beta,
+        order="cells" if small else "hierarchical",
+        powers=not small,
+        incomplete=incomplete,
+    )
     method = MaximumLikelihoodStep(torch.cat([random_images(space, x, rng) for _ in range(effort.images)]))
     Trainer(model, action, batch=1024, method=method, seed=effort.seed).fit(method.steps, progress=False)
     for step in range(effort.natural):
@@ -151,13 +168,21 @@ def train(action: Wilson, x: Tensor, effort: Effort) -> Prior:
     return model
 
 
-def _name(action: Wilson) -> str:
+def name_of(action: Wilson) -> str:
+    """What rows call a theory."""
     return f"{action.space.group.label} on {'x'.join(map(str, action.space.lattice))}, beta {action.beta:g}"
 
 
-def _on(model: Prior, action: Wilson, goal: float | None, published: str | None, effort: Effort) -> list[Row]:
+def _on(
+    model: Prior,
+    action: Wilson,
+    goal: float | None,
+    published: str | None,
+    effort: Effort,
+    integrals: Mapping[str, Integral],
+) -> list[Row]:
     """ESS, KL, ln Z and plaquette of draws, each beside heatbath."""
-    who, n = _name(action), effort.draws
+    who, n = name_of(action), effort.draws
     start = time.perf_counter()
     with torch.no_grad():
         ensemble = importance_sample(model, action, n, rng=effort.seed, chunk=512, observe=(plaquette,), keep=False)
@@ -168,7 +193,8 @@ def _on(model: Prior, action: Wilson, goal: float | None, published: str | None,
     kl: Row = {"label": f"{who}, KL", "value": ln_z.value - float(logw.mean()), "published": published}
     rows.append({**kl, "error": finite(math.hypot(ln_z.error, float(logw.std()) / math.sqrt(n)))})
     rows.append({"label": f"{who}, seconds for 1,000 draws", "value": 1000 * seconds / n})
-    rows.append(_beside(f"{who}, ln Z", ln_z, *thermodynamic(action, effort.sweeps, effort.seed), "its integral"))
+    for name, integral in integrals.items():
+        rows.append(_beside(f"{who}, ln Z", ln_z, *integral(action, effort.sweeps, effort.seed), name))
     mine = ensemble.mean(plaquette)
     for name, hot in (("hot", True), ("cold", False)):
         other = _heatbath(action, 4 * effort.sweeps, effort.seed + 1, hot)

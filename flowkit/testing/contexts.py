@@ -33,7 +33,7 @@ def check_context(context: LinkContext, lattice: tuple[int, ...] = (1, 2, 4), mu
     >>> from flowkit import testing
     >>> testing.check_context(fk.multiscale.CompletePlaquettes())
     """
-    for group in (U1(), SUN(2)):
+    for group in (U1(), SUN(2), SUN(3)):
         doubling, rng = LinkDoubling(links(lattice, group), mu, "hierarchical"), seeded()
         who, space = f"{type(context).__name__} of {group.label}", doubling.fine
         x, other = (space.haar(2, rng, torch.float64) for _ in range(2))
@@ -59,7 +59,7 @@ def check_context(context: LinkContext, lattice: tuple[int, ...] = (1, 2, 4), mu
             v_turned = doubling.take(stage, turned[2])
             for R, R_turned in zip(mine, again, strict=True):
                 traces = [
-                    group.sphere(group.ambient_product([group.ambient(link), group.ambient(loop)], [1, 1]))[..., 0]
+                    (group.sphere(link) * group.sphere(group.ambient_product([group.ambient(loop)], [-1]))).sum(-1)
                     for link, loop in ((v, R), (v_turned, R_turned))
                 ]
                 require(traces[0].shape == v.shape[:2], f"{who}: a loop has the shape {list(R.shape)}.")

@@ -41,6 +41,7 @@ from flowkit.multiscale.conditionals.heat_angle import HeatAngleConditional
 from flowkit.multiscale.conditionals.heatbath import HeatbathConditional, LinearHeatbathConditional
 from flowkit.multiscale.conditionals.smooth_class_functions import SmoothClassFunctionConditional
 from flowkit.multiscale.conditionals.staple import StapleConditional
+from flowkit.multiscale.conditionals.su3_heatbath import SU3HeatbathConditional
 from flowkit.multiscale.contexts import CompletePlaquettes
 from flowkit.multiscale.doubling import LinkDoubling
 from flowkit.multiscale.dressed import DressedStaples
@@ -214,9 +215,9 @@ def _harmonic_conditional(cls: type[Any]) -> Any:
     return one
 
 
-@gives(LinearHeatbathConditional)
+@gives(LinearHeatbathConditional, SU3HeatbathConditional)
 def _linear_heatbath_conditional(cls: type[Any]) -> Any:
-    one = cls(SUN(2))
+    one = cls() if cls is SU3HeatbathConditional else cls(SUN(2))
     with torch.no_grad():
         one.coefficients.copy_(torch.tensor([1.3, 0.4]))
     return one

@@ -154,6 +154,8 @@ class HeatColumn(nn.Module, HaarColumn):
         the logarithm of the strength.
     turns : bool
         Whether the phase of v_2 has a spline; it is uniform otherwise.
+    learned : bool
+        Whether kappa has a learned strength.
 
     Notes
     -----
@@ -173,10 +175,15 @@ class HeatColumn(nn.Module, HaarColumn):
     columns average out. For n = 2, h = 1 is exact. A learned strength, 1 at the start, multiplies kappa.
     """
 
-    def __init__(self, n: int, bins: int, features: int, hidden: Sequence[int], turns: bool):
+    log_strength: Tensor
+
+    def __init__(self, n: int, bins: int, features: int, hidden: Sequence[int], turns: bool, learned: bool = True):
         nn.Module.__init__(self)
         HaarColumn.__init__(self, n, bins)
-        self.log_strength = nn.Parameter(torch.zeros(()))
+        if learned:
+            self.log_strength = nn.Parameter(torch.zeros(()))
+        else:
+            self.register_buffer("log_strength", torch.zeros(()), persistent=False)
         self.nets = nn.ModuleList()
         if bins:
             counts = [self.interval.count + 1, *[self.interval.count] * (n - 1)]
