@@ -168,6 +168,26 @@ def test_the_density(group, lattice, order):
     assert abs(float(weights.mean()) - 1) < 4 * error
 
 
+@pytest.mark.parametrize("group", [U1, SU2], ids=str)
+def test_loops_with_missing_links(group):
+    """They are terms of early stages; log q is that of the draws and gauge-invariant. Without rounds there are none."""
+    doubling = LinkDoubling(fk.links((2, 2, 2), group), 0, "hierarchical")
+
+    def counts(**settings):
+        context = DressedStaples(1.3, (1, 1, 1), loops=6, **settings)
+        return [sum(t.startswith("path") for t in context.terms(doubling, stage)) for stage in doubling.stages]
+
+    complete, every = counts(), counts(incomplete=True)
+    assert every == [44] * len(every)
+    assert complete[0] < 44
+    assert counts(incomplete=True, rounds=0) == complete
+    flow = level(group, (2, 1, 2), 0, "cells", 0.1, incomplete=True, strengths=(1.0,))
+    x, logq = flow.sample_and_log_prob(20, testing.seeded())
+    testing.require_close(flow.log_prob(x), logq, "log_prob of a draw", 1e-9)
+    act = testing.symmetry(flow.space, "gauge", testing.seeded(5))
+    testing.require_close(flow.log_prob(act(x)), logq, "log q of g x", 1e-9)
+
+
 @pytest.mark.parametrize("group", FAST, ids=str)
 def test_the_contract_of_a_transform(group):
     new = level(group, (1, 2, 2), 0, "cells", 0.2, rounds=1, loops=4, strengths=(1.0,)).transform
