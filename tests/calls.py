@@ -39,6 +39,8 @@ def rng() -> torch.Generator:
 
 X, U = 0.1 * torch.randn(2, *SITES.shape, generator=rng()), LINKS.haar(2, rng())
 V4 = FOUR.haar(1, rng())
+FIVE = fk.Wilson(fk.links((4, 5), fk.U1()), beta=1.0)
+BLOCK = fk.models.dressed_block(FIVE.space, beta=1.0)
 
 
 @functools.cache
@@ -337,6 +339,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "HarmonicConditional": (multiscale.HarmonicConditional, {"harmonics": (1, 2), "cells": 32}),
     "LinearHeatbathConditional": (multiscale.LinearHeatbathConditional, {"group": fk.SUN(2), "loops": 2}),
     "free_field_loss": (multiscale.free_field_loss, {"space": THREE, "order": "cells"}),
+    "dressed_block": (
+        fk.models.dressed_block,
+        {"space": LINKS, "beta": 1.0, "side": 2, "order": "cells", "rounds": 1, "ahead": False},
+    ),
     "dressed_flow": (
         fk.models.dressed_flow,
         {
@@ -386,6 +392,22 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "Heatbath": (fk.Heatbath, {"action": WILSON, "overrelaxation": 1}),
     "IndependenceMetropolis": (fk.IndependenceMetropolis, {"flow": scalar(), "action": PHI4, "chunk": 2}),
+    "AnnealedHeatbath": (
+        samplers.AnnealedHeatbath,
+        {"action": WILSON, "betas": (0.0, 1.0, 2.0), "overrelaxation": 1},
+    ),
+    "annealing_path": (
+        samplers.annealing_path,
+        {
+            "action": WILSON, "sweeps": 4, "first": 0.5, "pieces": 2, "chains": 4, "overrelaxation": 1, "rng": 1,
+        },
+    ),
+    "BlockConditional": (
+        multiscale.BlockConditional,
+        {"block": BLOCK.block, "models": BLOCK.models, "context": BLOCK.context},
+    ),
+    "Cycle": (lambda one: samplers.Cycle(one), {"one": HMC}),
+    "BlockUpdate": (samplers.BlockUpdate, {"action": FIVE, "model": BLOCK}),
     "MarkovKernel": (samplers.MarkovKernel, {"sampler": HMC, "steps": 1}),
     "annealed_flow": (
         samplers.annealed_flow,
@@ -496,6 +518,13 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"loss": "ess", "lr": 1e-3, "betas": (0.9, 0.99), "clip": 1.0, "amsgrad": True, "weight_decay": 0.1},
     ),
     "NaturalGradientStep": (fk.NaturalGradientStep, {"max_kl": 1.0, "ridge": 1e-6, "lr": 1.0}),
+    "fit_block": (
+        train.fit_block,
+        {
+            "model": BLOCK, "x": FIVE.space.haar(2, rng()), "tilings": 1, "iterations": 1, "max_kl": 0.5,
+            "ridge": 1e-3, "rng": 1,
+        },
+    ),
     "MaximumLikelihoodStep": (
         train.MaximumLikelihoodStep,
         {"x": torch.zeros(2, *THREE.shape), "iterations": 2, "max_kl": 0.5, "ridge": 1e-4},
@@ -621,6 +650,8 @@ other-action prior estimate; clover.mu 0; compare.error 1e12; compare.forces 1e1
 *.max_bytes 0 1e12; format_lattice.lattice empty; free_susceptibility.m2 1e12; line.mu 0; link.mu 0; link.U no-batch
 cut one-more-axis of-another-type; shift.x no-batch cut one-more-axis of-another-type; momentum_squared.lattice
 empty; name_of.observable text; one_site_moments.m2 -1 0 1e12; phi4_transfer_matrix.m2 -1 0 1e12; *.mu 0;
+*.overrelaxation 0; AnnealedHeatbath.betas array; annealing_path.first 0 1e12;
+fit_block.max_kl 1e12; fit_block.x cut; dressed_block.rounds 0;
 scalar_flow.layers 0; refuse_others.path text; shift.n -1 0 1e12; scalar_multiscale_flow.couplings 0;
 strengthened.ratio 1e12; thermalised.steps 0; u1_charge_distribution.charges empty; u1_plaquette_in_sector.charge -1
 0; u1_wilson_loop.area 0; sun_wilson_loop.area 0; *.like tensor scalar no-batch cut one-more-axis of-another-type;

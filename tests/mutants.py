@@ -30,7 +30,7 @@ SITES = "loops.py::test_observables_of_scalars"
 U1 = "groups.py::test_contract groups.py::test_haar_of_u1_is_uniform groups.py::test_wrapped_angles_lie_in_their_range"
 SUN = "groups.py::test_contract groups.py::test_haar_moments groups.py::test_projection groups.py::test_trace"
 RESTORE = "kernels_sun.py::test_c_and_torch_give_the_same samplers.py::test_rounding_is_taken_back_before_it_matters samplers.py::test_fields_are_brought_back_to_the_group"
-WILSON_MOTION = "kernels_wilson.py::test_a_trajectory_is_that_of_torch kernels_wilson.py::test_an_action_with_another_force_is_followed_by_its_own"
+TRAJECTORY = "kernels_wilson.py::test_a_trajectory_is_that_of_torch kernels_wilson.py::test_an_action_with_another_force_is_followed_by_its_own"
 SWEPT = "kernels_wilson.py::test_overrelaxation_is_that_of_torch_and_keeps_the_action kernels_wilson.py::test_chains_and_threads_change_nothing"
 FISHER = "samplers.py::test_heatbath_draws_are_exact"
 BATH = "samplers.py::test_heatbath_keeps_its_distribution samplers.py::test_one_plaquette_draws_have_the_exact_mean"
@@ -305,7 +305,7 @@ MUTANTS = [
     ("multiscale/conditionals/su3_heatbath.py", "((1 - size) * (t - 0.5))", "((1 + size) * (t - 0.5))", contract("LinkConditional", "SU3HeatbathConditional")),
     ("groups/mean_link.py", "part = slope / (12 + k)", "part = slope / (6 + k)", "dressed.py::test_mean_elements_of_su3"),
     ("multiscale/free_field_loss.py", "block.square().sum(1).log().sum() / 2", "block.square().sum(1).log().sum()", "dressed.py::test_what_orders_lose_for_free_photons"),
-    ("train/likelihood.py", "slope - prior * old", "slope + prior * old", "dressed.py::test_the_weak_prior_holds_what_fields_leave_open"),
+    ("train/fisher_scoring.py", "slope - prior * old", "slope + prior * old", "dressed.py::test_the_weak_prior_holds_what_fields_leave_open"),
     ("multiscale/site_doubling.py", "logdet + logderiv.sum((0, 1))", "logderiv.sum((0, 1))", contract("Transform", "SiteDoubling")),
     ("multiscale/structure.py", "prior.log_rest(*rest) + logdet", "prior.log_rest(*rest) - logdet", SCALES),
     ("multiscale/scales.py", "minus - scale.logq", "minus + scale.logq", SCALES),
@@ -344,8 +344,8 @@ MUTANTS = [
     ("samplers/sublattices.py", "torch.where(last_of_odd, 2, x[nu] % 2)", "x[nu] % 2", SUBLATTICES),
     ("samplers/heatbath.py", "for sweep in range(1 + self.overrelaxation):", "for sweep in range(self.overrelaxation):", BATH),
     ("samplers/heatbath.py", "return G.restore(x)", "return x", RESTORE),
-    ("samplers/integrators.py", "G.project(x) if G.additive else x, p", "x, p", WILSON_MOTION),
-    ("samplers/integrators.py", "plan.mass is None\n    if plain", "plan.mass is None\n    if True", WILSON_MOTION),
+    ("samplers/integrators.py", "G.project(x) if G.additive else x, p", "x, p", TRAJECTORY),
+    ("samplers/integrators.py", "plan.mass is None\n    if plain", "plan.mass is None\n    if True", TRAJECTORY),
     ("actions/wilson.py", "-self.beta * wilson.trace_sum", "self.beta * wilson.trace_sum", WILSON),
     ("actions/wilson.py", "for mu, nu in space.planes]", "for nu, mu in space.planes[:1]]", WILSON),
     ("kernels/wilson.py", "0, *(part.shape[1] for part in rows)", "0, *(part.shape[1] - 1 for part in rows)", SWEPT),

@@ -18,7 +18,7 @@ from flowkit.samplers.integrators import INTEGRATORS, step_by_step, trajectory
 F32, F64 = torch.float32, torch.float64
 NAMES = {"wilson_u1": fk.U1(), "wilson_su2": fk.SUN(2), "wilson_su3": fk.SUN(3)}
 GROUPS = list(NAMES.values())
-LATTICES = [(4, 6), (2, 3), (3, 4, 2), (2, 3, 2, 3)]
+LATTICES = [(4, 6), (2, 3), (3, 4, 2), (2, 4, 3, 2)]
 REFUSE = 1e-4  # the least p-value of a test with a fixed seed
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -250,10 +250,10 @@ def test_a_trajectory_is_that_of_torch(lattice, chains, dtype):
     y, q = trajectory(action, x, p, plan)
     close = 500 * torch.finfo(dtype).eps
     back, minus = trajectory(action, y, -q, plan)
+    assert (y.abs() <= math.pi).all()
     ways = [step_by_step(action, x, p, plan)]
     with kernels.without("wilson_u1"):
         ways.append(trajectory(action, x, p, plan))
-    assert all((z.abs() <= math.pi).all() for z, _ in [*ways, (y, q)])
     for z, r in ways:
         assert fk.U1().compose(z, -y).abs().max() < close
         assert (r - q).abs().max() < close

@@ -194,6 +194,11 @@ class SUN(Group):
         """Each SU(2) subgroup in turn, after Cabibbo and Marinari: exact for SU(2)."""
         return subgroups.heatbath(v, staples, beta, rng)
 
+    def annealed_heatbath(
+        self, v: Tensor, staples: Tensor, slope: Tensor, step: float, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        return subgroups.annealed_heatbath(v, staples, slope, step, rng)
+
     def overrelax(self, v: Tensor, staples: Tensor) -> Tensor:
         return subgroups.overrelax(v, staples)
 

@@ -68,6 +68,38 @@ class GaugeTheory:
         """The overrelaxation step: a reflection of V that leaves Re Tr V A^dagger unchanged and is its own inverse."""
         raise ValueError(f"{self.label} does not say how a link is reflected.")
 
+    def annealed_heatbath(
+        self, v: Tensor, staples: Tensor, slope: Tensor, step: float, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        r"""Links drawn anew while their staples grow from A to A + h S, with the weights of the path.
+
+        Parameters
+        ----------
+        v : Tensor
+            Links ``[..., *matrix_shape]``.
+        staples, slope : Tensor
+            A and S, sums of staples with their couplings, as `ambient` elements.
+        step : float
+            h.
+
+        Returns
+        -------
+        tuple of Tensor
+            The links, and ln w, ``[...]``.
+
+        Notes
+        -----
+        For V with weights w_0 of the density exp(Re Tr V A^dagger / N), the new links have weights w_0 w of that of
+        A + h S. Where V is drawn as a whole, w is the ratio of the normalisers
+
+        .. math:: w = z(A + h S) / z(A), \qquad z(A) = \int dV\, e^{\frac{1}{N} \mathrm{Re\,Tr}\, V A^\dagger},
+
+        a function of the staples alone, whose variance is below that of the usual weight
+        :math:`e^{\frac{h}{N} \mathrm{Re\,Tr}\, V S^\dagger}`. Where subgroups are drawn in turn, each of them takes
+        an equal part of h, and w is the product of their ratios.
+        """
+        raise ValueError(f"{self.label} does not say how a link is drawn anew.")
+
     # ------------------------------------------------------------ exact draws of plaquettes in two dimensions
 
     def one_plaquette(

@@ -10,7 +10,7 @@ from torch import Tensor
 from flowkit import exact
 from flowkit.groups.base import Group
 from flowkit.groups.characters import Characters, whole_order
-from flowkit.kernels.heat import heat_angle
+from flowkit.kernels.heat import heat_angle, heat_log_norm
 from flowkit.kernels.native import one_of
 from flowkit.tasks.randomness import Rng, generator_of
 
@@ -160,6 +160,13 @@ class U1(Group):
 
     def heatbath(self, v: Tensor, staples: Tensor, beta: float, rng: torch.Generator) -> Tensor:
         return self.wrap(staples.angle() + von_mises(beta * staples.abs(), rng))
+
+    def annealed_heatbath(
+        self, v: Tensor, staples: Tensor, slope: Tensor, step: float, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        after = staples + step * slope
+        logw = heat_log_norm(after.abs(), 0) - heat_log_norm(staples.abs(), 0)
+        return self.heatbath(v, after, 1.0, rng), logw
 
     def overrelax(self, v: Tensor, staples: Tensor) -> Tensor:
         return self.wrap(2 * staples.angle() - v)

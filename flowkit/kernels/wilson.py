@@ -7,6 +7,7 @@ neither the number of threads nor that of chains changes them.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -50,6 +51,11 @@ def link_table(parts: tuple[tuple[Tensor, Tensor], ...]) -> LinkTable:
     return LinkTable(torch.cat(rows, 1).T.to("cpu").contiguous(), ends)
 
 
+def _key(rng: torch.Generator) -> Tensor:
+    """What the random numbers of one call are a function of."""
+    return torch.empty(1, dtype=torch.int64, device="cpu").random_(generator=rng)
+
+
 @torch.no_grad()
 def sweeps(
     name: str, x: Tensor, table: LinkTable, beta: float, heatbath: int, overrelaxation: int, rng: torch.Generator
@@ -58,7 +64,7 @@ def sweeps(
 
     Matrices are brought back to the group after the last sweep.
     """
-    key = torch.empty(1, dtype=torch.int64, device="cpu").random_(generator=rng)
+    key = _key(rng)
     links, staples = x[:1].numel() // RECORDS[name], table.rows.shape[1] // 3
     sizes = len(x), links, len(table.parts) - 1, staples, heatbath, overrelaxation, torch.get_num_threads()
     call(name, "sweeps", x.dtype, x, *table, key, *sizes, float(beta))
@@ -104,6 +110,36 @@ def motion(
 
 
 @torch.no_grad()
+def anneal(
+    name: str,
+    x: Tensor,
+    table: LinkTable,
+    betas: Sequence[float],
+    grown: Tensor,
+    overrelaxation: int,
+    rng: torch.Generator,
+) -> Tensor | None:
+    """Heatbath sweeps along betas of fields x, contiguous, which are changed in place: ln of their weights, [batch].
+
+    The coupling of the planes of each sublattice grows by a quarter of the way to the next beta before its links are
+    drawn; grown [sublattices, planes] is the part of the way that lies behind. None, and x as it was, where the steps
+    are too wide for a weight that is integrated by Gauss' rule.
+    """
+    staples = table.rows.shape[1] // 3
+    widest = max(abs(b - a) for a, b in itertools.pairwise(betas)) / 4 * staples
+    largest = max(betas) * staples * FACTORS[name]
+    if widest > 0.7 or largest > 58:
+        return None
+    with kept_on_cpu():
+        logw, path = torch.zeros(len(x), dtype=torch.float64), torch.tensor(betas, dtype=torch.float64)
+    key = _key(rng)
+    links, terms = x[:1].numel() // RECORDS[name], math.ceil(1.4 * largest) + 14
+    sizes = len(x), links, len(table.parts) - 1, staples, len(betas) - 1, overrelaxation, terms, torch.get_num_threads()
+    call(name, "anneal", x.dtype, x, *table, key, path, grown.contiguous(), logw, *sizes)
+    return logw
+
+
+@torch.no_grad()
 def trace_sum(name: str, x: Tensor, plaquettes: Tensor) -> Tensor:
     """The sum of Re Tr U_P / N of each field, [batch]; plaquettes [count, 4] lists the links of a b c^-1 d^-1."""
     with kept_on_cpu():
@@ -116,3 +152,5 @@ def trace_sum(name: str, x: Tensor, plaquettes: Tensor) -> Tensor:
 
 RECORDS = {"wilson_u1": 1, "wilson_su2": 4, "wilson_su3": 9}
 """Numbers of a link."""
+FACTORS = {"wilson_u1": 1.0, "wilson_su2": 1.0, "wilson_su3": 2 / 3}
+"""Of the staples in the concentration of the law that an angle is drawn from."""

@@ -1,15 +1,21 @@
 """Ready-made multiscale models of links in three and four dimensions: dressed staples."""
 
-from flowkit.checks import Natural, Positive, checked
+import torch
+
+from flowkit.checks import Count, Natural, Positive, checked
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
 from flowkit.multiscale import (
+    Block,
+    BlockConditional,
     DressedStaples,
     HarmonicConditional,
+    HeatAngleConditional,
     LinearHeatbathConditional,
     LinkConditional,
     SU3HeatbathConditional,
 )
+from flowkit.multiscale.blocks import BlockOrder
 from flowkit.multiscale.new_links import NewLinks
 from flowkit.multiscale.route import doublings_to
 from flowkit.multiscale.stages import Order
@@ -96,6 +102,63 @@ def dressed_flow(
         flow = Flow(Embedded(flow, doubling), NewLinks(doubling, models, context))
     assert isinstance(flow, Flow)
     return flow
+
+
+@checked
+def dressed_block(
+    space: Space,
+    beta: Positive,
+    *,
+    side: Count = 2,
+    order: BlockOrder = "cells",
+    rounds: Natural = 2,
+    ahead: bool = False,
+) -> BlockConditional:
+    """The default model of the links of a block given all other links: dressed staples.
+
+    It begins with the coefficient beta of complete plaquettes, which is exact, and of incomplete ones in the last
+    iteration of their missing links. `fit_block` fits the coefficients to fields of a Markov chain.
+
+    Parameters
+    ----------
+    space : Space
+        Links of U(1) or SU(2), or of SU(3) in four dimensions, for which the model is not fitted. It does not depend on
+        their lattice, but for its number of dimensions.
+    beta : float
+        The coupling of the theory, dimensionless.
+    side, order
+        As of `Block`.
+    rounds, ahead
+        As of `DressedStaples`.
+
+    Raises
+    ------
+    ValueError
+        For another group.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> model = fk.models.dressed_block(fk.links((8, 8, 8), fk.SUN(2)), beta=2.0)
+    >>> len(model.block.places), len(model.models), model.terms[-1]
+    (12, 12, ('complete 0', 'complete 1'))
+    """
+    block = Block(space.group, space.ndim, side, order)
+    context = DressedStaples(beta, (1,) * space.ndim, rounds, ahead=ahead)
+    models = list[LinkConditional]()
+    for stage in block.stages:
+        terms = context.terms(block, stage)
+        start = [beta if term.startswith("complete") or term.endswith(f"in {rounds}") else 0.0 for term in terms]
+        if space.group.dimension < 3:
+            models.append(_conditional(space, context.harmonics(terms), start))
+            continue
+        if len(terms) < 3:
+            raise ValueError(f"dressed_block draws links of {space.group.label} in four dimensions; got {space}.")
+        # Its draws follow its density at any length of the staples.
+        law = HeatAngleConditional(space.group.dimension, loops=len(terms), splines=False)
+        law.log_weights.data.copy_((torch.tensor(start) / space.group.dimension).clamp(min=1e-30).log())
+        models.append(law)
+    return BlockConditional(block, models, context)
 
 
 def _conditional(space: Space, harmonics: tuple[int, ...], start: list[float]) -> LinkConditional:

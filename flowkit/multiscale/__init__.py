@@ -1,5 +1,7 @@
 """Multiscale models: fields built by doubling the lattice, from coarse to fine."""
 
+from flowkit.multiscale.block_conditional import BlockConditional
+from flowkit.multiscale.blocks import Block
 from flowkit.multiscale.conditionals.base import LinkConditional
 from flowkit.multiscale.conditionals.class_functions import ClassFunctionConditional
 from flowkit.multiscale.conditionals.class_functions_su2 import SU2ClassFunctionConditional
@@ -20,6 +22,8 @@ from flowkit.multiscale.site_doubling import SiteDoubling
 from flowkit.multiscale.structure import coarsest, fields_by_scale, levels, smoothed, strengthened
 
 __all__ = [
+    "Block",
+    "BlockConditional",
     "ByScale",
     "ClassFunctionConditional",
     "CompletePlaquettes",

@@ -1,7 +1,7 @@
 """The geometry of doubling one side of a lattice of links: what a coarse link becomes, and which links are new."""
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from flowkit.geometry.doubling import Doubling
 from flowkit.geometry.lattice import coordinates, format_lattice, site_index
 from flowkit.geometry.paths import link, shift, staples
 from flowkit.geometry.space import Space
-from flowkit.multiscale.stages import Order, Stage, stages_of
+from flowkit.multiscale.stages import Order, Stage, on_device, stages_of
 
 Loops = tuple[Tensor, ...]
 
@@ -128,6 +128,8 @@ class LinkDoubling(Doubling):
         x[self.mu] = 2 * x[self.mu] + 1
         return torch.cat([nu * self.fine.volume + site_index(x, self.fine.lattice) for nu in self.across])
 
+    at_hand = None  # all links of the fine lattice
+
     @property
     def across(self) -> list[int]:
         """The directions nu != mu of the new links, in the order of their component axis."""
@@ -241,10 +243,3 @@ class LinkDoubling(Doubling):
     def _with(self, x: Tensor, one: Tensor) -> Tensor:
         """x with `one` put in as component mu."""
         return torch.cat([x[:, : self.mu], one, x[:, self.mu :]], 1)
-
-
-@lru_cache(maxsize=2**14)
-def on_device(links: Tensor, device: torch.device) -> Tensor:
-    """Indices on a device, copied there once."""
-    with torch.inference_mode(False):
-        return links.to(device)

@@ -20,7 +20,7 @@ from flowkit.multiscale.dressed_loops import (
     some,
     summed,
 )
-from flowkit.multiscale.dressed_plan import Path, Plan, path_name, plan_of
+from flowkit.multiscale.dressed_plan import NewLinkPlaces, Path, Plan, path_name, plan_of
 from flowkit.multiscale.stages import Stage
 
 
@@ -106,7 +106,7 @@ class DressedStaples(LinkContext):
     def strengthened(self, ratio: float) -> "DressedStaples":
         return replace(self, beta=self.beta * ratio)
 
-    def terms(self, doubling: LinkDoubling, stage: Stage) -> Terms:
+    def terms(self, doubling: NewLinkPlaces, stage: Stage) -> Terms:
         plan = self._plan(doubling, stage, torch.device("cpu"))
         found = [f"complete {rho}" for rho in plan.planes if some(plan.complete[rho])]
         open_planes = [rho for rho in plan.planes if some(plan.missing[rho])]
@@ -116,7 +116,7 @@ class DressedStaples(LinkContext):
             found += [f"ahead {rho} by {s:g}" for s in self.strengths for rho in open_planes]
         found += [path_name(path.steps) for path in self._paths(plan)]
         if self.powers and self.rounds and open_planes:
-            found += [name for name, n in POWERS.items() if n == 1 or doubling.coarse.group.abelian]
+            found += [name for name, n in POWERS.items() if n == 1 or doubling.fine.group.abelian]
         return tuple(found)
 
     def harmonics(self, terms: Terms) -> tuple[int, ...]:
@@ -126,17 +126,19 @@ class DressedStaples(LinkContext):
     def begin(self, doubling: LinkDoubling, coarse: Tensor, first: Tensor) -> Loops:
         shape = [len(coarse), len(doubling.across), *doubling.coarse.lattice, *doubling.coarse.group.matrix_shape]
         fine = doubling.join(coarse, first, coarse.new_zeros(shape))
-        E = doubling.coarse.group.ambient(fine.flatten(1, 1 + doubling.fine.ndim)).transpose(0, 1).contiguous()
-        # New links are no part of it.
-        keep = torch.ones(len(E), dtype=torch.bool)
-        keep[doubling.places] = False
-        return (E * keep.to(E.device).view(-1, *[1] * (E.dim() - 1)),)
+        return self.frozen(doubling, fine.flatten(1, 1 + doubling.fine.ndim).transpose(0, 1))
 
-    def given(self, doubling: LinkDoubling, stage: Stage, known: Loops, new: Tensor, terms: Terms) -> Loops:
-        G, plan = doubling.coarse.group, self._plan(doubling, stage, new.device)
+    def frozen(self, unknown: NewLinkPlaces, x: Tensor) -> Loops:
+        """What all stages share, given the links at hand, ``[links, batch, *matrix]``; new ones do not matter."""
+        E = unknown.fine.group.ambient(x).contiguous()
+        new = self._plan(unknown, unknown.stages[0], E.device).unknown  # all of them: none is known before
+        return (E.index_fill(0, new, 0),)
+
+    def given(self, doubling: NewLinkPlaces, stage: Stage, known: Loops, new: Tensor, terms: Terms) -> Loops:
+        G, plan = doubling.fine.group, self._plan(doubling, stage, new.device)
         (E,) = known
         if len(plan.drawn):
-            flat = new.flatten(1, 1 + doubling.coarse.ndim).index_select(1, plan.drawn)
+            flat = new.flatten(1, new.dim() - 1 - len(G.matrix_shape)).index_select(1, plan.drawn)
             E = E.index_copy(0, plan.drawn_places, G.ambient(flat).transpose(0, 1).contiguous())
         wanted, found = set(terms), dict[str, Tensor]()
 
@@ -187,9 +189,9 @@ class DressedStaples(LinkContext):
         """The loops of six links that are given."""
         return [path for path in plan.paths if path.complete or (self.incomplete and self.rounds)]
 
-    def _around(self, doubling: LinkDoubling, plan: Plan, E: Tensor, strength: float) -> Tensor:
+    def _around(self, doubling: NewLinkPlaces, plan: Plan, E: Tensor, strength: float) -> Tensor:
         """The adjoint of J of the links that are not known, given E, [unknown, batch, *matrix]."""
-        G = doubling.coarse.group
+        G = doubling.fine.group
         total: Tensor | None = None
         table = coupling_table(G, self.beta, self.spacings, E.real.dtype, E.device)
         for legs, sorts in zip(plan.around, plan.sorts, strict=True):
@@ -199,7 +201,7 @@ class DressedStaples(LinkContext):
         assert total is not None
         return total * strength
 
-    def _plan(self, doubling: LinkDoubling, stage: Stage, device: torch.device) -> Plan:
+    def _plan(self, doubling: NewLinkPlaces, stage: Stage, device: torch.device) -> Plan:
         number = next(i for i, one in enumerate(doubling.stages) if one is stage)
         if len(self.spacings) != doubling.fine.ndim:
             raise ValueError(f"DressedStaples needs a spacing for each direction of {doubling.fine}; got {self!r}.")

@@ -2,7 +2,7 @@
 
 import itertools
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from flowkit.geometry.closed_paths import Loop, link_index
 from flowkit.geometry.space import Space
 from flowkit.kernels.native import kept_on_cpu
-from flowkit.multiscale.doubling import LinkDoubling
+from flowkit.multiscale.stages import Stage
 
 Steps = tuple[tuple[int, tuple[int, ...], int], ...]
 
@@ -19,6 +19,29 @@ Mark = Tensor | bool
 """Which links something holds for: all, none, or [n] of 0 and 1."""
 Rows = tuple[Tensor, ...]
 """For each step of a path the fine links, [n]."""
+
+
+class NewLinkPlaces(Protocol):
+    """Which links of a lattice are new, and the stages in which they are drawn: a doubling, or a block."""
+
+    @property
+    def fine(self) -> Space:
+        """The lattice."""
+
+    @property
+    def places(self) -> Tensor:
+        """The link of each new one, [new links]: flat indices over [nu, *lattice]."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The order in which they are drawn; stages hold indices into `places`."""
+
+    @property
+    def at_hand(self) -> Tensor | None:
+        """The links that a context is given, flat indices; None for all of the lattice in their order."""
+
+    def __hash__(self) -> int:
+        """Plans are kept by it."""
 
 
 class Path(NamedTuple):
@@ -36,7 +59,7 @@ class Plan(NamedTuple):
     drawn: Tensor
     """New links of earlier stages, flat over [nu, *coarse lattice]."""
     drawn_places: Tensor
-    """Their places among the fine links."""
+    """Their places among the fine links, where not all are at hand among those that are; so are all that follow."""
     places: Tensor
     """The links of the stage."""
     unknown: Tensor
@@ -61,7 +84,7 @@ class Plan(NamedTuple):
 
 @lru_cache(maxsize=4096)
 @kept_on_cpu()
-def plan_of(doubling: LinkDoubling, number: int, loops: int, device: torch.device) -> Plan:
+def plan_of(doubling: NewLinkPlaces, number: int, loops: int, device: torch.device) -> Plan:
     """The plan of one stage of a doubling, its tensors on a device.
 
     Raises
@@ -70,15 +93,21 @@ def plan_of(doubling: LinkDoubling, number: int, loops: int, device: torch.devic
         For links of several directions in one stage.
     """
     fine, stage = doubling.fine, doubling.stages[number]
-    if stage.links is None and len(doubling.across) > 1:
+    if stage.links is None and len(doubling.places) > fine.volume // 2:
         raise ValueError('DressedStaples needs links of one direction at a time; the order is "together".')
 
+    def row(index: Tensor) -> Tensor:
+        return index.to(device) if doubling.at_hand is None else at[index].to(device)
+
     def rows(index: Tensor) -> Rows:
-        return tuple(row.to(device) for row in index.contiguous().unbind(0))
+        return tuple(row(one) for one in index.contiguous().unbind(0))
 
     def mark(which: Tensor) -> Mark:
         return bool(which[0]) if bool((which == which[0]).all()) else which.to(device)
 
+    at = torch.full((fine.ndim * fine.volume,), -1)
+    if doubling.at_hand is not None:
+        at[doubling.at_hand] = torch.arange(len(doubling.at_hand))
     every = torch.arange(len(doubling.places))
     links = [every if one.links is None else one.links for one in doubling.stages]
     drawn, later = torch.cat([every[:0], *links[:number]]), torch.cat(links[number:])
@@ -110,9 +139,9 @@ def plan_of(doubling: LinkDoubling, number: int, loops: int, device: torch.devic
         paths.append(Path(steps, rows(index), not lost[index].any()))
     return Plan(
         drawn.to(device),
-        doubling.places[drawn].to(device),
-        places.to(device),
-        unknown.to(device),
+        row(doubling.places[drawn]),
+        row(places),
+        row(unknown),
         around,
         sorts,
         planes,

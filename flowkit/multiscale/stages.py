@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -132,3 +133,10 @@ def nearest(kind: Kind, kinds: Sequence[Kind]) -> int:
     """The place among `kinds` of the one that corresponds to `kind`, of a lattice of another size."""
     most = [max(one) for one in zip(*kinds, strict=True)]
     return kinds.index(tuple(min(k, m) for k, m in zip(kind, most, strict=True)))
+
+
+@lru_cache(maxsize=2**14)
+def on_device(links: Tensor, device: torch.device) -> Tensor:
+    """Indices on a device, copied there once."""
+    with torch.inference_mode(False):
+        return links.to(device)

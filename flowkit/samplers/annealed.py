@@ -1,5 +1,6 @@
 """Markov kernels as steps of a flow, and annealed importance sampling."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -17,7 +18,72 @@ from flowkit.transforms.base import Layer, Transform
 from flowkit.transforms.chain import Chain
 
 
-class MarkovKernel(Transform):
+class StochasticTransform(Transform):
+    """A step of a flow that moves fields at random: it has no Jacobian and no inverse.
+
+    A subclass writes `push`, which returns a heat in the place of a log-Jacobian, such that -S - log r + heat is the
+    logarithm of a proper weight for the theory S of the flow whose prior is r.
+
+    Parameters
+    ----------
+    action : Action
+        Of the theory that the step ends with.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> from flowkit.samplers import MarkovKernel
+    >>> isinstance(MarkovKernel(fk.HMC(fk.Phi4(fk.sites((2, 2)), m2=1.0, lam=0.0))), fk.samplers.StochasticTransform)
+    True
+    """
+
+    def __init__(self, action: Action):
+        super().__init__(action.space)
+        self.action = action
+
+    @property
+    def stochastic(self) -> bool:
+        """True."""
+        return True
+
+    def _refuse(self) -> ValueError:
+        return ValueError(
+            f"A {type(self).__name__} has no Jacobian and no inverse: it moves fields at random. Use push(x, rng), or "
+            "sample the flow that contains it."
+        )
+
+    @abstractmethod
+    def push(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Fields at the end, and the heat, ``[batch]``."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        raise self._refuse()
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        raise self._refuse()
+
+    def by_layer(self, x: Tensor, rng: torch.Generator | None = None) -> Iterator[Layer]:
+        if rng is None:
+            raise self._refuse()
+        yield Layer(self.name, *self.push(x, rng))
+
+    @property
+    def name(self) -> str:
+        """What a layer is called."""
+        return type(self).__name__
+
+    def _start(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        """The action of the fields, where `push` may begin."""
+        if torch.is_grad_enabled() and x.requires_grad:
+            raise ValueError(
+                f"A {type(self).__name__} has no derivative: its steps are drawn at random. Train the maps of a flow "
+                "before stochastic steps are put in, and draw under torch.no_grad()."
+            )
+        lasting(rng, f"{type(self).__name__}.push")
+        return self.action(self.space.check(x))
+
+
+class MarkovKernel(StochasticTransform):
     r"""Steps of a Markov chain in the place of a map: a stochastic step of a flow.
 
     `push` moves the fields by the sampler's own random numbers. In place of a log-Jacobian it returns the change of
@@ -68,44 +134,20 @@ class MarkovKernel(Transform):
 
     @checked
     def __init__(self, sampler: Sampler, steps: Count = 1):
-        super().__init__(sampler.space)
+        super().__init__(sampler.action)
         self.sampler, self.steps = sampler, steps
 
     @property
-    def stochastic(self) -> bool:
-        """True."""
-        return True
-
-    def _refuse(self) -> ValueError:
-        return ValueError(
-            "A MarkovKernel has no Jacobian and no inverse: it moves fields at random. Use push(x, rng), or sample "
-            "the flow that contains it."
-        )
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        raise self._refuse()
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        raise self._refuse()
+    def name(self) -> str:
+        return type(self.sampler).__name__
 
     def push(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        if torch.is_grad_enabled() and x.requires_grad:
-            raise ValueError(
-                "A MarkovKernel has no derivative: its steps are accepted or rejected. Train the maps of a flow before "
-                "the kernels are put in, and draw under torch.no_grad()."
-            )
-        rng = lasting(rng, "MarkovKernel.push")
+        S = self._start(x, rng)
         with torch.no_grad():
-            S = self.sampler.action(self.space.check(x))
             state = State(x, S)
             for _ in range(self.steps):
                 state, _ = self.sampler.step(state, rng)
             return state.x, state.S - S
-
-    def by_layer(self, x: Tensor, rng: torch.Generator | None = None) -> Iterator[Layer]:
-        if rng is None:
-            raise self._refuse()
-        yield Layer(type(self.sampler).__name__, *self.push(x, rng))
 
     def rebuild(self, space: Space) -> "MarkovKernel":
         return MarkovKernel(self.sampler.of_action(self.sampler.action.on(space)), self.steps)

@@ -42,8 +42,9 @@ class Sampler(ABC):
 
     Notes
     -----
-    A step returns the new state and ``info``, one number for each chain by name: ``accept`` (bool), ``invalid`` (bool:
-    the proposal had no finite weight and was rejected), and what the sampler adds. A step never waits for the device.
+    A step returns the new state and ``info``, one number for each chain by name: ``accept`` (bool, or the fraction
+    of several proposals that was accepted), ``invalid`` (bool: the proposal had no finite weight and was rejected), and
+    what the sampler adds. A step never waits for the device.
 
     Examples
     --------

@@ -21,7 +21,7 @@ from flowkit.testing.counts import Launches, launches
 from flowkit.testing.dependence import require_gradients, require_independent_batch
 from flowkit.testing.examples import concrete, example, gives
 from flowkit.testing.groups import check_group
-from flowkit.testing.markov import check_markov_kernel
+from flowkit.testing.markov import check_markov_kernel, check_stochastic_transform
 from flowkit.testing.methods import check_method
 from flowkit.testing.panels import check_panel
 from flowkit.testing.plaquettes import check_plaquettes
@@ -47,6 +47,7 @@ __all__ = [
     "check_prior",
     "check_sampler",
     "check_schedule",
+    "check_stochastic_transform",
     "check_transform",
     "concrete",
     "difference",

@@ -59,6 +59,9 @@ from flowkit.priors.lifted import FromLifts
 from flowkit.priors.normal import Normal
 from flowkit.priors.symmetrised import Symmetrised
 from flowkit.samplers.annealed import MarkovKernel
+from flowkit.samplers.annealed_heatbath import AnnealedHeatbath
+from flowkit.samplers.block_update import BlockUpdate
+from flowkit.samplers.cycle import Cycle
 from flowkit.samplers.heatbath import Heatbath
 from flowkit.samplers.hmc import HMC
 from flowkit.samplers.markov_prior import MarkovPrior
@@ -268,6 +271,12 @@ def _symmetrised(cls: type[Any]) -> Any:
     return cls(Flow(Normal(space, sigma=0.7), moved), sign(space))
 
 
+@gives(Cycle)
+def _cycle(cls: type[Any]) -> Any:
+    hmc = HMC(example(Wilson), steps=5)
+    return cls(hmc, HMC(hmc.action, steps=2), hmc)
+
+
 @gives(SitesIntegrated)
 def _sites_integrated(cls: type[Any]) -> Any:
     transform = example(SiteConditional)
@@ -312,6 +321,8 @@ _MAKERS |= {
     Heatbath: lambda cls: cls(Wilson(links((2, 3, 4), SUN(2)), beta=1.7)),
     HMC: lambda cls: cls(example(Wilson), steps=5),
     PhotonHMC: lambda cls: cls(example(LiftedWilson)),
+    BlockUpdate: lambda cls: cls(Wilson(links((3, 4, 5), U1()), beta=1.3)),
+    AnnealedHeatbath: lambda cls: cls(Wilson(links((2, 4), SUN(2)), beta=1.1), (0.0, 0.4, 1.1), overrelaxation=1),
     MarkovKernel: lambda cls: cls(HMC(Wilson(links((2, 3), U1()), beta=0.8), steps=4), steps=2),
     MarkovPrior: lambda cls: cls(
         HMC(Phi4Hopping(sites((4, 2)), beta=0.3, lam=0.5)), pool=16, chains=8, every=1, thermalise=5

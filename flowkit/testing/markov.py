@@ -9,10 +9,59 @@ import torch
 from torch import Tensor
 
 from flowkit.flow import Flow
+from flowkit.observables import plaquette
 from flowkit.priors import Haar, Normal, Prior
-from flowkit.samplers.annealed import MarkovKernel
+from flowkit.samplers.annealed import MarkovKernel, StochasticTransform
 from flowkit.testing.common import require, require_close, seeded
 from flowkit.train.losses import path_gradient, reverse_kl
+
+
+def check_stochastic_transform(step: StochasticTransform, n: int = 20_000) -> None:
+    """The contract of a step of a flow that moves fields at random: `check_markov_kernel`, or E[w] = Z where it begins.
+
+    Parameters
+    ----------
+    step : StochasticTransform
+        From Haar measure, where it is no `MarkovKernel`; of a theory whose ln Z is known.
+    n : int
+        Draws behind each mean.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that says what was expected and what came.
+
+    Examples
+    --------
+    >>> import flowkit as fk
+    >>> action = fk.Wilson(fk.links((2, 2), fk.U1()), beta=0.5)
+    >>> step = fk.samplers.AnnealedHeatbath(action, (0.0, 0.2, 0.5))
+    >>> fk.testing.check_stochastic_transform(step, n=2000)
+    """
+    if isinstance(step, MarkovKernel):
+        return check_markov_kernel(step, n)
+    who, prior = type(step).__name__, Haar(step.space).double()
+    with torch.no_grad():
+        x, _ = prior.sample_and_log_prob(n, seeded())
+        before = x.clone()
+        y, heat = step.push(x, seeded(2))
+        require(torch.equal(x, before), f"{who} changes the fields that it is given.")
+        require(torch.equal(step.push(x, seeded(2))[0], y), f"{who}: one seed, two passages.")
+        require(not torch.equal(step.push(x, seeded(3))[0], y), f"{who}: two seeds, one passage.")
+        require(y.shape == x.shape and y.dtype == x.dtype, f"{who}: fields became {list(y.shape)} of {y.dtype}.")
+        require(heat.shape == (n,) and heat.dtype == x.real.dtype, f"{who}: its heat is no number of each field.")
+        require(bool((step.space.group.defect(y) < 1e-10).all()), f"{who} leaves the group.")
+        known = step.action.log_z()
+        require(known is not None, f"{who}: the example's ln Z is not known.")
+        assert known is not None
+        weight = (heat - step.action(y) - known).exp()
+        _require_zero(weight - 1, f"{who}: E[w] / Z - 1")
+        exact = step.action.exact("plaquette")
+        if exact is not None:
+            _require_zero(
+                weight * (plaquette(step.space, y) - exact), f"{who}: its reweighted plaquette less the exact"
+            )
+    check_refusals(step, prior)
 
 
 def check_markov_kernel(kernel: MarkovKernel, n: int = 20_000, reversible: bool = True) -> None:
@@ -82,9 +131,9 @@ def check_jarzynski(kernel: MarkovKernel, prior: Prior, n: int) -> None:
     require(abs(float(weight.mean()) - 1) < 5 * error, f"E[w] / Z is {weight.mean():.4f} +- {error:.4f}, not 1.")
 
 
-def check_refusals(kernel: MarkovKernel, prior: Prior) -> None:
+def check_refusals(kernel: StochasticTransform, prior: Prior) -> None:
     """Whatever needs the density of a field is refused in a sentence."""
-    flow, S = Flow(prior, kernel), kernel.sampler.action
+    flow, S = Flow(prior, kernel), kernel.action
     require(flow.stochastic, f"A flow with a {type(kernel).__name__} does not say that it is stochastic.")
     x = flow.sample(2, seeded())
     learned = copy.deepcopy(prior)

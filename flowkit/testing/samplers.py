@@ -47,8 +47,10 @@ def check_sampler(sampler: Sampler, chains: int = 6, steps: int = 4) -> None:
             for name in ("accept", "invalid"):
                 value = info.get(name)
                 require(
-                    value is not None and value.shape == (chains,) and value.dtype == torch.bool,
-                    f"{who}: info[{name!r}] is no bool for each chain.",
+                    value is not None
+                    and value.shape == (chains,)
+                    and (value.dtype == torch.bool or (name == "accept" and bool(((value >= 0) & (value <= 1)).all()))),
+                    f"{who}: info[{name!r}] is no bool, or fraction that was accepted, for each chain.",
                 )
             odd = [name for name, value in info.items() if value.shape[0] != chains]
             require(not odd, f"{who}: info of {', '.join(odd)} has no axis of chains.")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from flowkit.samplers.annealed import MarkovKernel
+from flowkit.samplers.annealed import StochasticTransform
 from flowkit.samplers.integrators import linear_map
 from flowkit.testing.common import (
     LOOSE,
@@ -20,7 +20,7 @@ from flowkit.testing.common import (
 )
 from flowkit.testing.dependence import require_gradients, require_independent_batch
 from flowkit.testing.derivatives import nearby, require_nan_stays, require_second_derivatives
-from flowkit.testing.markov import check_markov_kernel
+from flowkit.testing.markov import check_stochastic_transform
 from flowkit.testing.symmetries import tile
 from flowkit.transforms import Transform
 
@@ -87,8 +87,8 @@ def check_transform(transform: Transform, x: Tensor | None = None, local: bool =
     >>> from flowkit import testing
     >>> testing.check_transform(fk.transforms.Affine(fk.sites((4, 2))))
     """
-    if isinstance(transform, MarkovKernel):
-        return check_markov_kernel(transform)
+    if isinstance(transform, StochasticTransform):
+        return check_stochastic_transform(transform)
     who, space, group = type(transform).__name__, transform.space, transform.space.group
     f = randomised(transform, seeded(7))
     x = fields(space, 4, seeded()) if x is None else x

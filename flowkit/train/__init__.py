@@ -1,5 +1,6 @@
 """Training: trainer, training steps, losses, schedules."""
 
+from flowkit.train.blocks import fit_block
 from flowkit.train.gradient_step import GradientStep
 from flowkit.train.level_methods import LevelFit, LevelGradient, LevelMethod
 from flowkit.train.levels import LevelStep
@@ -34,6 +35,7 @@ __all__ = [
     "TrainingError",
     "TrainingStep",
     "ess_loss",
+    "fit_block",
     "path_gradient",
     "reverse_kl",
 ]

@@ -11,12 +11,9 @@ from flowkit.flow import Flow
 from flowkit.multiscale import LinkConditional, NewLinks
 from flowkit.priors import Embedded, Prior
 from flowkit.tasks.randomness import lasting
-from flowkit.train.natural_gradient import flat, write
+from flowkit.train.fisher_scoring import Links, fisher_scoring
 from flowkit.train.state import check_plain
 from flowkit.train.step import Report, TrainingStep
-
-BLOCK = 2**16
-"""Links whose scores are held at a time."""
 
 
 class Task(NamedTuple):
@@ -27,16 +24,6 @@ class Task(NamedTuple):
     """Of the first of them, 0 for the finest."""
     stages: list[tuple[int, int]]
     """Level and number of each."""
-
-
-class Links(NamedTuple):
-    """Links and the loops through them, each a field of its own: [links, 1, *matrix]."""
-
-    v: Tensor
-    loops: tuple[Tensor, ...]
-
-    def part(self, which: slice) -> "Links":
-        return Links(self.v[which], tuple(r[which] for r in self.loops))
 
 
 class MaximumLikelihoodStep(TrainingStep):
@@ -79,7 +66,7 @@ class MaximumLikelihoodStep(TrainingStep):
               F = \langle s s^T \rangle_{V \sim q(V | R)}, \qquad D = \mathrm{diag} F + \tfrac{1}{100}
               \overline{\mathrm{diag} F}
 
-    (Fisher scoring [1]_), with the normal prior of parameters c around zero that weighs as much as `prior_links` links
+    (Fisher scoring [1]_), with the normal prior of parameters c around zero that weighs as much as 20 links
     and a relative `ridge`. It holds those directions that the data do not determine, and moves the others by a relative
     :math:`\epsilon`. For models whose log q is linear in the coefficients, such as `LinearHeatbathConditional` and
     `HarmonicConditional`, the likelihood is concave and has one maximum. With P parameters and N independent fields the
@@ -105,8 +92,6 @@ class MaximumLikelihoodStep(TrainingStep):
     >>> bool(ess.value > 0.75)
     True
     """
-
-    prior_links = 20.0
 
     @checked
     def __init__(
@@ -148,18 +133,7 @@ class MaximumLikelihoodStep(TrainingStep):
         self.done += 1
         data = self._links(task, batch)
         own = [p for p in task.model.parameters() if p.requires_grad]
-        count = sum(p.numel() for p in own)
-        start = data.part(slice(None, None, max(1, min(8, len(data.v) // (100 * count)))))
-        for now in range(self.iterations):
-            seen = start if now < self.iterations - 3 else data
-            loss, slope = self._slope(task.model, seen)
-            fisher = self._fisher(task.model, data, rng, count)
-            old, diagonal = flat(own), fisher.diagonal()
-            prior = (self.ridge + self.prior_links / len(seen.v)) * (diagonal + diagonal.mean() / 100)
-            move = torch.linalg.solve_ex(fisher + torch.diag(prior), slope - prior * old).result
-            predicted = move @ fisher @ move / 2
-            new = old + move * (lr_factor * (self.max_kl / predicted).sqrt().clamp(max=1))
-            write(own, torch.where(new.isfinite().all(), new, old))
+        loss, slope = fisher_scoring(task.model, data, rng, self.iterations, self.max_kl, self.ridge, lr_factor)
         parts = dict(zip(map(id, own), torch.split(slope, [p.numel() for p in own]), strict=True))
         norms = [parts[id(p)].norm() if id(p) in parts else slope.new_zeros(()) for p in self.parameters]
         return Report(loss, None, torch.stack(norms).to(loss.dtype), float(task.level))
@@ -179,23 +153,6 @@ class MaximumLikelihoodStep(TrainingStep):
                 pieces.append(Links(flat_links[0], tuple(flat_links[1:])))
         loops = tuple(torch.cat(rows) for rows in zip(*(piece.loops for piece in pieces), strict=True))
         return Links(torch.cat([piece.v for piece in pieces]), loops)
-
-    def _slope(self, model: LinkConditional, data: Links) -> tuple[Tensor, Tensor]:
-        """-<log q>, [], and <s>, [params], in double precision."""
-        total, log = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-        total, log = total.to(data.v.device), log.to(data.v.device)
-        for start in range(0, len(data.v), BLOCK):
-            part = data.part(slice(start, start + BLOCK))
-            log = log - model.log_prob(part.v, part.loops).double().sum()
-            total = total + model.score(part.v, part.loops).double().sum(0)
-        return log / len(data.v), total / len(data.v)
-
-    def _fisher(self, model: LinkConditional, data: Links, rng: torch.Generator, params: int) -> Tensor:
-        """<s s^T> of links drawn by the model, [params, params], in double precision."""
-        few = data.part(slice(None, None, max(1, len(data.v) // max(8192, 200 * params))))
-        v, _ = model.sample_and_log_prob(few.loops, rng)
-        s = model.score(v, few.loops).double()
-        return s.T @ s / len(s)
 
     def learning_rate(self, lr_factor: float) -> float:
         return lr_factor

@@ -11,6 +11,8 @@
        Link, Sum    one link, and a sum of staples
        take, give   read and write links at WIDE addresses
        add          a staple
+       ORDER, grow  annealing: the order of the Bessel function in the normaliser, and the link anew while its staples
+                    grow, with the logarithm of the weight
        draw         the link anew, from exp((beta / N) Re Tr V A^dagger) or by a step that keeps it
        reflect      overrelaxation
        restore      back to the group, from a rounding error off it

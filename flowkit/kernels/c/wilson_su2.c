@@ -3,9 +3,11 @@
 #define MOST 8
 #define RECORD 8
 #define ALGEBRA 3
+#define ORDER 1 /* of the Bessel function in the normaliser */
 #include "lanes.h"
 #include "draws.h"
 #include "quaternion.h"
+#include "growth.h"
 
 typedef Pair Link, Sum;
 
@@ -35,6 +37,15 @@ SHARED Link draw(const Link *v, const Sum *sum, REAL beta, Stream *s) {
     return pair_product(pair_drawn(beta * length, s, 0), direction(*sum, length));
 }
 
+/* The link anew while its staples grow from A to A + h S. */
+INLINE Link grow(const Link *v, const Sum *A, const Sum *S, REAL h, const Series *series, Stream *s, Vector *log) {
+    const Vector length = pair_length(*A), square = norm2(S->p) + norm2(S->q);
+    const Vector overlap = A->p.r * S->p.r + A->p.i * S->p.i + A->q.r * S->q.r + A->q.i * S->q.i;
+    const Sum after = {plus(A->p, scaled(all(h), S->p)), plus(A->q, scaled(all(h), S->q))};
+    *log = log_growth(series, length, longer(length, overlap, square, h));
+    return draw(v, &after, 1, s);
+}
+
 /* A V^dagger A / |A|^2 */
 SHARED Link reflect(const Link *v, const Sum *sum) {
     const Vector length = pair_length(*sum);
@@ -58,3 +69,4 @@ SHARED void slope(Vector *w, const Link *v, const Sum *sum) {
 INLINE Complex angle_law(Vector k, Stream *s) { return su2_angle(k, s); }
 
 #include "wilson.h"
+#include "anneal.h"

@@ -4,10 +4,12 @@
 #define MOST 18
 #define RECORD 18
 #define ALGEBRA 8
+#define ORDER 1 /* of the Bessel function in the normaliser */
 #include "lanes.h"
 #include "matrix.h"
 #include "draws.h"
 #include "quaternion.h"
+#include "growth.h"
 
 typedef Matrix Link;
 typedef Matrix Sum;
@@ -64,6 +66,41 @@ SHARED Link draw(const Link *v, const Sum *sum, REAL beta, Stream *s) { return s
 
 SHARED Link reflect(const Link *v, const Sum *sum) { return subgroups(v, sum, 0, 0); }
 
+/* The part of W in the subgroup of rows i < j. */
+INLINE Pair part_of(const Matrix *w, int i, int j) {
+    const Vector half = all((REAL)0.5);
+    return (Pair){scaled(half, plus(w->at[i][i], conjugate(w->at[j][j]))),
+                  scaled(half, minus(w->at[i][j], conjugate(w->at[j][i])))};
+}
+
+/* As `in_subgroup`, while W grows to W + h W'; the row k does not belong to the subgroup. */
+SHARED Vector grow_in_subgroup(Matrix *v, Matrix *w, Matrix *more, int i, int j, REAL h, const Series *series,
+                               Stream *s) {
+    const Pair a = part_of(w, i, j), b = part_of(more, i, j);
+    const REAL factor = (REAL)2 / N;
+    const Vector length = pair_length(a), square = norm2(b.p) + norm2(b.q);
+    const Vector overlap = a.p.r * b.p.r + a.p.i * b.p.i + a.q.r * b.q.r + a.q.i * b.q.i;
+    const Vector log = log_growth(series, factor * length, factor * longer(length, overlap, square, h));
+    const Vector rest = more->at[3 - i - j][3 - i - j].r * (h / N);
+    EACH(k, l) w->at[k][l] = plus(w->at[k][l], scaled(all(h), more->at[k][l]));
+    const Pair part = part_of(w, i, j);
+    const Vector after = pair_length(part);
+    const Pair turn = pair_product(pair_drawn(factor * after, s, i + j), adjoint(direction(part, after)));
+    turn_rows(v, i, j, turn);
+    turn_rows(w, i, j, turn);
+    turn_rows(more, i, j, turn);
+    return log + rest;
+}
+
+/* The link anew while its staples grow from A to A + h S, by a third with each subgroup. */
+INLINE Link grow(const Link *v, const Sum *A, const Sum *S, REAL h, const Series *series, Stream *s, Vector *log) {
+    Matrix new = *v, w = matmul(*v, *A, 0, 1), more = matmul(*v, *S, 0, 1);
+    *log = grow_in_subgroup(&new, &w, &more, 0, 1, h / 3, series, s);
+    *log += grow_in_subgroup(&new, &w, &more, 0, 2, h / 3, series, s);
+    *log += grow_in_subgroup(&new, &w, &more, 1, 2, h / 3, series, s);
+    return new;
+}
+
 /* Gram and Schmidt; the last row is the cross product of the others. */
 SHARED Link restore(const Link *v) {
     Matrix m = *v;
@@ -102,3 +139,4 @@ SHARED void slope(Vector *w, const Link *v, const Sum *sum) {
 INLINE Complex angle_law(Vector k, Stream *s) { return su2_angle(k, s); }
 
 #include "wilson.h"
+#include "anneal.h"

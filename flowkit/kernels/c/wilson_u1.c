@@ -2,8 +2,10 @@
 #define MOST 1
 #define RECORD 1
 #define ALGEBRA 1
+#define ORDER 0 /* of the Bessel function in the normaliser */
 #include "lanes.h"
 #include "draws.h"
+#include "growth.h"
 
 typedef Vector Link;
 typedef Complex Sum;
@@ -61,7 +63,16 @@ SHARED Link draw(const Link *v, const Sum *sum, REAL beta, Stream *s) {
     return wrapped(angle(*sum) + u1_angle(beta * root(norm2(*sum)), s));
 }
 
-SHARED Link reflect(const Link *v, const Sum *sum) { return wrapped(2 * angle(*sum) - *v); }
+/* The link anew while its staples grow from A to A + h S. */
+INLINE Link grow(const Link *v, const Sum *A, const Sum *S, REAL h, const Series *series, Stream *s, Vector *log) {
+    const Vector length = root(norm2(*A));
+    const Vector more = longer(length, A->r * S->r + A->i * S->i, norm2(*S), h);
+    const Sum after = plus(*A, scaled(all(h), *S));
+    *log = log_growth(series, length, more);
+    return draw(v, &after, 1, s);
+}
+
+INLINE Link reflect(const Link *v, const Sum *sum) { return wrapped(2 * angle(*sum) - *v); }
 
 SHARED Link restore(const Link *v) { return *v; }
 
@@ -77,6 +88,7 @@ SHARED void slope(Vector *w, const Link *v, const Sum *sum) {
 INLINE Complex angle_law(Vector k, Stream *s) { return unit(u1_angle(k, s)); }
 
 #include "wilson.h"
+#include "anneal.h"
 
 #define WRAP_EVERY 8 /* drifts: angles stay small enough for all their digits to count */
 
