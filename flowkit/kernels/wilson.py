@@ -10,7 +10,7 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,9 +44,9 @@ def native(name: str | None, x: Tensor) -> bool:
 
 @functools.lru_cache(maxsize=8)
 @kept_on_cpu()
-def link_table(parts: tuple[tuple[Tensor, Tensor], ...]) -> LinkTable:
-    """The table of sublattices, each (active [n], legs [planes, 2, 3, n]); one table for the same tensors."""
-    rows = [torch.cat([active[None], legs.flatten(0, 2)]) for active, legs in parts]
+def link_table(parts: tuple[tuple[Any, ...], ...]) -> LinkTable:
+    """The table of sublattices, each (active [n], legs [planes, 2, 3, n], ...); one table for the same tensors."""
+    rows = [torch.cat([active[None], legs.flatten(0, 2)]) for active, legs, *_ in parts]
     ends = torch.tensor([0, *(part.shape[1] for part in rows)]).cumsum(0)
     return LinkTable(torch.cat(rows, 1).T.to("cpu").contiguous(), ends)
 

@@ -16,7 +16,7 @@ from flowkit.groups.base import Group
 from flowkit.kernels import wilson
 from flowkit.samplers.annealed import StochasticTransform
 from flowkit.samplers.chain import thermalised
-from flowkit.samplers.heatbath import Heatbath, Sublattice
+from flowkit.samplers.heatbath import Heatbath
 from flowkit.tasks.randomness import Rng, generator_of
 
 THERMALISE = 30
@@ -127,7 +127,7 @@ class AnnealedHeatbath(StochasticTransform):
                 return x, found
         logw = torch.zeros(len(x), dtype=torch.float64, device=x.device)
         links = x.view(len(x), -1, *G.matrix_shape)
-        parts = [Sublattice(*(index.to(x.device) for index in part)) for part in self.heatbath.parts]
+        parts = [part.to(x.device) for part in self.heatbath.parts]
         grown = self.grown.tolist()
         for before, after in itertools.pairwise(self.betas):
             for part, shares in zip(parts, grown, strict=True):

@@ -111,7 +111,7 @@ class Heatbath(Sampler):
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
         rng, x = lasting(rng, "Heatbath.step"), state.x.clone(memory_format=torch.contiguous_format)
         if self._kernel is not None and wilson.native(self._kernel, x):
-            table = wilson.link_table(tuple((part.active, part.legs) for part in self.parts))
+            table = wilson.link_table(tuple(self.parts))
             wilson.sweeps(self._kernel, x, table, self.beta, 1, self.overrelaxation, rng)
         else:
             x = self._sweeps(x, rng)
