@@ -302,13 +302,13 @@ def fields(action, n, seed=1):
 
 
 @pytest.mark.parametrize("group", FAST, ids=str)
-def test_fisher_scoring_finds_the_maximum(group):
+def test_fisher_scoring_finds_the_maximum(group, monkeypatch):
     """There the score of every coefficient has mean zero over the fields, and a step more changes nothing."""
     action = fk.Wilson(fk.links((2, 2, 2), group), 1.0)
     x = fields(action, 800)
     flow = fk.models.dressed_flow(action.space, 1.0, rounds=1, loops=4, ahead=False, powers=False)
     method = fk.train.MaximumLikelihoodStep(x, iterations=12, ridge=1e-6)
-    method.prior_links = 0.0  # the likelihood alone
+    monkeypatch.setattr("flowkit.train.fisher_scoring.PRIOR_LINKS", 0.0)  # the likelihood alone
     trainer = fk.Trainer(flow, action, batch=800, method=method).fit(method.steps, progress=False)
     s = flow.score(x)
     testing.require((s.mean(0).abs() < 1e-3 * s.square().mean(0).sqrt() + 1e-6).all(), "The likelihood has a slope.")
@@ -360,3 +360,20 @@ def test_what_cannot_be_trained_so():
         DressedStaples(1.0, (1, 1, 1), loops=5)
     with pytest.raises(ValueError, match='links of one direction at a time; the order is "together"'):
         fk.models.dressed_flow(space, 1.0, order="together")
+
+
+@pytest.mark.parametrize("strength", [3.0, 12.0, 24.0, 36.0])
+def test_draws_of_su3_links_have_their_density(strength):
+    """The mean of a link is the slope of ln Z, and the weights of a nearby law have the mean 1, at every strength."""
+    G, n = fk.SUN(3), 8000
+    near = SU3HeatbathConditional(loops=1).double()
+    law = SU3HeatbathConditional(loops=1).double()
+    law.coefficients.data.fill_(strength)
+    near.coefficients.data.fill_(0.9 * strength)
+    turned = G.haar((n,), torch.Generator().manual_seed(5), torch.float64)
+    for J in (torch.eye(3, dtype=turned.dtype).expand(n, 3, 3), 0.8 * torch.eye(3) + 0.2 * turned):
+        V, logq = law.sample_and_log_prob((J,), torch.Generator().manual_seed(1))
+        off = G.trace(G.compose(V - law.mean((J,)), J))
+        assert abs(off.mean()) < 4 * off.std() / n**0.5
+        ratio = (near.log_prob(V, (J,)) - logq).exp()
+        assert abs(ratio.mean() - 1) < 4 * ratio.std() / n**0.5

@@ -12,6 +12,8 @@ from flowkit.kernels.native import kept_on_cpu
 
 STEPS = {torch.float32: 6, torch.float64: 8}
 """Of Newton's method for an angle."""
+END = 80.0
+"""|ln tan^2 (a / 2)| of angles that are no longer told from 0 and pi."""
 
 
 class SineLaw(NamedTuple):
@@ -55,19 +57,33 @@ class SineLaw(NamedTuple):
         rise = torch.cat([a[None], sin[1:] / k[1:]])
         return (self.series * rise).sum(0), (self.series * cos).sum(0)
 
+    def _table(self, a: Tensor) -> Tensor:
+        """The matrix from the series to the probabilities below given angles, [angles, m]."""
+        k = torch.arange(len(self.series), dtype=a.dtype, device=a.device) + float(self.odd)
+        if self.odd:
+            return (1 - (k * a[:, None]).cos()) / k
+        return torch.cat([a[:, None], (k[1:] * a[:, None]).sin() / k[1:]], 1)
+
     def angle(self, u: Tensor) -> Tensor:
         """The angle below which the probability is u, ``[links]``; differentiable in u and in the density."""
-        eps, power = torch.finfo(u.dtype).eps, 3.0 if self.odd else 5.0
+        eps = torch.finfo(u.dtype).eps
         with torch.no_grad():
-            # Newton's method for ln F / (1 - F) as a function of t = ln tan^2 (a / 2), which is nearly linear.
+            # Newton's method for ln F / (1 - F) as a function of t = ln tan^2 (a / 2), which is nearly linear, between
+            # the two angles of a table around the root: a narrow density vanishes elsewhere, but for rounding.
             aim = u.log() - torch.log1p(-u)
-            t = aim * (2 / power)
+            nodes = angles(len(self.series), u)
+            below = (self._table(nodes) @ self.series).cummax(0).values < u
+            place = below.sum(0)
+            ends = torch.cat([nodes[:1] * 0 - END, 2 * (nodes / 2).tan().log(), nodes[:1] * 0 + END])
+            low, high = ends[place], ends[place + 1]
+            t = torch.where(place == 0, high, torch.where(place == len(nodes), low, (low + high) / 2))
             for _ in range(STEPS[u.dtype]):
                 a = 2 * torch.atan((t / 2).exp())
                 F, f = self.cdf(a)
                 F = F.clamp(eps / 8, 1 - eps / 2)
                 slope = f.clamp(min=eps) * a.sin() / 2 / (F * (1 - F))
-                t = t + ((aim - F.log() + torch.log1p(-F)) / slope.clamp(min=0.2)).clamp(-4, 4)
+                step = (aim - F.log() + torch.log1p(-F)) / slope.clamp(min=0.2)
+                t = (t + step.clamp(-4, 4)).clamp(low, high)
             a = 2 * torch.atan((t / 2).exp())
 
         def missed(a: Tensor, u: Tensor, series: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,9 +17,9 @@ from flowkit.multiscale.conditionals.sine_law import SineLaw, angles
 from flowkit.multiscale.conditionals.tilts import inside
 from flowkit.multiscale.doubling import Loops
 
-FIRST, SECOND, THIRD = 14, 5, 3
+FIRST, SECOND, THIRD = 20, 5, 3
 """Nodes of the quadrature in the angle a of x = cos a, in y / sin a and in t."""
-FINE = 12
+FINE = 16
 """Nodes of the densities of y / sin a and of t from which one link is drawn."""
 
 
