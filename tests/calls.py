@@ -338,6 +338,11 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "HeatbathConditional": (multiscale.HeatbathConditional, {"group": fk.SUN(2), "loops": 2, "strength": 1.0}),
     "HarmonicConditional": (multiscale.HarmonicConditional, {"harmonics": (1, 2), "cells": 32}),
     "LinearHeatbathConditional": (multiscale.LinearHeatbathConditional, {"group": fk.SUN(2), "loops": 2}),
+    "SU3HeatbathConditional": (multiscale.SU3HeatbathConditional, {"loops": 2}),
+    "with_couplings": (
+        fk.models.with_couplings,
+        {"flow": fk.multiscale_flow(fk.links((2, 2, 2), fk.U1())), "between": True, "joint": False, "bins": 4, "hidden": (4,)},
+    ),
     "free_field_loss": (multiscale.free_field_loss, {"space": THREE, "order": "cells"}),
     "dressed_block": (
         fk.models.dressed_block,

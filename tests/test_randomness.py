@@ -76,7 +76,19 @@ def test_training_steps_refuse_a_seed():
 
 def test_every_public_rng_says_what_it_takes():
     """Annotated as any of the three where one call draws all, and as a generator in a step of many."""
-    steps = {"step", "push", "by_layer", "heatbath", "momenta", "step_sizes", "propose", "improve", "some"}
+    steps = {
+        "step",
+        "push",
+        "by_layer",
+        "heatbath",
+        "annealed_heatbath",
+        "completed",
+        "momenta",
+        "step_sizes",
+        "propose",
+        "improve",
+        "some",
+    }
     steps |= {
         "defect",
         "one_plaquette",

@@ -43,7 +43,7 @@ def test_the_action_is_that_of_plain_loops(group):
     for make, c1 in ((symanzik, -1 / 12), (iwasaki, -0.331), (dbw2, -1.4088)):
         exact = -1.7 * ((1 - 8 * c1) * sums[1, 1] + c1 * (sums[1, 2] + sums[2, 1]))
         assert abs(float(make(space, 1.7)(U)) - exact) < 1e-11
-    assert torch.equal(RectangleAction(space, 1.7, 0.0)(U), fk.Wilson(space, 1.7)(U))
+    torch.testing.assert_close(RectangleAction(space, 1.7, 0.0)(U), fk.Wilson(space, 1.7)(U), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=str)

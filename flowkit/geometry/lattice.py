@@ -65,6 +65,11 @@ def site_index(coordinate: Tensor, lattice: Sequence[Count]) -> Tensor:
         raise ValueError(
             f"Integer coordinates on {format_lattice(lattice)} are [{len(lattice)}, ...]; got {shown(coordinate)}."
         )
+    return flat_index(coordinate, lattice)
+
+
+def flat_index(coordinate: Tensor, lattice: Sequence[int]) -> Tensor:
+    """`site_index` inside a step of a chain, where nothing is checked."""
     index = torch.zeros_like(coordinate[0])
     for axis, size in enumerate(lattice):
         index = index * size + coordinate[axis] % size

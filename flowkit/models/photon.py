@@ -8,7 +8,7 @@ from flowkit.flow import Flow
 from flowkit.geometry import lifts
 from flowkit.geometry.space import Space
 from flowkit.priors import FromLifts, LiftedPhoton, coupling_of
-from flowkit.priors.free_photon import Nats
+from flowkit.priors.lifted_photon import Nats
 from flowkit.transforms import Chain, LiftedDrift
 
 LIFT = 0.7

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from flowkit.checks import Range, checked
 from flowkit.geometry.closed_paths import Loop, link_index
-from flowkit.geometry.lattice import coordinates, site_index
+from flowkit.geometry.lattice import coordinates, flat_index
 from flowkit.geometry.space import Space, links
 from flowkit.groups import Group
 from flowkit.multiscale.stages import Stage, on_device
@@ -171,5 +171,5 @@ def block_links(corners: Tensor, offsets: Tensor, lattice: Sequence[int]) -> Ten
     volume = 1
     for side in lattice:
         volume *= side
-    sites: Tensor = site_index(offsets[1:, :, None] + corners[:, None], lattice)
+    sites = flat_index(offsets[1:, :, None] + corners[:, None], lattice)
     return offsets[0][:, None] * volume + sites

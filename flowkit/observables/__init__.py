@@ -29,9 +29,8 @@ from flowkit.observables.of_means import (
     fit_potential,
     second_moment_length,
     static_potential,
-    t0,
-    w0,
 )
+from flowkit.observables.scale_setting import t0, w0
 from flowkit.observables.smoothed import energy_density, flow_history, flowed, smeared
 from flowkit.observables.two_point import correlator, magnetization_power, structure_factor, two_point
 

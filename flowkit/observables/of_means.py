@@ -1,4 +1,4 @@
-"""Functions of the means of observables: effective masses, potentials, cumulants, scales.
+"""Functions of the means of observables: effective masses, potentials, cumulants, correlation lengths.
 
 They take numbers, arrays, the Obs of pyerrors, and what autograd derives, so that an error can be carried through them.
 """
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from flowkit.checks import Count, Positive, checked, shown
+from flowkit.checks import Count, checked, shown
 
 
-def _array(who: str, values: Any, least: int = 0) -> Any:
+def array_of(who: str, values: Any, least: int = 0) -> Any:
     """An array of numbers, Obs or boxes of autograd, with at least so many entries in its last axis (0: any)."""
     import autograd.numpy as anp  # it takes a tenth of a second to import
 
@@ -31,7 +31,7 @@ def _array(who: str, values: Any, least: int = 0) -> Any:
     return array[()] if isinstance(array, np.ndarray) else array  # of one number the number itself
 
 
-def _of(name: str, x: Any) -> Any:
+def elementwise(name: str, x: Any) -> Any:
     """A function of numpy at x, without a warning where it has no value: NaN says so."""
     import autograd.numpy as anp
 
@@ -73,10 +73,10 @@ def effective_mass(correlator: ArrayLike, form: Literal["cosh", "log"] = "cosh")
     >>> fk.observables.effective_mass(np.cosh(0.5 * (t - 3))).round(4)
     array([0.5, 0.5, 0.5, 0.5])
     """
-    c = _array("effective_mass", correlator, 3)
+    c = array_of("effective_mass", correlator, 3)
     if form == "log":
-        return _of("log", c[..., :-1] / c[..., 1:])
-    return _of("arccosh", (c[..., :-2] + c[..., 2:]) / (2 * c[..., 1:-1]))
+        return elementwise("log", c[..., :-1] / c[..., 1:])
+    return elementwise("arccosh", (c[..., :-2] + c[..., 2:]) / (2 * c[..., 1:-1]))
 
 
 @checked
@@ -107,8 +107,8 @@ def static_potential(loops: ArrayLike) -> Any:
     array([[0.6931, 0.6931],
            [1.3863, 1.3863]])
     """
-    w = _array("static_potential", loops, 2)
-    return _of("log", w[..., :-1] / w[..., 1:])
+    w = array_of("static_potential", loops, 2)
+    return elementwise("log", w[..., :-1] / w[..., 1:])
 
 
 @checked
@@ -149,8 +149,8 @@ def fit_potential(potential: ArrayLike, errors: ArrayLike | None = None, first: 
     >>> fk.observables.fit_potential([0.5 - 0.3 / r + 0.1 * r for r in (1, 2, 3, 4)]).round(4)
     array([0.5, 0.3, 0.1])
     """
-    v = _array("fit_potential", potential, 3)
-    sigma = np.ones(v.shape) if errors is None else _array("fit_potential", errors, 3)
+    v = array_of("fit_potential", potential, 3)
+    sigma = np.ones(v.shape) if errors is None else array_of("fit_potential", errors, 3)
     if v.ndim != 1 or np.shape(sigma) != v.shape or not (sigma > 0).all():
         raise ValueError(f"fit_potential takes V(R), [R], and positive errors, [R]; got {shown(v)}, {shown(sigma)}.")
     import autograd.numpy as anp
@@ -184,7 +184,7 @@ def binder_cumulant(m2: ArrayLike, m4: ArrayLike) -> Any:
     >>> float(fk.observables.binder_cumulant(2.0, 12.0))
     0.0
     """
-    second, fourth = _array("binder_cumulant", m2), _array("binder_cumulant", m4)
+    second, fourth = array_of("binder_cumulant", m2), array_of("binder_cumulant", m4)
     return 1 - fourth / (3 * second * second)
 
 
@@ -220,114 +220,5 @@ def second_moment_length(g0: ArrayLike, g1: ArrayLike, side: Count) -> Any:
     """
     if side < 2:
         raise ValueError(f"second_moment_length needs a side >= 2; got {side}.")
-    ratio = _array("second_moment_length", g0) / _array("second_moment_length", g1)
-    return _of("sqrt", ratio - 1) / (2 * np.sin(np.pi / side))
-
-
-def _energies(who: str, times: Any, energies: Any) -> tuple[Any, Any]:
-    t, e = np.asarray(_array(who, times, 5), dtype=float), _array(who, energies, 5)
-    if t.ndim != 1 or np.shape(e) != t.shape or not (np.diff(t) > 0).all() or not t[0] >= 0:
-        raise ValueError(f"{who} takes five or more growing times and an energy for each; got {shown(t)}, {shown(e)}.")
-    return t, e
-
-
-def _crossing(who: str, what: str, t: Any, y: Any, level: float) -> Any:
-    """The t at which y(t) first reaches a level from below, by inverse interpolation through four points."""
-    for k in range(1, len(t)):
-        if y[k - 1] < level <= y[k]:
-            first = min(max(k - 2, 0), len(t) - 4)
-            points = range(first, first + 4)
-            if not all(y[i] < y[i + 1] for i in list(points)[:-1]):  # not monotonic: the straight line between two
-                points = range(k - 1, k + 1)
-            total: Any = 0.0
-            for i in points:
-                weight: Any = 1.0
-                for j in points:
-                    if j != i:
-                        weight = weight * (level - y[j]) / (y[i] - y[j])
-                total = total + t[i] * weight
-            return total
-    raise ValueError(f"{who}: {what} does not reach {level:g} from below at flow times {t[0]:g} to {t[-1]:g}.")
-
-
-@checked
-def t0(times: ArrayLike, energies: ArrayLike, level: Positive = 0.3) -> Any:
-    r"""The flow time at which :math:`t^2 \langle E(t) \rangle` reaches a level.
-
-    Parameters
-    ----------
-    times : array_like
-        Flow times, growing, ``[n]``, n >= 5, in lattice units.
-    energies : array_like
-        Mean energy densities <E(t)>, ``[n]``.
-    level : float
-        0.3 is the convention for SU(3).
-
-    Returns
-    -------
-    float
-        t0 in units of the lattice spacing squared, by cubic interpolation.
-
-    Raises
-    ------
-    ValueError
-        Where the level is not reached.
-
-    References
-    ----------
-    Luescher, 1006.4518.
-
-    Examples
-    --------
-    >>> import numpy as np, flowkit as fk
-    >>> t = np.linspace(0.0, 4.0, 21)
-    >>> round(float(fk.observables.t0(t, 0.15 / np.maximum(t, 0.1))), 6)     # t^2 E = 0.15 t
-    2.0
-    """
-    t, e = _energies("t0", times, energies)
-    return _crossing("t0", "t^2 E", t, [t[k] * t[k] * e[k] for k in range(len(t))], level)
-
-
-@checked
-def w0(times: ArrayLike, energies: ArrayLike, level: Positive = 0.3) -> Any:
-    r"""The scale w0 at which :math:`t\, \frac{d}{dt}\, t^2 \langle E(t) \rangle` reaches a level at t = w0^2.
-
-    Parameters
-    ----------
-    times : array_like
-        Flow times, growing, ``[n]``, n >= 5, in lattice units.
-    energies : array_like
-        Mean energy densities <E(t)>, ``[n]``.
-    level : float
-        0.3 is the convention for QCD.
-
-    Returns
-    -------
-    float
-        w0 in lattice spacings. The derivative is that of the polynomial through five neighbouring times.
-
-    Raises
-    ------
-    ValueError
-        Where the level is not reached.
-
-    References
-    ----------
-    Borsanyi et al., 1203.4469.
-
-    Examples
-    --------
-    >>> import numpy as np, flowkit as fk
-    >>> t = np.linspace(0.0, 4.0, 21)
-    >>> round(float(fk.observables.w0(t, 0.15 / np.maximum(t, 0.01))), 6)    # t d/dt t^2 E = 0.15 t
-    1.414214
-    """
-    t, e = _energies("w0", times, energies)
-    y = [t[k] * t[k] * e[k] for k in range(len(t))]
-    slopes = []
-    for k in range(len(t)):
-        first = min(max(k - 2, 0), len(t) - 5)
-        nodes = t[first : first + 5] - t[k]
-        weights = np.linalg.solve(np.vander(nodes, increasing=True).T, np.eye(5)[1])
-        slopes.append(t[k] * sum(weights[j] * y[first + j] for j in range(5)))
-    return _of("sqrt", _crossing("w0", "t d/dt t^2 E", t, slopes, level))
+    ratio = array_of("second_moment_length", g0) / array_of("second_moment_length", g1)
+    return elementwise("sqrt", ratio - 1) / (2 * np.sin(np.pi / side))

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from flowkit.ensemble.fields import FieldNumbers
     from flowkit.geometry.space import Space
 
-SHOWN = 5  # pictures in a snapshot
-MOST = 64  # steps of a figure's slider
+SHOWN, MOST = 5, 64  # pictures in a snapshot, steps of a figure's slider
 LINES = "#a6a6a6"  # WebGL draws none that let the page through
 CORNERS = list(product((0, 1), repeat=3))
 EDGES = [pair for pair in combinations(CORNERS, 2) if sum(map(int.__ne__, *pair)) == 1]

@@ -100,15 +100,15 @@ class AnnealedHeatbath(StochasticTransform):
 
         In the order of `Sublattice.legs`: the other directions. Each sublattice adds SHARE.
         """
-        ndim, found = self.space.ndim, list[Tensor]()
-        grown = torch.zeros(ndim, ndim, dtype=torch.float64)
+        ndim, found = self.space.ndim, []
+        grown = np.zeros((ndim, ndim))
         for part in self.heatbath.parts:
             mu = int(part.active[0]) // self.space.volume
             others = [nu for nu in range(ndim) if nu != mu]
             found.append(grown[mu, others])
             grown[mu, others] += SHARE
             grown[others, mu] += SHARE
-        return torch.stack(found)
+        return torch.from_numpy(np.stack(found))
 
     def push(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         first = self.action.at(beta=self.betas[0])(x)

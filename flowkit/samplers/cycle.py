@@ -1,5 +1,6 @@
 """Several samplers of one action, in turn."""
 
+import copy
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from flowkit.actions.base import Action
 from flowkit.samplers.base import Sampler, Tuner
 from flowkit.samplers.state import Info, State
-from flowkit.tasks.randomness import Rng
+from flowkit.tasks.randomness import Rng, lasting
 
 
 class Cycle(Sampler):
@@ -54,12 +55,18 @@ class Cycle(Sampler):
             raise ValueError(f"Cycle needs samplers of one and the same action, {self.action!r}; got {other[0]!r}.")
         self.samplers = samplers
 
+    def __copy__(self) -> "Cycle":
+        """A cycle of copies, which a run tunes in place of the samplers that were given."""
+        made = {one: copy.copy(one) for one in dict.fromkeys(self.samplers)}
+        return Cycle(*(made[one] for one in self.samplers))
+
     @property
     def forces(self) -> int | None:
         found = [one.forces for one in self.samplers if one.forces is not None]
         return sum(found) if found else None
 
     def step(self, state: State, rng: torch.Generator) -> tuple[State, Info]:
+        rng = lasting(rng, "Cycle.step")
         found, rates, bad = Info(), list[Tensor](), list[Tensor]()
         for one in self.samplers:
             state, info = one.step(state, rng)

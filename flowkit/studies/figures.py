@@ -5,6 +5,7 @@ among them, that returns its rows.
 """
 
 from flowkit.studies.figure import Figure
+from flowkit.studies.kernel_figures import KERNELS
 from flowkit.studies.multiscale_figures import MULTISCALE
 
 _TUTORIAL = "Albergo et al., 2101.08176"
@@ -14,6 +15,7 @@ FIGURES = {
     figure.name: figure
     for figure in (
         *MULTISCALE,
+        *KERNELS,
         Figure(
             "phi4-tutorial",
             "phi^4 on 8x8, m2 = -4, lambda = 8: the tutorial's network",
@@ -76,33 +78,6 @@ FIGURES = {
             "coverage 0.683, 1 % beyond three errors, 3 % of healthy runs with a note",
             1500,
             "60 seeds each",
-        ),
-        Figure(
-            "sun-kernels",
-            "Speed of the SU(2) and SU(3) kernels over torch, complex64, forward and with gradients",
-            "flowkit.studies.sun_kernels:sun_kernels",
-            "torch.linalg; Higham, Functions of Matrices (2008)",
-            "batched @, eigh, svd, matrix_exp of torch",
-            90,
-            "a tenth of the batch, three repetitions",
-        ),
-        Figure(
-            "kernel-gains",
-            "What each C kernel gains where users meet it: training steps, trajectories, draws",
-            "flowkit.studies.kernel_gains:kernel_gains",
-            "torch on the same machine",
-            "1.3 times, or the kernel is not worth its source",
-            240,
-            "smaller lattices and batches, two repetitions",
-        ),
-        Figure(
-            "kernels-4d",
-            "Heatbath, overrelaxation, force and trajectory of gauge fields on 4^4 and 8^4: ns a link, torch over C",
-            "flowkit.studies.kernels_4d:kernels_4d",
-            "torch on the same machine",
-            "2,650 to 3,480 ns a link for a heatbath of SU(3) through torch",
-            330,
-            "2^4 and 3^4, three repetitions, short chains",
         ),
         Figure(
             "matrix-models",
@@ -202,24 +177,6 @@ FIGURES = {
             "plain HMC on the same machine",
             720,
             "12x12, two maps, short chains",
-        ),
-        Figure(
-            "conv4d",
-            "Convolutions on 8^4, kernels of side 3: dense and factorised, and at small batches",
-            "flowkit.studies.conv4d:conv4d",
-            "torch's conv3d with circular padding, summed over the slices of the fourth axis",
-            "Gflop/s at batch 4, 16 and 31 were .07 to .1 of those at 32",
-            30,
-            "4^4, one small batch, two repetitions",
-        ),
-        Figure(
-            "training-memory",
-            "Memory and time of training against depth: fields kept, or recomputed by inversion",
-            "flowkit.studies.training_memory:training_memory",
-            "Gomez et al., 1707.04585, for networks",
-            "nothing for flows of lattice fields",
-            400,
-            "U(1) on 4x4 alone",
         ),
         Figure(
             "annealing-4d",

@@ -41,8 +41,10 @@ def fisher_scoring(
         seen = start if now < iterations - 3 else data
         loss, slope = _slope(model, seen)
         fisher = _fisher(model, data, rng, count)
-        old, diagonal = flat(own), fisher.diagonal()
-        prior = (ridge + PRIOR_LINKS / len(seen.v)) * (diagonal + diagonal.mean() / 100)
+        old = flat(own)
+        if now == 0:  # where a model already has the law of few links, its own F vanishes
+            diagonal = fisher.diagonal() + fisher.diagonal().mean() / 100
+        prior = (ridge + PRIOR_LINKS / len(seen.v)) * diagonal
         move = torch.linalg.solve_ex(fisher + torch.diag(prior), slope - prior * old).result
         predicted = move @ fisher @ move / 2
         new = old + move * (factor * (max_kl / predicted).sqrt().clamp(max=1))

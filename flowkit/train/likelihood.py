@@ -66,11 +66,11 @@ class MaximumLikelihoodStep(TrainingStep):
               F = \langle s s^T \rangle_{V \sim q(V | R)}, \qquad D = \mathrm{diag} F + \tfrac{1}{100}
               \overline{\mathrm{diag} F}
 
-    (Fisher scoring [1]_), with the normal prior of parameters c around zero that weighs as much as 20 links
-    and a relative `ridge`. It holds those directions that the data do not determine, and moves the others by a relative
-    :math:`\epsilon`. For models whose log q is linear in the coefficients, such as `LinearHeatbathConditional` and
-    `HarmonicConditional`, the likelihood is concave and has one maximum. With P parameters and N independent fields the
-    fit costs about P / 2N nats more than its best.
+    (Fisher scoring [1]_), with the normal prior of parameters c around zero that weighs as much as 20 links and a
+    relative `ridge`; D is that of the first iteration. It holds those directions that the data do not determine, and
+    moves the others by a relative :math:`\epsilon`. For models whose log q is linear in the coefficients, such as
+    `LinearHeatbathConditional` and `HarmonicConditional`, the likelihood is concave and has one maximum. With P
+    parameters and N independent fields the fit costs about P / 2N nats more than its best.
 
     The trainer's batch is the number of fields whose loops are computed at a time. The loss in the history is
     :math:`-\langle \log q \rangle` of the links of the step, in nats for a link.
