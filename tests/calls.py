@@ -341,7 +341,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "SU3HeatbathConditional": (multiscale.SU3HeatbathConditional, {"loops": 2}),
     "with_couplings": (
         fk.models.with_couplings,
-        {"flow": fk.multiscale_flow(fk.links((2, 2, 2), fk.U1())), "between": True, "joint": False, "bins": 4, "hidden": (4,)},
+        {
+            "flow": fk.multiscale_flow(fk.links((2, 2, 2), fk.U1())), "between": True, "joint": False, "bins": 4,
+            "hidden": (4,),
+        },
     ),
     "free_field_loss": (multiscale.free_field_loss, {"space": THREE, "order": "cells"}),
     "dressed_block": (
