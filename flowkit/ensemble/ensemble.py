@@ -248,7 +248,7 @@ class Ensemble:
         """The mean as an `Obs` of pyerrors, with its fluctuations: what fits, effective masses and plots start from.
 
         The chains are the replica of one ensemble, and weights are included. Obs of one ensemble, loaded again too, are
-        correlated; those of two ensembles are independent.
+        correlated; those of two ensembles are taken as independent, a reweighted one and its source too.
 
         Parameters
         ----------
