@@ -26,6 +26,7 @@ ROOMS = (
         "transforms",
         "multiscale",
         "models",
+        "zoo",
     ),
     *(
         "nets",

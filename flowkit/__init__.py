@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers; a 
         testing as testing,
         train as train,
         transforms as transforms,
+        zoo as zoo,
     )
     from flowkit.actions import (
         Action as Action,
@@ -98,6 +99,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers; a 
         GaugeCoupling as GaugeCoupling,
         Transform as Transform,
     )
+    from flowkit.zoo import pretrained as pretrained
 
 _CONTENTS = {
     "actions": "Action MatrixModel Phi4 Phi4Hopping Wilson",
@@ -116,10 +118,11 @@ _CONTENTS = {
     "samplers": "HMC Heatbath IndependenceMetropolis Sampler",
     "train": "NaturalGradientStep Trainer TrainingStep",
     "transforms": "Chain CheckerboardCoupling GaugeCoupling Transform",
+    "zoo": "pretrained",
 }
 _ROOMS = (
     "actions bijections ensemble exact geometry groups kernels models multiscale nets "
-    "observables panels priors samplers smearing stats storage tasks testing train transforms"
+    "observables panels priors samplers smearing stats storage tasks testing train transforms zoo"
 )
 _MODULES = {room: room for room in _ROOMS.split()} | {"losses": "train.losses", "schedules": "train.schedules"}
 _HOME = {name: room for room, names in _CONTENTS.items() for name in names.split()}

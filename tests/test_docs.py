@@ -125,10 +125,10 @@ def figures(monkeypatch):
 
 
 def test_every_record_has_its_commit_and_date(figures):
-    from flowkit.studies.figure import _commit
+    from flowkit.studies.figure import commit_of_checkout
     from flowkit.studies.figures import FIGURES
 
-    commit = _commit()
+    commit = commit_of_checkout()
     assert commit is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", commit)
     for path in (DOCS / "records").glob("*.json"):
         record = figures.read(path)  # which refuses one without

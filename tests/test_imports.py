@@ -35,6 +35,7 @@ ORDER = [
     ["flow"],
     ["multiscale"],
     ["models"],
+    ["zoo"],
     ["samplers"],
     ["train"],
     ["ensemble"],

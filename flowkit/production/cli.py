@@ -1,4 +1,4 @@
-"""The command `flowkit`: run a recipe, open the notebooks, add a Jupyter kernel, reproduce a figure."""
+"""The command `flowkit`: run a recipe, open the notebooks, add a Jupyter kernel, reproduce a figure, list flows."""
 
 import contextlib
 import filecmp
@@ -169,6 +169,29 @@ def reproduce(
             _fail(f"{out} could not be written: {error.strerror}. The record is printed above.", status=1)
     if strict and any(row.reached is False for row in record.rows):
         raise typer.Exit(1)
+
+
+@app.command()
+def zoo(
+    name: Annotated[str | None, typer.Argument(help="The flow; without one, all are listed.")] = None,
+    train: Annotated[bool, typer.Option("--train", help='Train NAME again, or every flow with NAME "all".')] = False,
+    out: Annotated[Path, typer.Option(help="Folder for weights and cards of --train.")] = Path("flowkit-zoo"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """List the trained flows that fk.pretrained(NAME) gives, show the card of one, or train it again."""
+    from flowkit.production import zoo as shelf
+    from flowkit.zoo import card
+
+    if train and name is None:
+        _fail("flowkit zoo --train needs the NAME of a flow, or all.")
+    with _sentences():
+        if train and name is not None:
+            shelf.train(name, out, say=typer.echo)
+        elif name is None:
+            typer.echo(shelf.listing(as_json))
+        else:
+            one = card(name)
+            typer.echo(one.model_dump_json() if as_json else shelf.report(one))
 
 
 def _fail(sentence: str, status: int = 2) -> NoReturn:

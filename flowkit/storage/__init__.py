@@ -6,7 +6,7 @@ from flowkit.storage.disk import Disk
 from flowkit.storage.draft import Draft
 from flowkit.storage.manifest import Entry, StoreError, parse_json
 from flowkit.storage.store import Store
-from flowkit.storage.weights import load_weights
+from flowkit.storage.weights import load_weights, save_weights
 from flowkit.storage.zarr_files import Files
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "claimed",
     "load_weights",
     "parse_json",
+    "save_weights",
 ]
 
 

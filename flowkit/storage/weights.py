@@ -1,20 +1,22 @@
-"""The weights of a flow out of a trainer's checkpoint."""
+"""The weights of a flow: out of a trainer's checkpoint, and in a file of their own."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from torch import Tensor, nn
 
 from flowkit.storage.checkpoint import CheckpointError, load
+from flowkit.storage.tensors import tensors_of
 
 F = TypeVar("F", bound=nn.Module)
 
 
 def load_weights(flow: F, folder: str | os.PathLike[str], commit: str | None = None) -> F:
-    """Load the weights that a `Trainer` saved into a flow, in place.
+    """Load the weights that a `Trainer` or `save_weights` saved into a flow, in place.
 
     The trainer's action, batch and method are not needed. The lattice may be another one where no weight depends on it.
 
@@ -23,9 +25,9 @@ def load_weights(flow: F, folder: str | os.PathLike[str], commit: str | None = N
     flow : Module
         Built like the flow that was trained, of the same dtype.
     folder : path
-        Folder of the checkpoint.
+        Folder of the checkpoint, or the file that `save_weights` wrote.
     commit : str, optional
-        Name of a commit; by default the last one.
+        Name of a commit of the folder; by default the last one.
 
     Returns
     -------
@@ -37,8 +39,9 @@ def load_weights(flow: F, folder: str | os.PathLike[str], commit: str | None = N
     TypeError
         For an argument that is no flow.
     CheckpointError
-        Where the folder is no checkpoint, or is damaged (the message names a commit that is whole), where names, shapes
-        or dtypes differ, or a weight is NaN or infinite. The flow is then as before.
+        Where the folder is no checkpoint, or is damaged (the message names a commit that is whole), where the file is
+        no safetensors file, where names, shapes or dtypes differ, or a weight is NaN or infinite. The flow is then as
+        before.
 
     Examples
     --------
@@ -54,8 +57,59 @@ def load_weights(flow: F, folder: str | os.PathLike[str], commit: str | None = N
     """
     if not isinstance(flow, nn.Module):
         raise TypeError(f"load_weights needs a flow, then a folder; got {type(flow).__name__}.")
-    flow.load_state_dict(weights(flow, load(folder, commit)[0], folder))
+    file = Path(folder).is_file()
+    flow.load_state_dict(weights(flow, _of_file(Path(folder)) if file else load(folder, commit)[0], folder))
     return flow
+
+
+def save_weights(flow: nn.Module, file: str | os.PathLike[str]) -> None:
+    """Write the weights of a flow to one safetensors file, as other programs read it; `load_weights` reads it too.
+
+    Parameters
+    ----------
+    flow : Module
+        Its `state_dict`, of real numbers.
+    file : path
+        The file; an older one is replaced.
+
+    Raises
+    ------
+    TypeError
+        For an argument that is no flow.
+    CheckpointError
+        For a weight that is complex, NaN or infinite. Nothing is then written.
+
+    Notes
+    -----
+    Names are those of `state_dict` after "flow.", as in a trainer's checkpoint.
+
+    Examples
+    --------
+    >>> import tempfile, torch, flowkit as fk
+    >>> space, file = fk.links((4, 4), fk.U1()), tempfile.mkdtemp() + "/model.safetensors"
+    >>> flow = fk.multiscale_flow(space)
+    >>> fk.storage.save_weights(flow, file)
+    >>> copy = fk.storage.load_weights(fk.multiscale_flow(space), file)
+    >>> all(torch.equal(a, b) for a, b in zip(flow.parameters(), copy.parameters(), strict=True))
+    True
+    """
+    from safetensors.torch import save
+
+    if not isinstance(flow, nn.Module):
+        raise TypeError(f"save_weights needs a flow, then a file; got {type(flow).__name__}.")
+    tensors = {name: t.detach().cpu() for name, t in flow.state_dict().items()}
+    bad = not_finite(tensors) or ", ".join(name for name, t in tensors.items() if t.is_complex())
+    if bad:
+        raise CheckpointError(f"{file} is to hold real, finite weights; not so are {bad}.")
+    # A copy of its own: safetensors refuses two names of one memory.
+    Path(file).write_bytes(save({f"flow.{name}": t.clone().contiguous() for name, t in tensors.items()}))
+
+
+def _of_file(file: Path) -> dict[str, Tensor]:
+    try:
+        return tensors_of(bytearray(file.read_bytes()))
+    except ValueError as error:
+        raise CheckpointError(f"{file} is no safetensors file: {error}.") from error
 
 
 def weights(flow: nn.Module, tensors: Mapping[str, Tensor], path: str | os.PathLike[str]) -> dict[str, Tensor]:

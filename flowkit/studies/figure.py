@@ -115,7 +115,7 @@ class Figure:
         defaults = self.defaults()
         for key in settings:
             _known(self.name, key, defaults)
-        commit, date = _commit(), datetime.now(UTC).date().isoformat()
+        commit, date = commit_of_checkout(), datetime.now(UTC).date().isoformat()
         start = time.perf_counter()
         rows = self.function()(quick=quick, **settings)
         seconds = time.perf_counter() - start
@@ -139,7 +139,7 @@ class Figure:
             raise ValueError(f"{self.study} must return rows of a figure; in {where}: {what}.") from error
 
 
-def _commit() -> str | None:
+def commit_of_checkout() -> str | None:
     """The commit of the checkout that holds this package, or None where git knows none."""
 
     def git(*arguments: str) -> str:

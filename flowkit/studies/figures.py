@@ -197,6 +197,15 @@ FIGURES = {
             "U(1) on 4^3 and 6^3 alone, short chains",
         ),
         Figure(
+            "zoo",
+            "The flows that ship with the package, trained again: ESS on three lattices, means, coverage",
+            "flowkit.studies.zoo:zoo",
+            "Exact values, and other samplers",
+            "the cards of the shipped flows",
+            2400,
+            "the first flow alone, fewer steps and draws",
+        ),
+        Figure(
             "panel-cost",
             "Cost of a live panel: kernel, wire, browser and import",
             "flowkit.studies.panels:panel_cost",

@@ -144,17 +144,22 @@ def heatbath_fields(action: Wilson, n: int, seed: int) -> Tensor:
 
 def train(action: Wilson, x: Tensor, effort: Effort, incomplete: bool = False) -> Flow:
     """A model of dressed staples, by maximum likelihood on images of the fields and natural gradient afterwards."""
-    torch.manual_seed(effort.seed)
-    space, rng = action.space, torch.Generator().manual_seed(effort.seed)
     # In four dimensions few parameters are worth more than what the finer order and powers gain.
-    small = space.ndim > 3
+    small = action.space.ndim > 3
     model = dressed_flow(
-        space,
+        action.space,
         action.beta,
         order="cells" if small else "hierarchical",
         powers=not small,
         incomplete=incomplete,
     )
+    return fit(model, action, x, effort)
+
+
+def fit(model: Flow, action: Wilson, x: Tensor, effort: Effort) -> Flow:
+    """The model, trained by maximum likelihood on images of the fields and natural gradient afterwards."""
+    torch.manual_seed(effort.seed)
+    space, rng = action.space, torch.Generator().manual_seed(effort.seed)
     method = MaximumLikelihoodStep(torch.cat([random_images(space, x, rng) for _ in range(effort.images)]))
     Trainer(model, action, batch=1024, method=method, seed=effort.seed).fit(method.steps, progress=False)
     for step in range(effort.natural):
