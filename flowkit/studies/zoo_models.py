@@ -30,11 +30,11 @@ def _plane(group: str, beta: float) -> Entry:
             dtype="float32",
         )
         training = Training(method="level by level", settings={"steps": 4000, "batch": 1024, "lr": 0.01, "seed": 1})
-        return Entry(theory, construction, training, lattices, (25600, 8192, 2048))
+        return Entry(theory, construction, training, lattices, (12800, 4096, 1024))
     construction = Construction(model="multiscale_flow")
-    batch, draws = (2048, (51200, 8192, 2048)) if group == "U1" else (1024, (25600, 4096, 1024))
+    batch = 2048 if group == "U1" else 1024
     training = Training(method="natural gradient", settings={"steps": 60, "batch": batch, "seed": 1})
-    return Entry(theory, construction, training, lattices, draws)
+    return Entry(theory, construction, training, lattices, (25600, 4096, 1024))
 
 
 def _dressed(group: str, beta: float, ndim: int, draws: tuple[int, int, int]) -> Entry:
@@ -43,7 +43,7 @@ def _dressed(group: str, beta: float, ndim: int, draws: tuple[int, int, int]) ->
     theory = Theory(action="Wilson", group=group, lattice=lattice, couplings={"beta": beta})
     more: dict[str, bool | str] = {"order": "cells", "powers": False} if ndim > 3 else {}
     construction = Construction(model="dressed_flow", options={"beta": beta, **more}, dtype="float32")
-    settings = {"fields": 4096 if ndim == 3 else 2048, "images": 1, "natural": 2, "batch": 4096, "seed": 1}
+    settings = {"fields": 2048, "images": 1, "natural": 2, "batch": 2048, "seed": 1}
     training = Training(method="maximum likelihood", settings=settings)
     lattices = (lattice, (8, *lattice[1:]), (8, 8, *lattice[2:]) if ndim == 3 else (2, *lattice[1:]))
     return Entry(theory, construction, training, lattices, draws)
@@ -75,19 +75,17 @@ def _ladder(side: int, beta: float, steps: int) -> Entry:
 ENTRIES = {
     entry.theory.name: entry
     for entry in (
-        *(_plane("U1", beta) for beta in (1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0)),
-        *(_plane("SU2", beta) for beta in (1.8, 2.2, 2.7, 4.0, 8.0)),
-        *(_plane("SU3", beta) for beta in (4.0, 5.0, 6.0, 8.0, 12.0)),
-        _dressed("U1", 1.0, 3, (12800, 4096, 2048)),
-        *(_photons(beta, 3, (25600, 8192, 4096)) for beta in (2.0, 3.0)),
-        _dressed("SU2", 2.0, 3, (12800, 4096, 2048)),
-        _dressed("SU3", 3.0, 3, (6400, 1024, 512)),
-        _dressed("U1", 0.5, 4, (6400, 2048, 6400)),
-        *(_photons(beta, 4, (6400, 2048, 1024)) for beta in (1.5, 2.0)),
-        _dressed("SU2", 1.0, 4, (6400, 1024, 6400)),
-        _dressed("SU3", 1.0, 4, (2560, 512, 2560)),
+        *(_plane("U1", beta) for beta in (1.0, 2.0, 4.0, 6.0, 12.0)),
+        *(_plane("SU2", beta) for beta in (1.8, 2.2, 2.7, 8.0)),
+        *(_plane("SU3", beta) for beta in (4.0, 5.0, 6.0, 8.0)),
+        _dressed("U1", 1.0, 3, (12800, 2048, 1024)),
+        *(_photons(beta, 3, (25600, 4096, 2048)) for beta in (2.0, 3.0)),
+        _dressed("SU2", 2.0, 3, (6400, 1024, 512)),
+        _dressed("U1", 0.5, 4, (5120, 512, 5120)),
+        _photons(2.0, 4, (5120, 1024, 512)),
+        _dressed("SU2", 1.0, 4, (3840, 512, 3840)),
+        _dressed("SU3", 1.0, 4, (2560, 256, 2560)),
         _ladder(8, 0.576, 600),
-        _ladder(12, 0.616, 700),
         _ladder(16, 0.634, 900),
     )
 }
