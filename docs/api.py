@@ -1,6 +1,7 @@
-"""Writes api.md: every public name of flowkit with its docstring, first those of the top level, then room by room."""
+"""Writes api.md and a page for each room: every public name of flowkit with its docstring."""
 
 import inspect
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -11,39 +12,15 @@ import flowkit
 PAGE = Path(__file__).parent / "api.md"
 HEAD = """# Every public name
 
-The names of the top level are used as `fk.NAME` after `import flowkit as fk`, those of a room as `fk.ROOM.NAME`.
-This page is generated from the docstrings.
+The names of the top level are used as `fk.NAME` after `import flowkit as fk`, the others of a room as `fk.ROOM.NAME`.
+A room has one page, which is generated from the docstrings.
 """
-ROOMS = (
-    *(
-        "groups",
-        "geometry",
-        "smearing",
-        "observables",
-        "actions",
-        "priors",
-        "bijections",
-        "transforms",
-        "multiscale",
-        "models",
-        "zoo",
-    ),
-    *(
-        "nets",
-        "kernels",
-        "samplers",
-        "train",
-        "losses",
-        "schedules",
-        "ensemble",
-        "stats",
-        "exact",
-        "storage",
-        "tasks",
-        "panels",
-        "testing",
-    ),
-)
+ROOMS = [
+    *("groups", "geometry", "smearing", "observables", "actions", "priors", "bijections", "transforms", "flow"),
+    *("multiscale", "models", "zoo", "nets", "kernels", "samplers", "train", "losses", "schedules", "ensemble"),
+    *("model", "stats", "exact", "storage", "tasks", "panels", "testing"),
+]
+"""In the order of the pages."""
 
 
 def block(lines: list[str]) -> list[str]:
@@ -82,30 +59,54 @@ def room(name: str) -> ModuleType | None:
         return None
 
 
-def page() -> str:
-    """The page of all names: each thing once, where it is first found."""
-    lines, seen = [HEAD], set()
+def found(path: str) -> object:
+    """What a directive documents."""
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
 
-    def add(paths: dict[str, object]) -> None:
-        nonlocal lines
-        new = {path: thing for path, thing in paths.items() if ours(thing) and id(thing) not in seen}
-        seen.update(map(id, new.values()))
-        lines += block([line for path, thing in new.items() for line in entry(path, thing)]) if new else []
 
-    lines += ["## The top level", ""]
-    for name, names in ((room, names.split()) for room, names in flowkit._CONTENTS.items()):
-        lines += [f"### From {name}", ""]
-        add({f"flowkit.{one}": getattr(flowkit, one) for one in names})
+def pages() -> dict[str, str]:
+    """The pages of all names by their file's stem under docs/api: each thing once, in the first room that has it."""
+    made, seen = dict[str, str](), set[int]()
+    top = {name: home for home, names in flowkit._CONTENTS.items() for name in names.split()}
     for name in ROOMS:
         module = room(name)
-        if module is not None:
-            lines += [f"## fk.{name}", "", (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " "), ""]
-            add({f"{module.__name__}.{one}": getattr(module, one) for one in public(module)})
-    return "\n".join(lines)
+        if module is None:
+            continue
+        things = {one: getattr(module, one) for one in public(module)}
+        paths = {
+            f"flowkit.{one}" if one in top and getattr(flowkit, one) is thing else f"{module.__name__}.{one}": thing
+            for one, thing in things.items()
+            if ours(thing) and id(thing) not in seen
+        }
+        seen |= {id(thing) for thing in paths.values()}
+        if paths:
+            about = (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ")
+            summary = [".. autosummary::", "   :nosignatures:", "", *(f"   {path}" for path in paths)]
+            entries = [line for path, thing in paths.items() for line in entry(path, thing)]
+            made[name] = "\n".join([f"# fk.{name}", "", about, "", *block(summary), *block(entries)])
+    return made
+
+
+def index(rooms: Collection[str]) -> str:
+    """The page that lists the rooms and the names of the top level."""
+    lines = [HEAD, "| room | holds |", "|---|---|"]
+    for name in rooms:
+        about = (inspect.getdoc(room(name)) or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+        lines.append(f"| [fk.{name}](api/{name}.md) | {about} |")
+    lines += ["", "## The names of the top level", "", "| from | names |", "|---|---|"]
+    for home, names in flowkit._CONTENTS.items():
+        lines.append(f"| [{home}](api/{home}.md) | {', '.join(f'`fk.{one}`' for one in names.split())} |")
+    return "\n".join([*lines, "", "```{toctree}", ":hidden:", "", *(f"api/{name}" for name in rooms), "```", ""])
 
 
 def write() -> None:
-    """Write docs/api.md, if it would change."""
-    text = page()
-    if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-        PAGE.write_text(text, encoding="utf-8")
+    """Write docs/api.md and docs/api/, where something would change."""
+    made = pages()
+    folder = PAGE.parent / "api"
+    folder.mkdir(exist_ok=True)
+    for old in set(folder.glob("*.md")) - {folder / f"{name}.md" for name in made}:
+        old.unlink()
+    for path, text in {PAGE: index(made), **{folder / f"{name}.md": text for name, text in made.items()}}.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")

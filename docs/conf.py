@@ -18,11 +18,16 @@ import flowkit
 
 sys.path.insert(0, str(Path(__file__).parent))
 import api
+import charts
 import figures
 import gallery
 import lessons
+import links
+import zoo
 
+charts.write()
 figures.write()
+zoo.write()
 api.write()
 gallery.write()
 lessons.write()
@@ -30,10 +35,12 @@ lessons.write()
 project = "flowkit"
 author = copyright = "The flowkit authors"
 version = release = flowkit.__version__
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+autosummary_generate = False
 exclude_patterns = ["_build", "jupyter_execute", "records"]
 myst_enable_extensions = ["colon_fence", "dollarmath", "amsmath"]
 nb_execution_mode = "off"  # what a notebook shows is what was stored when it ran, at the size that it names
+nb_merge_streams = True  # prints of one cell stand in one box
 html_theme = "furo"
 html_title = f"flowkit {release}"
 html_static_path = ["_static"]
@@ -85,3 +92,4 @@ def setup(app: Sphinx) -> None:
         (lambda writer, node: _math(writer, node, "block"), None),
     )
     app.connect("autodoc-process-docstring", _readable, priority=100)  # before napoleon
+    app.connect("doctree-resolved", links.add)

@@ -6,8 +6,10 @@ To record a run: flowkit reproduce NAME --out docs/records/NAME.json
 import ast
 import subprocess
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
+from charts import TEXTS
 from pydantic import ValidationError
 
 import flowkit
@@ -138,10 +140,27 @@ def section(figure: Figure, record: Record | None) -> str:
     return "\n".join(lines)
 
 
+def summary(records: Mapping[str, Record]) -> list[str]:
+    """A line for each figure: what, how many goals are reached, when; with a link to its part of the page."""
+    lines = ["## All figures", "", "| figure | what | goals | reached | date |", "|---|---|---|---|---|"]
+    for name, figure in FIGURES.items():
+        record = records.get(name)
+        goals = [row.reached for row in record.rows if row.reached is not None] if record else []
+        numbers = (len(goals), sum(goals), record.date) if record else ("", "", "not yet recorded")
+        lines.append(f"| [{name}](#{name}) | {cell(figure.title)} | {' | '.join(map(str, numbers))} |")
+    return [*lines, ""]
+
+
+def drawn() -> list[str]:
+    """The charts, each with what it shows."""
+    return [line for name, text in TEXTS.items() for line in (f"![{name}](_static/charts/{name}.svg)", "", text, "")]
+
+
 def page(folder: Path) -> str:
     """The page of all figures, with the records of that folder."""
     records = {path.stem: read(path) for path in sorted(folder.glob("*.json"))}
-    return "\n".join([HEAD, *(section(figure, records.get(name)) for name, figure in FIGURES.items())])
+    parts = (section(figure, records.get(name)) for name, figure in FIGURES.items())
+    return "\n".join([HEAD, *drawn(), *summary(records), *parts])
 
 
 def write() -> None:

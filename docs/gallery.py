@@ -10,6 +10,39 @@ import flowkit as fk
 
 DOCS = Path(__file__).parent
 PAGES = DOCS / "_static" / "panels"
+SHOWS = {
+    "Training": (
+        "trainer",
+        "Loss, ESS, KL, gradient norm, learning rate, samples per second; Start, Pause, Stop, Checkpoint.",
+    ),
+    "Chain": (
+        '{"HMC": job, ...}',
+        "Histories of Q and other observables, Q's distribution beside the exact one, autocorrelations, samplers side "
+        "by side.",
+    ),
+    "EssKl": ("runs", "ESS and KL against beta, volume or steps, with published values as marks."),
+    "Field": (
+        "ensemble",
+        "Plaquettes, topological charge density or phi of each configuration, in planes and slices.",
+    ),
+    "Density": (
+        "ensemble",
+        "A charge density, action density or phi on a lattice of three dimensions that turns, or on slices of four, "
+        "with time as a slider.",
+    ),
+    "FlowLayers": ("flow, action", "A configuration after each layer, from the prior to the theory."),
+    "Patterns": (
+        "pattern",
+        "The links that a schedule of patterns moves, the loops that are active, passive and frozen, in planes and "
+        "slices; controls choose another pattern.",
+    ),
+    "Multiscale": (
+        "fk.multiscale.by_scale(flow, action, x)",
+        "One field at every scale, with KL and ESS by scale, of a gauge model and its samples x, in planes and slices.",
+    ),
+    "Dashboard": ("trainer, ...", "Those that fit, in tabs; Voila serves it as a page for a class."),
+}
+"""What each panel takes and shows."""
 
 
 def panels() -> dict[str, Any]:
@@ -52,6 +85,15 @@ def write() -> None:
     lines = [
         "# Panels",
         "",
+        "A panel is an object that shows plain numbers: live in a notebook, as a picture (`snapshot()`), as a plotly",
+        "figure (`figure()`) or as a page that opens offline (`save_html()`). An update sends a few hundred bytes. A",
+        "reloaded page or a second view shows the whole history. `job = fk.start(sampler, n)` runs chains in a thread",
+        "for `Chain`.",
+        "",
+        "| `fk.panels.` | shows |",
+        "|---|---|",
+        *(f"| `{name}({given})` | {text} |" for name, (given, text) in SHOWS.items()),
+        "",
         "In a notebook the panels are live; these are their plotly figures (`panel.figure()`), of short runs made when",
         "this page was built: U(1) on 8x8 at beta = 3, and on 6x6x6 at 1.5. `panel.save_html(path)` writes such a page",
         "for a run of yours.",
@@ -62,5 +104,5 @@ def write() -> None:
         figure.write_html(PAGES / f"{name}.html", include_plotlyjs="directory")
         style = f"zoom: 0.7; width: 100%; height: {int(figure.layout.height or 450) + 20}px; border: 0"
         frame = f'<iframe src="_static/panels/{name}.html" title="{name}" style="{style}"></iframe>'
-        lines += [f"## {name}", "", "```{raw} html", frame, "```", ""]
+        lines += [f"## {name}", "", SHOWS[name][1], "", "```{raw} html", frame, "```", ""]
     page.write_text("\n".join(lines), encoding="utf-8")

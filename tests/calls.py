@@ -62,6 +62,7 @@ RUN = fk.run(HMC, 4, chains=2, rng=1, observe=[fk.phi_squared])
 NUMBERS = fk.ensemble.field_numbers(RUN)
 LAYERS = fk.ensemble.layer_numbers(scalar(), PHI4, n=4, fields=2)
 SAVED = tempfile.mkdtemp()
+WEIGHTS = f"{tempfile.mkdtemp()}/weights.safetensors"
 fk.Trainer(scalar(), PHI4, batch=4).fit(1, progress=False).save(SAVED)
 BY_SCALE = multiscale.by_scale(MODEL, WILSON, MODEL.sample(8, rng()).detach(), fields=2)
 COMPARED = fk.compare({"a": HMC}, [fk.phi_squared], forces=40, chains=2, thermalise=1, seconds=1, rng=1)
@@ -562,6 +563,11 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         storage.load_weights,
         {"flow": scalar(), "folder": SAVED},
     ),
+    "save_weights": (storage.save_weights, {"flow": scalar(), "file": WEIGHTS}),
+    "pretrained": (fk.pretrained, {"name": "u1-2d-beta2", "lattice": (4, 4)}),
+    "card": (fk.zoo.card, {"name": "u1-2d-beta2"}),
+    "names": (fk.zoo.names, {"folder": SAVED}),
+    "put": (fk.zoo.put, {"flow": scalar(), "card": fk.zoo.card("u1-2d-beta2"), "folder": tempfile.mkdtemp()}),
     "parse_json": (storage.parse_json, {"text": b"{}"}),
     "Background": (tasks.Background, {"callbacks": ()}),
     "History": (tasks.History, {"columns": ["a", "b"]}),

@@ -512,6 +512,7 @@ def test_the_calls_are_valid_and_complete():
             or inspect.isabstract(value)
             or getattr(value, "_is_protocol", False)
             or hasattr(value, "__dataclass_fields__")
+            or hasattr(value, "model_fields")
             or not inspect.signature(value).parameters
         )
         if (

@@ -12,7 +12,7 @@ import flowkit
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-MADE = {"figures.md", "api.md", "lessons.md", "panels.md"}
+MADE = {"figures.md", "api.md", "lessons.md", "panels.md", "zoo.md"}
 """Pages that the build writes."""
 WRITTEN = [path for room in ("", "theory", "decisions") for path in sorted((DOCS / room).glob("*.md"))]
 TEXTS = [path for path in [*WRITTEN, ROOT / "README.md"] if path.name not in MADE]
@@ -77,11 +77,10 @@ def test_decisions_are_records_in_order():
         assert f"\ndecisions/{path.stem}\n" in index, f"{path.name} is not in the table of contents"
 
 
-def test_the_panels_of_the_readme_exist():
+def test_the_page_of_panels_has_every_panel(monkeypatch):
     panels = pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
-    table = re.search(r"\| `fk\.panels\.` \|.*?\n\n", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
-    named = re.findall(r"^\| `(\w+)\(", table, re.MULTILINE)
-    assert {*named, "Panel"} == set(panels.__all__)
+    monkeypatch.syspath_prepend(str(DOCS))
+    assert {*import_module("gallery").SHOWS, "Panel"} == set(panels.__all__)
 
 
 def test_every_room_has_its_place_on_the_page_of_imports():
@@ -104,10 +103,30 @@ def test_every_public_name_is_documented(monkeypatch):
     sys.modules.pop("api", None)
     api = import_module("api")
 
-    text = api.page()
+    pages = api.pages()
+    text = "\n".join([*pages.values(), api.index(pages)])
     for name in flowkit.__all__:
-        known = f"flowkit.{name}" in text or f"fk.{name}" in text or name == "__version__"
-        assert known, f"{name} is not on the page of public names"
+        known = f":: flowkit.{name}\n" in text or f"fk.{name}" in text or name == "__version__"
+        assert known, f"{name} is not on the pages of public names"
+    entries = re.findall(r"^\.\. auto\w+:: (\S+)", text, re.MULTILINE)
+    assert len(entries) == len(set(entries))
+    for name in flowkit._HOME:
+        assert f"flowkit.{name}" in entries
+    for room in flowkit._ROOMS.split():
+        for name in getattr(flowkit, room).__all__ if room != "panels" else ():
+            thing = getattr(getattr(flowkit, room), name)
+            known = not api.ours(thing) or any(api.found(entry) is thing for entry in entries)
+            assert known, f"{room}.{name} is on no page"
+
+
+def test_charts_have_points_and_pictures_of_the_readme_exist(monkeypatch):
+    pytest.importorskip("matplotlib", reason='the charts need the extra "lab"')
+    monkeypatch.syspath_prepend(str(DOCS))
+    charts = import_module("charts")
+    assert all(len(found) >= 4 for found in charts.effective().values())
+    assert sum(p.published is not None for found in charts.effective().values() for p in found) >= 6
+    for picture in re.findall(r"!\[.*?\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert (ROOT / picture).is_file(), picture
 
 
 def test_formulas_are_balanced():

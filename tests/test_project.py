@@ -54,8 +54,9 @@ def test_readme_commands():
 
 
 def test_readme_walk_uses_public_names():
-    (walk,) = fenced("python")
-    for node in ast.walk(ast.parse(walk)):
+    blocks = fenced("python")
+    assert len(blocks) == 2
+    for node in (node for block in blocks for node in ast.walk(ast.parse(block))):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "fk":
             assert node.attr in flowkit.__all__
 
