@@ -82,7 +82,7 @@ def pages() -> dict[str, str]:
         seen |= {id(thing) for thing in paths.values()}
         if paths:
             about = (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ")
-            summary = [".. autosummary::", "   :nosignatures:", "", *(f"   {path}" for path in paths)]
+            summary = [".. autosummary::", "   :nosignatures:", "", *(f"   ~{path}" for path in paths)]
             entries = [line for path, thing in paths.items() for line in entry(path, thing)]
             made[name] = "\n".join([f"# fk.{name}", "", about, "", *block(summary), *block(entries)])
     return made

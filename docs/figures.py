@@ -146,7 +146,8 @@ def summary(records: Mapping[str, Record]) -> list[str]:
     for name, figure in FIGURES.items():
         record = records.get(name)
         goals = [row.reached for row in record.rows if row.reached is not None] if record else []
-        numbers = (len(goals), sum(goals), record.date) if record else ("", "", "not yet recorded")
+        date = (record.date or "").replace("-", "\N{NON-BREAKING HYPHEN}") if record else ""
+        numbers = (len(goals), sum(goals), date) if record else ("", "", "not yet recorded")
         lines.append(f"| [{name}](#{name}) | {cell(figure.title)} | {' | '.join(map(str, numbers))} |")
     return [*lines, ""]
 

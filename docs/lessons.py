@@ -60,7 +60,7 @@ def index(paths: list[Path]) -> str:
             for p in (r"question\.\*\* (.+?)\n", r"You need: (.+?)\. Time", r"Time: (.+)")
         ]
         question, need, hours = (part[1].replace("|", "\\|").strip() if part else "" for part in parts)
-        need = re.sub(r"\]\((\w+)\.ipynb\)", r"](notebooks/\1.ipynb)", need)
+        question, need = (re.sub(r"\]\((\w+)\.ipynb\)", r"](notebooks/\1.ipynb)", text) for text in (question, need))
         lines.append(f"| [{path.stem}](notebooks/{path.name}) | {question} | {need} | {hours} |")
     names = [f"notebooks/{path.stem}" for path in paths]
     return "\n".join([*lines, "", "```{toctree}", ":hidden:", "", *names, "```", ""])
