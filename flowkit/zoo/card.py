@@ -51,7 +51,7 @@ class Theory(_Data):
 
     @property
     def name(self) -> str:
-        """Field, dimension and couplings, as "su3-2d-beta6" and "phi4-2d-beta0.6-lam0.5": the name of its flow."""
+        """Field, dimension and couplings, as "su3-2d-beta6" and "phi4-2d-beta0.576-lam0.5": the name of its flow."""
         field = "phi4" if self.group == "Real" else self.group.lower()
         return "-".join([field, f"{len(self.lattice)}d", *(f"{key}{value:g}" for key, value in self.couplings.items())])
 

@@ -27,7 +27,7 @@ def pretrained(name: str, lattice: Sequence[Count] | None = None, folder: PathLi
     Parameters
     ----------
     name : str
-        Field, dimension and couplings, as "u1-2d-beta6", "su3-2d-beta6", "phi4-2d-beta0.616-lam0.5". `names` lists all.
+        Field, dimension and couplings, as "u1-2d-beta6", "su3-2d-beta6", "phi4-2d-beta0.576-lam0.5". `names` lists all.
     lattice : sequence of int, optional
         Sides of another lattice for the same weights; by default that of the training. The card says what the effective
         sample size was on three lattices.
