@@ -103,3 +103,17 @@ def compared_rows(label: str, found: Estimate, beside: list[tuple[str, Estimate]
             goal = {"goal": f"{one.value:.6g} ± {one.error:.2g} ({name}), within 3 errors", "reached": near}
         rows.append({**row, "label": f"{label}, beside {name}", **goal})
     return rows
+
+
+def sector_rows(who: str, draws: Ensemble, most: int = 4) -> list[Row]:
+    """The shares of the weight and of the draws that fields with so many monopoles hold, where they hold most."""
+    count = draws.history(monopoles).flatten().round()
+    w = torch.softmax(draws.series["logw"].flatten().double(), 0)
+    shares = {k: float(w[count == k].sum()) for k in set(count.tolist())}
+    rows = []
+    for k in sorted(sorted(shares, key=lambda k: -shares[k])[:most]):
+        inside = (count == k).double()
+        error = float((w * (inside - shares[k])).square().sum().sqrt())
+        label = f"{who}, share of the weight with {k:g} monopoles ({float(inside.mean()):.2g} of the draws)"
+        rows.append({"label": label, "value": shares[k], "error": finite(error)})
+    return rows
