@@ -5,7 +5,8 @@ import math
 import pytest
 
 import flowkit as fk
-from flowkit.studies.multiscale_su3 import annealed, multiscale_su3
+from flowkit.studies.multiscale_dressed import annealed
+from flowkit.studies.multiscale_su3 import multiscale_su3
 
 
 def test_annealing_finds_ln_z():

@@ -29,6 +29,7 @@ from flowkit.panels.pictures import Layer, Picture, titled
 
 SHOWN = 10  # pictures in a snapshot
 COORDINATES = [f"x{digit}" for digit in "₀₁₂₃₄₅₆₇₈₉"]
+BETWEEN = 90  # pixels between two charts: the numbers and the name of an axis, and the title of the next chart
 
 
 class HeatmapPanel(Panel):
@@ -166,13 +167,14 @@ class HeatmapPanel(Panel):
         ramp, shown, data = self._colours(), self.shown, self._data
         charts = [chart.worded(for_plotly) for chart in self._pictures()]
         (width, height), rows, last = self._extent(), len(charts), len(data.fields) - 1
+        tall = max(560, 200 + 220 * rows)
         figure = make_subplots(
             rows=rows,
             cols=2,
             specs=[[{"rowspan": rows}, {}], *[[None, {}]] * (rows - 1)],
             column_widths=[0.5, 0.5],
             horizontal_spacing=0.16,
-            vertical_spacing=0.3 / rows,
+            vertical_spacing=BETWEEN / (tall - 200),
             subplot_titles=["", *[titled(one.label, one.unit) for one in charts]],
         )
         bar = {
@@ -191,8 +193,9 @@ class HeatmapPanel(Panel):
         for row, chart in enumerate(charts, start=1):
             add_picture(figure, chart, row, 2)
         mu, nu = self._axes[shown.plane]
-        figure.update_xaxes(title_text=COORDINATES[mu], constrain="domain", row=1, col=1)
-        figure.update_yaxes(title_text=COORDINATES[nu], scaleanchor="x", constrain="domain", row=1, col=1)
+        sites = {"constrain": "domain", "tick0": 0, "dtick": -(-max(width, height) // 8), "row": 1, "col": 1}
+        figure.update_xaxes(title_text=COORDINATES[mu], **sites)
+        figure.update_yaxes(title_text=COORDINATES[nu], scaleanchor="x", **sites)
         every = list(range(last + 1))
         steps = [
             {"label": for_plotly(tick), "method": "restyle", "args": [{"visible": [i == main for i in every]}, every]}
@@ -200,7 +203,7 @@ class HeatmapPanel(Panel):
         ]
         prefix = {"prefix": for_plotly(f"{data.axis} ")}
         slider = {"active": shown.main, "steps": steps, "len": 0.46, "pad": {"t": 50}, "currentvalue": prefix}
-        size = {"height": max(520, 200 + 180 * rows), "margin": {"l": 60, "r": 20, "t": 90, "b": 50}}
+        size = {"height": tall, "margin": {"l": 60, "r": 20, "t": 90, "b": 50}}
         look = {"template": "plotly_white", "showlegend": False, "title_text": for_plotly(self._title())}
         figure.update_layout(sliders=[slider], **look, **size).update_annotations(yshift=8, font_size=14)
         return on_the_page(figure)

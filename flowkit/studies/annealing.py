@@ -52,7 +52,7 @@ def annealing_4d(
     """For each theory and number of sweeps: variance of log w, ESS, KL and CPU seconds a draw, from Haar measure and
     from a multiscale model of a smaller coupling; ln Z beside its thermodynamic integral.
 
-    The models have seen `fields` fields of Markov chains.
+    The models have seen `fields` fields of Markov chains on 4^4, and more on smaller lattices.
     """
     cases: tuple[Case, ...] = CASES
     if quick:
@@ -78,9 +78,11 @@ def annealing_4d(
         assert best is not None
         rows.append(_integral(name, action, best, sweeps, seed))
         if case.model is not None:
-            effort = Effort(fields, 1, 1024, 0, draws, sweeps, seed)
+            # Small lattices need more fields for as many links.
+            many = fields * max(1, 1024 // (action.space.volume * action.space.ndim))
+            effort = Effort(many, 1, many, 2, draws, sweeps, seed)
             below = Wilson(action.space, case.model)
-            model = train(below, heatbath_fields(below, fields, seed), effort)
+            model = train(below, heatbath_fields(below, many, seed), effort)
             rows += _numbers(f"{name}, a model of beta {case.model:g}, its own ESS", below, model, draws, seed + 2)[0]
             for n in case.from_model:
                 path = annealing_path(action, n, first=case.model, pieces=16, overrelaxation=case.over, rng=seed)

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +14,11 @@ from flowkit.flow import Flow
 from flowkit.geometry import links, random_images
 from flowkit.groups import SUN, U1, Group
 from flowkit.models import dressed_flow
-from flowkit.observables import plaquette
-from flowkit.priors import Prior
-from flowkit.samplers import Heatbath
+from flowkit.observables import monopoles, plaquette
+from flowkit.priors import Haar, Prior
+from flowkit.samplers import Heatbath, annealed_flow
 from flowkit.stats import Estimate, log_z
+from flowkit.studies.photon_reference import sector_rows
 from flowkit.studies.rows import Row, ess_row, finite
 from flowkit.train import MaximumLikelihoodStep, NaturalGradientStep, Trainer
 
@@ -35,10 +35,6 @@ class Case(NamedTuple):
     """A larger lattice that the same weights serve, and the ESS aimed at there."""
     incomplete: bool = False
     """Whether loops of six links with missing links are given on coarse lattices."""
-
-
-Integral = Callable[[Wilson, int, int], tuple[float, float]]
-"""ln Z and its error, of an action, a number of sweeps and a seed."""
 
 
 class Effort(NamedTuple):
@@ -64,6 +60,8 @@ CASES_4D = (
     Case(U1(), (4, 4, 4, 4), 1.0, None, "KL 30.6"),
     Case(SUN(2), (4, 4, 4, 4), 1.0, 0.85),
 )
+PATHS = 256
+"""Fields that are annealed from Haar measure."""
 
 
 def multiscale_3d(
@@ -77,8 +75,9 @@ def multiscale_3d(
     sweeps: int = 24,
     seed: int = 1,
 ) -> list[Row]:
-    """For each theory: seconds of heatbath and of training, ESS, KL, ln Z beside its thermodynamic integral and the
-    plaquette beside heatbath from a hot and from a cold start; the same weights on larger lattices.
+    """For each theory: seconds of heatbath and of training, ESS, KL, ln Z beside its thermodynamic integral and beside
+    annealing from Haar measure, the plaquette beside heatbath from a hot and from a cold start; the same weights on
+    larger lattices.
 
     The weights have seen `fields` fields of Markov chains.
     """
@@ -97,8 +96,8 @@ def multiscale_4d(
     sweeps: int = 16,
     seed: int = 1,
 ) -> list[Row]:
-    """For each theory: seconds of heatbath and of training, ESS, KL, ln Z beside its thermodynamic integral and the
-    plaquette beside heatbath from a hot and from a cold start.
+    """For each theory: seconds of heatbath and of training, ESS, KL, ln Z beside its thermodynamic integral and beside
+    annealing from Haar measure, the plaquette beside heatbath from a hot and from a cold start.
 
     The weights have seen `fields` fields of Markov chains.
     """
@@ -113,11 +112,11 @@ def _study(cases: tuple[Case, ...], effort: Effort, quick: bool) -> list[Row]:
             for case in cases[:1]
         )
         effort = effort._replace(fields=1024, images=1, batch=1024, natural=1, draws=2048, sweeps=10)
-    return [row for case in cases for row in rows_of(case, effort, {"its integral": thermodynamic})]
+    return [row for case in cases for row in rows_of(case, effort)]
 
 
-def rows_of(case: Case, effort: Effort, integrals: Mapping[str, Integral]) -> list[Row]:
-    """The rows of one case, ln Z beside the values of `integrals`."""
+def rows_of(case: Case, effort: Effort) -> list[Row]:
+    """The rows of one case."""
     action = Wilson(links(case.lattice, case.group), case.beta)
     start = time.perf_counter()
     x = heatbath_fields(action, effort.fields, effort.seed)
@@ -127,11 +126,11 @@ def rows_of(case: Case, effort: Effort, integrals: Mapping[str, Integral]) -> li
     rows: list[Row] = [{"label": f"{who}, heatbath of {len(x)} fields, seconds", "value": chains}]
     rows.append({"label": f"{who}, training, seconds", "value": time.perf_counter() - start - chains})
     rows.append({"label": f"{who}, parameters", "value": sum(p.numel() for p in model.parameters())})
-    rows += _on(model, action, case.goal, case.published, effort, integrals)
+    rows += _on(model, action, case.goal, case.published, effort)
     if case.larger is not None:
         lattice, goal = case.larger
         big = Wilson(action.space.on(lattice), case.beta)
-        rows += _on(model.on(big.space), big, goal, None, effort._replace(draws=effort.draws // 4), integrals)
+        rows += _on(model.on(big.space), big, goal, None, effort._replace(draws=effort.draws // 4))
     return rows
 
 
@@ -184,13 +183,14 @@ def _on(
     goal: float | None,
     published: str | None,
     effort: Effort,
-    integrals: Mapping[str, Integral],
 ) -> list[Row]:
-    """ESS, KL, ln Z and plaquette of draws, each beside heatbath."""
+    """ESS, KL, ln Z and plaquette of draws, each beside heatbath; sectors of monopoles for U(1)."""
     who, n = name_of(action), effort.draws
+    sectors = action.space.group == U1()
+    observe = (plaquette, monopoles) if sectors else (plaquette,)
     start = time.perf_counter()
     with torch.no_grad():
-        ensemble = importance_sample(model, action, n, rng=effort.seed, chunk=512, observe=(plaquette,), keep=False)
+        ensemble = importance_sample(model, action, n, rng=effort.seed, chunk=512, observe=observe, keep=False)
     seconds = time.perf_counter() - start
     logw = ensemble.series["logw"].flatten().double().numpy()
     ln_z, ess = log_z(logw), ensemble.ess()
@@ -198,13 +198,13 @@ def _on(
     kl: Row = {"label": f"{who}, KL", "value": ln_z.value - float(logw.mean()), "published": published}
     rows.append({**kl, "error": finite(math.hypot(ln_z.error, float(logw.std()) / math.sqrt(n)))})
     rows.append({"label": f"{who}, seconds for 1,000 draws", "value": 1000 * seconds / n})
-    for name, integral in integrals.items():
-        rows.append(_beside(f"{who}, ln Z", ln_z, *integral(action, effort.sweeps, effort.seed), name))
+    for name, other_z in (("its integral", thermodynamic), ("annealing", annealed)):
+        rows.append(_beside(f"{who}, ln Z", ln_z, *other_z(action, effort.sweeps, effort.seed), name))
     mine = ensemble.mean(plaquette)
     for name, hot in (("hot", True), ("cold", False)):
         other = _heatbath(action, 4 * effort.sweeps, effort.seed + 1, hot)
         rows.append(_beside(f"{who}, plaquette", mine, other.value, other.error, f"heatbath from a {name} start"))
-    return rows
+    return rows + sector_rows(who, ensemble) if sectors else rows
 
 
 def _heatbath(action: Wilson, sweeps: int, seed: int, hot: bool) -> Estimate:
@@ -226,6 +226,14 @@ def thermodynamic(action: Wilson, sweeps: int, seed: int, nodes: int = 12) -> tu
         scale = action.beta * float(weight) * count
         total, square = total + scale * mean.value, square + (scale * mean.error) ** 2
     return total, math.sqrt(square)
+
+
+def annealed(action: Wilson, sweeps: int, seed: int) -> tuple[float, float]:
+    """ln Z and its error by annealed importance sampling from Haar measure, in 4 `sweeps` heatbath sweeps."""
+    path = [action.at(beta=action.beta * k / (4 * sweeps)) for k in range(1, 4 * sweeps)]
+    flow = annealed_flow(Haar(action.space), path, Heatbath)
+    found = log_z(importance_sample(flow, action, PATHS, rng=seed, chunk=PATHS, keep=False).series["logw"])
+    return found.value, found.error
 
 
 def _beside(label: str, mine: Estimate, other: float, error: float, what: str) -> Row:

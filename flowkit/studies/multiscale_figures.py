@@ -104,7 +104,7 @@ MULTISCALE = (
     ),
     Figure(
         "multiscale-couplings",
-        "U(1) and SU(2) on 4x4x4, beta 2 and 4: gauge couplings on dressed staples, on top and between levels",
+        "U(1) in three and four dimensions and SU(2): gauge couplings on dressed staples, between levels, and alone",
         "flowkit.studies.multiscale_couplings:multiscale_couplings",
         "Own model without couplings",
         "the same model of dressed staples alone",

@@ -4,10 +4,9 @@ import time
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from flowkit.actions import Action, Wilson
-from flowkit.ensemble import Ensemble, importance_sample
+from flowkit.ensemble import importance_sample
 from flowkit.geometry import Space, format_lattice, links
 from flowkit.groups import U1
 from flowkit.models import photon_flow
@@ -15,8 +14,8 @@ from flowkit.observables import monopoles, plaquette
 from flowkit.priors import FromLifts, Prior
 from flowkit.samplers import Heatbath, annealed_flow, annealed_photons
 from flowkit.stats import log_z
-from flowkit.studies.photon_reference import Effort, Reference, chains, compared_rows
-from flowkit.studies.rows import Row, ess_row, finite
+from flowkit.studies.photon_reference import Effort, Reference, chains, compared_rows, sector_rows
+from flowkit.studies.rows import Row, ess_row
 from flowkit.train import Cosine, Trainer
 
 MOST_FIELD_NUMBERS = 2**16
@@ -201,17 +200,4 @@ def _rows(
     for observable in (plaquette, monopoles):
         others = [(name, one.mean(observable)) for name, one in ensembles]
         rows += compared_rows(f"{who}, {observable.name}", draws.mean(observable), others)
-    return rows + sector_rows(who, draws, logw)
-
-
-def sector_rows(who: str, draws: Ensemble, logw: Tensor, most: int = 4) -> list[Row]:
-    """The share of the weight that fields with so many monopoles hold, beside their share of the draws."""
-    count, w = draws.history(monopoles).flatten().round(), torch.softmax(logw, 0)
-    rows = []
-    for k in sorted(set(count.tolist()))[:most]:
-        inside = count == k
-        share = float(w[inside].sum())
-        error = float((w * (inside.double() - share)).square().sum().sqrt())
-        label = f"{who}, share of the weight with {k:g} monopoles ({float(inside.double().mean()):.2g} of the draws)"
-        rows.append({"label": label, "value": share, "error": finite(error)})
-    return rows
+    return rows + sector_rows(who, draws)

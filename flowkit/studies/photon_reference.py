@@ -37,20 +37,20 @@ class Effort:
     seed: int
 
 
-def chains(action: Wilson, hot: bool, effort: Effort) -> Ensemble:
+def chains(action: Wilson, hot: bool, effort: Effort, seed: int | None = None) -> Ensemble:
     """Heatbath chains from cold starts, or from Haar measure through a range of couplings.
 
-    Chains that meet the theory hot freeze in sectors of flux.
+    Chains that meet the theory hot freeze in sectors of flux. Chains at many couplings need a `seed` for each: equal
+    random numbers would make their errors add up.
     """
+    seed = effort.seed + hot if seed is None else seed
     many = max(8, effort.chains * 256 // max(256, action.space.volume))
     start = action.space.cold(many, like=torch.zeros(()))
     if hot:
         path = [action.at(beta=action.beta * k / ANNEALING) for k in range(1, ANNEALING + 1)]
-        start = annealed_flow(Haar(action.space), path, Heatbath, steps=5).sample(many, effort.seed)
+        start = annealed_flow(Haar(action.space), path, Heatbath, steps=5).sample(many, seed)
     observe = (plaquette, monopoles)
-    return run(
-        Heatbath(action), effort.sweeps, chains=many, rng=effort.seed + hot, start=start, observe=observe, keep=False
-    )
+    return run(Heatbath(action), effort.sweeps, chains=many, rng=seed, start=start, observe=observe, keep=False)
 
 
 @dataclass
@@ -80,9 +80,10 @@ class Reference:
         value -= plaquettes * (above - beta)  # the rest varies little with ln beta
         roots, weights = np.polynomial.legendre.leggauss(self.effort.nodes)
         half = math.log(above / beta) / 2
-        for root, weight in zip(roots, weights, strict=True):
+        for i, (root, weight) in enumerate(zip(roots, weights, strict=True)):
             at = beta * math.exp(half * (1 + root))
-            mean = chains(Wilson(self.space, at), False, self.effort).mean(plaquette)
+            seed = 1000 * self.effort.seed + 100 * len(self.known) + i
+            mean = chains(Wilson(self.space, at), False, self.effort, seed).mean(plaquette)
             factor = half * weight * at * plaquettes
             value, variance = value + factor * (1 - mean.value), variance + (factor * mean.error) ** 2
         self.known.append((beta, value, variance))
@@ -101,4 +102,18 @@ def compared_rows(label: str, found: Estimate, beside: list[tuple[str, Estimate]
             near = abs(found.value - one.value) <= 3 * math.hypot(found.error, one.error)
             goal = {"goal": f"{one.value:.6g} ± {one.error:.2g} ({name}), within 3 errors", "reached": near}
         rows.append({**row, "label": f"{label}, beside {name}", **goal})
+    return rows
+
+
+def sector_rows(who: str, draws: Ensemble, most: int = 4) -> list[Row]:
+    """The shares of the weight and of the draws that fields with so many monopoles hold, where they hold most."""
+    count = draws.history(monopoles).flatten().round()
+    w = torch.softmax(draws.series["logw"].flatten().double(), 0)
+    shares = {k: float(w[count == k].sum()) for k in set(count.tolist())}
+    rows = []
+    for k in sorted(sorted(shares, key=lambda k: -shares[k])[:most]):
+        inside = (count == k).double()
+        error = float((w * (inside - shares[k])).square().sum().sqrt())
+        label = f"{who}, share of the weight with {k:g} monopoles ({float(inside.mean()):.2g} of the draws)"
+        rows.append({"label": label, "value": shares[k], "error": finite(error)})
     return rows
