@@ -5,6 +5,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -127,6 +128,30 @@ def test_charts_have_points_and_pictures_of_the_readme_exist(monkeypatch):
     assert sum(p.published is not None for found in charts.effective().values() for p in found) >= 6
     for picture in re.findall(r"!\[.*?\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
         assert (ROOT / picture).is_file(), picture
+
+
+def test_names_that_stand_as_code_become_links(monkeypatch):
+    nodes = pytest.importorskip("docutils.nodes", reason='the pages need the extra "docs"')
+    utils = pytest.importorskip("docutils.utils")
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(str(DOCS))
+    add = import_module("links").add
+    paths = {"flowkit.Trainer": "train", "flowkit.Trainer.fit": "train", "flowkit.stats.ess": "stats"}
+    objects = {path: SimpleNamespace(docname=f"api/{page}", node_id=path) for path, page in paths.items()}
+    app = SimpleNamespace(
+        env=SimpleNamespace(domains={"py": SimpleNamespace(data={"objects": objects})}),
+        builder=SimpleNamespace(get_relative_uri=lambda page, to: f"{to}.html"),
+    )
+    document = utils.new_document("page")
+    for text in ("fk.Trainer(flow, action)", "Trainer.fit", "ess", "fk.stats.ess", "flow"):
+        document += nodes.paragraph("", "", nodes.literal("", text))
+    add(app, document, "faq")
+    found = {node.astext(): node["refuri"] for node in document.findall(nodes.reference)}
+    assert found == {
+        "fk.Trainer(flow, action)": "api/train.html#flowkit.Trainer",
+        "Trainer.fit": "api/train.html#flowkit.Trainer.fit",
+        "fk.stats.ess": "api/stats.html#flowkit.stats.ess",
+    }
 
 
 def test_formulas_are_balanced():
