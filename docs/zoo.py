@@ -92,7 +92,7 @@ def page() -> str:
     rows = []
     for one in cards:
         first, *others = one.measured
-        more = [f"{m.ess:.4f} ({format_lattice(m.lattice)})" for m in others]
+        more = [f"{format_error(m.ess, m.ess_error)} on {format_lattice(m.lattice)}" for m in others]
         name = one.theory.name
         rows.append(
             [
@@ -104,7 +104,7 @@ def page() -> str:
                 f"{one.training.seconds:.0f}",
             ]
         )
-    header = ["name", "lattice", "ESS", "on larger and other lattices", "parameters", "seconds of training"]
+    header = ["name", "lattice", "ESS", "ESS elsewhere", "parameters", "seconds of training"]
     return "\n".join([HEAD, *table(header, rows), "", *map(section, cards)])
 
 

@@ -77,15 +77,10 @@ ENTRIES = {
     for entry in (
         *(_plane("U1", beta) for beta in (1.0, 2.0, 4.0, 6.0, 12.0)),
         *(_plane("SU2", beta) for beta in (1.8, 2.2, 2.7, 8.0)),
-        *(_plane("SU3", beta) for beta in (4.0, 5.0, 6.0, 8.0)),
+        *(_plane("SU3", beta) for beta in (6.0,)),
         _dressed("U1", 1.0, 3, (12800, 2048, 1024)),
         *(_photons(beta, 3, (25600, 4096, 2048)) for beta in (2.0, 3.0)),
-        _dressed("SU2", 2.0, 3, (6400, 1024, 512)),
         _dressed("U1", 0.5, 4, (5120, 512, 5120)),
-        _photons(2.0, 4, (5120, 1024, 512)),
-        _dressed("SU2", 1.0, 4, (3840, 512, 3840)),
-        _dressed("SU3", 1.0, 4, (2560, 256, 2560)),
-        _ladder(8, 0.576, 600),
         _ladder(16, 0.634, 900),
     )
 }
