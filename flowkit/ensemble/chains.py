@@ -14,7 +14,7 @@ from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.integration import logdet_error
 from flowkit.samplers.chain import Point, Steps, states
 from flowkit.tasks.in_training import frozen
-from flowkit.tasks.randomness import Rng, generator_of
+from flowkit.tasks.randomness import Rng, source_of
 
 
 class Chains:
@@ -71,8 +71,7 @@ class Chains:
         sampler = frozen(sampler, "A run of chains")
         made_of = getattr(sampler, "flow", getattr(getattr(sampler, "action", None), "anchor", None))
         device = start.device if start is not None else getattr(made_of, "device", "cpu")
-        self.rng = generator_of(rng, device)
-        self.seed = self.rng.initial_seed()
+        self.rng, self.seed = source_of(rng, "chains", device)
         sampler = copy.copy(sampler)  # tuned in place of the caller's
         self.sampler, self.every, self.thermalise, self.warm = sampler, every, thermalise, 0
         self._coordinates: Action | None = getattr(sampler, "action", None)

@@ -8,8 +8,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
-import torch
-
 from flowkit.actions import Action
 from flowkit.checks import LARGEST, Count, NotNegative, Positive, Range, Rate, Seed, checked
 from flowkit.priors import Prior
@@ -18,6 +16,7 @@ from flowkit.storage.weights import not_finite, said_of
 from flowkit.tasks.background import Background
 from flowkit.tasks.in_training import Training
 from flowkit.tasks.progress import progress_bar
+from flowkit.tasks.randomness import stream
 from flowkit.train import resume
 from flowkit.train.gradient_step import GradientStep
 from flowkit.train.losses import LossFunction, path_gradient
@@ -118,7 +117,7 @@ class Trainer(Background):
         self.method = method or usual
         self.method.prepare(flow)
         self.schedule, self.anneal = schedule or Constant(), anneal
-        self.rng = torch.Generator(flow.device).manual_seed(seed)
+        self.rng = stream(seed, "training", device=flow.device)
         self._parts = resume.Parts(flow, self.method, self.rng, self.schedule)
         self._facts = {"action": repr(action), "method": type(self.method).__name__, "batch": batch}
         self.step = self.total = 0
