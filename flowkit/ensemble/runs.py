@@ -20,7 +20,6 @@ from flowkit.observables import Observables
 from flowkit.samplers.chain import Steps
 from flowkit.tasks.progress import progress_bar
 from flowkit.tasks.randomness import Rng
-from flowkit.tasks.ranks import ranks
 
 
 class RunInterrupted(RuntimeWarning):
@@ -108,9 +107,10 @@ def run(
         Called after every stored step with the series so far (on a GPU they grow by 16 steps at a time); the run ends
         there where it returns True.
     processes : int, optional
-        Among how many processes of this machine (of each rank, within `flowkit.tasks.ranks.joined`) the chains are
-        divided; each takes one thread. Their result is the same bit for bit whatever the number, and differs from that
-        of a run without `processes`, whose chains share one stream of random numbers.
+        Among how many processes of this machine the chains are divided; each takes one thread. The result is the same
+        bit for bit whatever the number, and differs from that of a run without `processes`, whose chains share one
+        stream of random numbers. Within `flowkit.tasks.ranks.joined` this is their number for each rank; without
+        `processes`, every rank makes the whole run.
     groups : int, optional
         Groups of chains with `processes`, each a batch with a stream of its own: part of what a seed means. By default
         a group has 16 chains, and fewer where there would be less than 4 groups.
@@ -143,7 +143,7 @@ def run(
     >>> mean.within(), round(mean.exact, 4)                 # within two errors of the exact value
     (True, 0.1317)
     """
-    if processes is not None or groups is not None or ranks().world > 1:
+    if processes is not None or groups is not None:
         if each is not None:
             raise ValueError("run calls each= in the process that steps its chains; leave out each= or processes=.")
         several: dict[str, Any] = {"processes": processes or 1, "groups": groups, "chains": chains, "rng": rng}

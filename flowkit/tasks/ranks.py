@@ -108,8 +108,12 @@ def joined(patience: Positive = 600.0) -> Iterator[Ranks]:
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(seconds=patience))
-    _joined, _patience = Ranks(dist.get_rank(), dist.get_world_size()), patience
+    limit = timedelta(seconds=patience)
+    store, rank, world = next(dist.rendezvous("env://", timeout=limit))
+    # The store of torchrun outlives a restart, with the addresses of those that died.
+    store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=limit)
+    _joined, _patience = Ranks(rank, world), patience
     try:
         yield _joined
     finally:

@@ -304,8 +304,8 @@ class Trainer(Background):
         except CheckpointError as error:
             self.error = str(error)
 
-    def load(self, path: PathLike) -> "Trainer":
-        """Take up a run that `save` wrote.
+    def load(self, path: PathLike, *, missing_ok: bool = False) -> "Trainer":
+        """Take up a run that `save` wrote; with `missing_ok`, only where the folder holds a checkpoint.
 
         On a CPU with as many threads, it then equals an unbroken run bit for bit. Raises CheckpointError for damaged
         files, or another flow, action or method; `load_weights` asks for the same flow alone.
@@ -313,6 +313,8 @@ class Trainer(Background):
         if not self._ended.is_set():
             raise RuntimeError(f"This trainer is {self.status}; stop it before it loads a checkpoint.")
         self._require_named()
+        if missing_ok and not resume.committed(path):
+            return self
         self.history, self.step, self.total = resume.load(path, self._parts, self.history.columns, self._facts)
         self._recorder.begin(self.history)
         self.status, self.error = "stopped", None
