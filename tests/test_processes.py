@@ -1,6 +1,7 @@
 """Chains in several processes are those of one; what cannot be sent to them, and what dies in them, is told."""
 
 import os
+import sys
 import types
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 import flowkit as fk
 from flowkit.ensemble import EnsembleError
-from flowkit.ensemble.processes import groups_of
+from flowkit.ensemble.processes import _bytes, groups_of
 from flowkit.ensemble.runs import RunInterrupted
 from flowkit.tasks.randomness import stream
 
@@ -24,17 +25,18 @@ def dying(space, x):
     return x.flatten(1).sum(1)
 
 
-class Fails:
-    """An observable's function that fails at its fourth look at the chains of a group."""
+class Fails(fk.Heatbath):
+    """Fails at its fourth step."""
 
-    def __init__(self, error):
-        self.error, self.calls = error, 0
+    def __init__(self, error, calls=0):
+        super().__init__(ACTION)
+        self.error, self.calls = error, calls
 
-    def __call__(self, space, x):
-        self.calls += len(x) == 4  # other batches are those of checks
+    def step(self, state, rng):
+        self.calls += 1
         if self.calls > 3:
             raise self.error
-        return x.flatten(1).sum(1)
+        return super().step(state, rng)
 
 
 def same(a: fk.Ensemble, b: fk.Ensemble) -> bool:
@@ -87,7 +89,8 @@ def test_seeds_of_runs_in_groups():
 
 def test_the_error_of_groups_is_that_of_chains():
     """64 chains in 4 groups: an exact value, and an error that covers it."""
-    mean = fk.run(fk.Heatbath(ACTION), 200, chains=64, rng=1, processes=1, observe=[fk.plaquette]).mean(fk.plaquette)
+    settings = {"chains": 64, "rng": 1, "processes": 1, "keep": False, "observe": [fk.plaquette]}
+    mean = fk.run(fk.Heatbath(ACTION), 120, **settings).mean(fk.plaquette)
     assert mean.within(sigmas=3)
     assert not mean.note
 
@@ -114,13 +117,11 @@ def test_what_cannot_be_sent_is_named(monkeypatch):
     )
     main = types.ModuleType("__main__")
     main.__spec__ = None
-    main.typed = types.FunctionType(Fails.__call__.__code__, {"__name__": "__main__"}, "typed")
+    main.typed = types.FunctionType(dying.__code__, {"__name__": "__main__"}, "typed")
     main.typed.__module__, main.typed.__qualname__ = "__main__", "typed"
-    monkeypatch.setitem(__import__("sys").modules, "__main__", main)
+    monkeypatch.setitem(sys.modules, "__main__", main)
     observable = fk.Observable("typed", "typed", dying)
     object.__setattr__(observable, "function", main.typed)
-    from flowkit.ensemble.processes import _bytes
-
     with pytest.raises(TypeError, match=r"cannot import what a notebook or a prompt defines; typed needs such"):
         _bytes({"sampler": fk.Heatbath(ACTION), "observe": (observable,)})
 
@@ -137,19 +138,15 @@ def test_the_death_of_a_process_ends_the_run(monkeypatch):
 
 
 def test_a_group_that_fails_leaves_what_was_stored():
-    observable = fk.Observable("odd", "odd", Fails(ArithmeticError("no root")))
+    sampler = Fails(ArithmeticError("no root"))
     with pytest.raises(EnsembleError, match=r"^ArithmeticError: no root\. What other groups of chains stored") as found:
-        fk.run(fk.Heatbath(ACTION), 9, processes=1, thermalise=0, rng=1, observe=[observable])
-    assert found.value.ensemble.provenance["ended"].startswith("failed at stored step")
-    assert len(found.value.ensemble) >= 1
+        fk.run(sampler, 9, processes=1, thermalise=0, rng=1)
+    assert found.value.ensemble.provenance["ended"] == "failed at stored step 3 of 9, 4 chains"
 
 
 def test_an_interrupt_keeps_what_was_stored():
-    observable = fk.Observable("odd", "odd", Fails(KeyboardInterrupt()))
-    with pytest.warns(
-        RunInterrupted, match=r"^This run was interrupted at stored step \d of 9, 4 chains; its ensemble"
-    ):
-        ensemble = fk.run(fk.Heatbath(ACTION), 9, processes=1, thermalise=0, rng=1, observe=[observable])
-    assert ensemble.chains == 4
+    with pytest.warns(RunInterrupted, match=r"^This run was interrupted at stored step 3 of 9, 4 chains; its ensemble"):
+        ensemble = fk.run(Fails(KeyboardInterrupt()), 9, processes=1, thermalise=0, rng=1)
+    assert (ensemble.chains, len(ensemble)) == (4, 3)
     with pytest.raises(KeyboardInterrupt):
-        fk.run(fk.Heatbath(ACTION), 9, processes=1, thermalise=0, observe=[observable])
+        fk.run(Fails(KeyboardInterrupt(), calls=3), 9, processes=1, thermalise=0)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -32,8 +33,8 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **more}
 
 
-def on_two_ranks(name: str, folder: Path) -> None:
-    """What torchrun does, without the seconds that it takes to start itself."""
+def on_two_ranks(name: str, folder: Path) -> tuple[list[int], list[str]]:
+    """What torchrun does, without the seconds that it takes to start itself: exit codes, and what was printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -44,13 +45,14 @@ def on_two_ranks(name: str, folder: Path) -> None:
         for rank in "01"
     ]
     said = [one.communicate(timeout=120)[1].decode() for one in both]
-    assert [one.returncode for one in both] == [0, 0], "\n".join(said)
+    return [one.returncode for one in both], said
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    on_two_ranks("compare", folder)
+    codes, said = on_two_ranks("compare", folder)
+    assert codes == [0, 0], "\n".join(said)
     return folder, json.loads((folder / "found.json").read_text())
 
 
@@ -85,23 +87,38 @@ def test_a_checkpoint_of_two_ranks_goes_on_and_pause_and_stop_of_one_hold_for_bo
     assert steps[0] == steps[1]
     assert steps[0][0] in (in_ranks.STEPS, in_ranks.STEPS + 1)
     assert steps[0][1] == "stopped"
-    unbroken = in_ranks.trainer("path_gradient").fit(len(two[1]["loss"]), progress=False).history["loss"].tolist()
-    assert close(unbroken, two[1]["loss"])
+    alone = in_ranks.trainer("path_gradient").fit(len(two[1]["loss"]), progress=False).history["loss"].tolist()
+    assert close(alone, two[1]["loss"])
     # and one process takes up what two ranks wrote
     again = in_ranks.trainer("path_gradient").load(two[0] / "checkpoint").fit(2, progress=False)
-    assert close(unbroken[:6], again.history["loss"].tolist())
+    assert close(alone[:6], again.history["loss"].tolist())
 
 
-def test_the_death_of_a_rank_is_told_and_a_restart_goes_on(tmp_path):
+def unbroken() -> list[float]:
+    return in_ranks.trainer("path_gradient").fit(in_ranks.STEPS, progress=False).history["loss"].tolist()
+
+
+TOLD = "Rank 0 of 2 lost another rank, or waited 30 s for it in vain. The run ends here; its last checkpoint is whole"
+
+
+def test_the_death_of_a_rank_is_told_and_one_process_goes_on(tmp_path):
+    codes, said = on_two_ranks("dies", tmp_path)
+    assert codes == [1, -signal.SIGKILL]
+    assert TOLD in said[0]
+    again = in_ranks.trainer("path_gradient").load(tmp_path / "checkpoint")
+    assert again.step == 4
+    assert close(unbroken(), again.fit(in_ranks.STEPS - 4, progress=False).history["loss"].tolist())
+
+
+@pytest.mark.slow
+def test_torchrun_starts_a_run_again_that_lost_a_rank(tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
     command = [*torchrun, "--monitor-interval=0.5", str(SCRIPT), "dies", str(tmp_path)]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.glob("began-*")} == {"began-0-0", "began-1-0", "began-0-4", "began-1-4"}
-    told = "Rank 0 of 2 lost another rank, or waited 30 s for it in vain. The run ends here; its last checkpoint"
-    assert told in done.stderr
-    unbroken = in_ranks.trainer("path_gradient").fit(in_ranks.STEPS, progress=False).history["loss"].tolist()
-    assert close(unbroken, json.loads((tmp_path / "found.json").read_text()))
+    assert TOLD in done.stderr
+    assert close(unbroken(), json.loads((tmp_path / "found.json").read_text()))
 
 
 def test_one_process_is_its_own_company():

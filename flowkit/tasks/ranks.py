@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from flowkit.checks import Positive, checked
 
@@ -109,9 +111,9 @@ def joined(patience: Positive = 600.0) -> Iterator[Ranks]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
     limit = timedelta(seconds=patience)
-    store, rank, world = next(dist.rendezvous("env://", timeout=limit))
+    store, rank, world = next(rendezvous("env://", timeout=limit))
     # The store of torchrun outlives a restart, with the addresses of those that died.
-    store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    store = PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=limit)
     _joined, _patience = Ranks(rank, world), patience
     try:
