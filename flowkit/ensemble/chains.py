@@ -14,7 +14,14 @@ from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.integration import logdet_error
 from flowkit.samplers.chain import Point, Steps, states
 from flowkit.tasks.in_training import frozen
-from flowkit.tasks.randomness import Rng, generator_of
+from flowkit.tasks.randomness import Rng, source_of
+
+
+def device_of(sampler: Steps, start: Tensor | None) -> torch.device | str:
+    """Where chains walk: the device of their start, else of the flow that they use, else the CPU."""
+    made_of = getattr(sampler, "flow", getattr(getattr(sampler, "action", None), "anchor", None))
+    device: torch.device | str = start.device if start is not None else getattr(made_of, "device", "cpu")
+    return device
 
 
 class Chains:
@@ -69,10 +76,7 @@ class Chains:
             got = f"{dtype} beside a start, which has its own" if start is not None else f"{dtype}"
             raise ValueError(f"Chains start in dtype torch.float32 or torch.float64; got {got}.")
         sampler = frozen(sampler, "A run of chains")
-        made_of = getattr(sampler, "flow", getattr(getattr(sampler, "action", None), "anchor", None))
-        device = start.device if start is not None else getattr(made_of, "device", "cpu")
-        self.rng = generator_of(rng, device)
-        self.seed = self.rng.initial_seed()
+        self.rng, self.seed = source_of(rng, "chains", device_of(sampler, start))
         sampler = copy.copy(sampler)  # tuned in place of the caller's
         self.sampler, self.every, self.thermalise, self.warm = sampler, every, thermalise, 0
         self._coordinates: Action | None = getattr(sampler, "action", None)
