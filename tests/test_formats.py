@@ -53,7 +53,7 @@ def sums(x):
             for nu in range(mu + 1, 4):
                 p = u[(mu, *site)] @ u[(nu, *at[mu])] @ u[(mu, *at[nu])].conj().T @ u[(nu, *site)].conj().T
                 total += np.trace(p).real / 18
-    return total / np.prod(sides), trace / np.prod(sides)
+    return float(total / np.prod(sides)), float(trace / np.prod(sides))
 
 
 def nersc_file(x, precision=64, rows=3, order=">", change=None, text="BIG"):
@@ -172,7 +172,7 @@ def test_what_a_file_leaves_out(tmp_path):
 
 _CHANGES = [
     ({"DATATYPE": "4D_SU2_GAUGE"}, r"NERSC files hold SU\(3\) in four dimensions, DATATYPE .*; got '4D_SU2_GAUGE'"),
-    ({"DIMENSION_2": None}, "DIMENSION_2 is missing"),
+    ({"DIMENSION_2": None}, ".*DIMENSION_2 is missing"),
     ({"DIMENSION_2": "three"}, "DIMENSION_2 is a whole number >= 0; got 'three'"),
     ({"DIMENSION_2": "999999999"}, r"A lattice 2x999999999x1x4 has \d+ bytes of links .* the file has 13824"),
     ({"DIMENSION_2": "0"}, "A lattice 2x0x1x4 has 0 bytes"),
@@ -225,14 +225,14 @@ _WHOLE = ildg_file(field())
 _LIMES = [
     (_WHOLE[:-1000], "claims|cut off|has no valid header"),
     (_WHOLE + b"\x45\x67\x89\xab", "is cut off"),
-    (_WHOLE[:152] + record(b"a", b"", length=2**63), "has no valid header"),
+    (record(b"b", b"", begin=True) + record(b"a", b"", length=2**63), "LIME record a claims 9223372036854775808 bytes"),
     (record(b"a", b"", begin=True, length=2**64 - 1), "LIME record a claims 18446744073709551615 bytes"),
     (record(b"a\x1b[31m", b"", begin=True, end=True), "has no valid header"),
     (record(b"a", b"", begin=True), "ends with the end of a message"),
     (record(b"a", b"", begin=True, end=True) * 10_001, "at most 10000 whole records"),
     (record(b"a", b"", begin=True, end=True), "one record ildg-binary-data; got 0"),
     (_WHOLE + _WHOLE, "one record ildg-binary-data; got 2"),
-    (_WHOLE.replace(b"<suma>", b"<suma>0"), "The SciDAC checksum suma is"),
+    (re.sub(b"<suma>.", b"<suma>g", _WHOLE), "The SciDAC checksum suma is"),
     (b"#!/bin/sh\n", "begins with BEGIN_HEADER, an ILDG file with a LIME record; this with none"),
     (b"", "begins with BEGIN_HEADER"),
     (b"BEGIN_HEADER\n" + b"A" * 2**21, "a header of at most 1048576 bytes"),
@@ -317,7 +317,7 @@ def test_damages_are_found():
     assert all(row["reached"] for row in rows.values() if "reached" in row)
     assert len([row for row in rows.values() if "reached" in row]) == 14
     alone = [row["value"] for label, row in rows.items() if label.startswith("ildg without")]
-    assert alone == [60, 60, 60]
+    assert alone == [40, 40, 40]
 
 
 # ------------------------------------------------------------ ensembles, and the commands
@@ -358,7 +358,7 @@ def test_ensembles_that_are_refused(ensemble, tmp_path):
     ):
         fk.formats.read_ensemble([tmp_path / "other"], action)
     with pytest.raises(FormatError, match="max_bytes allows"):
-        fk.formats.read_ensemble(paths, action, max_bytes=20_000)
+        fk.formats.read_ensemble(paths, action, max_bytes=15_000)
     weighted = ensemble.reweight(action.at(beta=5.6))
     with pytest.raises(FormatError, match="NERSC and ILDG hold no weights"):
         fk.formats.write_ensemble(weighted, tmp_path)

@@ -203,7 +203,7 @@ FIGURES = {
             "NERSC and ILDG formats; QIO",
             "of 300 each: NERSC sum 100 / 0 / 0 %, plaquette 16 / 98 / 99 %, SciDAC checksums 100 / 100 / 100 %",
             500,
-            "60 damages and 1,500 mutants of each kind on 2x2x2x4",
+            "40 damages and 800 mutants of each kind on 2x2x2x4",
         ),
         Figure(
             "panel-cost",

@@ -23,6 +23,7 @@ LINK = 144
 
 
 def formats(
+    *,
     quick: bool = False,
     damages: int = 10_000,
     mutants: int = 100_000,
@@ -31,7 +32,7 @@ def formats(
 ) -> list[Row]:
     """Damage files of SU(3) at beta = 5.7, with and without the SHA-256 of flowkit, and read them."""
     if quick:
-        damages, mutants, lattice = 60, 1500, (2, 2, 2, 4)
+        damages, mutants, lattice = 40, 800, (2, 2, 2, 4)
     theory = fk.Wilson(fk.links(lattice, fk.SUN(3)), beta=5.7)
     x = fk.run(fk.Heatbath(theory), 1, chains=1, thermalise=50, rng=seed).x
     assert x is not None  # the run kept it
