@@ -35,6 +35,7 @@ ROOMS = (
         "losses",
         "schedules",
         "ensemble",
+        "formats",
         "stats",
         "exact",
         "storage",

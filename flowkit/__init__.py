@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers; a 
         bijections as bijections,
         ensemble as ensemble,
         exact as exact,
+        formats as formats,
         geometry as geometry,
         groups as groups,
         kernels as kernels,
@@ -118,7 +119,7 @@ _CONTENTS = {
     "transforms": "Chain CheckerboardCoupling GaugeCoupling Transform",
 }
 _ROOMS = (
-    "actions bijections ensemble exact geometry groups kernels models multiscale nets "
+    "actions bijections ensemble exact formats geometry groups kernels models multiscale nets "
     "observables panels priors samplers smearing stats storage tasks testing train transforms"
 )
 _MODULES = {room: room for room in _ROOMS.split()} | {"losses": "train.losses", "schedules": "train.schedules"}

@@ -38,6 +38,7 @@ ORDER = [
     ["samplers"],
     ["train"],
     ["ensemble"],
+    ["formats"],
     ["model"],
     ["panels"],
     ["studies"],

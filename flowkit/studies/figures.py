@@ -206,6 +206,15 @@ FIGURES = {
             "U(1) on 4^3 and 6^3 alone, short chains",
         ),
         Figure(
+            "formats",
+            "NERSC and ILDG files of SU(3) on 4^4: damages that are found, and how readings of mutants end",
+            "flowkit.studies.formats:formats",
+            "NERSC and ILDG formats; QIO",
+            "of 300 each: NERSC sum 100 / 0 / 0 %, plaquette 16 / 98 / 99 %, SciDAC checksums 100 / 100 / 100 %",
+            500,
+            "40 damages and 800 mutants of each kind on 2x2x2x4",
+        ),
+        Figure(
             "panel-cost",
             "Cost of a live panel: kernel, wire, browser and import",
             "flowkit.studies.panels:panel_cost",
