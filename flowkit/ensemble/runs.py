@@ -109,7 +109,7 @@ def run(
     processes : int, optional
         Among how many processes of this machine the chains are divided; each takes one thread. The result is the same
         bit for bit whatever the number, and differs from that of a run without `processes`, whose chains share one
-        stream of random numbers. Within `flowkit.tasks.ranks.joined` this is their number for each rank; without
+        stream of random numbers. Within `flowkit.train.joined` this is their number for each rank; without
         `processes`, every rank makes the whole run.
     groups : int, optional
         Groups of chains with `processes`, each a batch with a stream of its own: part of what a seed means. By default

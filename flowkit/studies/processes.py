@@ -141,10 +141,8 @@ def _import(_: int) -> str:
 
 
 if __name__ == "__main__":
-    from flowkit.tasks.ranks import joined
-
     torch.set_default_dtype(torch.float64)
-    with joined() as here:
+    with fk.train.joined() as here:
         found = {method: train(method, int(sys.argv[1])) for method in METHODS}
         if here.rank == 0:
             Path(sys.argv[2]).write_text(json.dumps(found))

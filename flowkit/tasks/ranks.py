@@ -27,7 +27,7 @@ class RanksError(RuntimeError):
 
     Examples
     --------
-    >>> from flowkit.tasks.ranks import RanksError
+    >>> from flowkit.train import RanksError
     >>> print(RanksError("Rank 0 of 2 lost another rank."))
     Rank 0 of 2 lost another rank.
     """
@@ -45,8 +45,8 @@ class Ranks(NamedTuple):
 
     Examples
     --------
-    >>> from flowkit.tasks.ranks import joined
-    >>> with joined() as ranks:                             # not under torchrun
+    >>> import flowkit as fk
+    >>> with fk.train.joined() as ranks:                    # not under torchrun
     ...     ranks
     Ranks(rank=0, world=1)
     """
@@ -95,8 +95,7 @@ def joined(patience: Positive = 600.0) -> Iterator[Ranks]:
     Examples
     --------
     >>> import flowkit as fk
-    >>> from flowkit.tasks.ranks import joined
-    >>> with joined() as ranks:
+    >>> with fk.train.joined() as ranks:
     ...     ensemble = fk.run(fk.Heatbath(fk.Wilson(fk.links((4, 4), fk.U1()), beta=1.0)), 10, processes=1, rng=1)
     ...     if ranks.rank == 0:
     ...         print(ensemble.chains)

@@ -74,7 +74,7 @@ class Trainer(Background):
 
     .. math:: \mathrm{KL}(q \Vert p) = E_q[\log q + S] + \ln Z.
 
-    Within `flowkit.tasks.ranks.joined` several processes divide each batch, and their history is that of one process to
+    Within `flowkit.train.joined` several processes divide each batch, and their history is that of one process to
     rounding. Each of them makes the same calls; pause and stop of one of them hold for all.
 
     Examples
