@@ -131,7 +131,7 @@ def descend(
     decay: bool = True,
     seed: int = 1,
 ) -> int:
-    """Train by plain gradients of the reverse KL for about so many seconds of processor time, and say in how many steps.
+    """Train by plain gradients of the reverse KL for about so many seconds of the processor; returns the steps.
 
     The rate rises in 20 steps, and falls along a cosine where `decay`.
     """
