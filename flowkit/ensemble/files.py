@@ -72,7 +72,8 @@ def write(path: PathLike, attributes: dict[str, Any], arrays: Mapping[str, zarr_
     """
     attributes = headed(attributes)
     try:
-        with store_of(path).writing() as draft:
+        store = store_of(path)
+        with store.claimed(), store.writing() as draft:  # not while a run goes on there
             zarr_files.write(draft, attributes, arrays)
         return draft.name
     except StoreError as error:

@@ -49,7 +49,7 @@ class Store:
         "a checkpoint" or "an ensemble": commits of the other kind are neither read nor joined by new ones, and nothing
         is written beside other files. None allows all.
     shown : bool
-        Whether the commits are hidden, and the folder itself shows what the last one holds (`view.publish`).
+        Whether its commits are to be hidden, so that the folder shows what the last one holds (`view.publish`).
     disk : Disk, optional
         The operations that change the folder.
 
@@ -82,7 +82,8 @@ class Store:
         disk: Disk | None = None,
     ):
         self.path, self.keep, self.kind, self._disk = Path(path), keep, kind, disk or Disk()
-        self._home = self.path / folders.COMMITS if shown else self.path
+        self._home = self.path / folders.COMMITS
+        self._home = self._home if shown or self._home.is_dir() else self.path
 
     def commit(self, files: Mapping[str, bytes]) -> str:
         """Write all files as one commit; returns its name.

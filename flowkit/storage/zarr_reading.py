@@ -14,7 +14,7 @@ from flowkit.storage.zarr_files import CHAIN, STEP, Files, chunk_name, consolida
 
 
 def read(
-    commit: Commit, max_bytes: int, first: int = 0, without: tuple[str, ...] = ()
+    commit: Commit, max_bytes: int, first: int = 0, only: tuple[str, ...] | None = None
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Attributes and arrays ``[n, chains, ...]`` of a commit, each array of at most `max_bytes`.
 
@@ -27,8 +27,8 @@ def read(
     max_bytes : int
     first : int
         Rows before it are not read.
-    without : tuple of str
-        Names of arrays that are not read.
+    only : tuple of str, optional
+        Names of arrays that are read; all by default.
     """
     import zarr
     from zarr.storage import MemoryStore
@@ -49,7 +49,7 @@ def read(
     arrays = {}
     for name in names:
         shape, dtype, chunks = _described(name, metadata[name])
-        if (need := math.prod(shape) * dtype.itemsize) > max_bytes and name not in without:
+        if (need := math.prod(shape) * dtype.itemsize) > max_bytes and (only is None or name in only):
             allowed = f"max_bytes allows {max_bytes / 2**30:.3g} GiB"
             raise ValueError(f"{name} {list(shape)} takes {need / 2**30:.3g} GiB, and {allowed}")
         count, size = -(-shape[1] // chunks[1]), math.prod(chunks) * dtype.itemsize + 4
@@ -58,7 +58,7 @@ def read(
             raise ValueError(f"{name} {list(shape)} needs {count} chunks of {size} bytes; got {len(sizes)}")
         if missing := [k for k in range(count) if chunk_name(name, k, len(shape)) not in commit.files]:
             raise ValueError(f"the chunk {missing[0]} of {name} is missing")
-        if name in without:
+        if only is not None and name not in only:
             continue
         array = zarr.open_array(MemoryStore(files, read_only=True), path=name, mode="r", zarr_format=3)
         if (array.shape, array.dtype, array.chunks) != (shape, dtype, chunks):

@@ -233,6 +233,15 @@ FIGURES = {
             "the first notebook alone",
         ),
         Figure(
+            "kill-runs",
+            "Processes that train and sample to disk, killed at random times: steps lost, and runs that go on",
+            "flowkit.studies.kill_runs:kill_runs",
+            "An own limit",
+            "at most one chunk lost; runs that go on equal the unbroken one bit for bit",
+            1500,
+            "30 kills",
+        ),
+        Figure(
             "fthmc-u1",
             "U(1) in two dimensions, beta = 6, 8x8 to 32x32: HMC in the coordinates of flows trained on 8x8",
             "flowkit.studies.fthmc:fthmc_u1",
