@@ -149,8 +149,8 @@ def test_series_are_told_from_vectors_by_one_rule():
         "u": 7.0,
         "u[0]": 8.0,
     }
-    numbers = {name: torch.full((3, 2), value, dtype=torch.float64) for name, value in series.items()}
-    ensemble = fk.Ensemble(U1.space, None, numbers, provenance={"n": 3})
+    numbers = {name: torch.full((6, 2), value, dtype=torch.float64) for name, value in series.items()}
+    ensemble = fk.Ensemble(U1.space, None, numbers, provenance={"n": 6})
     assert ensemble.history("z")[0, 0] == 1 + 2j
     assert ensemble.history("W")[0, 0].tolist() == [3.0, 4.0]
     assert [float(ensemble.history(name)[0, 0]) for name in ("Re z", "W[1]", "y[1]", "Re x", "u", "u[0]")] == [

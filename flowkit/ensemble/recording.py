@@ -79,9 +79,9 @@ class Recording:
         **settings: Any,
     ):
         self.n, self.max_bad, self._marks = n, max_bad, list[Mark]()
-        self._given: dict[str, Any] = {"sampler": sampler.describe()}
+        self._given: dict[str, Any] = {"sampler": sampler.describe()}  # before it is tuned
         self.chains = Chains(sampler, **settings)
-        check_plain(type(sampler).__name__, sampler.describe())
+        check_plain(type(sampler).__name__, self._given["sampler"])
         fields = self.chains.first.x
         observe = listed(observe)
         require_defined(observe, self.chains.space, self.chains.chains, like=fields)

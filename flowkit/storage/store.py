@@ -6,11 +6,10 @@
       writer.lock      locked while a commit is written
       run.lock         locked while a run goes on that commits here
 
-All this lies in path/.flowkit where the folder itself shows the last commit to other programs (`view.publish`).
-
 A commit is written beside the others, every file and folder is synced to the disk (fsync), the folder is renamed, its
 parent synced, and only then is a new pointer renamed over the old one. Whatever moment the power fails, the pointer
 names commits that are whole. Without fsync a rename may reach the disk before the data (Pillai et al., OSDI 2014).
+All of it lies in path/.flowkit where the folder itself shows the last commit to other programs (`view.publish`).
 """
 
 from __future__ import annotations
@@ -137,8 +136,8 @@ class Store:
         """Raise StoreError where a commit of this kind would push out, or lie beside, something of another kind."""
         own = (self._home / _POINTER).exists()
         if self.kind is not None and (there := folders.others_in(self.path, self.kind, own, (_LOCK, RUN_LOCK))):
-            what = f"holds {there}, and {self.kind} was to be written; give it a folder of its own."
-            raise StoreError(f"{self.path} {what}")
+            what = f"{there}, and {self.kind} was to be written; give it a folder of its own."
+            raise StoreError(f"{self.path} holds {what}")
 
     def _write(self) -> Iterator[Draft]:
         with self._advising(""):
