@@ -47,6 +47,11 @@ class Writer:
     new : bool
         Whether the folder must hold nothing.
 
+    Attributes
+    ----------
+    spent : float
+        Seconds of all commits.
+
     Raises
     ------
     EnsembleError
@@ -59,7 +64,7 @@ class Writer:
         self.path, self.space, self.columns = path, space, columns
         self.chunk = chunk or layout.steps_in_a_chunk(columns.shape[0], fields, PARTS, MOST)
         self.committed, self._asked = columns.filled, chunk is not None
-        self._cost, self._end = 0.0, time.perf_counter()
+        self._cost, self._end, self.spent = 0.0, time.perf_counter(), 0.0
         self._shared: dict[str, Entry] = {}
         self._store, self._claim = files.store_of(path), ExitStack()
         row = len(fields) * files.row_bytes(fields)
@@ -143,6 +148,7 @@ class Writer:
         columns.forget(n - n % self.chunk)
         self._end = time.perf_counter()
         self._cost = self._end - begun
+        self.spent += self._cost
 
     def _altered(self, there: Mapping[str, Entry], full: int) -> bool:
         """Whether the full chunks of the commit before are not those that this run wrote."""
