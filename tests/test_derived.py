@@ -231,3 +231,31 @@ def test_short_chains_of_one_law_have_one_mean():
         errors.append(one.dvalue)
         values.append(one.value)
     assert np.mean(errors) == pytest.approx(np.std(values), rel=3 / math.sqrt(2 * 60))
+
+
+def test_runs_of_different_lengths_have_one_mean_with_its_error():
+    """Pulls of the mean of three AR(1) runs, 300 times, and a note where one of them has another mean."""
+    rng, rho, pulls = np.random.default_rng(7), 0.6, []
+
+    def ar1(n, shift=0.0):
+        x = np.zeros((n, 2))
+        x[0] = rng.normal(size=2)
+        for t in range(1, n):
+            x[t] = rho * x[t - 1] + math.sqrt(1 - rho**2) * rng.normal(size=2)
+        series = {name: torch.tensor(x + shift) for name in ("S", "a")}
+        return fk.Ensemble(U1.space, None, series, provenance={"n": n})
+
+    for _ in range(300):
+        mean = fk.ensemble.replica_mean([ar1(n) for n in (200, 400, 800)], "a")
+        pulls.append(mean.pull(0.0))
+    assert mean.n == 2800
+    assert abs(np.mean(np.abs(pulls) < 1) - math.erf(math.sqrt(0.5))) < 3 * 0.47 / math.sqrt(300)
+    assert "the runs disagree" in fk.ensemble.replica_mean([ar1(400), ar1(300, 3.0)], "a").note
+    with pytest.raises(fk.ensemble.EnsembleError, match="at least one"):
+        fk.ensemble.replica_mean([], "a")
+    draws = fk.importance_sample(fk.Haar(U1.space), U1, 50, rng=1)
+    with pytest.raises(fk.ensemble.EnsembleError, match="weighted draws are joined"):
+        fk.ensemble.replica_mean([draws], "a")
+    both = [fk.run(fk.Heatbath(U1.at(beta=beta)), 10, chains=2, thermalise=0, rng=1) for beta in (1.0, 2.0)]
+    with pytest.raises(fk.ensemble.EnsembleError, match="of one theory"):
+        fk.ensemble.replica_mean(both, fk.plaquette)

@@ -13,6 +13,7 @@ from flowkit.ensemble.joining import join
 from flowkit.ensemble.layers import LayerNumbers, layer_numbers
 from flowkit.ensemble.pattern_numbers import PatternNumbers, pattern_numbers
 from flowkit.ensemble.recording import Recording
+from flowkit.ensemble.replica import replica_mean
 from flowkit.ensemble.resuming import resume
 from flowkit.ensemble.runs import run
 from flowkit.ensemble.tuning import LengthTuning, tune_length
@@ -39,6 +40,7 @@ __all__ = [
     "join",
     "layer_numbers",
     "pattern_numbers",
+    "replica_mean",
     "resume",
     "run",
     "start",

@@ -58,7 +58,8 @@ def join(ensembles: Sequence[Ensemble], along: Literal["steps", "chains"]) -> En
         for name, here, there in zip(what, kind(first), kind(one), strict=True):
             if here != there:
                 name = {"number": "number of chains" if along == "steps" else "number of steps"}.get(name, name)
-                raise EnsembleError(f"Ensembles of one {name} are joined along {along}; got {here} and {there}.")
+                more = "; replica_mean takes replica of any length" if name == "number of steps" else ""
+                raise EnsembleError(f"Ensembles of one {name} are joined along {along}; got {here} and {there}{more}.")
     axis = ("steps", "chains").index(along)
     common = [name for name in first.series if all(name in one.series for one in ensembles)]
     series = {name: torch.cat([one.series[name] for one in ensembles], axis) for name in common}

@@ -89,7 +89,7 @@ class Recording:
         columns = Columns(n, self.chains.chains, self.observed, self.chains.space, rows_in_a_move(fields.device))
         self.columns, self.max_bytes = columns, max_bytes
         self._vanishing = vanishing(self.chains.action, self.observed)
-        self._identities = Identities(self.chains.action)
+        self._identities, self._told = Identities(self.chains.action), dict[str, Any]()
         self._seconds, self._before, self._logdet_error = 0.0, 0.0, list[float | None]()
         self.writer: Writer | None = None
         if begun is not None:
@@ -184,13 +184,15 @@ class Recording:
         }
         tensors = {"bad": mark.bad, **({"tested": torch.stack([one for _, one in tested])} if tested else {})}
         self.writer.commit(about, mark, plain(meta, repr), tensors)
+        self._told = provenance
 
     def ensemble(self, **more: Any) -> Ensemble:
         """What was stored so far; `more` is added to its provenance."""
         chains = self.chains
         series, left_out = self.columns.finish()
         x = self.columns.configurations() if self.writer is None else self._written(**more)
-        provenance = self._about(left_out, last=True) | more
+        on_disk = self.writer is not None and self.writer.committed == self.columns.filled
+        provenance = self._told if on_disk else self._about(left_out, last=True) | more
         return Ensemble(chains.space, x, series, action=chains.action, provenance=provenance)
 
     def _written(self, **more: Any) -> Tensor | None:
