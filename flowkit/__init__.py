@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers; a 
         Ensemble as Ensemble,
         compare as compare,
         importance_sample as importance_sample,
+        resume as resume,
         run as run,
         start as start,
     )
@@ -103,7 +104,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers; a 
 _CONTENTS = {
     "actions": "Action MatrixModel Phi4 Phi4Hopping Wilson",
     "bijections": "Bijection",
-    "ensemble": "Ensemble compare importance_sample run start",
+    "ensemble": "Ensemble compare importance_sample resume run start",
     "flow": "Flow",
     "geometry": "Loop Pattern Space links sites",
     "groups": "Group Real SUN U1",

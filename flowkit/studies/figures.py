@@ -7,6 +7,7 @@ among them, that returns its rows.
 from flowkit.studies.figure import Figure
 from flowkit.studies.kernel_figures import KERNELS
 from flowkit.studies.multiscale_figures import MULTISCALE
+from flowkit.studies.production_figures import PRODUCTION
 
 _TUTORIAL = "Albergo et al., 2101.08176"
 _SUN_FLOWS = "Boyda et al., 2008.05456"
@@ -16,6 +17,7 @@ FIGURES = {
     for figure in (
         *MULTISCALE,
         *KERNELS,
+        *PRODUCTION,
         Figure(
             "phi4-tutorial",
             "phi^4 on 8x8, m2 = -4, lambda = 8: the tutorial's network",
@@ -33,15 +35,6 @@ FIGURES = {
             "acceptance 0.463, of another network's weights, which the tutorial's notebook ships",
             130,
             "fewer training steps and fewer draws",
-        ),
-        Figure(
-            "processes",
-            "Several processes: one loss curve on 1, 2 and 4 ranks, and chains in two processes against one",
-            "flowkit.studies.processes:processes",
-            "One process, which is the reference",
-            "the same losses to rounding, 1e-12; two processes on two cores sample 1.6 times as fast",
-            150,
-            "2 ranks and 10 steps",
         ),
         Figure(
             "path-gradient",
@@ -204,15 +197,6 @@ FIGURES = {
             "acceptance that does not fall with the volume",
             900,
             "U(1) on 4^3 and 6^3 alone, short chains",
-        ),
-        Figure(
-            "formats",
-            "NERSC and ILDG files of SU(3) on 4^4: damages that are found, and how readings of mutants end",
-            "flowkit.studies.formats:formats",
-            "NERSC and ILDG formats; QIO",
-            "of 300 each: NERSC sum 100 / 0 / 0 %, plaquette 16 / 98 / 99 %, SciDAC checksums 100 / 100 / 100 %",
-            500,
-            "40 damages and 800 mutants of each kind on 2x2x2x4",
         ),
         Figure(
             "panel-cost",
