@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers; a 
         bijections as bijections,
         ensemble as ensemble,
         exact as exact,
+        formats as formats,
         geometry as geometry,
         groups as groups,
         kernels as kernels,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers; a 
         Ensemble as Ensemble,
         compare as compare,
         importance_sample as importance_sample,
+        resume as resume,
         run as run,
         start as start,
     )
@@ -104,7 +106,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers; a 
 _CONTENTS = {
     "actions": "Action MatrixModel Phi4 Phi4Hopping Wilson",
     "bijections": "Bijection",
-    "ensemble": "Ensemble compare importance_sample run start",
+    "ensemble": "Ensemble compare importance_sample resume run start",
     "flow": "Flow",
     "geometry": "Loop Pattern Space links sites",
     "groups": "Group Real SUN U1",
@@ -121,7 +123,7 @@ _CONTENTS = {
     "zoo": "pretrained",
 }
 _ROOMS = (
-    "actions bijections ensemble exact geometry groups kernels models multiscale nets "
+    "actions bijections ensemble exact formats geometry groups kernels models multiscale nets "
     "observables panels priors samplers smearing stats storage tasks testing train transforms zoo"
 )
 _MODULES = {room: room for room in _ROOMS.split()} | {"losses": "train.losses", "schedules": "train.schedules"}

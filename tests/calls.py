@@ -59,6 +59,8 @@ def gauge() -> fk.Flow:
 MODEL = fk.multiscale_flow(LINKS)
 HMC = fk.HMC(PHI4, steps=2)
 RUN = fk.run(HMC, 4, chains=2, rng=1, observe=[fk.phi_squared])
+ON_DISK = tempfile.mkdtemp()
+fk.run(HMC, 4, chains=2, rng=1, to=ON_DISK)
 NUMBERS = fk.ensemble.field_numbers(RUN)
 LAYERS = fk.ensemble.layer_numbers(scalar(), PHI4, n=4, fields=2)
 SAVED = tempfile.mkdtemp()
@@ -477,6 +479,8 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"flow": scalar(), "action": PHI4, "fields": 2, "n": 4, "rng": 1, "quantity": "phi", "max_bytes": 10**6},
     ),
     "join": (fk.ensemble.join, {"ensembles": [RUN, RUN], "along": "steps"}),
+    "replica_mean": (fk.ensemble.replica_mean, {"ensembles": [RUN, RUN], "obs": fk.phi_squared, "S": 2.0}),
+    "resume": (fk.resume, {"path": ON_DISK, "sampler": HMC, "observe": (), "max_bytes": 10**6}),
     "importance_sample": (
         fk.importance_sample,
         {

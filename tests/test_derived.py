@@ -104,7 +104,64 @@ def test_reweighted_chains_agree_with_the_other_theory(chains):
 
 def test_far_theories_say_so(chains):
     far = chains.reweight(U1.at(beta=8.0)).mean(fk.plaquette)
-    assert "far from the theory" in far.note
+    assert "the theory is far from the one that was sampled (ESS 0." in far.note
+    assert "flow" not in far.note
+    draws = fk.importance_sample(fk.Haar(U1.space), U1.at(beta=4.0), 500, rng=1)
+    assert "the flow is far from the theory" in draws.mean(fk.plaquette).note
+
+
+def test_parts_and_reweightings_are_correlated_with_their_source(chains, tmp_path):
+    """The same values cancel exactly; those of another run do not."""
+
+    def error(a, b):
+        difference = a.obs(fk.plaquette) - b.obs(fk.plaquette)
+        difference.gamma_method()
+        return difference.dvalue
+
+    same, alone = chains.reweight(U1.at(beta=2.0 + 1e-9)), chains.obs(fk.plaquette).dvalue
+    chains[100:].save(tmp_path / "e")
+    later = fk.Ensemble.load(tmp_path / "e")
+    assert error(same, chains) < 1e-6 * alone
+    assert error(later, chains[100:].reweight(U1)) < 1e-12
+    assert error(fk.ensemble.join([chains[:100], later], "steps"), chains) < 1e-12
+    # Three quarters of the steps are common: var(a - b) = var(b) - var(a) for the mean a of all and b of a part.
+    parted = error(later, chains)
+    assert parted == pytest.approx(math.sqrt(1 / 0.75 - 1) * alone, rel=0.3)
+    assert error(chains[1::4], chains[::4]) > parted
+    longer = fk.run(fk.Heatbath(U1), 500, chains=8, thermalise=20, rng=1)
+    assert longer.obs("plaquette").names == chains.obs("plaquette").names
+    other = fk.run(fk.Heatbath(U1), 400, chains=8, thermalise=20, rng=2)
+    assert error(other, chains) == pytest.approx(math.sqrt(2) * alone, rel=0.3)
+    assert other.obs("plaquette").names != chains.obs("plaquette").names
+    assert fk.ensemble.join([other, chains], "steps").obs("plaquette").names[0] not in chains.obs("plaquette").names
+
+
+def test_series_are_told_from_vectors_by_one_rule():
+    """Names of the form of a column that is part of no whole are series of their own."""
+    series = {
+        "S": 0.0,
+        "Re z": 1.0,
+        "Im z": 2.0,
+        "W[0]": 3.0,
+        "W[1]": 4.0,
+        "y[1]": 5.0,
+        "Re x": 6.0,
+        "u": 7.0,
+        "u[0]": 8.0,
+    }
+    numbers = {name: torch.full((6, 2), value, dtype=torch.float64) for name, value in series.items()}
+    ensemble = fk.Ensemble(U1.space, None, numbers, provenance={"n": 6})
+    assert ensemble.history("z")[0, 0] == 1 + 2j
+    assert ensemble.history("W")[0, 0].tolist() == [3.0, 4.0]
+    assert [float(ensemble.history(name)[0, 0]) for name in ("Re z", "W[1]", "y[1]", "Re x", "u", "u[0]")] == [
+        1.0, 4.0, 5.0, 6.0, 7.0, 8.0,
+    ]  # fmt: skip
+    assert ensemble.obs("z").imag.value == 2.0
+    assert [one.value for one in ensemble.obs("W")] == [3.0, 4.0]
+    assert ensemble.obs("Re x").value == 6.0
+    for name in ("y", "x"):
+        with pytest.raises(fk.ensemble.EnsembleError, match=f"got '{name}'"):
+            ensemble.history(name)
 
 
 def test_reweighted_ensembles_are_saved(chains, tmp_path):
@@ -174,3 +231,31 @@ def test_short_chains_of_one_law_have_one_mean():
         errors.append(one.dvalue)
         values.append(one.value)
     assert np.mean(errors) == pytest.approx(np.std(values), rel=3 / math.sqrt(2 * 60))
+
+
+def test_runs_of_different_lengths_have_one_mean_with_its_error():
+    """Pulls of the mean of three AR(1) runs, 300 times, and a note where one of them has another mean."""
+    rng, rho, pulls = np.random.default_rng(7), 0.6, []
+
+    def ar1(n, shift=0.0):
+        x = np.zeros((n, 2))
+        x[0] = rng.normal(size=2)
+        for t in range(1, n):
+            x[t] = rho * x[t - 1] + math.sqrt(1 - rho**2) * rng.normal(size=2)
+        series = {name: torch.tensor(x + shift) for name in ("S", "a")}
+        return fk.Ensemble(U1.space, None, series, provenance={"n": n})
+
+    for _ in range(300):
+        mean = fk.ensemble.replica_mean([ar1(n) for n in (200, 400, 800)], "a")
+        pulls.append(mean.pull(0.0))
+    assert mean.n == 2800
+    assert abs(np.mean(np.abs(pulls) < 1) - math.erf(math.sqrt(0.5))) < 3 * 0.47 / math.sqrt(300)
+    assert "the runs disagree" in fk.ensemble.replica_mean([ar1(400), ar1(300, 3.0)], "a").note
+    with pytest.raises(fk.ensemble.EnsembleError, match="at least one"):
+        fk.ensemble.replica_mean([], "a")
+    draws = fk.importance_sample(fk.Haar(U1.space), U1, 50, rng=1)
+    with pytest.raises(fk.ensemble.EnsembleError, match="weighted draws are joined"):
+        fk.ensemble.replica_mean([draws], "a")
+    both = [fk.run(fk.Heatbath(U1.at(beta=beta)), 10, chains=2, thermalise=0, rng=1) for beta in (1.0, 2.0)]
+    with pytest.raises(fk.ensemble.EnsembleError, match="of one theory"):
+        fk.ensemble.replica_mean(both, fk.plaquette)

@@ -18,6 +18,7 @@ MADE = {"figures.md", "api.md", "lessons.md", "panels.md", "zoo.md"}
 WRITTEN = [path for room in ("", "theory", "decisions") for path in sorted((DOCS / room).glob("*.md"))]
 TEXTS = [path for path in [*WRITTEN, ROOT / "README.md"] if path.name not in MADE]
 PAGES = ["howto", "extending", "own_coupling", "own_conditional", "own_group"]
+COMPUTED = "scaling"
 
 
 def blocks(path):
@@ -32,6 +33,15 @@ def test_code_on_a_page_runs(name, tmp_path, monkeypatch, capsys):
         exec(compile(block, f"{name}.md", "exec"), scope)
     if name == "howto":
         assert "exact" in capsys.readouterr().out
+
+
+def test_the_numbers_of_a_computed_page_are_those_of_its_formulas(capsys):
+    text, scope = (DOCS / f"{COMPUTED}.md").read_text(encoding="utf-8"), {}
+    pairs = re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", text, re.DOTALL)
+    assert len(pairs) > 5
+    for code, said in pairs:
+        exec(compile(code, f"{COMPUTED}.md", "exec"), scope)
+        assert capsys.readouterr().out == said
 
 
 @pytest.mark.parametrize(("name", "most"), [("own_coupling", 40), ("own_conditional", 40), ("own_group", 50)])

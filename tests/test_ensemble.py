@@ -15,13 +15,13 @@ import zarr
 
 import flowkit as fk
 from flowkit.actions import Action, Phi4
-from flowkit.ensemble import Ensemble, EnsembleError, importance_sample, run
+from flowkit.ensemble import Ensemble, EnsembleError, files as files_of, importance_sample, run
 from flowkit.geometry.space import links, sites
 from flowkit.observables import Observable
 from flowkit.priors import Normal
 from flowkit.samplers import IndependenceMetropolis
 from flowkit.storage.disk import Disk
-from flowkit.storage.store import Store
+from flowkit.tasks.randomness import stream
 from flowkit.testing import example
 
 SPACE = sites((3, 2))
@@ -110,7 +110,7 @@ def test_every_thins_and_the_unit_of_tau_is_named():
 
 def test_the_same_seed_gives_the_same_run_and_the_seed_of_a_fresh_one_is_recorded():
     first = run(Toy(), 50, chains=3, rng=7)
-    assert torch.equal(first.x, run(Toy(), 50, chains=3, rng=torch.Generator().manual_seed(7)).x)
+    assert torch.equal(first.x, run(Toy(), 50, chains=3, rng=stream(7, "chains")).x)
     fresh = run(Toy(), 50, chains=3)
     assert not torch.equal(first.x, fresh.x)
     assert torch.equal(fresh.x, run(Toy(), 50, chains=3, rng=fresh.provenance["seed"]).x)
@@ -371,10 +371,11 @@ def test_many_chunks_and_zeros_are_written_and_other_tools_read_them(tmp_path, m
     e = Ensemble(SPACE, x, {"S": torch.zeros(7, 2, dtype=torch.float64), "q": torch.arange(14.0).double().view(7, 2)})
     commit = e.save(tmp_path / "e.zarr")
     check_same(e, Ensemble.load(tmp_path / "e.zarr"))
-    assert len(list((tmp_path / "e.zarr" / commit / "x" / "c").iterdir())) == 7
-    group = zarr.open_group(tmp_path / "e.zarr" / commit, mode="r")
-    np.testing.assert_array_equal(group["series"][1], np.arange(14.0).reshape(7, 2))
-    assert group.attrs["series"] == ["S", "q"]
+    assert commit == "commit-000001"
+    assert len(list((tmp_path / "e.zarr" / "field").glob("c.*"))) == 7
+    group = zarr.open_group(tmp_path / "e.zarr", mode="r")
+    np.testing.assert_array_equal(group["q"], np.arange(14.0).reshape(7, 2).T)
+    assert group.attrs["series"] == {"S": ["S"], "q": ["q"]}
     assert group.attrs["space"]["lattice"] == [3, 2]
 
 
@@ -433,7 +434,7 @@ def saved(tmp_path):
 
 
 def test_every_damaged_file_is_named_and_so_is_the_whole_commit(saved):
-    files = [file for file in (saved / "commit-000002").rglob("*") if file.is_file()]
+    files = [file for file in (saved / ".flowkit" / "commit-000002").rglob("*") if file.is_file()]
     assert len(files) == 6  # manifest, three of metadata, two chunks
     for file in files:
         whole = file.read_bytes()
@@ -453,10 +454,11 @@ def test_every_damaged_file_is_named_and_so_is_the_whole_commit(saved):
 
 def rewritten(saved, change):
     """Commit the last commit again after `change`: every hash is right, what it holds may be anything."""
-    last = Store(saved).open()
+    store = files_of.store_of(saved)
+    last = store.open()
     files = {name: last.read(name) for name in last.files}
     change(files)
-    Store(saved).commit(files)
+    store.commit(files)
 
 
 def edit(name, act):
@@ -472,39 +474,43 @@ def attribute(key, value):
     return edit("zarr.json", lambda data: data["attributes"].update({key: value}))
 
 
-def consolidate(files, change):
-    """Put metadata of the arrays into that of the group, where zarr believes it before their own."""
-    metas = {name: json.loads(files[f"{name}/zarr.json"]) for name in ("series", "x")}
-    change(metas["x"])
-    group = json.loads(files["zarr.json"])
-    group["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": metas}
-    files["zarr.json"] = json.dumps(group).encode()
+def of_array(act):
+    """Change the metadata of the field, its own and the group's in the same way."""
+
+    def change(files):
+        edit("field/zarr.json", act)(files)
+        edit("zarr.json", lambda group: act(group["consolidated_metadata"]["metadata"]["field"]))(files)
+
+    return change
+
+
+def in_group(act):
+    """Change it in the group alone, where others believe it before its own."""
+    return edit("zarr.json", lambda group: act(group["consolidated_metadata"]["metadata"]["field"]))
 
 
 HOSTILE = {
-    "chunk gone": lambda f: f.pop("x/c/0/0/0/0/0"),
-    "chunk elsewhere": lambda f: f.update({"x/c/9/0/0/0/0": f.pop("x/c/0/0/0/0/0")}),
-    "chunk short": lambda f: f.update({"x/c/0/0/0/0/0": f["x/c/0/0/0/0/0"][:-8]}),
-    "chunk flipped": lambda f: f.update({"x/c/0/0/0/0/0": b"\x01" + f["x/c/0/0/0/0/0"][1:]}),
-    "no series": lambda f: [f.pop(name) for name in list(f) if name.startswith("series")],
+    "chunk gone": lambda f: f.pop("field/c.0.0.0.0.0"),
+    "chunk elsewhere": lambda f: f.update({"field/c.0.9.0.0.0": f.pop("field/c.0.0.0.0.0")}),
+    "chunk short": lambda f: f.update({"field/c.0.0.0.0.0": f["field/c.0.0.0.0.0"][:-8]}),
+    "chunk flipped": lambda f: f.update({"field/c.0.0.0.0.0": b"\x01" + f["field/c.0.0.0.0.0"][1:]}),
+    "no series": lambda f: [f.pop(name) for name in list(f) if name.startswith("S/")],
     "no group": lambda f: f.pop("zarr.json"),
     "group is a list": lambda f: f.update({"zarr.json": b"[]"}),
     "group is no JSON": lambda f: f.update({"zarr.json": b"{" * 1000}),
     "group is deep": lambda f: f.update({"zarr.json": b'{"a":' * 100_000}),
-    "header of 2 MiB": lambda f: f.update({"x/zarr.json": f["x/zarr.json"] + b" " * 2**21}),
-    "giant shape": edit("x/zarr.json", lambda d: d.update(shape=[2**50, 2, 2, 4, 2])),
-    "giant chunk": edit(
-        "x/zarr.json", lambda d: d["chunk_grid"]["configuration"].update(chunk_shape=[2**50, 2, 2, 4, 2])
-    ),
-    "negative shape": edit("x/zarr.json", lambda d: d.update(shape=[-3, 2, 2, 4, 2])),
-    "tiny chunks": edit("x/zarr.json", lambda d: d["chunk_grid"]["configuration"].update(chunk_shape=[1, 1, 1, 1, 1])),
-    "flat shape": edit("x/zarr.json", lambda d: d.update(shape=[96])),
-    "other dtype": edit("x/zarr.json", lambda d: d.update(data_type="int64")),
-    "unknown dtype": edit("x/zarr.json", lambda d: d.update(data_type="evil")),
-    "other codec": edit("x/zarr.json", lambda d: d["codecs"].append({"name": "zstd", "configuration": {}})),
-    "unknown codec": edit("x/zarr.json", lambda d: d["codecs"].append({"name": "pickle"})),
-    "no codecs": edit("x/zarr.json", lambda d: d.pop("codecs")),
-    "x is a group": lambda f: f.update({"x/zarr.json": f["zarr.json"]}),
+    "header of 2 MiB": lambda f: f.update({"field/zarr.json": f["field/zarr.json"] + b" " * 2**21}),
+    "giant shape": of_array(lambda d: d.update(shape=[2, 2**50, 2, 4, 2])),
+    "giant chunk": of_array(lambda d: d["chunk_grid"]["configuration"].update(chunk_shape=[2, 2**50, 2, 4, 2])),
+    "negative shape": of_array(lambda d: d.update(shape=[2, -3, 2, 4, 2])),
+    "tiny chunks": of_array(lambda d: d["chunk_grid"]["configuration"].update(chunk_shape=[1, 1, 1, 1, 1])),
+    "flat shape": of_array(lambda d: d.update(shape=[96])),
+    "other dtype": of_array(lambda d: d.update(data_type="int64")),
+    "unknown dtype": of_array(lambda d: d.update(data_type="evil")),
+    "other codec": of_array(lambda d: d["codecs"].append({"name": "zstd", "configuration": {}})),
+    "unknown codec": of_array(lambda d: d["codecs"].append({"name": "pickle"})),
+    "no codecs": of_array(lambda d: d.pop("codecs")),
+    "x is a group": lambda f: f.update({"field/zarr.json": f["zarr.json"]}),
     "format": attribute("format", "other"),
     "space of another size": attribute("space", {"kind": "links", "lattice": [4, 4], "group": "U1", "components": 2}),
     "space of another group": attribute("space", {"kind": "links", "lattice": [4, 2], "group": "SU3", "components": 2}),
@@ -515,10 +521,13 @@ HOSTILE = {
     "space negative": attribute("space", {"kind": "links", "lattice": [-4, 2], "group": "U1", "components": 2}),
     "space is text": attribute("space", "links"),
     "space of no group": attribute("space", {"kind": "links", "lattice": [4, 2], "group": 3, "components": 2}),
-    "series unnamed": attribute("series", []),
-    "series too many": attribute("series", ["S", "T"]),
-    "series of numbers": attribute("series", [1]),
-    "series without S": attribute("series", ["T"]),
+    "series unnamed": attribute("series", {}),
+    "series of one name": attribute("series", {"S": ["S", "S"]}),
+    "series too many": attribute("series", {"S": ["S", "T"]}),
+    "series of another array": attribute("series", {"T": ["S"]}),
+    "series of numbers": attribute("series", {"S": [1]}),
+    "series is a list": attribute("series", ["S"]),
+    "series without S": attribute("series", {"S": ["T"]}),
     "weighted without weights": attribute("weighted", True),
     "weighted is text": attribute("weighted", "no"),
     "provenance is text": attribute("provenance", "me"),
@@ -527,23 +536,24 @@ HOSTILE = {
     "invalid is a list": attribute("provenance", {"invalid": ["<script>"]}),
     "a key more": attribute("virus", 1),
     "a file more": lambda f: f.update({"y/zarr.json": b"{}"}),
-    "metadata of arrays in the group": lambda f: consolidate(f, lambda meta: None),
-    "a codec that inflates, in the group": lambda f: consolidate(
-        f, lambda meta: meta["codecs"].append({"name": "gzip", "configuration": {"level": 1}})
+    "a codec that inflates, in the group": in_group(
+        lambda meta: meta["codecs"].append({"name": "gzip", "configuration": {"level": 1}})
     ),
-    "a fill value, in the group": lambda f: consolidate(f, lambda meta: meta.update(fill_value=42.0)),
+    "a fill value, in the group": in_group(lambda meta: meta.update(fill_value=42.0)),
+    "an array more, in the group": edit("zarr.json", lambda d: d["consolidated_metadata"]["metadata"].update(virus={})),
+    "no metadata in the group": edit("zarr.json", lambda d: d.pop("consolidated_metadata")),
     "a group key more": edit("zarr.json", lambda d: d.update(extension={})),
     **{
-        f"{key} of an array": edit("x/zarr.json", lambda d, key=key, value=value: d.update({key: value}))
+        f"{key} of an array": of_array(lambda d, key=key, value=value: d.update({key: value}))
         for key, value in {
             "fill_value": 42.0,
             "attributes": {"x": 1},
             "storage_transformers": [{"name": "sharding"}],
-            "dimension_names": ["a"] * 5,
-            "chunk_key_encoding": {"name": "v2", "configuration": {"separator": "."}},
+            "dimension_names": ["chain", "step", "a", "a", "b"],
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
             "codecs": [{"name": "bytes", "configuration": {"endian": "big"}}, {"name": "crc32c"}],
             "chunk_grid": {"name": "rectilinear", "configuration": {}},
-            "shape": [True, 2, 2, 4, 2],
+            "shape": [2, True, 2, 4, 2],
             "extension": {},
             "zarr_format": 2,
         }.items()
@@ -560,7 +570,7 @@ def test_hostile_content_with_right_hashes_is_refused(saved, change):
 def test_larger_arrays_than_were_asked_for_are_refused_before_they_are_read(saved):
     need = fields_of(links((4, 2), fk.U1())).x.nbytes
     assert len(Ensemble.load(saved, max_bytes=need))
-    with pytest.raises(EnsembleError, match=r"x \[3, .*\] takes .* GiB, and max_bytes allows"):
+    with pytest.raises(EnsembleError, match=r"field \[2, 3, .*\] takes .* GiB, and max_bytes allows"):
         Ensemble.load(saved, max_bytes=need - 1)
 
 
@@ -568,9 +578,9 @@ def test_nan_in_a_file_is_refused(saved):
     def change(files):
         import google_crc32c
 
-        data = bytearray(files["x/c/0/0/0/0/0"][:-4])
+        data = bytearray(files["field/c.0.0.0.0.0"][:-4])
         data[:8] = np.array([math.nan]).tobytes()
-        files["x/c/0/0/0/0/0"] = bytes(data) + google_crc32c.value(bytes(data)).to_bytes(4, "little")
+        files["field/c.0.0.0.0.0"] = bytes(data) + google_crc32c.value(bytes(data)).to_bytes(4, "little")
 
     rewritten(saved, change)
     refuses(saved, "x has 1 NaN or infinite of 96")

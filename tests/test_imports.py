@@ -39,6 +39,7 @@ ORDER = [
     ["samplers"],
     ["train"],
     ["ensemble"],
+    ["formats"],
     ["model"],
     ["panels"],
     ["studies"],

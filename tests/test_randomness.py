@@ -11,7 +11,7 @@ from flowkit.groups import Group
 from flowkit.multiscale import LinkConditional
 from flowkit.priors import Prior
 from flowkit.samplers import Sampler
-from flowkit.tasks.randomness import Rng, generator_of
+from flowkit.tasks.randomness import Rng, generator_of, source_of, stream
 from flowkit.testing import concrete, example
 
 
@@ -116,6 +116,42 @@ def test_a_seed_is_kept():
     assert generator_of(7).initial_seed() == 7
     generator = torch.Generator().manual_seed(3)
     assert generator_of(generator) is generator
+
+
+def test_streams_of_one_seed_differ_by_purpose_and_rank():
+    purposes = ("training", "chains", "importance sampling", "Markov prior")
+    streams = [torch.Generator().manual_seed(1), *(stream(1, name, rank) for name in purposes for rank in range(8))]
+    first = torch.stack([torch.rand(1000, generator=one, dtype=torch.float64) for one in streams])
+    correlations = torch.corrcoef(first) - torch.eye(len(streams), dtype=torch.float64)
+    assert correlations.abs().max() < 5 / 1000**0.5  # five standard errors, 528 pairs
+    assert torch.equal(first[1], torch.rand(1000, generator=stream(1, "training"), dtype=torch.float64))
+
+
+def test_a_fresh_seed_is_recorded_so_that_it_draws_the_same_again():
+    generator, seed = source_of(None, "chains")
+    again, same = source_of(seed, "chains")
+    assert (seed, generator.initial_seed()) == (same, again.initial_seed())
+    mine = torch.Generator().manual_seed(3)
+    assert source_of(mine, "chains") == (mine, 3)
+
+
+def test_training_draws_importance_sampling_and_chains_share_no_field():
+    """The same seed all over a notebook: none of them sees the fields of another."""
+    space = fk.sites((4, 4))
+    flow, action, seen = fk.Flow(fk.Normal(space), fk.transforms.Affine(space)), fk.Phi4(space, m2=1.0, lam=0.0), []
+
+    def loss(flow, action, n, rng):
+        seen.append(flow.sample(n, rng).detach())
+        return fk.losses.reverse_kl(flow, action, n, rng)
+
+    draws = [
+        flow.sample(64, 1),
+        fk.importance_sample(flow, action, 64, rng=1).x[:, 0],
+        fk.run(fk.IndependenceMetropolis(flow, action), 1, chains=64, thermalise=0, rng=1).x[0],
+    ]
+    fk.Trainer(flow, action, batch=64, loss=loss, seed=1).fit(1, progress=False)
+    fields = torch.cat([*draws, seen[0]]).detach().flatten(1)
+    assert len(fields.unique(dim=0)) == len(fields) == 256
 
 
 @pytest.mark.parametrize("kind", concrete(Sampler))

@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 import flowkit as fk
-from flowkit import stats, testing, transforms
+from flowkit import stats, transforms
 from flowkit.storage.checkpoint import CheckpointError
 from flowkit.storage.disk import Disk
 from flowkit.storage.store import Store
+from flowkit.tasks.randomness import stream
 from flowkit.train import GradientStep, Report, TrainingError, TrainingStep, losses, schedules
 from flowkit.train.losses import Loss
 from flowkit.train.weights import acceptance, log_ess
@@ -86,13 +87,13 @@ def test_kl_does_not_depend_on_what_is_minimised(loss):
     action = fk.Phi4(SPACE, m2=0.5, lam=0.0)
     trainer = fit(small_trainer(action=action, loss=loss, seed=3), 1)
     flow = small_flow()
-    logw = losses.reverse_kl(flow, action, 16, testing.seeded(3)).logw
+    logw = losses.reverse_kl(flow, action, 16, stream(3, "training")).logw
     assert trainer.history["kl"][0] == pytest.approx(float(-logw.mean()) + action.log_z(), rel=1e-4)
 
 
 def test_recorded_numbers_are_those_of_the_batch():
     trainer = fit(small_trainer(loss="reverse_kl", seed=3), 1)
-    value, logw = losses.reverse_kl(small_flow(), ACTION, 16, testing.seeded(3))
+    value, logw = losses.reverse_kl(small_flow(), ACTION, 16, stream(3, "training"))
     w = (logw - logw.max()).double().exp()
     h = trainer.history
     assert h["loss"][0] == pytest.approx(float(value.detach()), rel=1e-5)
@@ -134,7 +135,7 @@ def test_the_update_is_adams():
     """One step against torch's own Adam on the same loss."""
     flow = small_flow()
     optimizer = torch.optim.Adam(flow.parameters(), lr=3e-3, betas=(0.9, 0.99))
-    rng = testing.seeded(5)
+    rng = stream(5, "training")
     for _ in range(3):
         optimizer.zero_grad()
         losses.path_gradient(flow, ACTION, 16, rng).value.backward()

@@ -1,38 +1,15 @@
 """The Wilson gauge action."""
 
-import functools
 import re
 
-import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
 from flowkit.checks import NotNegative, checked
-from flowkit.geometry.closed_paths import Loop, link_index, staple_index
 from flowkit.geometry.loop_sums import loop_slopes, loop_sum
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import Symmetry, centre, conjugation, reflection
-from flowkit.kernels import wilson
-from flowkit.kernels.native import kept_on_cpu
 from flowkit.observables import Observable, name_of
-
-
-@functools.lru_cache(maxsize=8)
-@kept_on_cpu()
-def staple_table(space: Space) -> Tensor:
-    """Each link and the links of its staples, [links, 1 + 6 (ndim - 1)]."""
-    sites = torch.arange(space.volume)
-    directions = ((mu * space.volume + sites, staple_index(space, mu, sites)) for mu in range(space.ndim))
-    return wilson.link_table(tuple(directions)).rows
-
-
-@functools.lru_cache(maxsize=8)
-@kept_on_cpu()
-def plaquette_table(space: Space) -> Tensor:
-    """The links of the plaquette a b c^-1 d^-1 in each plane and at each site, numbered mu * volume + site."""
-    sites = torch.arange(space.volume)
-    steps = [Loop.rectangle(mu, nu).steps(space.ndim) for mu, nu in space.planes]
-    return torch.cat([link_index(space, sites, one).T for one in steps]).contiguous()
 
 
 def gauge_symmetries(space: Space) -> tuple[Symmetry, ...]:
@@ -88,17 +65,10 @@ class Wilson(Action):
         self.beta = beta
 
     def __call__(self, x: Tensor) -> Tensor:
-        space, kernel = self.space, self.space.group.wilson_kernel
-        space.check(x)
-        if kernel is not None and wilson.native(kernel, x):
-            return -self.beta * wilson.trace_sum(kernel, x, plaquette_table(space))
-        return -self.beta * loop_sum(space, x)
+        return -self.beta * loop_sum(self.space, self.space.check(x))
 
     def force(self, x: Tensor) -> Tensor:
-        space, G = self.space, self.space.group
-        if G.wilson_kernel is not None and wilson.native(G.wilson_kernel, x):
-            return wilson.force(G.wilson_kernel, x, staple_table(space), self.beta, G.algebra_shape(x.shape))
-        return self.beta * loop_slopes(space, x)
+        return loop_slopes(self.space, x, self.beta)
 
     def schwinger_dyson(self, x: Tensor) -> Tensor | None:
         r"""As `Action.schwinger_dyson`, with v the force itself.

@@ -45,7 +45,9 @@ def reader(hint: Any) -> tuple[str, Callable[[Any], Any]]:
     if hint is None or hint is type(None):
         return "None", _only(lambda value: value is None)
     if origin is Literal:
-        return "one of " + ", ".join(map(repr, inside)), _only(lambda v: isinstance(v, str) and v in inside)
+        return "one of " + ", ".join(map(repr, inside)), _only(
+            lambda v: any(type(v) is type(one) and v == one for one in inside)
+        )
     if hint == ArrayLike:
         return "numbers", lambda value: value  # the function looks at the array that it makes of them
     if origin in (Union, types.UnionType):

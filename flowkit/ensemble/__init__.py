@@ -13,6 +13,8 @@ from flowkit.ensemble.joining import join
 from flowkit.ensemble.layers import LayerNumbers, layer_numbers
 from flowkit.ensemble.pattern_numbers import PatternNumbers, pattern_numbers
 from flowkit.ensemble.recording import Recording
+from flowkit.ensemble.replica import replica_mean
+from flowkit.ensemble.resuming import resume
 from flowkit.ensemble.runs import run
 from flowkit.ensemble.tuning import LengthTuning, tune_length
 from flowkit.ensemble.turns import compare
@@ -38,6 +40,8 @@ __all__ = [
     "join",
     "layer_numbers",
     "pattern_numbers",
+    "replica_mean",
+    "resume",
     "run",
     "start",
     "tune_length",

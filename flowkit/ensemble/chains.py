@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,14 @@ from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.integration import logdet_error
 from flowkit.samplers.chain import Point, Steps, states
 from flowkit.tasks.in_training import frozen
-from flowkit.tasks.randomness import Rng, generator_of
+from flowkit.tasks.randomness import Rng, source_of
+
+
+def device_of(sampler: Steps, start: Tensor | None) -> torch.device | str:
+    """Where chains walk: the device of their start, else of the flow that they use, else the CPU."""
+    made_of = getattr(sampler, "flow", getattr(getattr(sampler, "action", None), "anchor", None))
+    device: torch.device | str = start.device if start is not None else getattr(made_of, "device", "cpu")
+    return device
 
 
 class Chains:
@@ -24,8 +32,10 @@ class Chains:
 
     Parameters
     ----------
-    sampler, rng, chains, thermalise, every, start
+    sampler, rng, chains, thermalise, every, start, dtype
         As `run`.
+    state : State, optional
+        Where chains stand that go on, in place of a start.
 
     Attributes
     ----------
@@ -64,22 +74,23 @@ class Chains:
         every: Count = 1,
         start: Tensor | None = None,
         dtype: torch.dtype | None = None,
+        state: Any = None,
     ):
         if dtype is not None and (start is not None or dtype not in (torch.float32, torch.float64)):
             got = f"{dtype} beside a start, which has its own" if start is not None else f"{dtype}"
             raise ValueError(f"Chains start in dtype torch.float32 or torch.float64; got {got}.")
         sampler = frozen(sampler, "A run of chains")
-        made_of = getattr(sampler, "flow", getattr(getattr(sampler, "action", None), "anchor", None))
-        device = start.device if start is not None else getattr(made_of, "device", "cpu")
-        self.rng = generator_of(rng, device)
-        self.seed = self.rng.initial_seed()
+        there = start if state is None else state.x
+        self.rng, self.seed = source_of(rng, "chains", device_of(sampler, there))
         sampler = copy.copy(sampler)  # tuned in place of the caller's
         self.sampler, self.every, self.thermalise, self.warm = sampler, every, thermalise, 0
         self._coordinates: Action | None = getattr(sampler, "action", None)
         self.action = None if self._coordinates is None else self._coordinates.theory
         self.space = sampler.space if self.action is None else self.action.space
         begin = getattr(sampler, "begin", None)
-        if start is None and begin is not None:
+        if state is not None:
+            self.first = state
+        elif start is None and begin is not None:
             self.first = begin(chains, self.rng) if dtype is None else begin(chains, self.rng, dtype=dtype)
         else:
             like = torch.empty(0, dtype=dtype, device=self.rng.device)

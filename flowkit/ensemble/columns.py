@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,7 +40,10 @@ class Columns:
     Attributes
     ----------
     x : Tensor or None
-        Room for the configurations of all rows, ``[n, chains, *space.shape]``; None to keep none.
+        Room for the configurations of all rows, ``[n, chains, *space.shape]``, or of those from `first_x` on; None to
+        keep none.
+    first_x : int
+        Row of the first of them.
     taken, filled : int
         Rows given so far, and those of them that can be read.
     begun : float
@@ -74,6 +77,7 @@ class Columns:
         self.shape, self.observe, self.space, self.block = (n, chains), observe, space, block
         self._observed = names
         self.x: Tensor | None = None
+        self.first_x = 0
         self.series: dict[str, Tensor] = {}
         self._numbers: dict[str, stats.Floats] = {}  # the same memory, which panels read ten times a second
         self._pending: list[tuple[Tensor | None, Tensor]] = []
@@ -96,14 +100,42 @@ class Columns:
         if not self.series:
             for name, numbers in values.items():
                 check_real(name, numbers)
-            # numpy's zeros touch no memory before it is written; torch's would take the first second of a long run.
-            self._numbers = {name: np.zeros(self.shape) for name in values}
-            self.series = {name: torch.from_numpy(numbers) for name, numbers in self._numbers.items()}
+            self._make_room(values)
         wide = torch.stack([values[name].double().expand(len(x)) for name in self.series])
         self._pending.append((x if self.x is not None else None, wide.view(len(wide), -1, self.shape[1])))
         self.taken += len(x) // self.shape[1]
         if self.taken - self.filled >= min(self.block, self.shape[0] - self.filled):
             self.move()
+
+    def _make_room(self, names: Iterable[str]) -> None:
+        # numpy's zeros touch no memory before it is written; torch's would take the first second of a long run.
+        self._numbers = {name: np.zeros(self.shape) for name in names}
+        self.series = {name: torch.from_numpy(numbers) for name, numbers in self._numbers.items()}
+
+    def go_on(self, names: Sequence[str], series: Mapping[str, Tensor], first_x: int) -> None:
+        """Begin behind the rows of an earlier run; series of which it kept none are NaN there, and will be left out.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of all series, in their order.
+        series : mapping of Tensor
+            Those kept, ``[rows, chains]``.
+        first_x : int
+            The first row whose configurations are still to be given.
+        """
+        self._make_room(names)
+        self.taken = self.filled = rows = len(series["S"])
+        for name, values in self.series.items():
+            values[:rows] = series.get(name, torch.tensor(0.0 if name == "invalid" else math.nan))
+        self.first_x = first_x
+
+    def forget(self, first_x: int) -> None:
+        """Keep the configurations of the rows from `first_x` on alone."""
+        if self.x is not None:
+            kept = self.x[first_x - self.first_x : self.filled - self.first_x].clone()
+            self.x[: len(kept)] = kept
+        self.first_x = first_x
 
     def move(self) -> None:
         """Move the rows that still lie on their device; one transfer of numbers, one of fields where they are kept.
@@ -119,7 +151,8 @@ class Columns:
         self._pending = []
         rows = slice(self.filled, self.taken)
         if self.x is not None:
-            self.x[rows] = fetch(torch.cat(fields)).view_as(self.x[rows])
+            room = self.x[rows.start - self.first_x : rows.stop - self.first_x]
+            room.copy_(fetch(torch.cat(fields)).view_as(room))
         numbers = dict(zip(self.series, fetch(torch.cat(wide, 1)), strict=True))
         for name, values in numbers.items():
             self.series[name][rows] = values

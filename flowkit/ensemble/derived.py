@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,23 +15,11 @@ if TYPE_CHECKING:
     import pyerrors
 
 
-def name_of_series(S: Floats) -> str:
-    """A name for an ensemble, the same wherever the same chains are read: a digest of their actions.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from flowkit.ensemble.derived import name_of_series
-    >>> name_of_series(np.zeros((2, 3)))
-    'flowkit-17b0761f87b0'
-    """
-    return f"flowkit-{hashlib.sha256(np.ascontiguousarray(S).tobytes()).hexdigest()[:12]}"
-
-
-def as_obs(name: str, values: Floats, logw: Floats | None, S: float) -> pyerrors.Obs:
+def as_obs(name: str, values: Floats, logw: Floats | None, S: float, places: range | None = None) -> pyerrors.Obs:
     """The mean of a series ``[n, chains]`` as an Obs, its chains the replica of the ensemble `name`.
 
-    The fluctuations are those around the common mean of all chains, as in `stats.estimate`.
+    `places` are those of its steps in the chains, 1, 2, ... by default. The fluctuations are those around the common
+    mean of all chains, as in `stats.estimate`.
 
     Examples
     --------
@@ -49,7 +36,7 @@ def as_obs(name: str, values: Floats, logw: Floats | None, S: float) -> pyerrors
 
     def plain(series: Floats) -> pyerrors.Obs:
         names = [f"{name}|r{i:05d}" for i in range(series.shape[1])]
-        obs = pyerrors.Obs(list(series.T), names)
+        obs = pyerrors.Obs(list(series.T), names, idl=None if places is None else [places] * len(names))
         for one, chain in zip(names, series.T, strict=True):
             obs.deltas[one] = chain - obs.value
         return obs

@@ -199,4 +199,8 @@ class Diagnosis:
         k, ess = stats.pareto_k(logw), stats.ess(logw).value
         limit = HEAVY if self.weighted or ess > FAIR else min(HEAVY, usual_k(ess, logw.size))
         found = [f"the weights have a heavy tail (Pareto k = {k:.2f})"] if k > limit else []
-        return [*found, f"the flow is far from the theory (ESS {ess:.2g})"] if ess < LOW else found
+        if ess >= LOW:
+            return found
+        chains = "the theory is far from the one that was sampled"  # weights of chains are those of a reweighting
+        far = chains if self.weighted and self.chained else "the flow is far from the theory"
+        return [*found, f"{far} (ESS {ess:.2g})"]

@@ -6,19 +6,18 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowkit.storage import zarr_files
+from flowkit.storage import zarr_files, zarr_reading
 from flowkit.storage.commit import Commit
 from flowkit.storage.manifest import StoreError
 from flowkit.storage.store import Store
 
-_FORMAT, _KIND = "flowkit ensemble 1", "an ensemble"
+_FORMAT, _KIND = "flowkit ensemble 2", "an ensemble"
 _KEYS = {"format", "space", "series", "weighted", "provenance"}
 MOST_BYTES = 4 * 2**30
 """Memory that the configurations of a run may take, and each array of an ensemble that is read, unless told otherwise.
@@ -48,7 +47,22 @@ class EnsembleError(RuntimeError):
     ensemble: Any = None
 
 
-def write(path: PathLike, attributes: dict[str, Any], arrays: Arrays) -> str:
+def store_of(path: PathLike) -> Store:
+    """The commits of an ensemble, hidden in a folder that shows the last one as a zarr group."""
+    return Store(path, kind=_KIND, shown=True)
+
+
+def headed(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of the group; EnsembleError where they are no plain data."""
+    attributes = {"format": _FORMAT, **attributes}
+    try:
+        json.dumps(attributes, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise EnsembleError(f"The provenance of an ensemble is plain finite JSON: {error}.") from error
+    return attributes
+
+
+def write(path: PathLike, attributes: dict[str, Any], arrays: Mapping[str, zarr_files.Named]) -> str:
     """Commit the plain data and the arrays of an ensemble to a folder; the name of the commit.
 
     Raises
@@ -56,14 +70,11 @@ def write(path: PathLike, attributes: dict[str, Any], arrays: Arrays) -> str:
     EnsembleError
         As `Ensemble.save`.
     """
-    attributes = {"format": _FORMAT, **attributes}
+    attributes = headed(attributes)
     try:
-        json.dumps(attributes, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise EnsembleError(f"The provenance of an ensemble is plain finite JSON: {error}.") from error
-    try:
-        with Store(path, kind=_KIND).writing() as draft:
-            zarr_files.write(draft, attributes, arrays, cut={"series": 1})
+        store = store_of(path)
+        with store.claimed(), store.writing() as draft:  # not while a run goes on there
+            zarr_files.write(draft, attributes, arrays)
         return draft.name
     except StoreError as error:
         raise EnsembleError(str(error)) from error
@@ -74,19 +85,26 @@ def read(path: PathLike, commit: str | None, max_bytes: int) -> tuple[dict[str, 
 
     def parsed(opened: Commit) -> tuple[dict[str, Any], Arrays]:
         with zarr_files.errors():
-            return zarr_files.read(opened, max_bytes)
+            return zarr_reading.read(opened, max_bytes)
 
-    attributes, arrays = Store(path, kind=_KIND).read(parsed, commit)
-    names, provenance = attributes["series"], attributes["provenance"]
+    attributes, arrays = store_of(path).read(parsed, commit)
+    check_head(attributes, arrays)
+    return attributes, arrays
+
+
+def check_head(attributes: dict[str, Any], arrays: Collection[str]) -> None:
+    """Raise ValueError where attributes are not those of an ensemble with these arrays."""
+    columns, provenance = attributes["series"], attributes["provenance"]
     plain = isinstance(provenance, dict) and isinstance(attributes["weighted"], bool)
     if attributes["format"] != _FORMAT or not plain or set(attributes) != _KEYS:
         raise ValueError(f"it is no {_FORMAT!r}")
-    for name, least in (("every", 1), ("invalid", 0)):
+    for name, least in (("every", 1), ("invalid", 0), ("first", 0), ("stride", 1)):
         if type(found := provenance.get(name, 1)) is not int or found < least:
             raise ValueError(f"{name} in its provenance is {found!r:.80}")
-    if not _names(names) or arrays["series"].dtype != np.float64 or arrays["series"].shape[:1] != (len(names),):
-        raise ValueError(f"its series {names!r:.200} do not fit the array of shape {arrays['series'].shape}")
-    return attributes, arrays
+    named = isinstance(columns, dict) and all(isinstance(names, list) for names in columns.values())
+    names = [name for names in columns.values() for name in names] if named else []
+    if not _names(names) or set(columns) != set(arrays) - {"field"}:
+        raise ValueError(f"its series {columns!r:.200} do not fit the arrays {', '.join(arrays):.200}")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from flowkit.observables import Observables, listed
 from flowkit.priors.base import Prior
 from flowkit.tasks.in_training import frozen
 from flowkit.tasks.progress import progress_bar
-from flowkit.tasks.randomness import Rng, generator_of
+from flowkit.tasks.randomness import Rng, source_of
 
 
 @checked
@@ -80,7 +80,7 @@ def importance_sample(
         why = "is not normalised, so its weights are unknown" if not flow.normalised else f"lives on {flow.space}"
         raise ValueError(f"importance_sample needs a normalised flow on {action.space}; {type(flow).__name__} {why}.")
     flow = frozen(flow, "importance_sample")
-    generator = generator_of(rng, flow.device)
+    generator, seed = source_of(rng, "importance sampling", flow.device)
     observe = listed(observe)
     observed = [*observe, *(one for one in monitors(flow.space) if one not in observe)]
     columns = Columns(n, 1, observed, flow.space)
@@ -110,6 +110,6 @@ def importance_sample(
         columns.configurations(),
         series,
         action=action,
-        provenance=provenance_of(action, generator.initial_seed(), **about),
+        provenance=provenance_of(action, seed, **about),
         weighted=True,
     )

@@ -8,8 +8,10 @@ from typing import Literal
 import torch
 
 from flowkit.checks import checked
-from flowkit.ensemble.ensemble import OF_ALL_STEPS, Ensemble
+from flowkit.ensemble import identity
+from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
+from flowkit.ensemble.stored import OF_ALL_STEPS
 
 
 @checked
@@ -56,7 +58,8 @@ def join(ensembles: Sequence[Ensemble], along: Literal["steps", "chains"]) -> En
         for name, here, there in zip(what, kind(first), kind(one), strict=True):
             if here != there:
                 name = {"number": "number of chains" if along == "steps" else "number of steps"}.get(name, name)
-                raise EnsembleError(f"Ensembles of one {name} are joined along {along}; got {here} and {there}.")
+                more = "; replica_mean takes replica of any length" if name == "number of steps" else ""
+                raise EnsembleError(f"Ensembles of one {name} are joined along {along}; got {here} and {there}{more}.")
     axis = ("steps", "chains").index(along)
     common = [name for name in first.series if all(name in one.series for one in ensembles)]
     series = {name: torch.cat([one.series[name] for one in ensembles], axis) for name in common}
@@ -65,6 +68,9 @@ def join(ensembles: Sequence[Ensemble], along: Literal["steps", "chains"]) -> En
     about = {name: one for name, one in first.provenance.items() if name not in OF_ALL_STEPS}
     invalid = sum(one.provenance.get("invalid", 0) for one in ensembles)
     about |= {"joined": len(ensembles), "along": along, "invalid": invalid}
+    for name in (identity.CHAINS, identity.FIRST, identity.STRIDE):
+        about.pop(name, None)
+    about |= identity.joined([(one.provenance, one.series["S"]) for one in ensembles], axis)
     zeros = [set(one.provenance.get("vanishing", [])) for one in ensembles]
     about["vanishing"] = sorted(set.intersection(*zeros))
     return Ensemble(first.space, x, series, action=first.action, provenance=about, weighted=first.weighted)

@@ -13,7 +13,8 @@ from torch import Tensor
 from flowkit.checks import Bytes, Count, Natural, Share, checked
 from flowkit.ensemble.columns import MOST_BYTES, Columns
 from flowkit.ensemble.ensemble import Ensemble
-from flowkit.ensemble.files import EnsembleError
+from flowkit.ensemble.files import EnsembleError, PathLike
+from flowkit.ensemble.processes import run_in_groups
 from flowkit.ensemble.recording import Recording
 from flowkit.observables import Observables
 from flowkit.samplers.chain import Steps
@@ -36,6 +37,14 @@ def all_or_nothing() -> Iterator[None]:
             raise KeyboardInterrupt from interrupted
 
 
+def _warned(ensemble: Ensemble) -> Ensemble:
+    """The ensemble, with a warning where its run was interrupted."""
+    if (ended := ensemble.provenance.get("ended")) is not None:
+        text = f"This run was {ended}; its ensemble holds the steps up to there."
+        warnings.warn(text, RunInterrupted, stacklevel=3)
+    return ensemble
+
+
 @checked
 def run(
     sampler: Steps,
@@ -52,7 +61,11 @@ def run(
     progress: bool = False,
     max_bad: Share = 0.01,
     max_bytes: Bytes = MOST_BYTES,
+    to: PathLike | None = None,
+    chunk: Count | None = None,
     each: Callable[[Columns], object] | None = None,
+    processes: Count | None = None,
+    groups: Count | None = None,
 ) -> Ensemble:
     r"""Run chains of a sampler and store n steps of each.
 
@@ -91,10 +104,24 @@ def run(
         Share of invalid updates (no finite weight or action) past which the run ends; they are never accepted. On a GPU
         they are counted every 16 stored steps.
     max_bytes : int
-        Memory that configurations may take.
+        Memory that configurations may take; those of a run on disk that take more stay there.
+    to : path, optional
+        A folder to write to during the run, which `Ensemble.load` and other programs read at any time. A killed process
+        loses at most one chunk, and `resume` goes on.
+    chunk : int, optional
+        Stored steps in one chunk on disk, each committed when it is full. By default a 64th of the run, at most 16 MiB
+        of configurations, and several at once where commits would take over 5 % of the time.
     each : callable, optional
         Called after every stored step with the series so far (on a GPU they grow by 16 steps at a time); the run ends
         there where it returns True.
+    processes : int, optional
+        Among how many processes of this machine the chains are divided; each takes one thread. The result is the same
+        bit for bit whatever the number, and differs from that of a run without `processes`, whose chains share one
+        stream of random numbers. Within `flowkit.train.joined` this is their number for each rank; without
+        `processes`, every rank makes the whole run.
+    groups : int, optional
+        Groups of chains with `processes`, each a batch with a stream of its own: part of what a seed means. By default
+        a group has 16 chains, and fewer where there would be less than 4 groups.
 
     Returns
     -------
@@ -103,7 +130,9 @@ def run(
     Raises
     ------
     ValueError
-        For numbers out of range.
+        For numbers out of range, or more processes than groups.
+    TypeError
+        With `processes`, for a sampler or an observable that cannot be pickled.
     EnsembleError
         Before the first step where `sampler.describe()` gives no plain data, or past max_bytes. Past max_bad, or where
         an observable is not finite or anything fails after steps were stored; its `ensemble` holds these.
@@ -122,13 +151,43 @@ def run(
     >>> mean.within(), round(mean.exact, 4)                 # within two errors of the exact value
     (True, 0.1317)
     """
+    if processes is not None or groups is not None:
+        if each is not None:
+            raise ValueError("run calls each= in the process that steps its chains; leave out each= or processes=.")
+        if to is not None:
+            raise ValueError("run writes to= in the process that steps its chains; leave out to= or processes=.")
+        several: dict[str, Any] = {"processes": processes or 1, "groups": groups, "chains": chains, "rng": rng}
+        several |= {"start": start, "dtype": dtype, "thermalise": thermalise, "every": every, "observe": observe}
+        several |= {"keep": keep, "max_bad": max_bad, "max_bytes": max_bytes, "progress": progress}
+        return _warned(run_in_groups(sampler, n, **several))
     settings: dict[str, Any] = {"rng": rng, "chains": chains, "thermalise": thermalise, "every": every, "start": start}
     settings["dtype"] = dtype
-    recording = Recording(sampler, n, observe=observe, keep=keep, max_bad=max_bad, max_bytes=max_bytes, **settings)
-    bar = progress_bar((thermalise or 0) + n * every, progress, recording)
+    settings |= {"observe": observe, "keep": keep, "max_bad": max_bad, "max_bytes": max_bytes, "to": to, "chunk": chunk}
+    recording = Recording(sampler, n, **settings)
+    return recorded(recording, (thermalise or 0) + n * every, thermalise is None, progress, each)
+
+
+def recorded(
+    recording: Recording,
+    steps: int,
+    growing: bool = False,
+    progress: bool = False,
+    each: Callable[[Columns], object] | None = None,
+) -> Ensemble:
+    """The ensemble of a recording after its last step, or up to an interrupt.
+
+    Parameters
+    ----------
+    recording : Recording
+    steps : int
+        Steps to come, for the progress bar; those of a thermalisation whose length is `growing` are added.
+    progress, each
+        As `run`.
+    """
+    bar = progress_bar(steps, progress, recording)
     try:
         for point in bar:
-            if point.warm and thermalise is None and progress:
+            if point.warm and growing and progress:
                 bar.total += 1
             if point.stored and each is not None and each(recording.columns) is True:
                 break
@@ -136,9 +195,7 @@ def run(
     except KeyboardInterrupt:
         if (so_far := recording.rescued("interrupted")) is None:
             raise
-        text = f"This run was {so_far.provenance['ended']}; its ensemble holds the steps up to there."
-        warnings.warn(text, RunInterrupted, stacklevel=2)
-        return so_far
+        return _warned(so_far)
     except Exception as error:
         if (so_far := recording.rescued("failed")) is None:
             raise

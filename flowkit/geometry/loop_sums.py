@@ -1,19 +1,51 @@
 """Plaquettes and rectangles of 1x2 links, summed over a field with weights, and the derivatives of the sum.
 
-For fields that are known to fit their space, as in `paths`.
+For fields that are known to fit their space, as in `paths`. On a CPU plaquettes of the groups that have a kernel, and
+their slopes, are those of `flowkit.kernels.wilson`, unless a derivative is asked for.
 """
 
+import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from flowkit.geometry import paths
+from flowkit.geometry.closed_paths import Loop, link_index, staple_index
 from flowkit.geometry.space import Space
+from flowkit.kernels import wilson
+from flowkit.kernels.native import kept_on_cpu
+
+
+@functools.lru_cache(maxsize=8)
+@kept_on_cpu()
+def staple_table(space: Space) -> Tensor:
+    """Each link and the links of its staples, [links, 1 + 6 (ndim - 1)]."""
+    sites = torch.arange(space.volume)
+    directions = ((mu * space.volume + sites, staple_index(space, mu, sites)) for mu in range(space.ndim))
+    return wilson.link_table(tuple(directions)).rows
+
+
+@functools.lru_cache(maxsize=8)
+@kept_on_cpu()
+def plaquette_table(space: Space) -> Tensor:
+    """The links of the plaquette a b c^-1 d^-1 in each plane and at each site, numbered mu * volume + site."""
+    sites = torch.arange(space.volume)
+    steps = [Loop.rectangle(mu, nu).steps(space.ndim) for mu, nu in space.planes]
+    return torch.cat([link_index(space, sites, one).T for one in steps]).contiguous()
+
+
+def _kernel(space: Space, U: Tensor, c1: float) -> str | None:
+    """The kernel that takes these plaquettes, or None."""
+    kernel = space.group.wilson_kernel
+    return kernel if kernel is not None and not c1 and space.planes and wilson.native(kernel, U) else None
 
 
 def loop_sum(space: Space, U: Tensor, c0: float = 1.0, c1: float = 0.0) -> Tensor:
     """c0 times the sum of Re Tr P / N over all plaquettes, and c1 times that over all rectangles, [batch]."""
+    kernel = _kernel(space, U, c1)
+    if kernel is not None:
+        return _times(c0, wilson.trace_sum(kernel, U, plaquette_table(space)))
     total = torch.zeros(len(U), dtype=U.real.dtype, device=U.device)
     for mu, nu in space.planes:
         for r, t, weight in _shapes(c0, c1):
@@ -30,6 +62,9 @@ def loop_slopes(
     With `directions` only loops and links of these directions count.
     """
     chosen = range(space.ndim) if directions is None else directions
+    kernel = _kernel(space, U, c1)
+    if kernel is not None and [*chosen] == [*range(space.ndim)]:
+        return wilson.force(kernel, U, staple_table(space), c0, space.group.algebra_shape(U.shape))
     if space.group.abelian:
         return _slopes_of_loops(space, U, c0, c1, chosen)
     G, slopes = space.group, []

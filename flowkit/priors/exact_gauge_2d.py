@@ -79,7 +79,7 @@ class ExactGauge2D(Prior):
     >>> print(f"{ensemble.ess().value:.3f}")              # S + log r is the constant -ln Z
     1.000
     >>> print(ensemble.mean(fk.plaquette))
-    0.6592(11)  exact 0.65804727, +1.0 sigma
+    0.6582(11)  exact 0.65804727, +0.1 sigma
     """
 
     @checked

@@ -1,4 +1,4 @@
-"""The command `flowkit`: run a recipe, open the notebooks, add a Jupyter kernel, reproduce a figure, list flows."""
+"""The command `flowkit`: recipes, notebooks, Jupyter kernel, figures, trained flows, files of gauge configurations."""
 
 import contextlib
 import filecmp
@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from flowkit._version import __version__
-from flowkit.production import kernel
+from flowkit.production import gauge_files, kernel
 from flowkit.production.reproduce import find, listing, report, write
 from flowkit.tasks.lessons import bundled
 
@@ -208,6 +208,9 @@ def _sentences() -> Iterator[None]:
         if isinstance(error, (ValueError, OSError)) or type(error).__module__.startswith("flowkit."):
             _fail(str(error))
         raise
+
+
+gauge_files.register(app, _sentences)
 
 
 def _pairs(texts: Sequence[str] | None) -> dict[str, str]:

@@ -17,7 +17,8 @@ from torch import Tensor
 from flowkit.actions.base import Action
 from flowkit.actions.pullback import Pullback
 from flowkit.actions.scalar import ScalarAction
-from flowkit.actions.wilson import Wilson, plaquette_table
+from flowkit.actions.wilson import Wilson
+from flowkit.geometry.loop_sums import plaquette_table
 from flowkit.groups import Group, Real
 from flowkit.kernels import scalar_motion, wilson
 from flowkit.transforms.chain import Chain

@@ -11,7 +11,7 @@ from flowkit.geometry.space import Space
 from flowkit.priors.base import Prior
 from flowkit.samplers.base import Sampler
 from flowkit.samplers.chain import states
-from flowkit.tasks.randomness import Rng
+from flowkit.tasks.randomness import Rng, stream
 
 
 class MarkovPrior(Prior):
@@ -80,7 +80,7 @@ class MarkovPrior(Prior):
     def _fill(self) -> Tensor:
         """The pool, [at least `pool`, *space.shape]."""
         pool, chains, every, thermalise, seed = self.settings.values()
-        rng, sampler = torch.Generator(self.device).manual_seed(seed), copy.copy(self.sampler)
+        rng, sampler = stream(seed, "Markov prior", device=self.device), copy.copy(self.sampler)
         state = sampler.init(sampler.start(chains, rng, dtype=self.dtype))
         chain = states(sampler, state, rng, thermalise=thermalise, every=every)
         kept = (point.state.x for point in chain if point.stored)

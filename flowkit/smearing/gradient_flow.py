@@ -152,7 +152,8 @@ def _adaptive(space: Space, x: Tensor, time: float, h: float, tolerance: float, 
     G, left = space.group, time
     while left > 1e-12 * time:
         now = min(h, left)
-        new, second = runge_kutta(space, x, now, c1)
+        new, w = runge_kutta(space, x, now, c1)
+        second = G.move(x, w, 1.0)
         distance = float(G.tangent(G.compose(new, G.inverse(second))).detach().abs().max())
         grown = 0.95 * (tolerance / max(distance, 1e-300)) ** (1 / 3) if math.isfinite(distance) else 1.0
         grown = now * min(max(grown, 0.2), 5.0)
@@ -165,7 +166,7 @@ def _adaptive(space: Space, x: Tensor, time: float, h: float, tolerance: float, 
 
 
 def runge_kutta(space: Space, x: Tensor, h: float, c1: float = 0.0) -> tuple[Tensor, Tensor]:
-    """One step of the flow, of third order, and the second-order step from the same slopes."""
+    """One step of the flow, of third order, and the coordinates w of the second-order step exp(w) x."""
     G = space.group
     scale = h * G.algebra_dim / G.casimir  # 2 N for SU(N): minus the gradient of g0^2 S
 
@@ -177,4 +178,4 @@ def runge_kutta(space: Space, x: Tensor, h: float, c1: float = 0.0) -> tuple[Ten
     z1 = slope(v)
     v = G.move(v, 8 / 9 * z1 - 17 / 36 * z0, 1.0)
     new = G.move(v, 3 / 4 * slope(v) - 8 / 9 * z1 + 17 / 36 * z0, 1.0)
-    return G.restore(new), G.move(x, 2 * z1 - z0, 1.0)
+    return G.restore(new), 2 * z1 - z0

@@ -81,6 +81,19 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapp
     >>> checkpoint.load(folder)
     ({'x': tensor([1.+2.j])}, {'step': 3})
     """
+    files = packed(tensors, meta)
+    with _errors():
+        return Store(path, keep=keep, kind=_KIND).commit(files)
+
+
+def packed(tensors: Mapping[str, Tensor], meta: Mapping[str, Any], folder: str = "") -> dict[str, bytes]:
+    """The files of a checkpoint, as `save` commits them, in a folder of a commit such as ".state/".
+
+    Raises
+    ------
+    CheckpointError
+        For other content than `save` takes.
+    """
     from safetensors.torch import save as to_bytes
 
     stored, complex_names = {}, {}
@@ -107,8 +120,7 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapp
         raise CheckpointError(f"The names of a checkpoint's tensors stay under 1 MiB; got {len(stored)} tensors.")
     if len(data) > MOST_BYTES:
         raise CheckpointError(f"A checkpoint holds at most 4 GiB; its tensors take {len(data) / 2**30:.3g} GiB.")
-    with _errors():
-        return Store(path, keep=keep, kind=_KIND).commit({_META: text, _TENSORS: data})
+    return {folder + _META: text, folder + _TENSORS: data}
 
 
 @contextlib.contextmanager
@@ -176,21 +188,27 @@ def load(path: str | os.PathLike[str], commit: str | None = None) -> tuple[dict[
     """
     with _errors():
         try:
-            return Store(path, kind=_KIND).read(_parsed, commit)
+            return Store(path, kind=_KIND).read(unpacked, commit)
         except (ValueError, TypeError, RuntimeError, OverflowError) as error:
             if isinstance(error, StoreError):
                 raise
             raise CheckpointError(f"{path} holds no readable checkpoint: {error}.") from error
 
 
-def _parsed(opened: Commit) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the plain data of a commit; what is parsed is what was compared with its SHA-256."""
-    opened.check_size(MOST_BYTES + 2 * HEADER_LIMIT)
+def unpacked(opened: Commit, folder: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `packed` packed into a commit; what is parsed is what was compared with its SHA-256.
+
+    Raises
+    ------
+    ValueError, StoreError
+        Where anything differs from that.
+    """
+    opened.check_size(MOST_BYTES + 2 * HEADER_LIMIT, (folder + _META, folder + _TENSORS) if folder else None)
     try:
-        head = _Head.model_validate(parse_json(opened.read(_META)))
+        head = _Head.model_validate(parse_json(opened.read(folder + _META)))
     except ValidationError as error:
         raise ValueError(f"{_META} does not fit: {said(error)}") from error
-    tensors = tensors_of(opened.buffer(_TENSORS))
+    tensors = tensors_of(opened.buffer(folder + _TENSORS))
     for name, dtype in head.complex.items():
         if name not in tensors:
             raise ValueError(f"the complex tensor {name!r:.200} is missing")

@@ -1,6 +1,6 @@
 """One commit, opened for reading."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,9 +57,9 @@ class Commit:
                 data += piece
         return data
 
-    def check_size(self, most: int) -> None:
-        """Raise StoreError where the files together take more than `most` bytes, before anything is read."""
-        if (size := sum(entry.size for entry in self.files.values())) > most:
+    def check_size(self, most: int, names: Sequence[str] | None = None) -> None:
+        """Raise StoreError where files, all by default, take more than `most` bytes, before anything is read."""
+        if (size := sum(entry.size for name, entry in self.files.items() if names is None or name in names)) > most:
             raise StoreError(f"{self.folder} has {size / 2**30:.3g} GiB; at most {most / 2**30:.3g} GiB are read.")
 
     @property

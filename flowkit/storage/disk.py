@@ -42,6 +42,20 @@ class Disk:
         with path.open("xb") as file:
             file.write(data)
 
+    def link(self, path: Path, old: Path) -> None:
+        """A second name of a file that is not written any more; a copy where the file system has no such links."""
+        try:
+            path.hardlink_to(old)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.ENOENT, errno.EEXIST, errno.EIO, errno.EROFS, errno.EDQUOT):
+                raise
+            shutil.copyfile(old, path)
+            self.sync(path)
+
+    def symlink(self, path: Path, target: str) -> None:
+        """A symbolic link."""
+        path.symlink_to(target)
+
     def sync(self, path: Path) -> None:
         """fsync of a file or of a folder (that is, of the names in it); a warning where a folder cannot have one."""
         folder = path.is_dir()

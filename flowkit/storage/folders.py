@@ -1,15 +1,19 @@
 """The folders of a store: which names are commits, drafts of them, and what a commit is."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from flowkit.storage.commit import KINDS
-from flowkit.storage.manifest import DamageError, StoreError, is_own, manifest_of
+from flowkit.storage.disk import Disk
+from flowkit.storage.manifest import MANIFEST, DamageError, StoreError, is_own, manifest_of
 
 _COMMIT = re.compile(r"commit-(\d{6,12})", re.ASCII)
 _DRAFT = re.compile(r"\.commit-\d{6,12}\.draft", re.ASCII)
-_LARGEST = 10**12 - 1
+_LARGEST, _ADVISED = 10**12 - 1, 8
+COMMITS = ".flowkit"
+"""The hidden folder of commits in a folder whose other names are those of the last commit."""
 
 
 def named(name: object) -> bool:
@@ -46,3 +50,41 @@ def kind_of(folder: Path) -> str | None:
     except DamageError:
         names, other = {entry.name for entry in folder.glob("*")}, None
     return next((kind for name, kind in KINDS.items() if name in names), other)
+
+
+def kinds_in(path: Path) -> set[str]:
+    """What the commits of a folder are, hidden ones too; damaged ones do not tell."""
+    found = [*path.glob("commit-*"), *path.glob(f"{COMMITS}/commit-*")]
+    return {kind for entry in found if named(entry.name) and (kind := kind_of(entry)) is not None}
+
+
+def visible(path: Path) -> list[str]:
+    """The names in a folder that do not begin with a dot."""
+    return sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
+
+
+def remove_others(path: Path, kept: Sequence[str], disk: Disk) -> None:
+    """Remove the commits of a store but for those kept; one that stays does no harm, the next writer tries again."""
+    for entry in sorted(path.iterdir()):
+        if named(entry.name) and entry.name not in kept and is_own(entry):
+            with contextlib.suppress(OSError):
+                disk.rename(entry, draft_of(entry))  # half removed it is still known as one of ours
+                disk.remove(draft_of(entry))
+
+
+def candidates(path: Path, pointed: Sequence[str], damaged: str) -> list[str]:
+    """Commits beside a damaged one, newest first: those in the pointer or, where it is damaged too, in the folder."""
+    names = list(pointed) or sorted((p.name for p in path.glob("commit-*") if named(p.name)), reverse=True)
+    return [name for name in names[:_ADVISED] if name != damaged]
+
+
+def others_in(path: Path, kind: str, own: bool, locks: Sequence[str]) -> str:
+    """What a folder holds beside commits of that kind, in words; `own` where it is known to be a store of them."""
+    if not path.is_dir():
+        return ""
+    kinds = kinds_in(path) - {kind}
+    others = [] if own else [name for name in visible(path) if name not in locks]
+    if not kinds and all(named(name) and (path / name / MANIFEST).exists() for name in others):
+        return ""
+    shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    return " and ".join(sorted(kinds)) or f"other files ({shown})"

@@ -9,6 +9,7 @@
 A commit is written beside the others, every file and folder is synced to the disk (fsync), the folder is renamed, its
 parent synced, and only then is a new pointer renamed over the old one. Whatever moment the power fails, the pointer
 names commits that are whole. Without fsync a rename may reach the disk before the data (Pillai et al., OSDI 2014).
+All of it lies in path/.flowkit where the folder itself shows the last commit to other programs (`view.publish`).
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 from flowkit.checks import LARGEST, Range, checked
+from flowkit.storage import folders
 from flowkit.storage.commit import Commit
 from flowkit.storage.disk import Disk
 from flowkit.storage.draft import Draft
-from flowkit.storage.folders import draft_of, is_draft, kind_of, named, next_name
 from flowkit.storage.lock import lock
-from flowkit.storage.manifest import MANIFEST, DamageError, StoreError, is_own, is_whole, manifest_of, seal, unseal
+from flowkit.storage.manifest import DamageError, StoreError, is_whole, manifest_of, seal, unseal
+from flowkit.storage.view import publish
 
-_POINTER, _LOCK, RUN_LOCK = "LAST", "writer.lock", "run.lock"
-_READS, _ADVISED = 20, 8
+_POINTER, _LOCK, RUN_LOCK, _READS = "LAST", "writer.lock", "run.lock", 20
 
 T = TypeVar("T")
 
@@ -46,6 +47,8 @@ class Store:
     kind : str, optional
         "a checkpoint" or "an ensemble": commits of the other kind are neither read nor joined by new ones, and nothing
         is written beside other files. None allows all.
+    shown : bool
+        Whether its commits are to be hidden, so that the folder shows what the last one holds (`view.publish`).
     disk : Disk, optional
         The operations that change the folder.
 
@@ -74,9 +77,12 @@ class Store:
         *,
         keep: Annotated[int, Range(2, LARGEST)] = 2,
         kind: str | None = None,
+        shown: bool = False,
         disk: Disk | None = None,
     ):
         self.path, self.keep, self.kind, self._disk = Path(path), keep, kind, disk or Disk()
+        self._home = self.path / folders.COMMITS
+        self._home = self._home if shown or self._home.is_dir() else self.path
 
     def commit(self, files: Mapping[str, bytes]) -> str:
         """Write all files as one commit; returns its name.
@@ -94,7 +100,7 @@ class Store:
         """Write a commit file by file; it exists once the block has ended without an error. Raises as `commit`."""
         try:
             self._make_folder()
-            with lock(self.path / _LOCK, "is being written", "writer"):
+            with lock(self._home / _LOCK, "is being written", "writer"):
                 self.refuse_others()  # again: it may have come meanwhile
                 yield from self._write()
         except OSError as error:
@@ -106,14 +112,14 @@ class Store:
         with contextlib.ExitStack() as stack:
             try:
                 self._make_folder()
-                stack.enter_context(lock(self.path / RUN_LOCK, "is used for a run", "run"))
+                stack.enter_context(lock(self._home / RUN_LOCK, "is used for a run", "run"))
             except OSError as error:
                 raise self._unwritable(error) from error
             yield
 
     def _make_folder(self) -> None:
         self.refuse_others()
-        for folder in reversed([self.path, *self.path.parents]):
+        for folder in reversed([self._home, *self._home.parents]):
             if not folder.is_dir():
                 self._disk.mkdir(folder)
                 self._disk.sync(folder.parent)
@@ -128,59 +134,56 @@ class Store:
 
     def refuse_others(self) -> None:
         """Raise StoreError where a commit of this kind would push out, or lie beside, something of another kind."""
-        if self.kind is None or not self.path.is_dir():
-            return
-        entries = sorted(entry for entry in self.path.iterdir() if not entry.name.startswith("."))
-        kinds = {kind_of(entry) for entry in entries if named(entry.name)} - {None, self.kind}
-        others = [] if (self.path / _POINTER).exists() else [e.name for e in entries if e.name not in (_LOCK, RUN_LOCK)]
-        if not kinds and all(named(name) and (self.path / name / MANIFEST).exists() for name in others):
-            return
-        shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
-        there = " and ".join(sorted(map(str, kinds))) or f"other files ({shown})"
-        raise StoreError(f"{self.path} holds {there}, and {self.kind} was to be written; give it a folder of its own.")
+        own = (self._home / _POINTER).exists()
+        if self.kind is not None and (there := folders.others_in(self.path, self.kind, own, (_LOCK, RUN_LOCK))):
+            what = f"{there}, and {self.kind} was to be written; give it a folder of its own."
+            raise StoreError(f"{self.path} holds {what}")
 
     def _write(self) -> Iterator[Draft]:
         with self._advising(""):
             kept = self._pointer()
-        name, process = next_name(self.path, kept), os.getpid()
-        draft_folder, pointer = draft_of(self.path / name), self.path / f".{_POINTER}.new"
-        for left in self.path.glob(".*"):  # what a writer that died has left; the lock says that none lives
-            if left == pointer or is_draft(left.name):
+        home, before, process = self._home, None, os.getpid()
+        with contextlib.suppress(StoreError):
+            before = self.open(kept[0]) if kept else None
+        name = folders.next_name(home, kept)
+        draft_folder, pointer = folders.draft_of(home / name), home / f".{_POINTER}.new"
+        for left in home.glob(".*"):  # what a writer that died has left; the lock says that none lives
+            if left == pointer or folders.is_draft(left.name):
                 self._disk.remove(left)
         self._disk.mkdir(draft_folder)
         try:
-            draft = Draft(name, draft_folder, self._disk)
+            draft = Draft(name, draft_folder, self._disk, before)
             yield draft
             if os.getpid() != process:
                 raise StoreError(f"{name} of {self.path} is written by process {process}, not by a fork of it.")
             draft.finish()
-            self._disk.rename(draft_folder, self.path / name)
-            self._disk.sync(self.path)
+            self._disk.rename(draft_folder, home / name)
+            self._disk.sync(home)
             kept = [name, *kept][: self.keep]
             self._disk.write(pointer, seal({"commits": kept}))
             self._disk.sync(pointer)
-            self._disk.rename(pointer, self.path / _POINTER)
-            self._disk.sync(self.path)
+            self._disk.rename(pointer, home / _POINTER)
+            self._disk.sync(home)
         except BaseException:
             if os.getpid() == process:
                 with contextlib.suppress(OSError):
                     self._disk.remove(draft_folder)
             raise
-        for entry in sorted(self.path.iterdir()):
-            if named(entry.name) and entry.name not in kept and is_own(entry):
-                with contextlib.suppress(OSError):  # one that stays does no harm; the next writer tries again
-                    self._disk.rename(entry, draft_of(entry))  # half removed it is still known as one of ours
-                    self._disk.remove(draft_of(entry))
+        if home != self.path:
+            publish(home / name, self._disk)
+        folders.remove_others(home, kept, self._disk)
 
     def names(self) -> tuple[str, ...]:
         """Names of the commits that can be opened, newest first.
 
-        Raises StoreError where there is none, there is no folder, or the pointer is damaged.
+        Raises StoreError where there is none, or the pointer is damaged.
         """
         with self._advising(""):
             names = self._pointer()
         if not names:
-            raise StoreError(f"{self.path} {'holds no commit' if self.path.exists() else 'does not exist'}.")
+            there = " and ".join(sorted(folders.kinds_in(self.path) - {self.kind})) if self.kind else ""
+            what = f"holds {there}, and {self.kind} was to be read" if there else "holds no commit"
+            raise StoreError(f"{self.path} {what if self.path.exists() else 'does not exist'}.")
         return tuple(names)
 
     def read(self, use: Callable[[Commit], T], name: str | None = None) -> T:
@@ -203,11 +206,12 @@ class Store:
         Raises StoreError where it is missing, of another kind, or its manifest is damaged.
         """
         chosen = name or self.names()[0]
-        if not named(chosen):
+        if not folders.named(chosen):
             raise StoreError(f"A commit is called commit-000001 or alike; got {chosen!r}.")
         try:
             with self._advising(chosen):
-                commit = Commit(self.path / chosen, manifest_of(self.path / chosen), partial(self._advising, chosen))
+                folder = self._home / chosen
+                commit = Commit(folder, manifest_of(folder), partial(self._advising, chosen))
         except StoreError:
             # Between the two reads a writer may have removed what the pointer named; then the pointer has moved on.
             if name is None and self.names()[0] != chosen:
@@ -219,14 +223,14 @@ class Store:
 
     def _pointer(self) -> list[str]:
         """The names in the pointer, newest first; none where there is no pointer yet."""
-        path = self.path / _POINTER
+        path = self._home / _POINTER
         try:
             names = unseal(path)["commits"]
         except (FileNotFoundError, NotADirectoryError):
             return []
         except KeyError:
             names = None
-        if not isinstance(names, list) or not names or any(not named(name) for name in names):
+        if not isinstance(names, list) or not names or any(not folders.named(name) for name in names):
             raise DamageError(f"{path} is damaged: it names no commits")
         return names
 
@@ -236,10 +240,11 @@ class Store:
         try:
             yield
         except DamageError as error:
-            try:
-                names = self._pointer()
-            except DamageError:  # the folder itself still tells
-                names = sorted((p.name for p in self.path.glob("commit-*") if named(p.name)), reverse=True)
-            whole = next((name for name in names[:_ADVISED] if name != damaged and is_whole(self.path / name)), None)
+            pointed: list[str] = []
+            with contextlib.suppress(DamageError):
+                pointed = self._pointer()
+            whole = next(
+                (name for name in folders.candidates(self._home, pointed, damaged) if is_whole(self._home / name)), None
+            )
             advice = f"{whole} is whole and can be opened by its name." if whole else "No other commit is whole."
             raise StoreError(f"{error}. {advice}") from error

@@ -2,22 +2,64 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from flowkit.storage.commit import Commit
 from flowkit.storage.draft import Draft
-from flowkit.storage.manifest import HEADER_LIMIT, StoreError, parse_json
+from flowkit.storage.manifest import HEADER_LIMIT, StoreError
 
 CHUNK = 2**24  # bytes of configurations in one file, and in one piece that an observable is measured on
+CHAIN, STEP = "chain", "step"
 
 
-def write(draft: Draft, attributes: dict[str, Any], arrays: Mapping[str, NDArray[Any]], cut: Mapping[str, int]) -> None:
+@dataclass(frozen=True)
+class Named:
+    """An array ``[n, chains, ...]``, or its later rows, with the names of its axes; files hold ``[chain, step, ...]``.
+
+    Parameters
+    ----------
+    rows : ndarray
+        Its rows from a place on that is a multiple of `chunk`, or all.
+    axes : tuple of str
+        Names of the axes behind the first two.
+    attributes : dict of str
+        Such as units.
+    chunk : int, optional
+        Rows in one file; by default as many as have 16 MiB.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from flowkit.storage.zarr_files import Named
+    >>> Named(np.zeros((10, 4, 2)), ("mu",), {"units": "rad"}, chunk=5).dimensions
+    ('chain', 'step', 'mu')
+    """
+
+    rows: NDArray[Any]
+    axes: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    chunk: int = 0
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Names of all axes in a file."""
+        return (CHAIN, STEP, *self.axes)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Shape of a chunk in a file: all of some rows."""
+        row = max(1, self.rows.nbytes // max(1, len(self.rows)))
+        rows = self.chunk or min(max(1, CHUNK // row), len(self.rows))
+        return (self.rows.shape[1], rows, *self.rows.shape[2:])
+
+
+def write(draft: Draft, attributes: dict[str, Any], arrays: Mapping[str, Named], first: int = 0) -> None:
     """Write a zarr group with these attributes and arrays.
 
     Parameters
@@ -27,9 +69,9 @@ def write(draft: Draft, attributes: dict[str, Any], arrays: Mapping[str, NDArray
     attributes : dict
         Plain data.
     arrays : mapping
-        Name -> array of any shape.
-    cut : mapping
-        Name -> axis along which an array is cut into chunks; 0 for names that are missing.
+        By name.
+    first : int
+        The place of their first rows; those before it stay as the commit before holds them.
     """
     import zarr
     from zarr.codecs import Crc32cCodec
@@ -37,18 +79,28 @@ def write(draft: Draft, attributes: dict[str, Any], arrays: Mapping[str, NDArray
 
     files = Files(draft)
     group = zarr.create_group(MemoryStore(files), zarr_format=3, attributes=attributes)
-    for name, data in arrays.items():
+    for name, one in arrays.items():
         target = group.create_array(
             name,
-            shape=data.shape,
-            dtype=data.dtype,
-            chunks=_chunks(data, axis=cut.get(name, 0)),
+            shape=(one.rows.shape[1], first + len(one.rows), *one.rows.shape[2:]),
+            dtype=one.rows.dtype,
+            chunks=one.chunks,
             compressors=[Crc32cCodec()],
             filters=None,
+            chunk_key_encoding={"name": "default", "separator": "."},
+            dimension_names=one.dimensions,
+            attributes=dict(one.attributes),
             config={"write_empty_chunks": True},
         )
-        target[...] = data
-    files.finish()
+        for k in range(first // one.chunks[1]):
+            draft.share(chunk_name(name, k, one.rows.ndim))
+        target[:, first:] = one.rows.swapaxes(0, 1)
+    files.finish(list(arrays))
+
+
+def chunk_name(array: str, k: int, ndim: int) -> str:
+    """The file of the k-th chunk of an array, which is cut along its steps alone."""
+    return ".".join([f"{array}/c", "0", str(k), *["0"] * (ndim - 2)])
 
 
 class Files(MutableMapping[str, Any]):
@@ -81,11 +133,15 @@ class Files(MutableMapping[str, Any]):
         else:
             self._files.write(name, buffer.to_bytes())
 
-    def finish(self) -> None:
-        """Write the metadata."""
+    def finish(self, arrays: list[str]) -> None:
+        """Write the metadata, that of the arrays once more in the group's: other programs then read one file."""
         if isinstance(self._files, Draft):
-            for name, buffer in self._json.items():
-                self._files.write(name, buffer.to_bytes())
+            metadata = {name: buffer.to_bytes() for name, buffer in self._json.items()}
+            group = json.loads(metadata["zarr.json"])
+            inline = {name: json.loads(metadata[f"{name}/zarr.json"]) for name in arrays}
+            group["consolidated_metadata"] = consolidated(inline)
+            for name, data in {**metadata, "zarr.json": json.dumps(group).encode()}.items():
+                self._files.write(name, data)
 
     def __getitem__(self, name: str) -> Any:
         from zarr.core.buffer import default_buffer_prototype
@@ -94,7 +150,7 @@ class Files(MutableMapping[str, Any]):
             return self._json[name]
         if name not in self._files.files:
             # zarr would take a chunk that is missing for one full of zeros.
-            raise ValueError(f"the chunk {name} is missing") if "/c/" in name else KeyError(name)
+            raise ValueError(f"the chunk {name} is missing") if "/c." in name else KeyError(name)
         if isinstance(self._files, Draft):
             raise KeyError(name)
         if name.endswith(".json") and self._files.files[name].size > HEADER_LIMIT:
@@ -111,77 +167,9 @@ class Files(MutableMapping[str, Any]):
         return len({**self._json, **self._files.files})
 
 
-def read(commit: Commit, max_bytes: int) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
-    """Attributes and arrays of a commit, each array of at most `max_bytes`.
-
-    No array is made before its own metadata is found to be what `write` writes and files of its size are there. Reading
-    takes the memory of the arrays and of two chunks, and the time of a SHA-256 of the files.
-    """
-    import zarr
-    from zarr.storage import MemoryStore
-
-    files = Files(commit)
-    group = parse_json(bytes(files["zarr.json"].to_bytes()))
-    attributes = group.pop("attributes", None)
-    # Metadata of arrays in that of the group would be believed in place of their own.
-    if group.pop("consolidated_metadata", None) is not None or group != _GROUP or not isinstance(attributes, dict):
-        raise ValueError(f"zarr.json is that of no group of plain arrays: {list(group)!r:.200}")
-    names = [name for name in ("series", "x") if name == "series" or "x/zarr.json" in commit.files]
-    if odd := [file for file in commit.files if file != "zarr.json" and file.split("/")[0] not in names]:
-        raise ValueError(f"it holds a file {odd[0]:.200}")
-    arrays = {}
-    for name in names:
-        shape, dtype, chunks = _described(name, parse_json(bytes(files[f"{name}/zarr.json"].to_bytes())))
-        if (need := math.prod(shape) * dtype.itemsize) > max_bytes:
-            allowed = f"max_bytes allows {max_bytes / 2**30:.3g} GiB"
-            raise ValueError(f"{name} {list(shape)} takes {need / 2**30:.3g} GiB, and {allowed}")
-        grid = [-(-side // chunk) for side, chunk in zip(shape, chunks, strict=True)]
-        size = math.prod(chunks) * dtype.itemsize + 4
-        sizes = [entry.size for file, entry in commit.files.items() if file.startswith(f"{name}/c/")]
-        if math.prod(grid) != len(sizes) or set(sizes) != {size}:
-            raise ValueError(f"{name} {list(shape)} needs {math.prod(grid)} chunks of {size} bytes; got {len(sizes)}")
-        array = zarr.open_array(MemoryStore(files, read_only=True), path=name, mode="r", zarr_format=3)
-        if (array.shape, array.dtype, array.chunks) != (shape, dtype, chunks):
-            raise ValueError(f"{name} was opened as {array.dtype} {list(array.shape)}")
-        arrays[name] = np.asarray(array[...])
-    return attributes, arrays
-
-
-_GROUP = {"zarr_format": 3, "node_type": "group"}
-_ARRAY = {
-    "zarr_format": 3,
-    "node_type": "array",
-    "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-    "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
-    "attributes": {},
-}
-_FREE = {"fill_value": (0.0, [0.0, 0.0]), "storage_transformers": ([],), "dimension_names": (None,)}
-"""What may be missing, and what it may be; every chunk has to be there, so that nothing is filled."""
-_DTYPES = ("float32", "float64", "complex64", "complex128")
-
-
-def _described(name: str, meta: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype[Any], tuple[int, ...]]:
-    """Shape, dtype and chunks that the metadata of an array gives; ValueError where anything in it is not as `write`
-    writes it.
-    """
-    shape, kind, grid = meta.pop("shape", None), meta.pop("data_type", None), meta.pop("chunk_grid", None)
-    odd = [key for key, allowed in _FREE.items() if meta.pop(key, allowed[0]) not in allowed]
-    odd += [key for key in {**meta, **_ARRAY} if meta.get(key) != _ARRAY.get(key)]
-    if odd or kind not in _DTYPES:
-        raise ValueError(f"{name} is no array of plain numbers with crc32c: {odd[0] if odd else kind!r:.80}")
-    chunks = grid["configuration"]["chunk_shape"] if isinstance(grid, dict) else None
-    both = _sides(shape), _sides(chunks)
-    regular = grid == {"name": "regular", "configuration": {"chunk_shape": chunks}}
-    if not regular or len(both[0]) < 3 or len(both[0]) != len(both[1]):
-        raise ValueError(f"{name} is {kind} {shape!r:.80} in chunks {chunks!r:.80}")
-    return both[0], np.dtype(kind), both[1]
-
-
-def _sides(found: object) -> tuple[int, ...]:
-    """The sides of an array or a chunk; none where they are not positive whole numbers, at most 16 of them."""
-    if not isinstance(found, list) or len(found) > 16 or not all(type(side) is int and side > 0 for side in found):
-        return ()
-    return tuple(found)
+def consolidated(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of arrays as that of their group holds it."""
+    return {"kind": "inline", "must_understand": False, "metadata": dict(arrays)}
 
 
 @contextmanager
@@ -193,9 +181,3 @@ def errors() -> Iterator[None]:
         raise
     except Exception as error:
         raise ValueError(f"{type(error).__name__}: {error}"[:500]) from error
-
-
-def _chunks(data: np.ndarray[Any, Any], axis: int) -> tuple[int, ...]:
-    """Chunks that cut one axis alone, of at most CHUNK bytes where a row allows it."""
-    row = max(1, data.nbytes // data.shape[axis])
-    return tuple(min(side, max(1, CHUNK // row)) if i == axis else side for i, side in enumerate(data.shape))

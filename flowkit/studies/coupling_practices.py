@@ -55,7 +55,7 @@ def practices(
     draws: int = 1024,
     seed: int = 1,
 ) -> list[Row]:
-    """Couplings from Haar measure on 4^4, U(1) at beta .9 and SU(2) at beta 1, after equal time: the mean of
+    """Couplings from Haar measure on 4^4, U(1) at beta .9 and SU(2) at beta 1, after equal processor time: the mean of
     log w = -S - log q, which is ln Z minus the divergence, with all practices and with each one switched off in turn.
 
     `factorised` adds a row with convolutions of this kind, as `GaugeCoupling` names it.

@@ -7,6 +7,7 @@ among them, that returns its rows.
 from flowkit.studies.figure import Figure
 from flowkit.studies.kernel_figures import KERNELS
 from flowkit.studies.multiscale_figures import MULTISCALE
+from flowkit.studies.production_figures import PRODUCTION
 
 _TUTORIAL = "Albergo et al., 2101.08176"
 _SUN_FLOWS = "Boyda et al., 2008.05456"
@@ -16,6 +17,7 @@ FIGURES = {
     for figure in (
         *MULTISCALE,
         *KERNELS,
+        *PRODUCTION,
         Figure(
             "phi4-tutorial",
             "phi^4 on 8x8, m2 = -4, lambda = 8: the tutorial's network",

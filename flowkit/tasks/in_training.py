@@ -109,7 +109,7 @@ def frozen(thing: T, who: str | None = None, always: bool = False) -> T:
     mine = threading.get_ident()
     if not always and all(one.thread == mine for one in list(_REGISTER.values())):
         return thing  # a look into the register alone: this is asked in every training step
-    weights = [p for module in _modules(thing, set()) for p in module.parameters()]
+    weights = [p for module in modules_in(thing) for p in module.parameters()]
     found = {id(one): one for p in weights if (one := _REGISTER.get(id(p))) is not None}
     going = [one for _, one in sorted(found.items()) if one.thread != mine]
     if not going and not (always and weights):
@@ -136,8 +136,9 @@ def _depth_of_caller() -> int:
     return depth
 
 
-def _modules(thing: object, seen: set[int]) -> Iterator[nn.Module]:
-    """The modules in an object, its attributes and theirs."""
+def modules_in(thing: object, seen: set[int] | None = None) -> Iterator[nn.Module]:
+    """The modules in an object, its attributes and theirs, each once; `seen` holds the ids of those that were."""
+    seen = set() if seen is None else seen
     if id(thing) in seen or isinstance(thing, (Tensor, type, types.ModuleType, types.FunctionType, str, bytes)):
         return
     seen.add(id(thing))
@@ -151,4 +152,4 @@ def _modules(thing: object, seen: set[int]) -> Iterator[nn.Module]:
     elif hasattr(thing, "__dict__"):
         parts = vars(thing).values()
     for part in list(parts):
-        yield from _modules(part, seen)
+        yield from modules_in(part, seen)

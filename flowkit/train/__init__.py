@@ -1,5 +1,6 @@
 """Training: trainer, training steps, losses, schedules."""
 
+from flowkit.tasks.ranks import Ranks, RanksError, joined
 from flowkit.train.blocks import fit_block
 from flowkit.train.gradient_step import GradientStep
 from flowkit.train.level_methods import LevelFit, LevelGradient, LevelMethod
@@ -28,6 +29,8 @@ __all__ = [
     "MaximumLikelihoodStep",
     "NaturalGradientStep",
     "Plateau",
+    "Ranks",
+    "RanksError",
     "Report",
     "Schedule",
     "Steps",
@@ -36,6 +39,7 @@ __all__ = [
     "TrainingStep",
     "ess_loss",
     "fit_block",
+    "joined",
     "path_gradient",
     "reverse_kl",
 ]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from flowkit.multiscale import LinkConditional
+from flowkit.tasks.ranks import ranks, summed
 from flowkit.train.natural_gradient import flat, write
 
 BLOCK = 2**16
@@ -53,19 +54,22 @@ def fisher_scoring(
 
 
 def _slope(model: LinkConditional, data: Links) -> tuple[Tensor, Tensor]:
-    """-<log q>, [], and <s>, [params], in double precision."""
+    """-<log q>, [], and <s>, [params], in double precision; each rank takes its share of the links."""
     total, log = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     total, log = total.to(data.v.device), log.to(data.v.device)
-    for start in range(0, len(data.v), BLOCK):
-        part = data.part(slice(start, start + BLOCK))
+    mine = data.part(slice(ranks().rank, None, ranks().world))
+    for start in range(0, len(mine.v), BLOCK):
+        part = mine.part(slice(start, start + BLOCK))
         log = log - model.log_prob(part.v, part.loops).double().sum()
         total = total + model.score(part.v, part.loops).double().sum(0)
+    log, total = summed([log, total])
     return log / len(data.v), total / len(data.v)
 
 
 def _fisher(model: LinkConditional, data: Links, rng: torch.Generator, params: int) -> Tensor:
     """<s s^T> of links drawn by the model, [params, params], in double precision."""
     few = data.part(slice(None, None, max(1, len(data.v) // max(8192, 200 * params))))
-    v, _ = model.sample_and_log_prob(few.loops, rng)
-    s = model.score(v, few.loops).double()
-    return s.T @ s / len(s)
+    v, _ = model.sample_and_log_prob(few.loops, rng)  # all of them on every rank, from one stream
+    mine = Links(v, few.loops).part(slice(ranks().rank, None, ranks().world))
+    s = model.score(mine.v, mine.loops).double()
+    return summed([s.T @ s])[0] / len(v)

@@ -12,7 +12,8 @@ from flowkit.actions import Action
 from flowkit.checks import NotNegative, Positive, Range, Rate, checked
 from flowkit.priors import Prior
 from flowkit.tasks.randomness import lasting
-from flowkit.train.losses import Loss, LossFunction, named, path_gradient
+from flowkit.tasks.ranks import summed
+from flowkit.train.losses import Loss, LossFunction, named, over_ranks, path_gradient
 from flowkit.train.state import check_adam, check_plain
 from flowkit.train.step import Report, TrainingStep
 
@@ -66,6 +67,8 @@ class GradientStep(TrainingStep):
     True
     """
 
+    divisible = True
+
     @checked
     def __init__(
         self,
@@ -89,13 +92,16 @@ class GradientStep(TrainingStep):
         self.moments: dict[str, dict[str, Tensor]] = {name: {} for name in self.names}
 
     def step(self, flow: Prior, action: Action, batch: int, lr_factor: float, rng: torch.Generator) -> Report:
-        return self.descend(self.loss(flow, action, batch, lasting(rng, "GradientStep.step")), lr_factor)
+        loss = self.loss(flow, action, batch, lasting(rng, "GradientStep.step"))
+        return self.descend(over_ranks(loss, batch), lr_factor)
 
     def descend(self, loss: Loss, lr_factor: float) -> Report:
         """One update down the gradient of a loss that has been computed."""
         # Tensors of the step's own: `.grad` of the parameters belongs to whoever else calls backward() meanwhile.
         found = torch.autograd.grad(loss.value, self.parameters, allow_unused=True)
-        gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(self.parameters, found, strict=True)]
+        there = [g is not None for g in found]
+        own = [torch.zeros_like(p) if g is None else g for p, g in zip(self.parameters, found, strict=True)]
+        gradients = summed(own)
         norms = torch.stack(torch._foreach_norm(gradients))
         total = torch.linalg.vector_norm(norms)
         finite = total.isfinite() & loss.value.detach().isfinite()
@@ -103,7 +109,12 @@ class GradientStep(TrainingStep):
         # Adam moves a weight by a few times the rate: one near the largest number would make weights infinite.
         rate = min(self.learning_rate(lr_factor), torch.finfo(self.parameters[0].dtype).max / 1e8)
         with torch.no_grad():
-            self._update(found, rate, (total / limit).clamp(min=1.0).float(), (~finite).float())
+            self._update(
+                [g if given else None for g, given in zip(gradients, there, strict=True)],
+                rate,
+                (total / limit).clamp(min=1.0).float(),
+                (~finite).float(),
+            )
         return Report(loss.value.detach(), loss.logw, norms)
 
     def _update(self, gradients: Sequence[Tensor | None], rate: float, scale: Tensor, bad: Tensor) -> None:

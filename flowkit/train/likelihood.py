@@ -93,6 +93,8 @@ class MaximumLikelihoodStep(TrainingStep):
     True
     """
 
+    divisible = True
+
     @checked
     def __init__(
         self,

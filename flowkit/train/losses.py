@@ -13,6 +13,7 @@ from torch import Tensor
 from flowkit.actions import Action
 from flowkit.checks import Count, check, checked
 from flowkit.priors import Prior
+from flowkit.tasks.ranks import mean, ranks, whole
 from flowkit.train.weights import log_ess
 
 
@@ -46,6 +47,18 @@ class Loss(NamedTuple):
 
     value: Tensor
     logw: Tensor
+
+
+def over_ranks(loss: Loss, n: int) -> Loss:
+    """The loss of a batch of n samples; on several ranks its gradient is the sum of those of the ranks.
+
+    A loss of the rows of one rank stands for a mean over samples, and that of the batch is the mean over ranks. A loss
+    that is no such mean takes log w of all ranks by `whole`, and is returned as it is.
+    """
+    if len(loss.logw) == n:
+        return loss
+    own = loss.value / ranks().world
+    return Loss(own + (mean([loss.value.detach()])[0] - own.detach()), whole(loss.logw))
 
 
 LossFunction = Callable[[Prior, Action, int, torch.Generator], Loss]
@@ -138,7 +151,7 @@ def path_gradient(flow: Prior, action: Action, n: int, rng: torch.Generator) -> 
         excess = flow.log_prob(fixed) + action(fixed)
         (gradient,) = torch.autograd.grad(excess.sum(), fixed)
     # A scalar with the value of the loss and the path gradient: x - fixed is zero.
-    path = torch.real((x - fixed.detach()) * gradient.conj()).sum() / n
+    path = torch.real((x - fixed.detach()) * gradient.conj()).sum() / len(x)
     return Loss(excess.detach().mean() + path, -excess.detach())
 
 
@@ -175,7 +188,7 @@ def ess_loss(flow: Prior, action: Action, n: int, rng: torch.Generator) -> Loss:
     """
     _require("ess_loss", flow, action, n, rng)
     x, logq = flow.sample_and_log_prob(n, rng)
-    logw = -action(x) - logq
+    logw = whole(-action(x) - logq)  # no mean over samples: that of the rows of one rank would be another number
     return Loss(-log_ess(logw), logw.detach())
 
 

@@ -11,6 +11,7 @@ from flowkit.checks import Positive, Range, checked
 from flowkit.flow import Flow
 from flowkit.priors import Prior
 from flowkit.tasks.randomness import lasting
+from flowkit.tasks.ranks import mean, whole
 from flowkit.train.state import check_plain, check_range, check_tensors
 from flowkit.train.step import Report, TrainingStep
 
@@ -41,9 +42,10 @@ class FisherFit(NamedTuple):
     def of(cls, scores: Tensor, targets: Tensor, damping: float | Tensor) -> "FisherFit":
         """The fit of centred targets ``[n]`` or ``[n, targets]`` by centred scores ``[n, params]``.
 
+        On several ranks these are the rows of one of them, and the fit is that to the rows of all.
         An ill-conditioned matrix gives moves that are not finite, and no error: nothing waits for a GPU.
         """
-        slopes, fisher = scores.T @ targets / len(scores), scores.T @ scores / len(scores)
+        slopes, fisher = mean([scores.T @ targets / len(scores), scores.T @ scores / len(scores)])
         diagonal = fisher.diagonal()
         damped = fisher + torch.diag(damping * (diagonal + diagonal.mean() / 100))
         return cls(torch.linalg.solve_ex(damped, slopes).result, slopes, fisher)
@@ -128,6 +130,7 @@ class NaturalGradientStep(TrainingStep):
 
     progress: Tensor
     predicted: Tensor
+    divisible = True
 
     @checked
     def __init__(self, max_kl: Positive = 4.0, ridge: Positive = 1e-6, lr: Annotated[float, Range(0, 1, "(]")] = 1.0):
@@ -158,14 +161,15 @@ class NaturalGradientStep(TrainingStep):
         # Sums of many terms that cancel: in double precision whatever the flow computes in.
         s = flow.score(x).double()
         targets = -torch.stack([logq.double(), S.double()], 1)  # log w = first + t second
-        fit = FisherFit.of(s - s.mean(0), targets - targets.mean(0), self.ridge)
+        middle = mean([s.mean(0), targets.mean(0)])
+        fit = FisherFit.of(s - middle[0], targets - middle[1], self.ridge)
         self.progress = self._next(fit.moves.T @ fit.fisher @ fit.moves / 2)
         move = fit.moves[:, 0] + self.progress * fit.moves[:, 1]
         self.predicted, move = fit.limited(move, self.max_kl, self.learning_rate(lr_factor))
         old = flat(self.parameters)
         new = old + move
         write(self.parameters, torch.where(new.isfinite().all(), new, old))
-        logw = -S - logq
+        logw = whole(-S - logq)
         return Report(-logw.mean(), logw, torch.stack(fit.norms(self.parameters)).to(logw.dtype))
 
     def _next(self, form: Tensor) -> Tensor:

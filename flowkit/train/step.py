@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -92,6 +92,8 @@ class TrainingStep(ABC):
 
     names: list[str]
     parameters: list[Tensor]
+    divisible: ClassVar[bool] = False
+    """Whether a step divides its batch among ranks: its sums are then those of all of them."""
 
     @abstractmethod
     def prepare(self, flow: Prior) -> None:

@@ -8,8 +8,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
-import torch
-
 from flowkit.actions import Action
 from flowkit.checks import LARGEST, Count, NotNegative, Positive, Range, Rate, Seed, checked
 from flowkit.priors import Prior
@@ -18,13 +16,19 @@ from flowkit.storage.weights import not_finite, said_of
 from flowkit.tasks.background import Background
 from flowkit.tasks.in_training import Training
 from flowkit.tasks.progress import progress_bar
+from flowkit.tasks.randomness import stream
+from flowkit.tasks.ranks import any_of, by_first, equal, ranks
 from flowkit.train import resume
 from flowkit.train.gradient_step import GradientStep
 from flowkit.train.losses import LossFunction, path_gradient
+from flowkit.train.parts import part_of
 from flowkit.train.record import Recorder, TrainingError
 from flowkit.train.resume import PathLike
 from flowkit.train.schedules import Anneal, Constant, Schedule
 from flowkit.train.step import TrainingStep
+
+LOOK = 0.1
+"""Seconds between two looks of a paused rank at the others."""
 
 
 class Trainer(Background):
@@ -69,6 +73,9 @@ class Trainer(Background):
     Each step draws a batch. Its log-weights log w = -S - log q give ESS, acceptance and, where ln Z is known,
 
     .. math:: \mathrm{KL}(q \Vert p) = E_q[\log q + S] + \ln Z.
+
+    Within `flowkit.train.joined` several processes divide each batch, and their history is that of one process to
+    rounding. Each of them makes the same calls; pause and stop of one of them hold for all.
 
     Examples
     --------
@@ -118,7 +125,7 @@ class Trainer(Background):
         self.method = method or usual
         self.method.prepare(flow)
         self.schedule, self.anneal = schedule or Constant(), anneal
-        self.rng = torch.Generator(flow.device).manual_seed(seed)
+        self.rng = stream(seed, "training", device=flow.device)
         self._parts = resume.Parts(flow, self.method, self.rng, self.schedule)
         self._facts = {"action": repr(action), "method": type(self.method).__name__, "batch": batch}
         self.step = self.total = 0
@@ -152,7 +159,8 @@ class Trainer(Background):
             self._require_named()
         self._training.begin()
         try:
-            work = resume.within(checkpoint, lambda: self._run(checkpoint, every))
+            self._together()
+            work = resume.within(None if ranks().rank else checkpoint, lambda: self._run(checkpoint, every))
         except BaseException:
             self._training.end()
             raise
@@ -185,6 +193,18 @@ class Trainer(Background):
                 f"A checkpoint names its action; {name} does not list all that it is made with in `couplings`."
             )
 
+    def _together(self) -> None:
+        """Divide the batch among the ranks, which begin with the weights and the generator of rank 0."""
+        world = ranks().world
+        if world > 1 and (self.batch % world or not self.method.divisible):
+            why = f"a batch of {self.batch} is no multiple of {world}"
+            why = why if self.method.divisible else f"{type(self.method).__name__} does not divide its batch"
+            raise ValueError(f"{world} ranks train on equal parts of a batch; {why}.")
+        self._part = part_of(self.flow)
+        rng = self.rng.get_state()
+        equal([*self.flow.state_dict().values(), rng])
+        self.rng.set_state(rng)
+
     def _where(self) -> str:
         return f" at step {self.step}"
 
@@ -196,10 +216,13 @@ class Trainer(Background):
 
     def _train(self, checkpoint: PathLike | None, every: int) -> bool:
         self._recorder.start_clock()
-        while self.step < self.total and not self._stop.is_set():
-            if not self._go.is_set():
+        while self.step < self.total:
+            stop, hold = any_of(self._stop.is_set(), not self._go.is_set())
+            if stop:
+                break
+            if hold:
                 self._tell(self._flush)
-                self._go.wait()
+                self._go.wait(None if ranks().world == 1 else LOOK)
                 self._recorder.start_clock()
                 continue
             self._training.let_others_look()
@@ -228,7 +251,7 @@ class Trainer(Background):
         action = self.anneal.action(self.action, self.step) if self.anneal else self.action
         last = self.history.since(max(0, len(self.history) - 1))["loss"]
         factor = self.schedule.factor(self.step, self.total, float(last[0]) if len(last) else math.nan)
-        report = self.method.step(self.flow, action, self.batch, factor, self.rng)
+        report = self.method.step(self._part, action, self.batch, factor, self.rng)
         at_target = self.anneal is None or self.step >= self.anneal.steps
         full = self._recorder.add(self.step, self.method.learning_rate(factor), action, at_target, report)
         self.step += 1
@@ -246,15 +269,19 @@ class Trainer(Background):
     def save(self, path: PathLike) -> str:
         """Commit weights, optimiser, generator, schedule and history to the folder `path`; returns the commit's name.
 
-        Raises RuntimeError from another thread while the run goes on, and CheckpointError where it cannot be done.
+        Raises RuntimeError from another thread while the run goes on, and CheckpointError where it cannot be done. Of
+        several ranks all call it, and rank 0 writes.
         """
+        return self._save(path, by_first)
+
+    def _save(self, path: PathLike, by: Callable[[Callable[[], str], type[Exception]], str]) -> str:
         if threading.current_thread() is not self._thread and self.status in ("running", "stopping"):
             raise RuntimeError("A running trainer saves with start(checkpoint=...) or save_soon; or pause it first.")
         self._require_named()
         with self._whole:  # a pause lets the step under way end
             new = self._flush()
             facts = {**self._facts, "step": self.step, "total": self.total}
-            commit = resume.save(path, self._parts, self.history, facts)
+            commit = by(lambda: resume.save(path, self._parts, self.history, facts), CheckpointError)
             self.saved_step = self.step
         if new:
             self._call_back()
@@ -273,12 +300,12 @@ class Trainer(Background):
         if path is None:
             return
         try:
-            self.save(path)
+            self._save(path, lambda work, _: work())  # the other ranks may not have been asked
         except CheckpointError as error:
             self.error = str(error)
 
-    def load(self, path: PathLike) -> "Trainer":
-        """Take up a run that `save` wrote.
+    def load(self, path: PathLike, *, missing_ok: bool = False) -> "Trainer":
+        """Take up a run that `save` wrote; with `missing_ok`, only where the folder holds a checkpoint.
 
         On a CPU with as many threads, it then equals an unbroken run bit for bit. Raises CheckpointError for damaged
         files, or another flow, action or method; `load_weights` asks for the same flow alone.
@@ -286,6 +313,8 @@ class Trainer(Background):
         if not self._ended.is_set():
             raise RuntimeError(f"This trainer is {self.status}; stop it before it loads a checkpoint.")
         self._require_named()
+        if missing_ok and not resume.committed(path):
+            return self
         self.history, self.step, self.total = resume.load(path, self._parts, self.history.columns, self._facts)
         self._recorder.begin(self.history)
         self.status, self.error = "stopped", None

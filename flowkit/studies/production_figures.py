@@ -1,0 +1,42 @@
+"""Figures of files, of runs on disk and of several processes, as `flowkit.studies.figures` holds them."""
+
+from flowkit.studies.figure import Figure
+
+PRODUCTION = (
+    Figure(
+        "formats",
+        "NERSC and ILDG files of SU(3) on 4^4: damages that are found, and how readings of mutants end",
+        "flowkit.studies.formats:formats",
+        "NERSC and ILDG formats; QIO",
+        "of 300 each: NERSC sum 100 / 0 / 0 %, plaquette 16 / 98 / 99 %, SciDAC checksums 100 / 100 / 100 %",
+        500,
+        "40 damages and 800 mutants of each kind on 2x2x2x4",
+    ),
+    Figure(
+        "processes",
+        "Several processes: one loss curve on 1, 2 and 4 ranks, and chains in two processes against one",
+        "flowkit.studies.processes:processes",
+        "One process, which is the reference",
+        "the same losses to rounding, 1e-12; two processes on two cores sample 1.6 times as fast",
+        150,
+        "2 ranks and 10 steps",
+    ),
+    Figure(
+        "kill-runs",
+        "Processes that train and sample to disk, killed at random times: steps lost, and runs that go on",
+        "flowkit.studies.kill_runs:kill_runs",
+        "An own limit",
+        "at most one chunk lost; runs that go on equal the unbroken one bit for bit",
+        1500,
+        "30 kills",
+    ),
+    Figure(
+        "analysis",
+        "U(1) on 16x16, 100,000 configurations: reading and measuring them, and what writing costs",
+        "flowkit.studies.analysis:analysis",
+        "An own limit",
+        "20 s and 2 GB to read and measure; writing under 5 % of sampling",
+        200,
+        "2,000 configurations",
+    ),
+)
