@@ -531,6 +531,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"loss": "ess", "lr": 1e-3, "betas": (0.9, 0.99), "clip": 1.0, "amsgrad": True, "weight_decay": 0.1},
     ),
     "NaturalGradientStep": (fk.NaturalGradientStep, {"max_kl": 1.0, "ridge": 1e-6, "lr": 1.0}),
+    "joined": (train.joined, {"patience": 5.0}),
     "fit_block": (
         train.fit_block,
         {
@@ -669,7 +670,7 @@ other-action prior estimate; clover.mu 0; compare.error 1e12; compare.forces 1e1
 cut one-more-axis of-another-type; shift.x no-batch cut one-more-axis of-another-type; momentum_squared.lattice
 empty; name_of.observable text; one_site_moments.m2 -1 0 1e12; phi4_transfer_matrix.m2 -1 0 1e12; *.mu 0;
 *.overrelaxation 0; AnnealedHeatbath.betas array; annealing_path.first 0 1e12;
-fit_block.max_kl 1e12; fit_block.x cut; dressed_block.rounds 0;
+fit_block.max_kl 1e12; fit_block.x cut; joined.patience 1e12; dressed_block.rounds 0;
 scalar_flow.layers 0; refuse_others.path text; shift.n -1 0 1e12; scalar_multiscale_flow.couplings 0;
 strengthened.ratio 1e12; thermalised.steps 0; u1_charge_distribution.charges empty; u1_plaquette_in_sector.charge -1
 0; u1_wilson_loop.area 0; sun_wilson_loop.area 0; *.like tensor scalar no-batch cut one-more-axis of-another-type;
