@@ -197,6 +197,15 @@ FIGURES = {
             "U(1) on 4^3 and 6^3 alone, short chains",
         ),
         Figure(
+            "t0-potential-su3",
+            "SU(3) in four dimensions, beta 6.0, 8^4 and 16^4: t0, w0, static potential, cost of the Wilson flow",
+            "flowkit.studies.scale_setting:t0_potential_su3",
+            "Francis, Kaczmarek, Laine, Neuhaus and Ohno, 1503.05652",
+            "t0 / a^2 and r0 / a in a large volume, by interpolation; 8^4 is a small volume",
+            480,
+            "one field of 4^4 against plain numpy, and the cost of its flow",
+        ),
+        Figure(
             "formats",
             "NERSC and ILDG files of SU(3) on 4^4: damages that are found, and how readings of mutants end",
             "flowkit.studies.formats:formats",
