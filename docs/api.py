@@ -91,9 +91,12 @@ def pages() -> dict[str, str]:
 def index(rooms: Collection[str]) -> str:
     """The page that lists the rooms and the names of the top level."""
     lines = [HEAD, "| room | holds |", "|---|---|"]
-    for name in rooms:
+    for name in filter(room, ROOMS):
         about = (inspect.getdoc(room(name)) or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
-        lines.append(f"| [fk.{name}](api/{name}.md) | {about} |")
+        if name in rooms:
+            lines.append(f"| [fk.{name}](api/{name}.md) | {about} |")
+        else:
+            lines.append(f"| fk.{name} | {about} Its names have their place in the rooms above. |")
     lines += ["", "## The names of the top level", "", "| from | names |", "|---|---|"]
     for home, names in flowkit._CONTENTS.items():
         lines.append(f"| [{home}](api/{home}.md) | {', '.join(f'`fk.{one}`' for one in names.split())} |")

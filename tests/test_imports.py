@@ -131,6 +131,7 @@ INTERNAL = {
     "hops": "flowkit.samplers.base flowkit.samplers.state",
     "notebooks": "flowkit.tasks.lessons",
     "panels": "flowkit.panels.base flowkit.panels.stream flowkit.panels.training",
+    "zoo": "flowkit.tasks.machine",
 }
 """Studies that measure how a room works, or write a sampler, and the modules whose insides they need for it."""
 

@@ -77,7 +77,7 @@ ENTRIES = {
     for entry in (
         *(_plane("U1", beta) for beta in (1.0, 2.0, 4.0, 6.0, 12.0)),
         *(_plane("SU2", beta) for beta in (1.8, 2.2, 2.7, 8.0)),
-        *(_plane("SU3", beta) for beta in (6.0,)),
+        *(_plane("SU3", beta) for beta in (4.0, 6.0)),
         _dressed("U1", 1.0, 3, (12800, 2048, 1024)),
         *(_photons(beta, 3, (25600, 4096, 2048)) for beta in (2.0, 3.0)),
         _dressed("U1", 0.5, 4, (5120, 512, 5120)),
