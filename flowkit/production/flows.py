@@ -6,16 +6,19 @@ from typing import Annotated
 import flowkit as fk
 from flowkit.bijections.base import Bins
 from flowkit.checks import Count, Kernel, NotNegative, Positive, Range, Width, checked
+from flowkit.models.made import ready_made
 
 Order = Annotated[int, Range(1, 3)]
 
 
+@ready_made
 @checked
 def spectral(space: fk.Space, bins: Bins = 8, order: Count = 4) -> fk.Flow:
     """Haar measure and a spectral coupling: for one matrix, whose eigenvalues it moves."""
     return fk.Flow(fk.Haar(space), fk.transforms.SpectralCoupling(space, bins, order))
 
 
+@ready_made
 @checked
 def trivializing(
     space: fk.Space,
@@ -28,6 +31,7 @@ def trivializing(
     return fk.Flow(fk.Haar(space), fk.transforms.TrivializingFlow(space, order, degree, integration_steps, beta))
 
 
+@ready_made
 @checked
 def checkerboard(
     space: fk.Space,
@@ -44,12 +48,14 @@ def checkerboard(
     return fk.Flow(fk.Normal(space), fk.Chain(*layers))
 
 
+@ready_made
 @checked
 def converter(space: fk.Space, bins: Bins = 16, symmetric: bool = True) -> fk.Flow:
     """Normal numbers and one map of every site."""
     return fk.Flow(fk.Normal(space), fk.transforms.DistributionConverter(space, bins, symmetric))
 
 
+@ready_made
 @checked
 def affine(space: fk.Space, sigma: Positive = 1.0, shift: bool = True) -> fk.Flow:
     """Normal numbers of width `sigma`, scaled and shifted."""

@@ -105,10 +105,11 @@ def flow_of(recipe: Recipe, action: fk.Action) -> fk.Prior:
         missing = [name for name in needed if getattr(own, name) is None]
         if lacking := [name for name in missing if name not in action.parameters]:
             raise ValueError(f"{own.model} needs {lacking[0]}, which {action!r} does not have either")
-        torch.manual_seed(recipe.seed)  # the weights that a flow starts with
-        flow: fk.Prior = made(own, function, action.space, **{n: action.parameters[n] for n in missing})
+        more = {name: action.parameters[name] for name in missing}
         if own.model == "multiscale" and action.space.ndim > 2 and own.strength is None:
-            raise ValueError(f"a model of dressed staples is called 'dressed' here; got 'multiscale' on {action.space}")
+            more["strength"] = action.parameters.get("beta")
+        torch.manual_seed(recipe.seed)  # the weights that a flow starts with
+        flow: fk.Prior = made(own, function, action.space, **more)
         return flow.to(dtype_of(recipe))
 
 
