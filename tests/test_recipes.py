@@ -218,7 +218,7 @@ def test_tables_that_do_not_fit_are_refused_before_training(tables, sentence):
         ("\xff", "is no recipe: "),
         ("x = " + "[" * 5000, "is no recipe: "),
         ("#" * 2**21, "a recipe is at most 1 MiB"),
-        ("", "theory.action is one of"),
+        ("", "theory is missing: a table whose action is one of wilson, "),
     ],
 )
 def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, sentence):

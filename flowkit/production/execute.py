@@ -50,6 +50,7 @@ def execute(recipe: Recipe, folder: Path, device: str, say: Say) -> bool:
         device is not there.
     """
     parts = prepare(recipe, pick_device(device))
+    files.check_free(folder)
     with Store(folder).claimed():
         files.begin(recipe, folder, parts.device.type)
         return _execute(parts, folder, say)

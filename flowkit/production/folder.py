@@ -22,8 +22,17 @@ from flowkit.tasks.machine import describe
 
 RECIPE, RUN, RESULT, HISTORY, PAGE = "recipe.toml", "run.json", "result.json", "history.csv", "report.html"
 CHECKPOINT, ENSEMBLE = "checkpoint", "ensemble.zarr"
+OWN = ("run.lock", RUN, f".{RUN}.new", f".{RECIPE}.new")
+"""What a run that was killed at its first write may leave."""
 SHOWN = 6
 """Differing keys that a refusal names."""
+
+
+def check_free(folder: Path) -> None:
+    """Raise RecipeError for a folder with files that are no run's: nothing is written beside them."""
+    others = [entry.name for entry in folder.iterdir() if entry.name not in OWN] if folder.is_dir() else []
+    if (others and not (folder / RECIPE).exists()) or (folder.exists() and not folder.is_dir()):
+        raise RecipeError(f"{folder} holds other files; --out names a folder for this run alone.")
 
 
 def begin(recipe: Recipe, folder: Path, device: str) -> None:
@@ -34,10 +43,8 @@ def begin(recipe: Recipe, folder: Path, device: str) -> None:
     RecipeError
         Where the folder holds another run, or other files.
     """
+    check_free(folder)
     if not (folder / RECIPE).exists():
-        others = [entry.name for entry in folder.iterdir() if entry.name != "run.lock"] if folder.exists() else []
-        if others:
-            raise RecipeError(f"{folder} holds other files; --out names a folder for this run alone.")
         write(folder / RUN, json.dumps(versions(recipe, device), indent=1) + "\n")
         write(folder / RECIPE, recipe.toml())  # last: a folder with a recipe is a run
         return

@@ -212,6 +212,9 @@ def _sentence(error: Any, data: dict[str, Any], name: str) -> str:
                 place.pop(0)  # the choice, by which pydantic names the model
     where, context = f"{name}: {'.'.join(path)}", error.get("ctx", {})
     if error["type"] == "missing":
+        if path[-1] in tables.TABLES:
+            named, among = tables.NAMED[path[-1]], ", ".join(tables.TABLES[path[-1]])
+            return f"{where} is missing: a table whose {named} is one of {among}."
         field = model.model_fields.get(path[-1])
         what = field and next((one.func.__doc__ for one in field.metadata if isinstance(one, PlainValidator)), None)
         return f"{where} is missing{f': {what}' if what else ''}."

@@ -11,7 +11,7 @@ def value_of(text: str) -> Any:
     for form in (text, f"[{text}]" if "," in text else text):
         try:
             return tomllib.loads(f"value = {form}")["value"]
-        except (tomllib.TOMLDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             continue
     return text
 
