@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, PlainValidator, ValidationError
-from pydantic_core import PydanticCustomError
 
 from flowkit.checks import shown
 from flowkit.observables import NAMES, known
@@ -30,11 +29,10 @@ class RecipeError(ValueError):
 
 
 def _observable(name: object) -> str:
-    what = f"a name among {NAMES}"
     with contextlib.suppress(ValueError):  # of a family, with numbers that it does not take
         if isinstance(name, str) and known(name) is not None:
             return name
-    raise PydanticCustomError("unfit", "{what}; got {got}", {"what": what, "got": shown(name)})
+    raise ValueError(f"a name among {NAMES}; got {shown(name)}")
 
 
 class Outputs(BaseModel):
@@ -224,7 +222,7 @@ def _sentence(error: Any, data: dict[str, Any], name: str) -> str:
         near = get_close_matches(got, choices, n=1) if isinstance(got, str) else []
         hint = f" Did you mean {near[0]}?" if near else ""
         return f"{where}.{named} is one of {', '.join(choices)}; got {shown(got)}.{hint}"
-    if error["type"] == "unfit":
-        return f"{where} is {context['what']}; got {context['got']}."
+    if error["type"] == "value_error":
+        return f"{where} is {context['error']}."
     what = SHAPES.get(error["type"].partition("_")[0], error["msg"].lower())
     return f"{where} is {what}; got {shown(error['input'])}."

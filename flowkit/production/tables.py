@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
 
 from pydantic import BaseModel, ConfigDict, Discriminator, PlainValidator, Tag, create_model
-from pydantic_core import PydanticCustomError
 
 import flowkit as fk
 from flowkit.checks import Count, Natural, Seed, UnfitError, shown
@@ -42,7 +41,7 @@ def key(hint: Any, optional: bool = False) -> Any:
         try:
             return read(given)
         except UnfitError as unfit:
-            raise PydanticCustomError("unfit", "{what}; got {got}", {"what": what, "got": str(unfit)}) from None
+            raise ValueError(f"{what}; got {unfit}") from None
 
     value.__doc__ = what
     return Annotated[Any, PlainValidator(value)]
@@ -71,8 +70,7 @@ def group_of(text: object) -> str:
     found = re.fullmatch(r"(u)\(?(1)\)?|(su)\(?([1-9]\d?)\)?", text.lower()) if isinstance(text, str) else None
     words = "".join(part for part in found.groups() if part) if found else ""
     if not words or words == "su1" or (words.startswith("su") and int(words[2:]) > 64):
-        what = "u1, or su2 to su64"
-        raise PydanticCustomError("unfit", "{what}; got {got}", {"what": what, "got": shown(text)})
+        raise ValueError(f"u1, or su2 to su64; got {shown(text)}")
     return words
 
 
