@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import flowkit as fk
 from flowkit.ensemble.runs import RunInterrupted
 from flowkit.observables import listed
@@ -18,6 +16,7 @@ from flowkit.production.rehearsal import prepare
 from flowkit.stats import Estimates, table
 from flowkit.storage.store import Store
 from flowkit.tasks.machine import describe, pick_device
+from flowkit.tasks.randomness import stream
 
 Say = Callable[[str], None]
 PARTS = 20
@@ -166,7 +165,8 @@ def _independent(parts: Parts, keep: bool) -> fk.Ensemble:
     assert flow is not None
     n, chunk = recipe.sampler.n, recipe.sampler.chunk
     size = chunk * max(1, -(-n // (chunk * PARTS)))
-    rng, done = torch.Generator(parts.device).manual_seed(recipe.seed), list[fk.Ensemble]()
+    rng = stream(recipe.seed, "importance sampling", device=parts.device)
+    done = list[fk.Ensemble]()
     observe = listed(recipe.observables)
     try:
         for first in range(0, n, size):

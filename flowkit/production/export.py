@@ -71,7 +71,7 @@ def recipe_of(
     else:
         assert isinstance(trained, fk.Trainer)
         action, data["sampler"] = trained.action, {"kind": "metropolis", "n": n, "chunk": 16}
-        data["seed"] = trained.rng.initial_seed()
+        data["seed"] = trained.seed
     if data["sampler"]["kind"] in tables.WITH_FLOW:
         if not isinstance(trained, fk.Trainer):
             raise RecipeError("recipe_of needs trainer=, that of the flow of this job; got None.")

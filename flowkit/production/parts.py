@@ -12,6 +12,7 @@ import flowkit as fk
 from flowkit.ensemble.runs import all_or_nothing
 from flowkit.production import tables
 from flowkit.production.recipe import Recipe, RecipeError
+from flowkit.tasks.randomness import stream
 from flowkit.train import TrainingError
 
 
@@ -39,7 +40,8 @@ class Parts(NamedTuple):
     def run_settings(self) -> dict[str, Any]:
         """The arguments of `run` beside sampler and n."""
         own = self.recipe.sampler
-        settings = {name: getattr(own, name) for name in ("chains", "thermalise", "every") if hasattr(own, name)}
+        settings = arguments(own, fk.run)
+        del settings["n"]
         if own.start == "cold" or (own.kind in ("hmc", "heatbath") and self.device.type != "cpu"):
             like = torch.empty(0, dtype=self.dtype, device=self.device)
             settings["start"] = self.action.space.cold(settings.pop("chains"), like=like)
@@ -140,14 +142,15 @@ def fields_for(recipe: Recipe, action: fk.Action) -> Tensor:
         except (TypeError, ValueError):
             chain = fk.HMC(action)
         chains = min(256, own.fields)
-        settings: dict[str, Any] = {"thermalise": own.thermalise, "every": own.every, "rng": recipe.seed}
+        rng = stream(recipe.seed, "fields to fit")
+        settings: dict[str, Any] = {"thermalise": own.thermalise, "every": own.every, "rng": rng}
         with all_or_nothing():
             run = fk.run(chain, -(-own.fields // chains), chains=chains, dtype=dtype_of(recipe), **settings)
         assert run.x is not None
         fields = run.x.flatten(0, 1)[: own.fields]
         if not own.images:
             return fields
-        return fk.geometry.random_images(action.space, fields, torch.Generator().manual_seed(recipe.seed))
+        return fk.geometry.random_images(action.space, fields, stream(recipe.seed, "images"))
 
 
 def sampler_of(recipe: Recipe, flow: fk.Prior | None, action: fk.Action) -> fk.Sampler | None:
