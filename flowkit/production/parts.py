@@ -42,9 +42,13 @@ class Parts(NamedTuple):
         own = self.recipe.sampler
         settings = arguments(own, fk.run)
         del settings["n"]
-        if own.start == "cold" or (own.kind in ("hmc", "heatbath") and self.device.type != "cpu"):
+        if own.start == "cold":
             like = torch.empty(0, dtype=self.dtype, device=self.device)
             settings["start"] = self.action.space.cold(settings.pop("chains"), like=like)
+        elif own.kind in ("hmc", "heatbath") and self.device.type != "cpu":  # these have no flow that is there already
+            rng, sampler = stream(self.recipe.seed, "start", device=self.device), self.sampler()
+            assert sampler is not None
+            settings["start"] = sampler.start(settings.pop("chains"), rng, dtype=self.dtype)
         else:
             settings["dtype"] = self.dtype
         return settings
