@@ -40,8 +40,7 @@ class Parts(NamedTuple):
     def run_settings(self) -> dict[str, Any]:
         """The arguments of `run` beside sampler and n."""
         own = self.recipe.sampler
-        settings = arguments(own, fk.run)
-        del settings["n"]
+        settings = {name: one for name, one in arguments(own, fk.run).items() if name not in tables.WITHOUT}
         if own.start == "cold":
             like = torch.empty(0, dtype=self.dtype, device=self.device)
             settings["start"] = self.action.space.cold(settings.pop("chains"), like=like)

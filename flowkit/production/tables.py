@@ -192,7 +192,9 @@ TRAINING = {
     for name, make in METHODS.items()
 }
 _RUN = {"n": (key(Count), ...)}
-_CHAINS = {**_RUN, **keys_of(fk.run, without=("keep", "progress", "max_bad", "max_bytes"))}
+WITHOUT = ("keep", "progress", "max_bad", "max_bytes", "n", "to", "chunk")
+"""Arguments of `run` that are no settings of its chains, or have another key."""
+_CHAINS = {**_RUN, **keys_of(fk.run, WITHOUT)}
 _CHAINS |= {"start": (key(Literal["own", "cold"]), "own")}
 SAMPLER = {
     name: model(
@@ -201,7 +203,7 @@ SAMPLER = {
         name,
         {
             **(_RUN if name == "importance" else _CHAINS),
-            **keys_of(make, without=("keep", "progress", "max_bad", "max_bytes", "n")),
+            **keys_of(make, [one for one in WITHOUT if one != "chunk"]),
         },
     )
     for name, make in SAMPLERS.items()
