@@ -1,5 +1,6 @@
 """The command line: what it lists, prints, refuses and leaves alone."""
 
+import inspect
 import json
 import re
 import sys
@@ -161,7 +162,7 @@ def test_an_unknown_key_is_answered_by_the_list_that_help_speaks_of(fake):
 def test_every_study_has_quick_and_defaults(name):
     """A listed figure can be run: its study exists and every setting has a default of a plain type."""
     function = FIGURES[name].function()
-    assert "quick" in function.__kwdefaults__ or "quick" in function.__code__.co_varnames
+    assert "quick" in inspect.signature(function).parameters
     for key, default in FIGURES[name].defaults().items():
         assert isinstance(default, (bool, int, float, str, tuple)), key
 
