@@ -39,6 +39,7 @@ ORDER = [
     ["train"],
     ["ensemble"],
     ["formats"],
+    ["variance"],
     ["model"],
     ["panels"],
     ["studies"],

@@ -1,0 +1,28 @@
+"""Smaller errors from configurations that exist: vector fields, and sums of them whose means vanish."""
+
+from flowkit.variance.basis import Basis
+from flowkit.variance.coefficients import SteinField
+from flowkit.variance.derivatives import derivative, source_of
+from flowkit.variance.estimators import default_basis, fit, mean
+from flowkit.variance.identity import Identity
+from flowkit.variance.loop_seeds import loop_basis
+from flowkit.variance.polynomials import polynomial_basis
+from flowkit.variance.result import ReducedEstimate
+
+__all__ = [
+    "Basis",
+    "Identity",
+    "ReducedEstimate",
+    "SteinField",
+    "default_basis",
+    "derivative",
+    "fit",
+    "loop_basis",
+    "mean",
+    "polynomial_basis",
+    "source_of",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
