@@ -42,7 +42,7 @@ def check_basis(basis: Basis) -> None:
     if basis.moves == "slice":
         variables = basis.confined(variables, None)
     times = torch.ones(space.algebra_shape).nonzero()[:, 1]
-    for some, when in zip(variables.split(64), times.split(64), strict=True):
+    for some, when in zip(variables.split(64), times.split(64), strict=True):  # type: ignore[no-untyped-call]
         for k in range(2):
             at = x[k].expand(len(some), *x.shape[1:])
             near = [basis.values(G.move(at, some, h * STEP)) for h in (-2, -1, 1, 2)]

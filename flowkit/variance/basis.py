@@ -57,9 +57,14 @@ class Basis(ABC):
         """Axes of a set of potentials: the time slices, or none."""
         return (self.space.lattice[0],) if self.slices else ()
 
+    @property
+    @abstractmethod
+    def reach(self) -> int:
+        """How many slices away the variables lie on which a potential of a slice, or its force, depends; 1 or more."""
+
     @abstractmethod
     def values(self, x: Tensor) -> Tensor:
-        """W_k, ``[batch, *axes, K]``, differentiable."""
+        """W_k for a site, the mean over the lattice or a slice, ``[batch, *axes, K]``, differentiable."""
 
     @abstractmethod
     def stein(self, x: Tensor, force: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ class SteinField:
 
     `fit` makes them. The coefficients of local potentials depend little on the volume and on the couplings: fit them on
     a small lattice and use them on a larger one. Any coefficients give right means; good ones give small errors.
+    Potentials are means over sites, so that the coefficients of an observable that is one are the same on all lattices.
 
     Parameters
     ----------

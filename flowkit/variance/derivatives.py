@@ -59,7 +59,7 @@ def derivative(
         A coupling lambda of the action, as "beta"; or an observable A, for the derivative by J in S - J A.
     basis : Basis or tuple of SteinField, optional
         Potentials, whose coefficients are then cross-fitted; or two fields that were fitted on other configurations, to
-        the derivative of the action (`source_of` gives it as an observable) and to O.
+        the derivative of the action for a site (`source_of` gives it as an observable) and to O.
     action, folds, gap
         As `mean`.
     two_sided : bool
@@ -102,8 +102,10 @@ def derivative(
         if one.components or one.complex:
             raise ValueError(f"A derivative is of one real number for each configuration; {one.name} has more.")
     space = sample.action.space
+    sites = space.volume if isinstance(by, str) else 1
     given = isinstance(basis, tuple)
     kept = basis[0].basis if isinstance(basis, tuple) else basis or default_basis(space)
+    sample.require(kept)
     if kept.slices:
         raise ValueError(f"A derivative is reduced by potentials of the whole lattice; got {kept}.")
     y = {one.name: sample.of(lambda x, one=one: one(space, x)) for one in (dS, o)}  # type: ignore[misc]
@@ -115,7 +117,7 @@ def derivative(
     def of_fields(part: Part) -> Floats:
         u, w = part.fields
         numbers = torch.from_numpy(rows[next(k for k, one in enumerate(made) if one is part)])
-        return sample.of(lambda x: _contact(sample.action, kept, u, w, o, dS, x, two_sided), numbers)
+        return sample.of(lambda x: sites * _contact(sample.action, kept, u, w, o, dS, x, two_sided), numbers)
 
     contact = filled(sample, made, of_fields)
     r = filled(sample, made, lambda part: d[part.rows] - part.fields[0].of(T[part.rows]))
@@ -126,13 +128,14 @@ def derivative(
     )
     weights = None if sample.weights is None else sample.weights.ravel()
     rho = float(np.mean([part.fields[0].rho for part in made])), share(r.ravel(), d.ravel(), weights)
-    plain, reduced = -_product(sample, measured, d), contact - _product(sample, R, r)
+    plain, reduced = -sites * _product(sample, measured, d), contact - sites * _product(sample, R, r)
     found = compared(sample, f"d {o.name} / d {_text(by)}", plain, reduced, rho, T, how)
     return found.with_exact(_exact(sample.action, o, by))
 
 
+@checked
 def source_of(action: Action, by: str | Observable) -> Observable:
-    """The derivative of the action by a coupling, or by the source of an observable, as an observable.
+    """What a derivative is taken by, as an observable: dS / V for a coupling, V the sites, and -A for a source of A.
 
     Raises
     ------
@@ -141,11 +144,11 @@ def source_of(action: Action, by: str | Observable) -> Observable:
 
     Examples
     --------
-    >>> import flowkit as fk
+    >>> import torch, flowkit as fk
     >>> action = fk.Wilson(fk.links((4, 4), fk.U1()), beta=2.0)
     >>> dS = fk.variance.source_of(action, "beta")
-    >>> dS, round(float(dS(action.space, action.space.cold(1, like=__import__("torch").zeros(1))).item()), 3)
-    (Observable(dS/dbeta), -16.0)
+    >>> dS, dS(action.space, action.space.cold(1, like=torch.zeros(1, dtype=torch.float64))).round(decimals=6)
+    (Observable(dS/dbeta/V: dS/dbeta / V), tensor([-1.], dtype=torch.float64))
     """
     if isinstance(by, Observable):
         return Observable(f"source {by.name}", f"source of {by.name}", lambda space, x: -by(space, x))
@@ -155,7 +158,7 @@ def source_of(action: Action, by: str | Observable) -> Observable:
     value = float(action.parameters[by])
     h = min(0.01 * max(1.0, abs(value)), value / 2 if value > 0 else 0.01)
     above, below = action.at(**{by: value + h}), action.at(**{by: value - h})
-    return Observable(f"dS/d{by}", f"dS/d{by}", lambda space, x: (above(x) - below(x)) / (2 * h))
+    return Observable(f"dS/d{by}/V", f"dS/d{by} / V", lambda space, x: (above(x) - below(x)) / (2 * h * space.volume))
 
 
 def _text(by: str | Observable) -> str:

@@ -17,7 +17,7 @@ from flowkit.observables import Observable, known, name_of
 from flowkit.stats import Floats
 from flowkit.variance.basis import Basis
 from flowkit.variance.coefficients import SteinField
-from flowkit.variance.identity import identity
+from flowkit.variance.identity import Identity, identity
 from flowkit.variance.least_squares import least_squares, share
 from flowkit.variance.loop_seeds import loop_basis
 from flowkit.variance.polynomials import polynomial_basis
@@ -28,6 +28,7 @@ from flowkit.variance.splits import Mask, fingerprints, split
 FOLDS = 4
 
 
+@checked
 def default_basis(space: Space, slices: bool = False) -> Basis:
     """The potentials that a reduction takes where none are given: loops up to third order in two dimensions, up to
     second order in more and for slices; for scalars even polynomials, for their slices odd ones.
@@ -80,6 +81,7 @@ def fit(
     sample = Sample(source, action)
     observable = observed(target)
     basis = default_basis(sample.action.space, bool(observable.components)) if basis is None else basis
+    sample.require(basis)
     y, T = sample.of(lambda x: observable(basis.space, x)), sample.columns(basis)
     return fitted(sample, basis, observable.name, y, T, np.ones(sample.shape, dtype=bool))
 
@@ -144,11 +146,17 @@ def filled(sample: Sample, made: list[Part], of: Callable[[Part], Floats]) -> Fl
 
 
 def compared(
-    sample: Sample, name: str, plain: Floats, reduced: Floats, rho: tuple[float, float], T: Floats, how: str
+    sample: Sample,
+    name: str,
+    plain: Floats,
+    reduced: Floats,
+    rho: tuple[float, float],
+    T: Floats,
+    how: str,
+    tested: Identity | None = None,
 ) -> ReducedEstimate:
-    """The reduced mean beside the plain one."""
+    """The reduced mean beside the plain one; `tested` is the test of <T v> = 0 where it is known."""
     one, other = sample.estimate(name, reduced), sample.estimate(name, plain)
-    columns = T if T.ndim == 3 else T.mean(2)
     ratio, error = gain(plain, reduced, (other, one))
     return reduced_estimate(
         one,
@@ -159,7 +167,7 @@ def compared(
         gain=ratio,
         gain_error=error,
         seconds=(sample.generation, sample.seconds / (sample.shape[0] * sample.shape[1])),
-        identity=identity(columns, sample.weights),
+        identity=identity(T, sample.weights) if tested is None else tested,
         how=how,
     )
 
@@ -224,6 +232,7 @@ def mean(
         raise ValueError(f"A reduced mean is of one real number for each configuration; {o.name} has more.")
     given = isinstance(basis, SteinField)
     kept = basis.basis if isinstance(basis, SteinField) else basis or default_basis(sample.action.space)
+    sample.require(kept)
     if kept.slices:
         raise ValueError(f"A mean is reduced by potentials of the whole lattice; got {kept}.")
     y, T = sample.of(lambda x: o(kept.space, x)), sample.columns(kept)

@@ -5,7 +5,9 @@ import numpy as np
 from flowkit.stats import Floats
 
 FLAT = 1e-11
-"""Spread of a column, beside its largest value or the widest column, below which it counts as constant."""
+"""Spread of a column, beside its largest value, below which it counts as constant."""
+ROUNDING = 1e-13
+"""Spread below which a column is rounding: potentials are sums of numbers of order one."""
 RANK = 1e-9
 """Singular values, beside the largest one, below which columns count as dependent."""
 
@@ -49,7 +51,7 @@ def least_squares(y: Floats, columns: Floats, weights: Floats | None = None) -> 
     root = np.sqrt(w)[:, None]
     centred = columns - (w[:, None] * columns).mean(0)
     spread = np.sqrt((w[:, None] * centred**2).mean(0))
-    keep = (spread > FLAT * np.abs(columns).max(0)) & (spread > FLAT * spread.max(initial=0.0))
+    keep = (spread > FLAT * np.abs(columns).max(0)) & (spread > ROUNDING)
     found = np.zeros(count)
     if keep.any():
         scaled = root * centred[:, keep] / spread[keep]

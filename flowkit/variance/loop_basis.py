@@ -17,7 +17,7 @@ from flowkit.variance.words import Monomial, Offset, laplacian, orbit, walk
 
 
 class LoopBasis(Basis):
-    r"""Potentials of products of Wilson loops, summed over the lattice, or a time slice, and its symmetries.
+    r"""Potentials of products of Wilson loops: the mean over the lattice, or a time slice, of sums over its symmetries.
 
     Parameters
     ----------
@@ -68,6 +68,11 @@ class LoopBasis(Basis):
                 f"These loops meet themselves around the lattice {format_lattice(sides)}; take longer sides."
             )
 
+    @property
+    def reach(self) -> int:
+        places = (link for terms in self._terms for term in terms for word in term for link in walk(word))
+        return max([1, *(abs(offset[0]) for mu, offset, _ in places if mu)])
+
     def values(self, x: Tensor) -> Tensor:
         return self._sums(Traces(self.space, self._schedule, x), len(self))
 
@@ -75,9 +80,8 @@ class LoopBasis(Basis):
         traces = Traces(self.space, self._schedule, x, force)
         sums = self._sums(traces, len(self._terms))
         rows = self._laplacian.to(sums)
-        sites = self.space.volume // (self.space.lattice[0] if self.slices else 1)
         slopes = torch.stack([self._slope(traces, terms) for terms in self._terms[: len(self)]], -1)
-        return sums @ rows[:, :-1].T + sites * rows[:, -1] + slopes
+        return sums @ rows[:, :-1].T + rows[:, -1] + slopes
 
     def _sums(self, traces: Traces, count: int) -> Tensor:
         return torch.stack([self._value(traces, terms) for terms in self._terms[:count]], -1)
@@ -96,7 +100,7 @@ class LoopBasis(Basis):
         return _total(parts) if parts else torch.zeros_like(self._value(traces, terms))
 
     def _summed(self, term: Monomial, factors: Sequence[Tensor]) -> Tensor:
-        """The real part of a product of traces, summed over the lattice or each of its slices."""
+        """The real part of a product of traces, the mean over the lattice or each of its slices."""
         first = term[0][0]
         ways = [tuple(a - b for a, b in zip(start, first, strict=True)) for start, _ in term]
         moved = [Traces.at(one, way) for one, way in zip(factors, ways, strict=True)]
@@ -106,8 +110,8 @@ class LoopBasis(Basis):
         else:
             values = functools.reduce(torch.mul, moved).real
         if not self.slices:
-            return values.flatten(1).sum(1)
-        return torch.roll(values.flatten(2).sum(2), -first[0], 1)
+            return values.flatten(1).mean(1)
+        return torch.roll(values.flatten(2).mean(2), -first[0], 1)
 
     def describe(self) -> dict[str, Any]:
         seeds = [[name, [[list(start), [list(m) for m in moves]] for start, moves in one]] for name, one in self.seeds]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated
 
-from flowkit.checks import checked
+from flowkit.checks import Range, checked
 from flowkit.geometry.closed_paths import Loop
 from flowkit.geometry.space import Space
 from flowkit.variance.basis import Moves
@@ -14,11 +15,12 @@ from flowkit.variance.words import Monomial, Offset, Word, conjugate, merged, or
 
 Link = tuple[int, Offset]
 Seed = tuple[str, Monomial]
+Order = Annotated[int, Range(1, 3)]
 
 
 @checked
 def loop_basis(
-    space: Space, order: int = 2, loops: Sequence[Loop] = (), slices: bool = False, moves: str | None = None
+    space: Space, order: Order = 2, loops: Sequence[Loop] = (), slices: bool = False, moves: Moves | None = None
 ) -> LoopBasis:
     r"""Potentials for actions of plaquettes: small loops and products of them, and those of an observable.
 
@@ -63,12 +65,8 @@ def loop_basis(
     """
     if space.kind != "links" or space.ndim < 2:
         raise ValueError(f"Loops need links in two or more dimensions; got {space}.")
-    if order not in (1, 2, 3):
-        raise ValueError(f"Loops are of order 1, 2 or 3; got {order!r}.")
     found = list(_seeds(space, order, loops, slices))
     kind: Moves = "all" if moves == "all" or (moves is None and not slices) else "slice"
-    if moves not in (None, "all", "slice"):
-        raise ValueError(f'A basis moves "all" links or those of a "slice"; got {moves!r}.')
     return LoopBasis(space, found, slices, kind)
 
 

@@ -20,7 +20,7 @@ Powers = tuple[tuple[Offset, int], ...]
 
 
 class PolynomialBasis(Basis):
-    r"""Potentials prod_i phi(x + o_i)^{p_i}, summed over x in the lattice, or a time slice, and over its symmetries.
+    r"""Potentials prod_i phi(x + o_i)^{p_i}: the mean over x in the lattice, or a time slice, of sums over symmetries.
 
     Parameters
     ----------
@@ -57,6 +57,10 @@ class PolynomialBasis(Basis):
                         f"The sites of {_name(term)} meet around the lattice of {space}; take longer sides."
                     )
 
+    @property
+    def reach(self) -> int:
+        return max([1, *(abs(offset[0]) for terms in self._terms for term in terms for offset, _ in term)])
+
     def values(self, x: Tensor) -> Tensor:
         return self._sums(_Field(x), len(self))
 
@@ -64,7 +68,6 @@ class PolynomialBasis(Basis):
         field, motion = _Field(x), _Field(force)
         sums = self._sums(field, len(self._terms))
         rows = self._laplacian.to(sums)
-        sites = self.space.volume // (self.space.lattice[0] if self.slices else 1)
         slopes = []
         for terms in self._terms[: len(self)]:
             total = torch.zeros_like(sums[..., 0])
@@ -74,7 +77,7 @@ class PolynomialBasis(Basis):
                         rest = (*term[:k], *(((offset, power - 1),) if power > 1 else ()), *term[k + 1 :])
                         total = total + self._summed(power * motion.at(offset, 1) * field.product(rest))
             slopes.append(total)
-        return sums @ rows[:, :-1].T + sites * rows[:, -1] + torch.stack(slopes, -1)
+        return sums @ rows[:, :-1].T + rows[:, -1] + torch.stack(slopes, -1)
 
     def _sums(self, field: _Field, count: int) -> Tensor:
         found = []
@@ -86,7 +89,7 @@ class PolynomialBasis(Basis):
         return torch.stack(found, -1)
 
     def _summed(self, values: Tensor) -> Tensor:
-        return values.flatten(2).sum(2) if self.slices else values.flatten(1).sum(1)
+        return values.flatten(2).mean(2) if self.slices else values.flatten(1).mean(1)
 
     def describe(self) -> dict[str, Any]:
         seeds = [[[list(offset), power] for offset, power in one] for one in self.seeds]

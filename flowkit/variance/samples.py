@@ -82,10 +82,13 @@ class Sample:
             one = fields[part]
             yield one.to(torch.complex128 if one.is_complex() else torch.float64)
 
-    def columns(self, basis: Basis) -> Floats:
-        """T grad W_k on all configurations, ``[n, chains, *axes, K]``."""
+    def require(self, basis: Basis) -> None:
+        """Raise EnsembleError for a basis on another space."""
         if basis.space != self.ensemble.space:
             raise EnsembleError(f"The basis lives on {basis.space}, the configurations on {self.ensemble.space}.")
+
+    def columns(self, basis: Basis) -> Floats:
+        """T grad W_k on all configurations, ``[n, chains, *axes, K]``."""
         return self.of(lambda x: basis.stein(x, self.action.force(x)))
 
     def of(self, function: Callable[[Tensor], Tensor], rows: Tensor | None = None) -> Floats:
