@@ -17,7 +17,17 @@ from flowkit.stats.text import format_error
 from flowkit.variance.basis import Basis
 from flowkit.variance.coefficients import SteinField
 from flowkit.variance.derivatives import along, gradient_of
-from flowkit.variance.estimators import FOLDS, Part, compared, default_basis, filled, observed, parts, parts_of
+from flowkit.variance.estimators import (
+    FOLDS,
+    Part,
+    compared,
+    default_basis,
+    filled,
+    observed,
+    parts,
+    parts_of,
+    without_common,
+)
 from flowkit.variance.identity import identity
 from flowkit.variance.least_squares import share
 from flowkit.variance.result import ReducedEstimate
@@ -143,10 +153,12 @@ def correlator(
         reduced = reduced - filled(sample, made, of_fields)
     weights = None if sample.weights is None else np.repeat(sample.weights, space.lattice[0])
     rho = float(np.mean([part.fields[0].rho for part in made])), share(R.ravel(), y.ravel(), weights)
-    tested, found = identity(T.mean(2), sample.weights), {}
+    whole = T.mean(2)
+    tested, found = identity(whole, sample.weights), {}
     for t in range(first, plain.shape[-1]):
         name = f"C[{t}]"
-        one = compared(sample, name, plain[..., t], reduced[..., t], rho, T, how, tested)
+        series = without_common(sample, reduced[..., t], whole, folds, gap)
+        one = compared(sample, name, plain[..., t], series, rho, T, how, tested)
         found[name] = one
     return ReducedCorrelator(found)
 

@@ -26,6 +26,7 @@ from flowkit.variance.estimators import (
     observed,
     parts,
     parts_of,
+    without_common,
 )
 from flowkit.variance.least_squares import share
 from flowkit.variance.result import ReducedEstimate
@@ -84,6 +85,7 @@ def derivative(
         = \langle u \cdot \nabla O \rangle - \langle O\, r \rangle_c
         = \langle u \cdot \nabla O + w \cdot \nabla dS - w \cdot \nabla (T u) \rangle - \langle R\, r \rangle_c .
 
+    The contact terms fluctuate with the T grad W_k too, and their regression on these is subtracted in the end.
     dS is a central difference of S in the coupling, exact where S is linear in it; the last derivative is a central
     difference along w. Products of deviations from measured means are corrected by 1 + 2 tau_int / N.
 
@@ -129,6 +131,7 @@ def derivative(
     weights = None if sample.weights is None else sample.weights.ravel()
     rho = float(np.mean([part.fields[0].rho for part in made])), share(r.ravel(), d.ravel(), weights)
     plain, reduced = -sites * _product(sample, measured, d), contact - sites * _product(sample, R, r)
+    reduced = without_common(sample, reduced, T, folds, gap)
     found = compared(sample, f"d {o.name} / d {_text(by)}", plain, reduced, rho, T, how)
     return found.with_exact(_exact(sample.action, o, by))
 

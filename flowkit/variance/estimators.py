@@ -145,6 +145,24 @@ def filled(sample: Sample, made: list[Part], of: Callable[[Part], Floats]) -> Fl
     return total
 
 
+def without_common(sample: Sample, series: Floats, T: Floats, folds: int, gap: int | None) -> Floats:
+    """A series ``[n, chains]`` less its own regression on the columns, cross-fitted: contact terms fluctuate with them.
+
+    As it is where the configurations are too few for that.
+    """
+    try:
+        found = split(series, folds, gap)[0]
+    except ValueError:
+        return series
+    if min(int(fold.training.sum()) for fold in found) < 2 * T.shape[-1] + 2:
+        return series
+    reduced = series.copy()
+    for fold in found:
+        weights = None if sample.weights is None else sample.weights[fold.training]
+        reduced[fold.held_out] -= T[fold.held_out] @ least_squares(series[fold.training], T[fold.training], weights)
+    return reduced
+
+
 def compared(
     sample: Sample,
     name: str,
