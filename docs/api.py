@@ -36,6 +36,7 @@ ROOMS = (
         "schedules",
         "ensemble",
         "formats",
+        "variance",
         "stats",
         "exact",
         "storage",

@@ -716,6 +716,7 @@ binder_cumulant.m2 NaN inf -inf -1 0 empty numbers array tensor scalar NaN-of-nu
 numbers array tensor scalar NaN-of-numpy; *.g0 NaN inf -inf -1 0 1e12 empty numbers array tensor scalar NaN-of-numpy;
 *.g1 NaN inf -inf -1 0 1e12 empty numbers array tensor scalar NaN-of-numpy; *.energies one-True; smeared.name text;
 *.t 0 1e12; *.times array; flow_fields.times empty array; flow_fields.tolerance None; *.step 1e12; *.tolerance 1e12;
-*.c1 -1 0 1e12; ape.alpha 0; *.rho 0 1e12; ape.steps 0; stout.steps 0; hyp.steps 0
+*.c1 -1 0 1e12; ape.alpha 0; *.rho 0 1e12; ape.steps 0; stout.steps 0; hyp.steps 0; loop_basis.loops
+empty; polynomial_basis.reach 0; polynomial_basis.times 0; source_of.by estimate; *.gap 0
 """
 """What else an argument may be: "call.argument" or "*.argument", then the labels; None where it is the default."""

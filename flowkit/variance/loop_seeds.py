@@ -61,7 +61,7 @@ def loop_basis(
     >>> fk.variance.loop_basis(space, order=1, slices=True).names
     ('s', 't')
     >>> len(fk.variance.loop_basis(space, loops=[fk.Loop.rectangle(r=2, t=2)]))
-    21
+    13
     """
     if space.kind != "links" or space.ndim < 2:
         raise ValueError(f"Loops need links in two or more dimensions; got {space}.")

@@ -45,6 +45,9 @@ class Sample:
         else:
             if action is None:
                 raise EnsembleError("A reduction of a tensor of fields needs the action of their theory; pass action=.")
+            if source.dim() != 2 + len(action.space.shape) or not len(source):
+                shape = ", ".join(map(str, ("n", "chains", *action.space.shape)))
+                raise EnsembleError(f"A reduction takes fields [{shape}]; got {list(source.shape)}.")
             S = torch.stack([action(piece) for piece in source]).double()
             self.ensemble = Ensemble(action.space, source, {"S": S}, action=action, provenance={"n": len(S)})
         if action.space != self.ensemble.space:
