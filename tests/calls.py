@@ -41,6 +41,9 @@ X, U = 0.1 * torch.randn(2, *SITES.shape, generator=rng()), LINKS.haar(2, rng())
 V4 = FOUR.haar(1, rng())
 FIVE = fk.Wilson(fk.links((4, 5), fk.U1()), beta=1.0)
 LOOPS = fk.variance.loop_basis(FIVE.space, order=1)
+OTHER = fk.Wilson(fk.links((4, 2, 2), fk.SUN(2)), beta=1.0)
+SLICES = fk.variance.loop_basis(OTHER.space, order=1, slices=True)
+THIN = fk.run(fk.Heatbath(OTHER), 12, chains=2, thermalise=4, rng=1)
 FEW = fk.run(fk.Heatbath(FIVE), 12, chains=2, thermalise=4, rng=1)
 BLOCK = fk.models.dressed_block(FIVE.space, beta=1.0)
 
@@ -348,6 +351,14 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
             "basis": fk.variance.polynomial_basis(fk.sites((4, 3)), degree=1, parity="odd", slices=True),
             "action": fk.Phi4(fk.sites((4, 3)), m2=1.0, lam=0.5), "two_sided": True, "contact": False, "folds": 2,
             "gap": 1,
+        },
+    ),
+    "two_level": (
+        fk.variance.two_level,
+        {
+            "source": THIN.x[2:], "observable": fk.variance.plaquette_slices(THIN.space), "inner": 1,
+            "field": fk.variance.fit(THIN[:2], fk.variance.plaquette_slices(THIN.space), SLICES), "action": OTHER,
+            "rng": rng(),
         },
     ),
     "variance.fit": (

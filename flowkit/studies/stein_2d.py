@@ -47,11 +47,11 @@ def _chains(action: Wilson, n: int, chains: int, seed: int) -> Ensemble:
 
 
 def reduced_rows(label: str, found: ReducedEstimate, goal: float | None = None) -> list[Row]:
-    """The gain, for a configuration and a CPU second, rho, and pulls from the exact value and from the plain one."""
+    """The gain, for a configuration and a second, rho, and pulls from the exact value and from the plain one."""
     row: Row = {"label": f"{label}: gain for a configuration", "value": found.gain, "error": finite(found.gain_error)}
     rows = [row if goal is None else {**row, "goal": f">= {goal:g}", "reached": found.gain >= goal}]
     if math.isfinite(found.gain_per_second):
-        rows.append({"label": f"{label}: gain for a CPU second", "value": found.gain_per_second})
+        rows.append({"label": f"{label}: gain for a second", "value": found.gain_per_second})
     rows.append({"label": f"{label}: rho held out", "value": found.rho})
     pulls = {"difference from plain": found.difference.pull(0.0)}
     if found.exact is not None:

@@ -10,6 +10,7 @@ from flowkit.variance.loop_seeds import loop_basis
 from flowkit.variance.polynomials import polynomial_basis
 from flowkit.variance.result import ReducedEstimate
 from flowkit.variance.slices import field_slices, plaquette_slices
+from flowkit.variance.two_level import two_level
 
 __all__ = [
     "Basis",
@@ -27,6 +28,7 @@ __all__ = [
     "plaquette_slices",
     "polynomial_basis",
     "source_of",
+    "two_level",
 ]
 
 

@@ -138,11 +138,11 @@ def correlator(
     given = isinstance(basis, SteinField)
     kept = basis.basis if isinstance(basis, SteinField) else basis or default_basis(space, slices=True)
     sample.require(kept)
-    _require_slices(o, kept)
+    require_slices(o, kept)
     y, T = sample.of(lambda x: o(space, x)), sample.columns(kept)
     made, how = parts_of(sample, (basis,)) if given else parts(sample, kept, {o.name: y}, T, folds, gap)  # type: ignore[arg-type]
     R = filled(sample, made, lambda part: y[part.rows] - part.fields[0].of(T[part.rows]))
-    plain, reduced = _folded(sample, y, y), _folded(sample, R if two_sided else y, R)
+    plain, reduced = folded(sample, y, y), folded(sample, R if two_sided else y, R)
     first = 0 if contact else _reach(kept) + 1
     if contact:
 
@@ -163,7 +163,8 @@ def correlator(
     return ReducedCorrelator(found)
 
 
-def _require_slices(o: Observable, basis: Basis) -> None:
+def require_slices(o: Observable, basis: Basis) -> None:
+    """Raise ValueError for a basis without slices, and an observable that does not fit it."""
     if not basis.slices:
         raise ValueError(f"A correlator is reduced by potentials of time slices; got {basis}.")
     count = basis.space.lattice[0]
@@ -189,7 +190,7 @@ def _reach(basis: Basis) -> int:
     return basis.reach if basis.moves == "slice" else basis.space.lattice[0] // 2
 
 
-def _folded(sample: Sample, a: Floats, b: Floats) -> Floats:
+def folded(sample: Sample, a: Floats, b: Floats) -> Floats:
     """The products of deviations at each distance up to half of the lattice, ``[n, chains, t]``."""
     w = np.ones(sample.shape) if sample.weights is None else sample.weights / sample.weights.mean()
     x, y = (one - (w[..., None] * one).mean() for one in (a, b))

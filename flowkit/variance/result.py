@@ -32,7 +32,8 @@ class ReducedEstimate(Estimate):
     gain, gain_error : float
         The ratio of the squared errors, plain over reduced, at equal configurations.
     seconds : tuple of float
-        CPU seconds for a configuration: of its generation, NaN where that is not known, and of its reduction.
+        Seconds for a configuration: of its generation, NaN where that is not known, and of its reduction. On an idle
+        machine with one thread they are CPU seconds.
     identity : Identity
         The joint test of <T v> = 0.
     how : str
@@ -64,7 +65,7 @@ class ReducedEstimate(Estimate):
 
     @property
     def gain_per_second(self) -> float:
-        """The gain at equal CPU time: that for a configuration, times the share of its generation in the cost of both;
+        """The gain at equal time: that for a configuration, times the share of its generation in the cost of both;
         NaN where the generation is not known.
         """
         generation, reduction = self.seconds
@@ -89,7 +90,7 @@ class ReducedEstimate(Estimate):
         text = table([header[k] for k in kept], [[row[k] for k in kept] for row in rows])
         gain = f"gain {format_error(self.gain, self.gain_error)} for a configuration"
         if math.isfinite(self.gain_per_second):
-            gain += f", {self.gain_per_second:.3g} for a CPU second"
+            gain += f", {self.gain_per_second:.3g} for a second of both"
         rho = f"rho {self.rho:.3g} held out, {self.rho_training:.3g} in training; {self.how}"
         return f"{text}\n{gain}; {rho}\n{self.identity}. {self.topology}."
 

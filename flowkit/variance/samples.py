@@ -55,7 +55,7 @@ class Sample:
         self.action = action
         self.x = configurations(self.ensemble)
         self.seconds = 0.0
-        """CPU seconds that reductions took."""
+        """Seconds that reductions took, on the same clock as those of a run."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -96,10 +96,10 @@ class Sample:
 
     def of(self, function: Callable[[Tensor], Tensor], rows: Tensor | None = None) -> Floats:
         """A function of batches of fields, ``[n, chains, ...]``, or ``[rows, ...]``; its seconds are counted."""
-        start = time.process_time()
+        start = time.perf_counter()
         with torch.no_grad():
             found = torch.cat([function(x) for x in self.pieces(rows)]).double()
-        self.seconds += time.process_time() - start
+        self.seconds += time.perf_counter() - start
         if rows is None:
             found = found.view(*self.shape, *found.shape[1:])
         if not bool(found.isfinite().all()):
