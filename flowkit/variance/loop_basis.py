@@ -13,7 +13,7 @@ from flowkit.geometry.lattice import format_lattice
 from flowkit.geometry.space import Space
 from flowkit.variance.basis import Basis, Moves
 from flowkit.variance.traces import Schedule, Traces
-from flowkit.variance.words import Monomial, Offset, laplacian, orbit, walk
+from flowkit.variance.words import Monomial, Moves as WordMoves, Offset, laplacian, orbit, walk
 
 
 class LoopBasis(Basis):
@@ -87,31 +87,31 @@ class LoopBasis(Basis):
         return torch.stack([self._value(traces, terms) for terms in self._terms[:count]], -1)
 
     def _value(self, traces: Traces, terms: Sequence[Monomial]) -> Tensor:
-        return _total(self._summed(term, [traces.trace(moves) for _, moves in term]) for term in terms)
+        return _total(
+            self._summed(term, [traces.trace(moves, ahead) for moves, ahead in _placed(term)]) for term in terms
+        )
 
     def _slope(self, traces: Traces, terms: Sequence[Monomial]) -> Tensor:
         parts = []
         for term in terms:
-            factors = [traces.trace(moves) for _, moves in term]
-            for k, (start, moves) in enumerate(term):
-                slope = traces.slope(moves, start[0] if self.moves == "slice" else None)
+            placed = _placed(term)
+            for k, (moves, ahead) in enumerate(placed):
+                slope = traces.slope(moves, ahead, term[k][0][0] if self.moves == "slice" else None)
                 if slope is not None:
-                    parts.append(self._summed(term, [*factors[:k], slope, *factors[k + 1 :]]))
+                    others = [traces.trace(*one) for j, one in enumerate(placed) if j != k]
+                    parts.append(self._summed(term, [slope, *others]))
         return _total(parts) if parts else torch.zeros_like(self._value(traces, terms))
 
     def _summed(self, term: Monomial, factors: Sequence[Tensor]) -> Tensor:
         """The real part of a product of traces, the mean over the lattice or each of its slices."""
-        first = term[0][0]
-        ways = [tuple(a - b for a, b in zip(start, first, strict=True)) for start, _ in term]
-        moved = [Traces.at(one, way) for one, way in zip(factors, ways, strict=True)]
-        if len(moved) == 2:  # Re a b, without the imaginary part of the product
-            a, b = moved
+        if len(factors) == 2:  # Re a b, without the imaginary part of the product
+            a, b = factors
             values = a.real * b.real - a.imag * b.imag
         else:
-            values = functools.reduce(torch.mul, moved).real
+            values = functools.reduce(torch.mul, factors).real
         if not self.slices:
             return values.flatten(1).mean(1)
-        return torch.roll(values.flatten(2).mean(2), -first[0], 1)
+        return torch.roll(values.flatten(2).mean(2), -term[0][0][0], 1)
 
     def describe(self) -> dict[str, Any]:
         seeds = [[name, [[list(start), [list(m) for m in moves]] for start, moves in one]] for name, one in self.seeds]
@@ -135,6 +135,12 @@ class LoopBasis(Basis):
         if space.group != self.space.group or space.ndim != self.space.ndim or space.kind != "links":
             raise ValueError(f"{self} moves to another lattice of the same links; got {space}.")
         return LoopBasis(space, self.seeds, self.slices, self.moves)
+
+
+def _placed(term: Monomial) -> list[tuple[WordMoves, Offset]]:
+    """The words of a term, and how far ahead of the first site of the first word each starts."""
+    first = term[0][0]
+    return [(moves, tuple(a - b for a, b in zip(start, first, strict=True))) for start, moves in term]
 
 
 def _total(parts: Any) -> Tensor:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from flowkit.geometry.space import Space
 from flowkit.kernels import sun
-from flowkit.variance.words import Moves, backwards
+from flowkit.variance.words import Moves, Offset, backwards
 
 Slice = int | None
 """Where the first site of a path lies in time, from the slice whose spatial links move; None where all links do."""
 
 
-def displacement(moves: Moves, ndim: int) -> tuple[int, ...]:
+def displacement(moves: Moves, ndim: int) -> Offset:
     """The way from the first site of a path to its last."""
     place = [0] * ndim
     for mu, sign in moves:
@@ -51,7 +51,7 @@ class Schedule:
     def kept(moves: Moves) -> tuple[Moves, bool]:
         """The sense in which a path is computed, and whether it is the other one."""
         other = backwards(moves)
-        return (moves, False) if moves <= other else (other, True)
+        return (moves, False) if moves >= other else (other, True)
 
     def _add(self, word: Moves) -> None:
         best: tuple[int, Moves, Moves, Moves, dict[Moves, int]] | None = None
@@ -110,20 +110,23 @@ class Traces:
         self.motion: list[Tensor] = []
         if along is not None:
             self.motion = [u.contiguous() for u in space.group.ambient_slope(x, along).unbind(1)]
-        self._paths: dict[Moves, Tensor] = {}
-        self._slopes: dict[tuple[Moves, Slice], Tensor | None] = {}
+        self._paths: dict[tuple[Moves, Offset], Tensor] = {}
+        self._slopes: dict[tuple[Moves, Offset, Slice], Tensor | None] = {}
         self._traces: dict[Moves, Tensor] = {}
+        self._seen: dict[tuple[Moves, Offset], Tensor] = {}
         self._trace_slopes: dict[tuple[Moves, Slice], Tensor | None] = {}
 
-    def trace(self, moves: Moves) -> Tensor:
-        """Tr of a closed word from each site, complex ``[batch, *lattice]``."""
-        word, other, start = self.schedule.of[moves]
-        if word not in self._traces:
-            a, b = self.schedule.halves[word]
-            self._traces[word] = self._trace(self.path(a), self.path(b))
-        return self._seen(self._traces[word], self._way(word, other, start), other)
+    def trace(self, moves: Moves, ahead: Offset) -> Tensor:
+        """Tr of a closed word that starts so far ahead of each site, complex ``[batch, *lattice]``."""
+        if (moves, ahead) not in self._seen:
+            word, other, start = self.schedule.of[moves]
+            if word not in self._traces:
+                a, b = self.schedule.halves[word]
+                self._traces[word] = self._trace(self.path(a), self.path(b))
+            self._seen[moves, ahead] = self._read(self._traces[word], self._way(word, other, start), ahead, other)
+        return self._seen[moves, ahead]
 
-    def slope(self, moves: Moves, time: Slice = None) -> Tensor | None:
+    def slope(self, moves: Moves, ahead: Offset, time: Slice = None) -> Tensor | None:
         """The derivative of `trace` along the motion of all links, or of the spatial ones alone in the slice that lies
         `time` before the first site of the word; None where none of them moves.
         """
@@ -139,59 +142,68 @@ class Traces:
                 parts.append(self._trace(self.path(a), db))
             self._trace_slopes[key] = sum(parts[1:], parts[0]) if parts else None
         found = self._trace_slopes[key]
-        return None if found is None else self._seen(found, way, other)
+        return None if found is None else self._read(found, way, ahead, other)
 
-    def path(self, moves: Moves) -> Tensor:
-        """The product of the links of a path from each site, ``[batch, *lattice, *matrix]``."""
-        if len(moves) == 1:
-            return self._single(self.links, moves)
+    def path(self, moves: Moves, ahead: Offset | None = None) -> Tensor:
+        """The product of the links of a path that starts so far ahead of each site, ``[batch, *lattice, *matrix]``."""
+        kept, way, other = self._kept(moves, ahead)
+        if (kept, way) not in self._paths:
+            here = self.links[kept[0][0]] if len(kept) == 1 else self._product(kept)
+            self._paths[kept, way] = self.at(here, way)
+        found = self._paths[kept, way]
+        return self._adjoint(found) if other else found
+
+    def _product(self, kept: Moves) -> Tensor:
+        start = (0,) * self.space.ndim
+        if (kept, start) not in self._paths:
+            a, b = kept[: self.schedule.cut(kept)], kept[self.schedule.cut(kept) :]
+            self._paths[kept, start] = self._times(self.path(a), self.path(b, displacement(a, self.space.ndim)))
+        return self._paths[kept, start]
+
+    def path_slope(self, moves: Moves, time: Slice, ahead: Offset | None = None) -> Tensor | None:
+        """The derivative of `path`, as `slope`; `time` is that of the first site of the path."""
+        kept, way, other = self._kept(moves, ahead)
+        if time is not None and other:
+            time += displacement(moves, self.space.ndim)[0]
+        if (kept, way, time) not in self._slopes:
+            here = self._product_slope(kept, time)
+            self._slopes[kept, way, time] = None if here is None else self.at(here, way)
+        found = self._slopes[kept, way, time]
+        return self._adjoint(found) if other and found is not None else found
+
+    def _product_slope(self, kept: Moves, time: Slice) -> Tensor | None:
+        if len(kept) == 1:
+            return self.motion[kept[0][0]] if time is None or (time == 0 and kept[0][0]) else None
+        start = (0,) * self.space.ndim
+        if (kept, start, time) not in self._slopes:
+            a, b = kept[: self.schedule.cut(kept)], kept[self.schedule.cut(kept) :]
+            ahead, parts = displacement(a, self.space.ndim), []
+            if (da := self.path_slope(a, time)) is not None:
+                parts.append(self._times(da, self.path(b, ahead)))
+            if (db := self.path_slope(b, None if time is None else time + ahead[0], ahead)) is not None:
+                parts.append(self._times(self.path(a), db))
+            self._slopes[kept, start, time] = sum(parts[1:], parts[0]) if parts else None
+        return self._slopes[kept, start, time]
+
+    def _kept(self, moves: Moves, ahead: Offset | None) -> tuple[Moves, Offset, bool]:
+        """The sense in which a path is computed, where it then starts, and whether it is the other sense."""
         kept, other = self.schedule.kept(moves)
-        if kept not in self._paths:
-            cut = self.schedule.cut(kept)
-            a, b = kept[:cut], kept[cut:]
-            self._paths[kept] = self._times(self.path(a), self.at(self.path(b), displacement(a, self.space.ndim)))
-        found = self._paths[kept]
-        return self.at(self._adjoint(found), displacement(moves, self.space.ndim)) if other else found
+        way = (0,) * self.space.ndim if ahead is None else ahead
+        if other:
+            way = tuple(n + k for n, k in zip(way, displacement(moves, self.space.ndim), strict=True))
+        return kept, way, other
 
-    def path_slope(self, moves: Moves, time: Slice) -> Tensor | None:
-        """The derivative of `path`, as `slope`."""
-        if len(moves) == 1:
-            return self._single(self.motion, moves) if time is None or (time == 0 and moves[0][0]) else None
-        kept, other = self.schedule.kept(moves)
-        way = displacement(moves, self.space.ndim)
-        key = kept, time if time is None or not other else time + way[0]
-        if key not in self._slopes:
-            cut = self.schedule.cut(kept)
-            a, b = kept[:cut], kept[cut:]
-            ahead = displacement(a, self.space.ndim)
-            there = None if key[1] is None else key[1] + ahead[0]
-            parts = []
-            if (da := self.path_slope(a, key[1])) is not None:
-                parts.append(self._times(da, self.at(self.path(b), ahead)))
-            if (db := self.path_slope(b, there)) is not None:
-                parts.append(self._times(self.path(a), self.at(db, ahead)))
-            self._slopes[key] = sum(parts[1:], parts[0]) if parts else None
-        found = self._slopes[key]
-        if found is None:
-            return None
-        return self.at(self._adjoint(found), way) if other else found
-
-    def _single(self, links: list[Tensor], moves: Moves) -> Tensor:
-        ((mu, sign),) = moves
-        one = links[mu]
-        return one if sign > 0 else self._adjoint(torch.roll(one, 1, 1 + mu))
-
-    def _way(self, word: Moves, other: bool, start: int) -> tuple[int, ...]:
+    def _way(self, word: Moves, other: bool, start: int) -> Offset:
         """The way from the first site of the word that is computed to the one where it is read."""
         return displacement((backwards(word) if other else word)[:start], self.space.ndim)
 
-    def _seen(self, values: Tensor, way: tuple[int, ...], other: bool) -> Tensor:
-        """A trace from another of its sites, or in the other sense."""
-        moved = self.at(values, tuple(-n for n in way))
+    def _read(self, values: Tensor, way: Offset, ahead: Offset, other: bool) -> Tensor:
+        """A trace from another of its sites, or in the other sense, so far ahead of each site."""
+        moved = self.at(values, tuple(n - k for n, k in zip(ahead, way, strict=True)))
         return moved.conj() if other else moved
 
     @staticmethod
-    def at(x: Tensor, way: tuple[int, ...]) -> Tensor:
+    def at(x: Tensor, way: Offset) -> Tensor:
         """x(site + way)."""
         axes = [k for k, n in enumerate(way) if n]
         if not axes:
@@ -203,7 +215,11 @@ class Traces:
 
     def _trace(self, a: Tensor, b: Tensor) -> Tensor:
         """Tr a b^dagger."""
-        return sun.trace_product(a, b) if self.matrix else a * b.conj()
+        if not self.matrix:
+            return a * b.conj()
+        if a.is_conj() and b.is_conj():  # adjoints that torch has not carried out yet
+            a, b = b.mH, a.mH
+        return sun.trace_product(a, b)
 
     def _adjoint(self, a: Tensor) -> Tensor:
         return a.mH if self.matrix else a.conj()
