@@ -14,7 +14,7 @@ from flowkit.studies.block_updates import block_updates
 from flowkit.train import fit_block
 
 pytestmark = pytest.mark.usefixtures("double")
-GROUPS = [fk.U1(), fk.SUN(2)]
+GROUPS = [fk.U1(), fk.SUN(2), fk.SUN(3)]
 
 
 def seed(n: int = 1) -> torch.Generator:

@@ -1,7 +1,5 @@
 """Ready-made multiscale models of links in three and four dimensions: dressed staples."""
 
-import torch
-
 from flowkit.checks import Count, Natural, Positive, checked
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
@@ -11,7 +9,6 @@ from flowkit.multiscale import (
     BlockConditional,
     DressedStaples,
     HarmonicConditional,
-    HeatAngleConditional,
     LinearHeatbathConditional,
     LinkConditional,
     SU3HeatbathConditional,
@@ -124,8 +121,7 @@ def dressed_block(
     Parameters
     ----------
     space : Space
-        Links of U(1) or SU(2), or of SU(3) in four dimensions, for which the model is not fitted. It does not depend on
-        their lattice, but for its number of dimensions.
+        Links of U(1), SU(2) or SU(3). The model does not depend on their lattice, but for its number of dimensions.
     beta : float
         The coupling of the theory, dimensionless.
     side, order
@@ -151,15 +147,7 @@ def dressed_block(
     for stage in block.stages:
         terms = context.terms(block, stage)
         start = [beta if term.startswith("complete") or term.endswith(f"in {rounds}") else 0.0 for term in terms]
-        if space.group.dimension < 3:
-            models.append(_conditional(space, context.harmonics(terms), start))
-            continue
-        if len(terms) < 3:
-            raise ValueError(f"dressed_block draws links of {space.group.label} in four dimensions; got {space}.")
-        # Its draws follow its density at any length of the staples.
-        law = HeatAngleConditional(space.group.dimension, loops=len(terms), splines=False)
-        law.log_weights.data.copy_((torch.tensor(start) / space.group.dimension).clamp(min=1e-30).log())
-        models.append(law)
+        models.append(_conditional(space, context.harmonics(terms), start))
     return BlockConditional(block, models, context)
 
 
