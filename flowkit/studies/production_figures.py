@@ -54,7 +54,7 @@ PRODUCTION = (
         "flowkit.studies.scale_setting:t0_potential_su3",
         "Francis, Kaczmarek, Laine, Neuhaus and Ohno, 1503.05652",
         "t0 / a^2 and r0 / a in a large volume, by interpolation; 8^4 is a small volume",
-        480,
+        650,
         "one field of 4^4 against plain numpy, and the cost of its flow",
     ),
 )

@@ -40,7 +40,7 @@ def r0_of_the_literature(beta: float) -> float:
 
 
 def t0_potential_su3(
-    quick: bool = False, *, fields: tuple[int, ...] = (40, 12), sweeps: int = 10, seed: int = 1
+    quick: bool = False, *, fields: tuple[int, ...] = (40, 20), sweeps: int = 10, seed: int = 1
 ) -> list[Row]:
     """Heatbath with four sweeps of overrelaxation on 8^4, where t0 is not reached, and on 16^4."""
     if quick:
@@ -163,9 +163,9 @@ def _scales(side: int, n: int, sweeps: int, seed: int) -> list[Row]:
     for r in range(1, LOOPS[side][0] + 1):
         found = ensemble.derived(lambda w, r=r: _potential(side, 2, w)[r - 1], [loops])
         rows.append(_row(f"{side}^4: V({r}) a, T = 2, HYP links", found))
-    for t in (2, 3):
+    for t in (2, 3) if not small else ():  # in the small volume a field may have no string tension
         found = ensemble.derived(partial(_sommer, side, t), [loops])
-        rows.append(_row(f"{side}^4: r0 / a, T = {t}", found, r0_of_the_literature(BETA), goal=t == 3 and not small))
+        rows.append(_row(f"{side}^4: r0 / a, T = {t}", found, r0_of_the_literature(BETA), goal=t == 3))
     return rows
 
 
