@@ -75,6 +75,17 @@ def test_a_group_is_a_run_with_its_own_stream():
     assert torch.equal(from_start.x[:, :3], first.x)
 
 
+def test_each_group_writes_a_folder_that_goes_on_by_itself(tmp_path):
+    settings = {"chains": 4, "groups": 2, "thermalise": 3, "rng": 1, "processes": 1}
+    sampler = fk.Heatbath(ACTION)
+    short, unbroken = fk.run(sampler, 4, to=tmp_path / "run", **settings), fk.run(sampler, 9, **settings)
+    assert torch.equal(short.x, unbroken.x[:4])
+    folders = sorted((tmp_path / "run").iterdir())
+    assert [one.name for one in folders] == ["group-000", "group-001"]
+    longer = fk.ensemble.join([fk.resume(one, sampler, n=9) for one in folders], along="chains")
+    assert torch.equal(longer.x, unbroken.x)
+
+
 def test_seeds_of_runs_in_groups():
     def one(rng):
         return fk.run(fk.Heatbath(ACTION), 2, chains=4, thermalise=0, rng=rng, processes=1)

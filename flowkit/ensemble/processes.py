@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from flowkit.ensemble.chains import device_of
 from flowkit.ensemble.ensemble import Ensemble
-from flowkit.ensemble.files import EnsembleError
+from flowkit.ensemble.files import EnsembleError, PathLike
 from flowkit.ensemble.recording import Recording
 from flowkit.kernels.compilation import compiling, set_compile
 from flowkit.samplers.chain import Steps
@@ -93,6 +94,7 @@ def run_in_groups(
     start: Tensor | None,
     progress: bool,
     max_bytes: int,
+    to: PathLike | None = None,
     **settings: Any,
 ) -> Ensemble:
     """`run` with its chains in groups, which are divided among ranks, and within each among processes.
@@ -117,9 +119,10 @@ def run_in_groups(
     def task(number: int) -> dict[str, Any]:
         rows = parts[number]
         beginning = {"chains": rows.stop - rows.start} if start is None else {"start": start[rows]}
-        return {**settings, **beginning, "sampler": sampler, "seed": seed, "number": number}
+        folder = None if to is None else Path(to) / f"group-{number:03d}"
+        return {**settings, **beginning, "sampler": sampler, "seed": seed, "number": number, "to": folder}
 
-    first = _recording(**task(0))  # refuses what cannot be run, before a process is started
+    first = _recording(**task(0) | {"to": None})  # refuses what cannot be run, before a process is started
     mine = range(ranks().rank, len(parts), ranks().world)
     bar = progress_bar(len(mine), progress)
     found = _here(mine, task, bar) if processes == 1 else _spawned(mine, task, bar, processes)

@@ -107,7 +107,8 @@ def run(
         Memory that configurations may take; those of a run on disk that take more stay there.
     to : path, optional
         A folder to write to during the run, which `Ensemble.load` and other programs read at any time. A killed process
-        loses at most one chunk, and `resume` goes on.
+        loses at most one chunk, and `resume` goes on. With `processes` each group of chains writes to a folder of its
+        own in it, group-000 and so on, which is resumed by itself.
     chunk : int, optional
         Stored steps in one chunk on disk, each committed when it is full. By default a 64th of the run, at most 16 MiB
         of configurations, and several at once where commits would take over 5 % of the time.
@@ -154,11 +155,10 @@ def run(
     if processes is not None or groups is not None:
         if each is not None:
             raise ValueError("run calls each= in the process that steps its chains; leave out each= or processes=.")
-        if to is not None:
-            raise ValueError("run writes to= in the process that steps its chains; leave out to= or processes=.")
         several: dict[str, Any] = {"processes": processes or 1, "groups": groups, "chains": chains, "rng": rng}
         several |= {"start": start, "dtype": dtype, "thermalise": thermalise, "every": every, "observe": observe}
         several |= {"keep": keep, "max_bad": max_bad, "max_bytes": max_bytes, "progress": progress}
+        several |= {"to": to, "chunk": chunk}
         return _warned(run_in_groups(sampler, n, **several))
     settings: dict[str, Any] = {"rng": rng, "chains": chains, "thermalise": thermalise, "every": every, "start": start}
     settings["dtype"] = dtype
