@@ -15,6 +15,7 @@ import flowkit as fk
 from flowkit.ensemble import EnsembleError
 from flowkit.ensemble.standing import numbers_of
 from flowkit.storage.disk import Disk
+from flowkit.studies.figures import FIGURES
 from flowkit.testing.examples import concrete, example
 
 U1 = fk.Wilson(fk.links((4, 4), fk.U1()), beta=2.0)
@@ -246,3 +247,10 @@ def test_settings_that_a_thermalisation_tunes_are_plain_numbers():
     found = numbers_of(cycle)
     assert found["samplers"][0]["steps"] == 4
     assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.slow
+def test_thirty_kills_of_trainings_and_runs_lose_at_most_one_chunk():
+    rows = FIGURES["kill-runs"].run(quick=True).rows
+    assert len(rows) == 3 * 6
+    assert all(row.reached for row in rows), [row for row in rows if not row.reached]

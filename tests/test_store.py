@@ -278,6 +278,71 @@ def test_a_full_disk_at_any_operation_leaves_the_last_commit_whole(tmp_path):
     assert all("No space left on device" in m and "is its last commit." in m for m in messages)
 
 
+class Crash(BaseException):
+    pass
+
+
+class Crashing(Careless):
+    """Ends the process, as it were, at the operation of a number."""
+
+    def __init__(self, at):
+        self.left = at
+
+    def _count(self):
+        self.left -= 1
+        if self.left < 0:
+            raise Crash
+
+    def mkdir(self, path):
+        self._count()
+        super().mkdir(path)
+
+    def write(self, path, data):
+        self._count()
+        super().write(path, data)
+
+    def link(self, path, old):
+        self._count()
+        super().link(path, old)
+
+    def symlink(self, path, target):
+        self._count()
+        super().symlink(path, target)
+
+    def rename(self, old, new):
+        self._count()
+        super().rename(old, new)
+
+    def remove(self, path):
+        self._count()
+        super().remove(path)
+
+
+def test_other_programs_see_one_commit_wherever_the_writer_dies(tmp_path):
+    """Names at the top are those of the last commit or of the one before; the next commit puts all in order."""
+    large = bytes(5000)
+    contents = [{"zarr.json": b"%d" % k, "both/c": b"%d" % k, "large": large, f"own{k}/c": b"%d" % k} for k in range(3)]
+    at, crashed = 0, True
+    while crashed:
+        top = tmp_path / str(at)
+        Store(top, shown=True, disk=Careless()).commit(contents[0])
+        try:
+            Store(top, shown=True, disk=Crashing(at)).commit(contents[1])
+            crashed = False
+        except Crash:
+            pass
+        seen = int((top / "zarr.json").read_bytes())
+        assert {name: (top / name).read_bytes() for name in contents[seen]} == contents[seen]
+        last = Store(top, shown=True).open()
+        assert seen in (0, 1)
+        assert int(last.read("zarr.json")) >= seen
+        Store(top, shown=True, disk=Careless()).commit(contents[2])
+        assert {name: (top / name).read_bytes() for name in contents[2]} == contents[2]
+        assert {entry.name for entry in top.iterdir()} == {".flowkit", "zarr.json", "both", "large", "own2"}
+        at += 1
+    assert at > 10
+
+
 def test_a_full_disk_before_the_first_commit_says_that_there_is_none(tmp_path):
     with pytest.raises(StoreError, match=r"No space left on device\. .*holds no commit"):
         Store(tmp_path / "s", disk=FullDisk(5)).commit(FIRST)

@@ -33,6 +33,11 @@ def publish(commit: Path, disk: Disk) -> None:
     home, root = commit.parent, commit.parent.parent
     new = home / f".{_SHOWN}.new"
     try:
+        shown = set(visible(commit)) - {MANIFEST}
+        for name in sorted(shown):  # first, so that all names are there when the link is replaced
+            if not (root / name).is_symlink() and not (root / name).exists():
+                disk.symlink(root / name, f"{COMMITS}/{_SHOWN}/{name}")
+        disk.sync(root)
         if new.is_symlink():  # of a writer that died
             disk.remove(new)
         disk.symlink(new, commit.name)
@@ -40,10 +45,6 @@ def publish(commit: Path, disk: Disk) -> None:
             disk.remove(home / _SHOWN)
         disk.rename(new, home / _SHOWN)
         disk.sync(home)
-        shown = set(visible(commit)) - {MANIFEST}
-        for name in sorted(shown):
-            if not (root / name).is_symlink() and not (root / name).exists():
-                disk.symlink(root / name, f"{COMMITS}/{_SHOWN}/{name}")
         for entry in root.iterdir():
             if entry.name not in shown and _is_own(entry):
                 disk.remove(entry)
