@@ -376,7 +376,7 @@ KILLED = "from flowkit.production.cli import app; app()"
 @pytest.mark.parametrize("after", ["checkpoint", "ensemble.zarr"])
 def test_a_killed_run_resumes_and_equals_the_unbroken_one(tmp_path, after):
     """kill -9 in the middle of the training, and of the sampling."""
-    steps, n = (4000, 20) if after == "checkpoint" else (8, 300)
+    steps, n = (4000, 20) if after == "checkpoint" else (8, 120)
     data = base(training={"steps": steps}, sampler={"n": n}, outputs={"checkpoints": 400 if steps > 20 else 2})
     path = tmp_path / "mine.toml"
     path.write_text(written(data), encoding="utf-8")
