@@ -60,22 +60,15 @@ def _execute(parts: Parts, folder: Path, say: Say) -> bool:
     say(f"{parts.action!r} on {parts.device}; {describe()}")
     if parts.trainer is not None and not _train(parts, folder, say):
         return False
-    saved = folder / files.ENSEMBLE
-    before = files.load(recipe, folder, parts.action) if files.committed(saved) else None
-    ensemble = before
-    if before is None or "ended" in before.provenance:
-        try:
-            ensemble = _drawn(parts)
-        except KeyboardInterrupt:
-            say(f"Stopped before the first stored step. The same command continues; {folder} keeps what it has.")
-            return False
-        if before is None or len(ensemble) > len(before):
-            ensemble.save(saved)
-    assert ensemble is not None
+    try:
+        ensemble = _drawn(parts, folder / files.ENSEMBLE)
+    except KeyboardInterrupt:
+        say(f"Stopped before the first stored step. The same command continues; {folder} keeps what it has.")
+        return False
     finish(recipe, folder, ensemble, say)
     ended = ensemble.provenance.get("ended")
     if ended:
-        say(f"Sampling was {ended}; what was drawn is saved in {saved}. The same command draws all {recipe.sampler.n}.")
+        say(f"Sampling was {ended}; what was drawn is saved in {folder}. The same command draws the rest.")
     return not ended
 
 
@@ -147,16 +140,27 @@ def _train(parts: Parts, folder: Path, say: Say) -> bool:
     return True
 
 
-def _drawn(parts: Parts) -> fk.Ensemble:
-    """The ensemble, or its beginning where an interrupt came after the first stored step."""
+def _drawn(parts: Parts, saved: Path) -> fk.Ensemble:
+    """The ensemble, or its beginning where an interrupt came after the first stored step; it is on disk then."""
     recipe, sampler = parts.recipe, parts.sampler()
+    there = files.committed(saved)
+    before = files.load(recipe, saved.parent, parts.action) if there else None
+    if before is not None and len(before) >= recipe.sampler.n:
+        return before
     keep, observe = recipe.outputs.configurations, listed(recipe.observables)
     with within("sampler"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RunInterrupted)
-        if sampler is None:
-            return _independent(parts, keep)
-        settings: dict[str, Any] = {"rng": recipe.seed, "observe": observe, "keep": keep, "progress": True}
-        return fk.run(sampler, recipe.sampler.n, **parts.run_settings(), **settings)
+        settings = parts.run_settings() if sampler is not None else {}
+        if sampler is None or settings.get("processes") or settings.get("groups"):  # whose chains are not on disk
+            more = {**settings, "observe": observe, "keep": keep, "rng": recipe.seed}
+            ensemble = _independent(parts, keep) if sampler is None else fk.run(sampler, recipe.sampler.n, **more)
+            if before is None or len(ensemble) > len(before):
+                ensemble.save(saved)
+            return ensemble
+        if there:
+            return fk.ensemble.resume(saved, sampler, recipe.sampler.n, observe=observe, progress=True)
+        more = {**settings, "rng": recipe.seed, "observe": observe, "keep": keep, "progress": True, "to": saved}
+        return fk.run(sampler, recipe.sampler.n, **more)
 
 
 def _independent(parts: Parts, keep: bool) -> fk.Ensemble:

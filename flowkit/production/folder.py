@@ -53,6 +53,14 @@ def begin(recipe: Recipe, folder: Path, device: str) -> None:
         raise RecipeError(f"{folder} holds a run with other settings ({told}); --out names another folder.")
 
 
+def extend(folder: Path, n: int) -> None:
+    """Ask for n stored steps in all, more than the recipe of the run does; RecipeError for fewer."""
+    recipe = recipe_of(folder)
+    if n < recipe.sampler.n:
+        raise RecipeError(f"{folder} has {recipe.sampler.n} steps in its recipe; --n is their number in all, got {n}.")
+    write(folder / RECIPE, read(str(folder / RECIPE), changes={"sampler.n": str(n)}).toml())
+
+
 def versions(recipe: Recipe, device: str) -> dict[str, Any]:
     """What a run starts with, as plain data."""
     now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -46,12 +46,18 @@ def run(
     _execute(recipe, out or Path(f"flowkit-{Path(recipe).stem}"), device, quick, texts)
 
 
-def resume(folder: Folder, device: Where = Device.auto) -> None:
+def resume(
+    folder: Folder,
+    n: Annotated[int | None, typer.Option(help="Stored steps in all, to make a finished run longer.")] = None,
+    device: Where = Device.auto,
+) -> None:
     """Continue a run that was stopped or killed, with the recipe in its folder."""
     from flowkit.production import folder as files
 
     with sentences():
         files.recipe_of(folder)
+        if n is not None:
+            files.extend(folder, n)
     _execute(str(folder / files.RECIPE), folder, device, False, {})
 
 
