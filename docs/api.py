@@ -18,7 +18,7 @@ A room has one page, which is generated from the docstrings.
 ROOMS = [
     *("groups", "geometry", "smearing", "observables", "actions", "priors", "bijections", "transforms", "flow"),
     *("multiscale", "models", "zoo", "nets", "kernels", "samplers", "train", "losses", "schedules", "ensemble"),
-    *("formats", "model", "stats", "exact", "storage", "tasks", "panels", "testing"),
+    *("formats", "variance", "model", "stats", "exact", "storage", "tasks", "panels", "testing"),
 ]
 """In the order of the pages."""
 

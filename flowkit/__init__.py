@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers; a 
         testing as testing,
         train as train,
         transforms as transforms,
+        variance as variance,
         zoo as zoo,
     )
     from flowkit.actions import (
@@ -124,7 +125,7 @@ _CONTENTS = {
 }
 _ROOMS = (
     "actions bijections ensemble exact formats geometry groups kernels models multiscale nets "
-    "observables panels priors samplers smearing stats storage tasks testing train transforms zoo"
+    "observables panels priors samplers smearing stats storage tasks testing train transforms variance zoo"
 )
 _MODULES = {room: room for room in _ROOMS.split()} | {"losses": "train.losses", "schedules": "train.schedules"}
 _HOME = {name: room for room, names in _CONTENTS.items() for name in names.split()}

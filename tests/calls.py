@@ -40,6 +40,11 @@ def rng() -> torch.Generator:
 X, U = 0.1 * torch.randn(2, *SITES.shape, generator=rng()), LINKS.haar(2, rng())
 V4 = FOUR.haar(1, rng())
 FIVE = fk.Wilson(fk.links((4, 5), fk.U1()), beta=1.0)
+LOOPS = fk.variance.loop_basis(FIVE.space, order=1)
+OTHER = fk.Wilson(fk.links((4, 2, 2), fk.SUN(2)), beta=1.0)
+SLICES = fk.variance.loop_basis(OTHER.space, order=1, slices=True)
+THIN = fk.run(fk.Heatbath(OTHER), 12, chains=2, thermalise=4, rng=1)
+FEW = fk.run(fk.Heatbath(FIVE), 12, chains=2, thermalise=4, rng=1)
 BLOCK = fk.models.dressed_block(FIVE.space, beta=1.0)
 
 
@@ -323,6 +328,54 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"space": fk.sites((4, 4)), "couplings": 1, "bins": 4, "hidden": (4,), "least": 2},
     ),
     "Model": (fk.Model, {"prior": fk.Normal(SITES), "transform": transforms.Affine(SITES), "action": PHI4}),
+    # variance
+    "loop_basis": (
+        fk.variance.loop_basis,
+        {"space": FIVE.space, "order": 2, "loops": [PLAQUETTE], "slices": True, "moves": "slice"},
+    ),
+    "polynomial_basis": (
+        fk.variance.polynomial_basis,
+        {
+            "space": fk.sites((4, 4)), "degree": 2, "parity": "odd", "reach": 1, "slices": True, "moves": "all",
+            "times": 1,
+        },
+    ),
+    "default_basis": (fk.variance.default_basis, {"space": FIVE.space, "slices": True}),
+    "source_of": (fk.variance.source_of, {"action": FIVE, "by": "beta"}),
+    "plaquette_slices": (fk.variance.plaquette_slices, {"space": THREE}),
+    "field_slices": (fk.variance.field_slices, {"space": SITES}),
+    "variance.correlator": (
+        fk.variance.correlator,
+        {
+            "source": 0.1 * torch.randn(12, 2, *fk.sites((4, 3)).shape, generator=rng()),
+            "observable": fk.variance.field_slices(fk.sites((4, 3))),
+            "basis": fk.variance.polynomial_basis(fk.sites((4, 3)), degree=1, parity="odd", slices=True),
+            "action": fk.Phi4(fk.sites((4, 3)), m2=1.0, lam=0.5), "two_sided": True, "contact": False, "folds": 2,
+            "gap": 1,
+        },
+    ),
+    "two_level": (
+        fk.variance.two_level,
+        {
+            "source": THIN.x[2:], "observable": fk.variance.plaquette_slices(THIN.space), "inner": 1,
+            "field": fk.variance.fit(THIN[:2], fk.variance.plaquette_slices(THIN.space), SLICES), "action": OTHER,
+            "rng": rng(),
+        },
+    ),
+    "variance.fit": (
+        fk.variance.fit, {"source": FEW, "target": fk.plaquette, "basis": LOOPS, "action": FIVE}
+    ),
+    "variance.mean": (
+        fk.variance.mean,
+        {"source": FEW, "observable": fk.plaquette, "basis": LOOPS, "action": FIVE, "folds": 2, "gap": 1},
+    ),
+    "variance.derivative": (
+        fk.variance.derivative,
+        {
+            "source": FEW, "observable": fk.plaquette, "by": "beta", "basis": LOOPS, "action": FIVE,
+            "two_sided": True, "folds": 2, "gap": 1,
+        },
+    ),
     # multiscale
     "lifts": (geometry.lifts, {"space": LINKS}),
     "random_images": (
@@ -531,6 +584,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"loss": "ess", "lr": 1e-3, "betas": (0.9, 0.99), "clip": 1.0, "amsgrad": True, "weight_decay": 0.1},
     ),
     "NaturalGradientStep": (fk.NaturalGradientStep, {"max_kl": 1.0, "ridge": 1e-6, "lr": 1.0}),
+    "joined": (train.joined, {"patience": 5.0}),
     "fit_block": (
         train.fit_block,
         {
@@ -669,7 +723,7 @@ other-action prior estimate; clover.mu 0; compare.error 1e12; compare.forces 1e1
 cut one-more-axis of-another-type; shift.x no-batch cut one-more-axis of-another-type; momentum_squared.lattice
 empty; name_of.observable text; one_site_moments.m2 -1 0 1e12; phi4_transfer_matrix.m2 -1 0 1e12; *.mu 0;
 *.overrelaxation 0; AnnealedHeatbath.betas array; annealing_path.first 0 1e12;
-fit_block.max_kl 1e12; fit_block.x cut; dressed_block.rounds 0;
+fit_block.max_kl 1e12; fit_block.x cut; joined.patience 1e12; dressed_block.rounds 0;
 scalar_flow.layers 0; refuse_others.path text; shift.n -1 0 1e12; scalar_multiscale_flow.couplings 0;
 strengthened.ratio 1e12; thermalised.steps 0; u1_charge_distribution.charges empty; u1_plaquette_in_sector.charge -1
 0; u1_wilson_loop.area 0; sun_wilson_loop.area 0; *.like tensor scalar no-batch cut one-more-axis of-another-type;
@@ -680,6 +734,7 @@ binder_cumulant.m2 NaN inf -inf -1 0 empty numbers array tensor scalar NaN-of-nu
 numbers array tensor scalar NaN-of-numpy; *.g0 NaN inf -inf -1 0 1e12 empty numbers array tensor scalar NaN-of-numpy;
 *.g1 NaN inf -inf -1 0 1e12 empty numbers array tensor scalar NaN-of-numpy; *.energies one-True; smeared.name text;
 *.t 0 1e12; *.times array; flow_fields.times empty array; flow_fields.tolerance None; *.step 1e12; *.tolerance 1e12;
-*.c1 -1 0 1e12; ape.alpha 0; *.rho 0 1e12; ape.steps 0; stout.steps 0; hyp.steps 0
+*.c1 -1 0 1e12; ape.alpha 0; *.rho 0 1e12; ape.steps 0; stout.steps 0; hyp.steps 0; loop_basis.loops
+empty; polynomial_basis.reach 0; polynomial_basis.times 0; source_of.by estimate; *.gap 0
 """
 """What else an argument may be: "call.argument" or "*.argument", then the labels; None where it is the default."""

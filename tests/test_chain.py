@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import flowkit as fk
 from flowkit.samplers import State, states, thermalised
+from flowkit.tasks.randomness import stream
 
 SPACE = fk.links((4, 4), fk.U1())
 ACTION = fk.Wilson(SPACE, 2.0)
@@ -47,10 +48,8 @@ def test_a_markov_prior_draws_from_the_same_chain():
     hmc, prior_rng = fk.HMC(ACTION, steps=4), 1
     prior = fk.samplers.MarkovPrior(hmc, pool=12, chains=4, every=3, thermalise=10, seed=prior_rng)
     prior.sample(1, torch.Generator().manual_seed(2))
-    start = hmc.start(4, torch.Generator().manual_seed(prior_rng))
-    rng = torch.Generator().manual_seed(prior_rng)
-    rng_start = hmc.start(4, rng)
-    assert torch.equal(start, rng_start)
+    rng = stream(prior_rng, "Markov prior")
+    start = hmc.start(4, rng)
     x = fk.run(hmc, 3, thermalise=10, every=3, rng=rng, start=start).x
     assert torch.equal(prior.configurations, x.flatten(0, 1))
     assert hmc.steps == 4  # the prior tunes a copy

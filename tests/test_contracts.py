@@ -29,6 +29,7 @@ from flowkit.transforms import (
     SpectralCoupling,
     Transform,
 )
+from flowkit.variance import Basis
 
 panels = pytest.importorskip("flowkit.panels", reason='the panels need the extra "lab"')
 
@@ -83,6 +84,7 @@ CHECKS = {
     LinkContext: testing.check_context,
     Sampler: testing.check_sampler,
     Schedule: testing.check_schedule,
+    Basis: testing.check_basis,
     panels.Panel: testing.check_panel,
 }
 

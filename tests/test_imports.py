@@ -40,6 +40,7 @@ ORDER = [
     ["train"],
     ["ensemble"],
     ["formats"],
+    ["variance"],
     ["model"],
     ["panels"],
     ["studies"],

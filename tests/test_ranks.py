@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import flowkit as fk
+from flowkit.studies.figures import FIGURES
 from flowkit.tasks.ranks import Ranks, RanksError, any_of, by_first, exchanged, joined, mean, ranks, summed, whole
 from flowkit.train.losses import Loss, over_ranks
 from flowkit.train.parts import Part, part_of
@@ -169,3 +170,11 @@ def test_a_batch_that_does_not_divide_is_refused(monkeypatch):
     message = "3 ranks train on equal parts of a batch; a batch of 16 is no multiple of 3."
     with pytest.raises(ValueError, match=message):
         one.start(1)
+
+
+@pytest.mark.slow
+def test_the_quick_figure():
+    """All rows but the rate, which another program on the machine changes."""
+    rows = FIGURES["processes"].run(quick=True).rows
+    assert all(row.reached for row in rows if row.reached is not None and "a second" not in row.label)
+    assert sum(row.reached is not None for row in rows) >= 4

@@ -276,6 +276,10 @@ class Group(GaugeTheory, ABC):
         """
         return x
 
+    def ambient_slope(self, x: Tensor, w: Tensor) -> Tensor:
+        """The derivative of `ambient` of exp(h w) x by h at h = 0: of matrices i w^a T_a x."""
+        return self.covector(x, w) / 2 if self.matrix_shape else w
+
     def ambient_product(self, factors: Sequence[Tensor], signs: Sequence[int]) -> Tensor:
         """x_1^{s_1} x_2^{s_2} ... of sums of elements, as `ambient` gives them; the sign -1 is the adjoint."""
         return self.product(factors, signs)

@@ -115,6 +115,9 @@ class U1(Group):
     def ambient(self, x: Tensor) -> Tensor:
         return x if x.is_complex() else torch.polar(torch.ones_like(x), x)
 
+    def ambient_slope(self, x: Tensor, w: Tensor) -> Tensor:
+        return 1j * w * self.ambient(x)
+
     def ambient_product(self, factors: Sequence[Tensor], signs: Sequence[int]) -> Tensor:
         total = factors[0] if signs[0] > 0 else factors[0].conj()
         for x, sign in zip(factors[1:], signs[1:], strict=True):

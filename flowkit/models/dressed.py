@@ -5,6 +5,7 @@ import torch
 from flowkit.checks import Count, Natural, Positive, checked
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
+from flowkit.models.made import ready_made
 from flowkit.multiscale import (
     Block,
     BlockConditional,
@@ -22,6 +23,7 @@ from flowkit.multiscale.stages import Order
 from flowkit.priors import Embedded, Haar, Prior
 
 
+@ready_made
 @checked
 def dressed_flow(
     space: Space,

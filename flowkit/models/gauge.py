@@ -10,10 +10,12 @@ from flowkit.flow import Flow
 from flowkit.geometry.closed_paths import Loop
 from flowkit.geometry.patterns import Pattern
 from flowkit.geometry.space import Space
+from flowkit.models.made import ready_made
 from flowkit.priors import Haar, Prior
 from flowkit.transforms import Chain, GaugeCoupling, Transform
 
 
+@ready_made
 @checked
 def gauge_flow(
     space: Space,

@@ -9,6 +9,7 @@ from flowkit.checks import Count, Positive, Range, Width, checked
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
 from flowkit.models.dressed import dressed_flow
+from flowkit.models.made import ready_made
 from flowkit.models.scalar import free_field, scalar_flow
 from flowkit.multiscale import (
     ClassFunctionConditional,
@@ -23,6 +24,7 @@ from flowkit.priors import Embedded, Haar, Prior
 from flowkit.transforms import Chain, CheckerboardCoupling, DistributionConverter
 
 
+@ready_made
 @checked
 def multiscale_flow(
     space: Space,
@@ -106,6 +108,7 @@ def multiscale_flow(
     return flow
 
 
+@ready_made
 @checked
 def scalar_multiscale_flow(
     space: Space,

@@ -7,6 +7,7 @@ from flowkit.checks import Count, Positive, Range, checked
 from flowkit.flow import Flow
 from flowkit.geometry import lifts
 from flowkit.geometry.space import Space
+from flowkit.models.made import ready_made
 from flowkit.priors import FromLifts, LiftedPhoton, coupling_of
 from flowkit.priors.lifted_photon import Nats
 from flowkit.transforms import Chain, LiftedDrift
@@ -15,6 +16,7 @@ LIFT = 0.7
 """b' / b: monopoles have a smaller coupling than photons."""
 
 
+@ready_made
 @checked
 def photon_flow(
     space: Space,

@@ -11,6 +11,7 @@ from flowkit.checks import Count, Natural, NotNegative, Range, Width, checked
 from flowkit.flow import Flow
 from flowkit.geometry.space import Space
 from flowkit.geometry.symmetries import sign
+from flowkit.models.made import ready_made
 from flowkit.priors import FreeField, Prior, Symmetrised
 from flowkit.transforms import (
     Affine,
@@ -26,6 +27,7 @@ START = 0.5
 """v at the start, in units of the field. At 0 its gradient vanishes."""
 
 
+@ready_made
 @checked
 def scalar_flow(
     space: Space,
@@ -90,6 +92,7 @@ def free_field(space: Space, wells: bool) -> Prior:
     return Symmetrised(Flow(one, moved), sign(space))
 
 
+@ready_made
 @checked
 def free_field_flow(space: Space, m2: float, lam: NotNegative, degree: Natural = 0, steps: Count = 4) -> Flow:
     r"""The free field of the gap equation and the first-order drift to phi^4: a flow that needs no training.

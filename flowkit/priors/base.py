@@ -78,6 +78,8 @@ class Prior(FullPrecision, nn.Module, ABC):
     normalised = True
     up_to_constant = False
     anchor: Tensor
+    made_by: tuple[str, dict[str, Any]] | None = None
+    """Name and arguments of the ready-made function that made it, from which a recipe can make it again."""
 
     @checked
     def __init__(self, space: Space):

@@ -5,15 +5,14 @@ import filecmp
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from flowkit._version import __version__
-from flowkit.production import gauge_files, kernel
+from flowkit.production import gauge_files, kernel, run_commands
+from flowkit.production.options import Device, Settings, fail, pairs_of, sentences
 from flowkit.production.reproduce import find, listing, report, write
 from flowkit.tasks.lessons import bundled
 
@@ -25,31 +24,8 @@ app = typer.Typer(
 )
 kernel_app = typer.Typer(help="The Jupyter kernel of this environment.", no_args_is_help=True)
 app.add_typer(kernel_app, name="kernel")
-
-
-class Theory(StrEnum):
-    """The recipes of `flowkit run`."""
-
-    u1 = "u1"
-    phi4 = "phi4"
-
-
-class Device(StrEnum):
-    """Where to compute; auto takes a CUDA GPU where there is one."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change a setting; may be repeated. An unknown KEY, as in --set keys=, is answered by the list of all.",
-    ),
-]
+run_commands.add_to(app)
+gauge_files.register(app, sentences)
 
 
 @app.callback(invoke_without_command=True)
@@ -58,36 +34,6 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
     if version:
         typer.echo(f"flowkit {__version__}")
         raise typer.Exit
-
-
-@app.command()
-def run(
-    theory: Annotated[Theory, typer.Argument(help="The recipe.")],
-    quick: Annotated[
-        bool,
-        typer.Option("--quick", help="A small, short run that proves nothing."),
-    ] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; default flowkit-THEORY.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
-    changes: Settings = None,
-) -> None:
-    """Train a flow, sample with it exactly, print every mean with its error. Continues a run that was stopped."""
-    from flowkit.production import recipe
-
-    folder = out or Path(f"flowkit-{theory.value}")
-    texts = _pairs(changes)
-    if seed is not None:
-        texts["seed"] = str(seed)
-    with _sentences():
-        chosen = recipe.settings(theory.value, quick, texts)
-        finished = recipe.execute(chosen, folder, device.value, say=typer.echo)
-    if not finished:
-        raise typer.Exit(130)
-    if quick:
-        typer.echo(
-            f"A quick run: {', '.join(f'{key} = {getattr(chosen, key)}' for key in recipe.QUICK)}. It proves nothing."
-        )
 
 
 @app.command(
@@ -104,8 +50,8 @@ def lab(
     try:
         from jupyterlab.labapp import main as jupyterlab
     except ImportError as error:
-        _fail(f"flowkit lab needs JupyterLab ({error}). This installs it: pip install 'lattice-flowkit[lab]'")
-    with _sentences():
+        fail(f"flowkit lab needs JupyterLab ({error}). This installs it: pip install 'lattice-flowkit[lab]'")
+    with sentences():
         where = _notebooks(folder)
     typer.echo(f"Notebooks in {where}")
     # Jupyter's own token stays in force, and it listens on this machine alone.
@@ -122,13 +68,13 @@ def kernel_install(
 ) -> None:
     """Add this environment to Jupyter's list of kernels. May be repeated: it replaces what it wrote before."""
     if user and prefix is not None:
-        _fail(f"A kernel goes to the user's folder or to a prefix; got --user and --prefix {prefix}.")
+        fail(f"A kernel goes to the user's folder or to a prefix; got --user and --prefix {prefix}.")
     try:
-        with _sentences():
+        with sentences():
             folder, written = kernel.install(name, prefix=prefix, device=device.value, threads=threads)
             typer.echo(kernel.found(device.value))
     except ImportError as error:
-        _fail(f"A kernel needs ipykernel ({error}). This installs it: pip install 'lattice-flowkit[lab]'")
+        fail(f"A kernel needs ipykernel ({error}). This installs it: pip install 'lattice-flowkit[lab]'")
     typer.echo(f"{'Wrote' if written else 'Kept'} the kernel {name} in {folder}")
 
 
@@ -145,9 +91,9 @@ def reproduce(
     if name is None:
         typer.echo(listing(as_json))
         return
-    with _sentences():
+    with sentences():
         figure = find(name)
-        settings = figure.settings(_pairs(changes))
+        settings = figure.settings(pairs_of(changes))
         if out is not None and (out.is_dir() or not out.parent.is_dir()):
             raise ValueError(f"--out needs a file in a folder that exists; got {out}.")
     from flowkit.ensemble.runs import all_or_nothing
@@ -155,10 +101,10 @@ def reproduce(
     start = time.monotonic()
     try:
         # stdout is for the result alone
-        with _sentences(), contextlib.redirect_stdout(sys.stderr), all_or_nothing():
+        with sentences(), contextlib.redirect_stdout(sys.stderr), all_or_nothing():
             record = figure.run(quick, **settings)
     except KeyboardInterrupt:
-        _fail(f"Stopped after {time.monotonic() - start:.0f} s. Nothing of {name} was saved.", status=130)
+        fail(f"Stopped after {time.monotonic() - start:.0f} s. Nothing of {name} was saved.", status=130)
     typer.echo(record.model_dump_json() if as_json else report(figure, record))
     if out is not None:
         try:
@@ -166,7 +112,7 @@ def reproduce(
         except OSError as error:
             if not as_json:
                 typer.echo(record.model_dump_json())
-            _fail(f"{out} could not be written: {error.strerror}. The record is printed above.", status=1)
+            fail(f"{out} could not be written: {error.strerror}. The record is printed above.", status=1)
     if strict and any(row.reached is False for row in record.rows):
         raise typer.Exit(1)
 
@@ -183,8 +129,8 @@ def zoo(
     from flowkit.zoo import card
 
     if train and name is None:
-        _fail("flowkit zoo --train needs the NAME of a flow, or all.")
-    with _sentences():
+        fail("flowkit zoo --train needs the NAME of a flow, or all.")
+    with sentences():
         if train and name is not None:
             shelf.train(name, out, say=typer.echo)
         elif name is None:
@@ -192,37 +138,6 @@ def zoo(
         else:
             one = card(name)
             typer.echo(one.model_dump_json() if as_json else shelf.report(one))
-
-
-def _fail(sentence: str, status: int = 2) -> NoReturn:
-    typer.echo(sentence, err=True)
-    raise typer.Exit(status)
-
-
-@contextlib.contextmanager
-def _sentences() -> Iterator[None]:
-    """Errors of input, of files and of flowkit's own types as one sentence; any other is a bug, with its traceback."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, (ValueError, OSError)) or type(error).__module__.startswith("flowkit."):
-            _fail(str(error))
-        raise
-
-
-gauge_files.register(app, _sentences)
-
-
-def _pairs(texts: Sequence[str] | None) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in texts or ():
-        key, equals, value = text.partition("=")
-        if not (key and equals):
-            _fail(f"--set takes KEY=VALUE; got {text!r}.")
-        if key in pairs:
-            _fail(f"--set gives {key} twice.")
-        pairs[key] = value
-    return pairs
 
 
 def _notebooks(folder: Path | None) -> Path:

@@ -1,244 +1,228 @@
-"""Complete runs: train a flow, sample with it exactly, compare with what is known. A killed run continues."""
+"""Recipes: one TOML file that names theory, flow, training, sampler, observables and outputs of a run."""
 
+import contextlib
 import json
-import math
-from abc import abstractmethod
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, Literal
 
-import torch
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    FiniteFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-)
+from pydantic import BaseModel, Field, PlainValidator, ValidationError
 
-import flowkit as fk
-from flowkit.ensemble.runs import all_or_nothing
-from flowkit.observables import require_defined
-from flowkit.stats import table
-from flowkit.storage.manifest import StoreError, parse_json
-from flowkit.storage.store import Store
-from flowkit.studies.figure import plus_minus
-from flowkit.tasks.machine import describe, pick_device
+from flowkit.checks import shown
+from flowkit.observables import NAMES, known
+from flowkit.production import tables
+from flowkit.production.toml import value_of, written
+from flowkit.storage.manifest import HEADER_LIMIT
 
-Lattice = Annotated[tuple[PositiveInt, ...], BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)]
+SHIPPED = Path(__file__).parent / "recipes"
+MOST = 3
+"""Errors of a recipe that are told at once."""
+
+SHAPES = {"tuple": "a list", "dict": "a table", "model": "a table", "too": "a list of 1 to 64 names"}
+"""What pydantic asks for, by the first word of its error."""
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be run; the message names the key, what came and what is allowed."""
+
+
+def _observable(name: object) -> str:
+    with contextlib.suppress(ValueError):  # of a family, with numbers that it does not take
+        if isinstance(name, str) and known(name) is not None:
+            return name
+    raise ValueError(f"a name among {NAMES}; got {shown(name)}")
+
+
+class Outputs(BaseModel):
+    """What a run keeps.
+
+    configurations  whether the fields are stored beside the series
+    checkpoints     how many of the training
+    report          whether the page with plots is written
+    """
+
+    model_config = tables.CONFIG
+    configurations: tables.Yes = True
+    checkpoints: tables.Whole = 10
+    report: tables.Yes = True
 
 
 class Recipe(BaseModel):
-    """The settings of a run, all dimensionless; unknown ones are refused. Each chain stores `draws` configurations."""
+    """All settings of a run. `quick` holds the changes of a short run; `notebook` is the lesson that makes it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    name: ClassVar[str]
-    observables: ClassVar[tuple[fk.Observable, ...]]
+    model_config = tables.CONFIG
+    title: tables.Text = ""
+    notebook: tables.Text = ""
+    seed: tables.Seeds = 1
+    dtype: Literal["float32", "float64"] = "float32"
+    theory: tables.Theory
+    flow: tables.Flow = None
+    training: tables.Training = None
+    sampler: tables.Sampling
+    observables: Annotated[tuple[Annotated[str, PlainValidator(_observable)], ...], Field(min_length=1, max_length=64)]
+    outputs: Outputs = Outputs()
+    quick: dict[str, Any] = {}
 
-    lattice: Lattice = (8, 8)
-    steps: PositiveInt = 1000
-    batch: PositiveInt = 256
-    lr: PositiveFloat = 5e-3
-    chains: PositiveInt = 16
-    draws: PositiveInt = 1024
-    seed: NonNegativeInt = 1
+    def plain(self) -> dict[str, Any]:
+        """The settings as plain data, without the keys that are left out."""
+        return self.model_dump(mode="json", exclude_none=True, exclude={"quick"})
 
-    @abstractmethod
-    def action(self) -> fk.Action:
-        """The theory."""
-
-    @abstractmethod
-    def flow(self) -> fk.Flow:
-        """An untrained flow for it."""
-
-    def describe(self) -> dict[str, Any]:
-        """The settings as plain data."""
-        return {"recipe": self.name, **self.model_dump(mode="json")}
+    def toml(self) -> str:
+        """The settings as the text of a recipe."""
+        return written(self.plain())
 
 
-class U1(Recipe):
-    """U(1) gauge theory in two dimensions with the default gauge flow."""
-
-    name = "u1"
-    observables = (fk.plaquette, fk.charge_squared, fk.wilson_loop(2, 2))
-
-    beta: FiniteFloat = 2.0
-
-    def action(self) -> fk.Action:
-        return fk.Wilson(fk.links(self.lattice, fk.U1()), beta=self.beta)
-
-    def flow(self) -> fk.Flow:
-        return fk.gauge_flow(self.action().space)
+def shipped() -> dict[str, Path]:
+    """The recipes of this installation, by name."""
+    return dict(sorted((path.stem, path) for path in SHIPPED.glob("*.toml")))
 
 
-class Phi4(Recipe):
-    """phi^4 theory with the default scalar flow."""
-
-    name = "phi4"
-    observables = (fk.phi_squared, fk.susceptibility)
-
-    m2: FiniteFloat = -4.0
-    lam: FiniteFloat = 8.0
-
-    def action(self) -> fk.Action:
-        return fk.Phi4(fk.sites(self.lattice), m2=self.m2, lam=self.lam)
-
-    def flow(self) -> fk.Flow:
-        return fk.scalar_flow(self.action().space)
-
-
-RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (U1, Phi4)}
-QUICK = {"lattice": (4, 4), "steps": 100, "draws": 256}
-FORMS = (".2f", ".6g", "+.1f")  # of tau_int, exact and pull in the table
-
-
-def settings(name: str, quick: bool, texts: Mapping[str, str]) -> Recipe:
-    """The recipe of that name with some settings changed.
-
-    Raises
-    ------
-    ValueError
-        For a setting that it does not have, or a text that does not fit.
-    """
-    recipe = RECIPES[name]
-    try:
-        return recipe.model_validate({**(QUICK if quick else {}), **texts})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key, got = str(first["loc"][0]), texts.get(str(first["loc"][0]))
-        if first["type"] != "extra_forbidden":
-            raise ValueError(f"flowkit run {name} cannot use {key} = {got!r}: {first['msg']}.") from error
-        near = get_close_matches(key, recipe.model_fields, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        has = ", ".join(recipe.model_fields)
-        raise ValueError(f"flowkit run {name} has the settings {has}; got {key!r}.{hint}") from error
-
-
-def execute(recipe: Recipe, folder: Path, device: str, say: Callable[[str], None]) -> bool:
-    """Run the recipe in its folder, or what is left of it.
+def read(name: str, quick: bool = False, changes: Mapping[str, str] | None = None) -> Recipe:
+    """The recipe of a name or a file, with changes as the command line gives them.
 
     Parameters
     ----------
-    recipe : Recipe
-        Its settings.
-    folder : Path
-        Holds settings, checkpoint and ensemble.zarr.
-    device : str
-        "auto", "cpu" or "cuda".
-    say : callable
-        Takes each line of the report.
-
-    Returns
-    -------
-    bool
-        Whether the run came to its end.
+    name : str
+        Of a shipped recipe, or the path of a TOML file.
+    quick : bool
+        Whether to apply its table `quick` first.
+    changes : mapping
+        Text by key: ``{"theory.beta": "3.0", "lattice": "8,8"}``. A key of one table alone needs no table.
 
     Raises
     ------
-    ValueError, StoreError
-        Where the folder holds a run with other settings or is used by another process, or the device is not there.
+    RecipeError
+        For another name, a file that is no TOML, and keys or values that do not fit.
     """
-    torch.manual_seed(recipe.seed)  # the weights a flow starts with
-    action, flow = recipe.action(), recipe.flow().to(pick_device(device))
-    require_defined(recipe.observables, action.space)
-    with _claim(recipe, folder).claimed():
-        return _execute(recipe, folder, action, flow, say)
-
-
-def _execute(recipe: Recipe, folder: Path, action: fk.Action, flow: fk.Flow, say: Callable[[str], None]) -> bool:
-    say(f"{action!r} on {flow.device}; {describe()}")
-    trainer = fk.Trainer(
-        flow,
-        action,
-        batch=recipe.batch,
-        lr=recipe.lr,
-        schedule=fk.schedules.Cosine(warmup=min(50, recipe.steps // 10), steps=recipe.steps),
-        seed=recipe.seed,
-    )
-    if not _train(trainer, recipe.steps, folder / "checkpoint", say):
-        return False
-    saved = folder / "ensemble.zarr"
-    try:
-        known = _committed(saved)
-        with all_or_nothing():
-            ensemble = fk.Ensemble.load(saved, action=action) if known else _sample(recipe, flow, action)
-    except KeyboardInterrupt:
-        say(f"Stopped while sampling. The trained flow is saved in {folder}; the same command continues.")
-        return False
-    if not known:
-        ensemble.save(saved)
-    say(report(recipe, ensemble))
-    say(f"Saved in {folder}: checkpoint (the trained flow), ensemble.zarr ({recipe.chains} chains x {recipe.draws}).")
-    return True
-
-
-def report(recipe: Recipe, ensemble: fk.Ensemble) -> str:
-    """The table of a run: value ± error, autocorrelation time, exact value and distance from it in standard errors."""
-    rows, notes = [], []
-    for observable in recipe.observables:
-        mean = ensemble.mean(observable)
-        known, pull = (math.nan, math.nan) if mean.exact is None else (mean.exact, mean.pull())
-        numbers = (mean.tau_int, known, pull)
-        texts = tuple(f"{x:{form}}" if math.isfinite(x) else "" for x, form in zip(numbers, FORMS, strict=True))
-        rows.append((observable.name, plus_minus(mean.value, mean.error), *texts))
-        notes.append((observable.name, mean.note))
-    ess = ensemble.ess()
-    notes.append(("ESS", ess.note))
-    accepted = float(ensemble.series["accept"].mean())
-    return "\n".join(
-        [
-            table(("", "value", "tau_int", "exact", "pull"), rows),
-            f"acceptance {accepted:.3f}, ESS {plus_minus(ess.value, ess.error)} of {ess.n} proposals",
-            *(f"{name}: {note}." for name, note in notes if note),
-        ]
-    )
-
-
-def _committed(path: Path) -> bool:
-    """Whether the folder holds a complete commit; a run that was killed may leave it without one."""
-    try:
-        return bool(Store(path).names())
-    except StoreError:
-        return (path / "LAST").exists()  # opening a damaged store raises; it is not overwritten
-
-
-def _claim(recipe: Recipe, folder: Path) -> Store:
-    """Make the folder this run's own, or see that it is; the store of its settings."""
-    store = Store(folder / "settings")
-    mine = recipe.describe()
-    if not _committed(store.path):
-        if folder.exists() and any(entry != store.path for entry in folder.iterdir()):
-            raise ValueError(f"{folder} holds other files; --out names a folder for this run alone.")
-        store.commit({"recipe.json": json.dumps(mine).encode()})
-        return store
-    theirs = parse_json(store.read(lambda commit: commit.read("recipe.json")))
-    differing = [f"{key} {theirs.get(key)} there, {mine.get(key)} here" for key in mine if theirs.get(key) != mine[key]]
-    if differing:
-        raise ValueError(
-            f"{folder} holds a run with other settings ({'; '.join(differing)}); --out names another folder."
+    path = shipped().get(name, Path(name))
+    if not path.is_file():
+        near = get_close_matches(name, shipped(), n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise RecipeError(
+            f"flowkit run takes a file, or the name of a recipe: {', '.join(shipped())}; got {name!r}.{hint}"
         )
-    return store
+    try:
+        if path.stat().st_size > HEADER_LIMIT:
+            raise ValueError(f"a recipe is at most 1 MiB, and it has {path.stat().st_size} bytes")
+        data = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{path} is no recipe: {error or 'it is nested too deeply'}.") from error
+    return parsed(data, name, quick, changes)
 
 
-def _train(trainer: fk.Trainer, steps: int, path: Path, say: Callable[[str], None]) -> bool:
-    """Train up to `steps`, committing every tenth of the way; False if it was stopped."""
-    if _committed(path):
-        trainer.load(path)
-        say(f"Continues at step {trainer.step} of {steps}.")
-    if trainer.step < steps:
-        trainer.fit(steps - trainer.step, checkpoint=path, every=max(1, steps // 10))
-    if trainer.status == "stopped" and trainer.step < steps:
-        say(f"Stopped at step {trainer.step} of {steps}, saved in {path}; the same command continues there.")
-        return False
-    return True
+def parsed(data: dict[str, Any], name: str, quick: bool = False, changes: Mapping[str, str] | None = None) -> Recipe:
+    """The recipe of plain data; `name` is what messages call it. Raises as `read`."""
+    data = json.loads(json.dumps(data, default=str))
+    if quick and isinstance(data.get("quick"), dict):
+        merge(data, data["quick"])
+    for key, text in (changes or {}).items():
+        _put(data, _full(data, name, key), value_of(text), name)
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError(" ".join(_sentence(one, data, name) for one in error.errors()[:MOST])) from error
 
 
-def _sample(recipe: Recipe, flow: fk.Flow, action: fk.Action) -> fk.Ensemble:
-    # As many proposals at once as in training: efficient, and kernels compiled for that shape are used again.
-    sampler = fk.IndependenceMetropolis(flow, action, chunk=max(1, recipe.batch // recipe.chains))
-    settings: dict[str, Any] = {"chains": recipe.chains, "rng": recipe.seed, "observe": recipe.observables}
-    return fk.run(sampler, recipe.draws, progress=True, **settings)
+def merge(data: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Put the changes into the data in place, table by table."""
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(data.get(key), dict):
+            merge(data[key], value)
+        else:
+            data[key] = value
+
+
+def _put(data: dict[str, Any], path: str, value: Any, name: str) -> None:
+    *where, last = path.split(".")
+    for part in where:
+        data = data.setdefault(part, {})
+        if not isinstance(data, dict):
+            raise RecipeError(f"{name}: {path} needs a table {part}; got {shown(data)}.")
+    data[last] = value
+
+
+def keys(data: Mapping[str, Any]) -> list[str]:
+    """All keys of a recipe with these tables, in full: "seed", "theory.beta", ..."""
+    return list(_keys(data, Recipe, ""))
+
+
+def _keys(data: Any, model: type[BaseModel], above: str) -> Iterator[str]:
+    for name in model.model_fields:
+        inner = _model_at(data, name) if name not in ("outputs", "anneal") else {"outputs": Outputs}.get(name)
+        given = data.get(name) if isinstance(data, dict) else None
+        if inner is None:
+            yield above + name
+        elif isinstance(given, dict) or name == "outputs":
+            yield from _keys(given, inner, f"{above}{name}.")
+
+
+def _model_at(data: Any, table: str) -> type[BaseModel] | None:
+    """The model of a table of the data, by the choice that it names."""
+    models = tables.TABLES.get(table)
+    if models is None:
+        return None
+    given = data.get(table) if isinstance(data, dict) else None
+    choice = given.get(tables.NAMED[table]) if isinstance(given, dict) else None
+    usual = {"training": "adam", "schedule": "constant"}.get(table, next(iter(models)))
+    return models.get(choice, models[usual]) if isinstance(choice, str) else models[usual]
+
+
+def _full(data: dict[str, Any], name: str, key: str) -> str:
+    """The key in full. A short one names a key of one table alone."""
+    if "." in key:
+        return key
+    all_keys = keys(data)
+    found = [one for one in all_keys if one == key or (one.count(".") == 1 and one.endswith(f".{key}"))]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise RecipeError(f"{name} has {' and '.join(found)}; got {key!r}. Name one of them.")
+    last = {one.rpartition(".")[2]: one for one in all_keys}
+    near = get_close_matches(key, last, n=1)
+    hint = f" Did you mean {last[near[0]]}?" if near else ""
+    raise RecipeError(f"{name} has the keys {', '.join(all_keys)}; got {key!r}.{hint}")
+
+
+def _sentence(error: Any, data: dict[str, Any], name: str) -> str:
+    """One error of pydantic as a sentence: the key, what came, what is allowed."""
+    place, path = list(error["loc"]), list[str]()
+    model: type[BaseModel] = Recipe
+    at: Any = data
+    while place:
+        part = place.pop(0)
+        if isinstance(part, int):
+            path[-1] += f"[{part}]"
+            continue
+        if error["type"] == "extra_forbidden" and not place:
+            has = list(model.model_fields)
+            near = get_close_matches(str(part), has, n=1)
+            where = f"{name}: {'.'.join(path)}" if path else name
+            hint = f" Did you mean {near[0]}?" if near else ""
+            return f"{where} has the keys {', '.join(has)}; got {str(part)!r:.80}.{hint}"
+        inner = Outputs if part == "outputs" else tables.ANNEAL if part == "anneal" else _model_at(at, part)
+        path.append(part)
+        at = at.get(part) if isinstance(at, dict) else None
+        if inner is not None:
+            model = inner
+            if place and place[0] in tables.TABLES.get(part, {}):
+                place.pop(0)  # the choice, by which pydantic names the model
+    where, context = f"{name}: {'.'.join(path)}", error.get("ctx", {})
+    if error["type"] == "missing":
+        if path[-1] in tables.TABLES:
+            named, among = tables.NAMED[path[-1]], ", ".join(tables.TABLES[path[-1]])
+            return f"{where} is missing: a table whose {named} is one of {among}."
+        field = model.model_fields.get(path[-1])
+        what = field and next((one.func.__doc__ for one in field.metadata if isinstance(one, PlainValidator)), None)
+        return f"{where} is missing{f': {what}' if what else ''}."
+    if error["type"] == "choice":
+        table, named = str(error["loc"][-1]), tables.NAMED[str(error["loc"][-1])]
+        got, choices = at.get(named) if isinstance(at, dict) else at, tables.TABLES[table]
+        near = get_close_matches(got, choices, n=1) if isinstance(got, str) else []
+        hint = f" Did you mean {near[0]}?" if near else ""
+        return f"{where}.{named} is one of {', '.join(choices)}; got {shown(got)}.{hint}"
+    if error["type"] == "value_error":
+        return f"{where} is {context['error']}."
+    what = SHAPES.get(error["type"].partition("_")[0], error["msg"].lower())
+    return f"{where} is {what}; got {shown(error['input'])}."

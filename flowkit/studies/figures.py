@@ -8,6 +8,7 @@ from flowkit.studies.figure import Figure
 from flowkit.studies.kernel_figures import KERNELS
 from flowkit.studies.multiscale_figures import MULTISCALE
 from flowkit.studies.production_figures import PRODUCTION
+from flowkit.studies.stein_figures import STEIN
 
 _TUTORIAL = "Albergo et al., 2101.08176"
 _SUN_FLOWS = "Boyda et al., 2008.05456"
@@ -18,6 +19,7 @@ FIGURES = {
         *MULTISCALE,
         *KERNELS,
         *PRODUCTION,
+        *STEIN,
         Figure(
             "phi4-tutorial",
             "phi^4 on 8x8, m2 = -4, lambda = 8: the tutorial's network",
@@ -197,15 +199,6 @@ FIGURES = {
             "acceptance that does not fall with the volume",
             900,
             "U(1) on 4^3 and 6^3 alone, short chains",
-        ),
-        Figure(
-            "zoo",
-            "The flows that ship with the package, trained again: ESS on three lattices, means, coverage",
-            "flowkit.studies.zoo:zoo",
-            "Exact values, and other samplers",
-            "the cards of the shipped flows",
-            2400,
-            "the first flow alone, fewer steps and draws",
         ),
         Figure(
             "panel-cost",

@@ -1,4 +1,4 @@
-"""Figures of files, of runs on disk and of several processes, as `flowkit.studies.figures` holds them."""
+"""Figures of files, of runs on disk, of several processes and of scales, as `flowkit.studies.figures` holds them."""
 
 from flowkit.studies.figure import Figure
 
@@ -38,5 +38,23 @@ PRODUCTION = (
         "20 s and 2 GB to read and measure; writing under 5 % of sampling",
         200,
         "2,000 configurations",
+    ),
+    Figure(
+        "zoo",
+        "The flows that ship with the package, trained again: ESS on three lattices, means, coverage",
+        "flowkit.studies.zoo:zoo",
+        "Exact values, and other samplers",
+        "the cards of the shipped flows",
+        2400,
+        "the first flow alone, fewer steps and draws",
+    ),
+    Figure(
+        "t0-potential-su3",
+        "SU(3) in four dimensions, beta 6.0, 8^4 and 16^4: t0, w0, static potential, cost of the Wilson flow",
+        "flowkit.studies.scale_setting:t0_potential_su3",
+        "Francis, Kaczmarek, Laine, Neuhaus and Ohno, 1503.05652",
+        "t0 / a^2 and r0 / a in a large volume, by interpolation; 8^4 is a small volume",
+        480,
+        "one field of 4^4 against plain numpy, and the cost of its flow",
     ),
 )

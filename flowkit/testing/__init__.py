@@ -5,6 +5,7 @@ may anyone who writes a new piece: `check_transform(MyCoupling(space))`.
 """
 
 from flowkit.testing.actions import check_action
+from flowkit.testing.bases import check_basis
 from flowkit.testing.bijections import check_bijection
 from flowkit.testing.common import (
     difference,
@@ -34,6 +35,7 @@ from flowkit.testing.transforms import check_equivariance, check_transform, jaco
 __all__ = [
     "Launches",
     "check_action",
+    "check_basis",
     "check_bijection",
     "check_conditional",
     "check_context",

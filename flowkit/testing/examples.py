@@ -85,6 +85,9 @@ from flowkit.transforms.sites.free_field_drift import FreeFieldDrift
 from flowkit.transforms.sites.low_modes import LowModes
 from flowkit.transforms.sites.site_conditional import SiteConditional, SitesIntegrated
 from flowkit.transforms.sites.spline import DistributionConverter, Spline
+from flowkit.variance.loop_basis import LoopBasis
+from flowkit.variance.loop_seeds import loop_basis
+from flowkit.variance.polynomials import PolynomialBasis, polynomial_basis
 
 T = TypeVar("T")
 _MAKERS: dict[type, Callable[[type[Any]], Any]] = {}
@@ -353,6 +356,8 @@ _MAKERS |= {
     Spline: lambda cls: Spline(links((2, 3), U1()), bins=5, domain="circle"),
     DistributionConverter: lambda cls: DistributionConverter(sites((4, 6), components=2), bins=6),
     Flow: lambda cls: Flow(Normal(sites((4, 6), components=2)), example(CheckerboardCoupling)),
+    LoopBasis: lambda cls: loop_basis(links((3, 4, 3), SUN(3)), slices=True),
+    PolynomialBasis: lambda cls: polynomial_basis(sites((4, 5)), degree=4),
     Chain: lambda cls: Chain(
         Affine(sites((4, 6), components=2)), DistributionConverter(sites((4, 6), components=2), bins=5)
     ),

@@ -125,7 +125,7 @@ class Trainer(Background):
         self.method = method or usual
         self.method.prepare(flow)
         self.schedule, self.anneal = schedule or Constant(), anneal
-        self.rng = stream(seed, "training", device=flow.device)
+        self.seed, self.rng = seed, stream(seed, "training", device=flow.device)
         self._parts = resume.Parts(flow, self.method, self.rng, self.schedule)
         self._facts = {"action": repr(action), "method": type(self.method).__name__, "batch": batch}
         self.step = self.total = 0

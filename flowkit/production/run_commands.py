@@ -1,0 +1,116 @@
+"""The commands around recipes: run, resume, report and compare."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowkit.production.options import Device, Settings, fail, pairs_of, sentences
+
+Folder = Annotated[Path, typer.Argument(help="The folder of a run.")]
+Where = Annotated[Device, typer.Option(help="Where to compute.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give the command these commands."""
+    for command in (run, resume, report, compare):
+        app.command()(command)
+
+
+def run(
+    recipe: Annotated[str | None, typer.Argument(help="The name of a recipe, or a TOML file.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the recipes of this installation.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A small, short run that proves nothing.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Check the recipe, print it in full, and run nothing.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default flowkit-NAME.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
+    device: Where = Device.auto,
+    changes: Settings = None,
+) -> None:
+    """Train a flow, sample with it exactly, print every mean with its error. Continues a run that was stopped."""
+    texts = pairs_of(changes)
+    if listed or recipe is None:
+        typer.echo(listing())
+        return
+    if seed is not None:
+        texts["seed"] = str(seed)
+    from flowkit.production import recipe as recipes, rehearsal
+    from flowkit.tasks.machine import pick_device
+
+    with sentences():
+        chosen = recipes.read(recipe, quick, texts)
+        if show:
+            rehearsal.prepare(chosen, pick_device(device.value))
+            typer.echo(chosen.toml(), nl=False)
+            return
+    _execute(recipe, out or Path(f"flowkit-{Path(recipe).stem}"), device, quick, texts)
+
+
+def resume(folder: Folder, device: Where = Device.auto) -> None:
+    """Continue a run that was stopped or killed, with the recipe in its folder."""
+    from flowkit.production import folder as files
+
+    with sentences():
+        files.recipe_of(folder)
+    _execute(str(folder / files.RECIPE), folder, device, False, {})
+
+
+def _execute(name: str, folder: Path, device: Device, quick: bool, texts: dict[str, str]) -> None:
+    from flowkit.production import execute, recipe as recipes
+
+    try:
+        with sentences():
+            finished = execute.execute(recipes.read(name, quick, texts), folder, device.value, say=typer.echo)
+    except KeyboardInterrupt:
+        fail(f"Stopped. {folder} keeps what was committed; the same command continues.", status=130)
+    if not finished:
+        raise typer.Exit(130)
+    if quick:
+        typer.echo("A quick run, with the changes of the table quick. It proves nothing.")
+
+
+def report(folder: Folder) -> None:
+    """Print the table of a run again, and write its page report.html anew."""
+    from flowkit.production import execute, folder as files, parts
+
+    with sentences():
+        recipe = files.recipe_of(folder)
+        if not files.committed(folder / files.ENSEMBLE):
+            fail(f"{folder} holds no ensemble yet; flowkit resume {folder} continues the run.")
+        ensemble = files.load(recipe, folder, parts.action_of(recipe))
+        execute.finish(
+            recipe.model_copy(update={"outputs": recipe.outputs.model_copy(update={"report": True})}),
+            folder,
+            ensemble,
+            typer.echo,
+        )
+
+
+def compare(
+    one: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    other: Annotated[Path, typer.Argument(help="The folder of another run.")],
+) -> None:
+    """In which keys two runs differ, and by how many standard errors their means."""
+    from flowkit.production.compared import compared
+
+    with sentences():
+        typer.echo(compared(one, other))
+
+
+def listing() -> str:
+    """The recipes of this installation with their titles, and how to run one."""
+    from flowkit.production import recipe as recipes
+    from flowkit.stats import table
+
+    rows = []
+    for name in recipes.shipped():
+        one = recipes.read(name)
+        rows.append((name, one.title + (f" (notebook {one.notebook})" if one.notebook else "")))
+    return "\n".join(
+        [
+            table(("recipe", "what it does"), rows),
+            "",
+            "flowkit run NAME runs one, or a TOML file of your own; --show prints it; --quick shrinks it;",
+            "--set KEY=VALUE changes a setting, as in --set theory.beta=3.",
+        ]
+    )

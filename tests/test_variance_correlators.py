@@ -1,0 +1,106 @@
+"""Reduced correlators of time slices: exact ones, contact terms, two-level averages, the quick figures."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import flowkit as fk
+from flowkit.ensemble import EnsembleError
+from flowkit.studies.stein_2d import stein_2d
+from flowkit.studies.stein_correlators import stein_3d, stein_4d, stein_scalar
+from flowkit.variance import correlator, field_slices, fit, loop_basis, plaquette_slices, polynomial_basis, two_level
+
+
+def test_a_free_propagator_is_exact():
+    """Linear potentials of all slices leave no residual: the contact terms are the propagator."""
+    m2, T, L = 0.5, 6, 4
+    action = fk.Phi4(fk.sites((T, L)), m2=m2, lam=0.0)
+    chains = fk.run(fk.HMC(action), 20, chains=8, thermalise=50, rng=1)
+    basis = polynomial_basis(action.space, degree=1, parity="odd", slices=True, moves="all", times=T // 2)
+    p = 2 * math.pi * np.arange(T) / T
+    G = 1 / (2 * (m2 + 4 * np.sin(p / 2) ** 2))
+    exact = [float((G * np.cos(p * t)).mean() / L) for t in range(T // 2 + 1)]
+    for two_sided in (True, False):
+        found = correlator(chains, field_slices(action.space), basis, two_sided=two_sided)
+        assert [found.at(t).value for t in range(T // 2 + 1)] == pytest.approx(exact, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def su2():
+    action = fk.Wilson(fk.links((4, 3, 4), fk.SUN(2)), beta=3.0)
+    few, chains = (
+        fk.run(fk.Heatbath(action), n, chains=8, thermalise=20, every=2, rng=s) for s, n in ((1, 12), (2, 40))
+    )
+    return fit(few, plaquette_slices(action.space)), chains
+
+
+def test_contact_terms_and_both_sides_agree_with_the_plain_correlator(su2):
+    field, chains = su2
+    slices = plaquette_slices(chains.space)
+    two, one = (correlator(chains, slices, field, two_sided=both) for both in (True, False))
+    for t in range(3):
+        for found in (two.at(t), one.at(t)):
+            assert abs(found.difference.pull(0.0)) < 4
+        apart = two.at(t).value - one.at(t).value
+        assert abs(apart) < 4 * one.at(t).error
+        assert two.at(t).gain > one.at(t).gain > 2
+    assert two.at(2).gain > 20
+    alone = correlator(chains, slices, field, contact=False)
+    assert list(alone) == ["C[2]"]
+    assert alone.at(0).value == pytest.approx(two.at(2).value, rel=0.05, abs=two.at(2).error / 2)
+
+
+def test_an_odd_number_of_slices_has_the_same_contact_terms():
+    """Each source alone, where slices do not pair up: against long plain chains through the difference."""
+    action = fk.Wilson(fk.links((3, 3, 3), fk.SUN(2)), beta=2.0)
+    chains = fk.run(fk.Heatbath(action), 40, chains=8, thermalise=20, every=2, rng=1)
+    found = correlator(chains, plaquette_slices(action.space))
+    assert all(abs(found.at(t).difference.pull(0.0)) < 4 for t in range(2))
+    assert found.at(1).gain > 3
+
+
+def test_two_levels_gain_more(su2):
+    field, chains = su2
+    slices = plaquette_slices(chains.space)
+    one = correlator(chains, slices, field, contact=False).at(0)
+    two = two_level(chains, slices, field, inner=3, rng=1).at(0)
+    assert two.gain > 1.5 * one.gain
+    assert abs(two.value - one.value) < 4 * math.hypot(one.error, two.error)
+
+
+def test_inner_updates_move_their_slices_alone(su2):
+    from flowkit.variance.two_level import _of_slices
+
+    sampler, x = _of_slices(su2[1].action, 1), su2[1].x[-1]
+    moved = sampler.step(sampler.init(x), torch.Generator().manual_seed(1))[0].x
+    change = (moved - x).abs().amax((0, 3, 4, 5, 6))  # by direction and slice
+    assert float(change[0].max()) < 1e-6
+    assert float(change[1:, ::2].max()) < 1e-6
+    assert float(change[1:, 1::2].min()) > 0.1
+
+
+def test_what_is_refused(su2):
+    chains = su2[1]
+    slices = plaquette_slices(chains.space)
+    with pytest.raises(ValueError, match="potentials of time slices"):
+        correlator(chains, slices, loop_basis(chains.space))
+    with pytest.raises(ValueError, match="of 4 real numbers, one a slice; plaquette has 0"):
+        correlator(chains, fk.plaquette)
+    temporal = fk.Observable(
+        "temporal", "temporal",
+        lambda space, x: space.group.trace(fk.geometry.rectangle(space, x, 0, 1)).flatten(3).mean((1, 3)), components=4,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="contact terms do not vanish"):
+        correlator(chains, temporal)
+    with pytest.raises(EnsembleError, match="fitted on"):
+        two_level(chains, slices, fit(chains, slices))
+    with pytest.raises(ValueError, match="three or more dimensions"):
+        plaquette_slices(fk.links((4, 4), fk.SUN(2)))
+
+
+@pytest.mark.parametrize("figure", [stein_2d, stein_3d, stein_4d, stein_scalar])
+def test_the_quick_figures_are_reached(figure):
+    missed = [row["label"] for row in figure(quick=True) if row.get("reached") is False]
+    assert not missed
