@@ -66,6 +66,9 @@ HMC = fk.HMC(PHI4, steps=2)
 RUN = fk.run(HMC, 4, chains=2, rng=1, observe=[fk.phi_squared])
 ON_DISK = tempfile.mkdtemp()
 fk.run(HMC, 4, chains=2, rng=1, to=ON_DISK)
+SU3_4D = fk.Wilson(fk.links((2, 2, 2, 2), fk.SUN(3)), beta=5.0)
+HEAT = fk.run(fk.Heatbath(SU3_4D), 2, chains=1, rng=1)
+CONFIGURATIONS = [str(path) for path in fk.formats.write_ensemble(HEAT, tempfile.mkdtemp())]
 NUMBERS = fk.ensemble.field_numbers(RUN)
 LAYERS = fk.ensemble.layer_numbers(scalar(), PHI4, n=4, fields=2)
 SAVED = tempfile.mkdtemp()
@@ -626,6 +629,22 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "card": (fk.zoo.card, {"name": "u1-2d-beta2"}),
     "names": (fk.zoo.names, {"folder": SAVED}),
     "put": (fk.zoo.put, {"flow": scalar(), "card": fk.zoo.card("u1-2d-beta2"), "folder": tempfile.mkdtemp()}),
+    "formats.read": (fk.formats.read, {"path": CONFIGURATIONS[0], "max_bytes": 10**7}),
+    "formats.write": (
+        fk.formats.write,
+        {
+            "path": f"{tempfile.mkdtemp()}/u.lat", "space": SU3_4D.space, "x": HEAT.x[0], "format": "nersc",
+            "precision": 64, "rows": 3, "byteorder": "big", "about": {"ENSEMBLE_ID": "a"},
+        },
+    ),
+    "read_ensemble": (
+        fk.formats.read_ensemble,
+        {"paths": CONFIGURATIONS, "action": SU3_4D, "chains": 1, "every": 1, "max_bytes": 10**7},
+    ),
+    "write_ensemble": (
+        fk.formats.write_ensemble,
+        {"ensemble": HEAT, "folder": tempfile.mkdtemp(), "format": "ildg", "name": "a", "about": {"lfn": "a"}},
+    ),
     "parse_json": (storage.parse_json, {"text": b"{}"}),
     "Background": (tasks.Background, {"callbacks": ()}),
     "History": (tasks.History, {"columns": ["a", "b"]}),
