@@ -32,7 +32,7 @@ def loop_potential(space: Space, order: int = 3) -> LoopPotential:
     >>> import flowkit as fk
     >>> from flowkit.transforms.links.loop_potential import loop_potential
     >>> loop_potential(fk.links((4, 4), fk.U1()), order=2).names
-    ('cos', 'cos 2', 'straight A', 'straight B')
+    ('cos', '2.1', '2.2', '2.3')
     """
     if order not in (1, 2, 3):
         raise ValueError(f"Loops are of order 1, 2 or 3; got {order!r}.")
