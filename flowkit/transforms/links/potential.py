@@ -10,7 +10,8 @@ first, with t_i = Tr W_i. The loops of a potential S~ = sum_k c_k O_k are summed
 pairs of one plane (straight) and, in more than two dimensions, of two planes (bent) apart. That is the set which the
 series of the trivializing flow of the Wilson action needs to second order (0907.5491), and the Laplacian does not lead
 out of it. For N = 3, Tr W^2 = t^2 - 2 t^*; for N = 2 traces are real and B = C - A: what is left is what `names` tells.
-Of the many loops of third order those that matter most in two dimensions:
+U(1) and SU(2) have all terms of third order, in `angle_loops` and `quaternion_loops`. Of those of SU(N) with N > 2 the
+ones that matter most in two dimensions:
 
     t^3      Re t^3 of a plaquette, for N <= 3
     A t      A Re (t_i + t_j) of a straight pair

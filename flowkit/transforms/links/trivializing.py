@@ -21,8 +21,7 @@ class TrivializingFlow(IntegratedFlow):
 
     O_k are the loops of `flowkit.transforms.links.loop_potential`, of order n_k, and P_j Legendre polynomials. All
     symmetries of the lattice and of the gauge field are kept exactly, and the weights do not depend on the volume. For
-    U(1) the loops are all that the series has up to that order: 13 in two dimensions, 39 in three and 47 in four for
-    order 3.
+    U(1) and SU(2) they are all that the series has: up to order 3 in three dimensions 39 and 17.
 
     Parameters
     ----------
