@@ -110,3 +110,20 @@ def test_other_flows_are_refused(make):
     action = fk.Wilson(fk.links((4, 4), fk.U1()), 1.0)
     with pytest.raises(ValueError, match="ContinuityStep trains a TrivializingFlow on Haar measure; got "):
         fk.Trainer(make(action.space), action, method=ContinuityStep())
+
+
+@pytest.mark.parametrize("group", [fk.U1(), pytest.param(fk.SUN(2), marks=pytest.mark.slow)], ids=str)
+def test_the_laplacian_in_four_dimensions(group):
+    """By second differences at the links of one site, for a field that is the same at all sites."""
+    potential = loop_potential(fk.links((4, 4, 4, 4), group), 3)
+    x = testing.tile(potential.space, fk.links((1, 1, 1, 1), group).haar(1, testing.seeded()))
+    w = torch.zeros(group.algebra_shape(x.shape))
+    h, total = 1e-3, 0.0
+    loops, _ = potential.along(x, w)
+    for mu in range(4):
+        for k in range(w[0, 0, 0, 0, 0, 0].numel()):
+            w.zero_()
+            w[0, mu, 0, 0, 0, 0].view(-1)[k] = h
+            ends = [potential.along(group.compose(group.exp(sign * w), x), w)[0] for sign in (1, -1)]
+            total = total + potential.space.volume * (ends[0] + ends[1] - 2 * loops) / h**2
+    testing.require_close(potential.laplacians(loops), total, "the Laplacians", 1e-3)

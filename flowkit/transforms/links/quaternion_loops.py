@@ -5,46 +5,19 @@ A sum of elements of SU(2) is again a real multiple of one, so that sums of stap
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from flowkit.geometry.space import Space
-from flowkit.kernels.sun import coordinates, multiply
+from flowkit.kernels.sun import coordinates, multiply, trace_product
 from flowkit.transforms.links.potential import Coefficients, LoopPotential, at, kinds, lattice_sum, spread
 
 SIGNS = (1, -1)
 
 
-class Quaternion(NamedTuple):
-    """The first row of a real multiple of an SU(2) matrix, each [batch, *lattice]."""
-
-    a: Tensor
-    b: Tensor
-
-    def __matmul__(self, other: "Quaternion") -> "Quaternion":
-        (a, b), (c, d) = self, other
-        return Quaternion(a * c - b * d.conj(), a * d + b * c.conj())
-
-    def plus(self, other: "Quaternion", sign: int = 1) -> "Quaternion":
-        return Quaternion(self.a + sign * other.a, self.b + sign * other.b)
-
-    def dot(self, other: "Quaternion") -> Tensor:
-        """Re Tr self other^dagger."""
-        (a, b), (c, d) = self, other
-        return 2 * (a.real * c.real + a.imag * c.imag + b.real * d.real + b.imag * d.imag)
-
-    @property
-    def dagger(self) -> "Quaternion":
-        return Quaternion(self.a.conj(), -self.b)
-
-    def at(self, mu: int, n: int = 1) -> "Quaternion":
-        return Quaternion(at(self.a, mu, n), at(self.b, mu, n))
-
-
 Add = Callable[[str, Tensor], None]
-Staples = dict[tuple[int, int], Quaternion]  # by direction and side, those of one direction following one another
+Staples = dict[tuple[int, int], Tensor]  # by direction and side, those of one direction following one another
 
 
 class QuaternionLoops(LoopPotential):
@@ -107,9 +80,9 @@ class QuaternionLoops(LoopPotential):
         def add(name: str, part: Tensor) -> None:
             found[name] = found[name] + lattice_sum(part)
 
-        links = [Quaternion(u[..., 0, 0], u[..., 0, 1]) for u in x.unbind(1)]
+        links = [u.contiguous() for u in x.unbind(1)]
         staples = [_staples(links, mu) for mu in range(space.ndim)]
-        traces = [{key: v.dot(s) for key, s in some.items()} for v, some in zip(links, staples, strict=True)]
+        traces = [{key: _dot(v, s) for key, s in some.items()} for v, some in zip(links, staples, strict=True)]
         order = max(self.orders)
         for mu in range(space.ndim) if order > 1 else ():
             self._at_a_link(add, list(staples[mu].values()), list(traces[mu].values()), order)
@@ -129,14 +102,14 @@ class QuaternionLoops(LoopPotential):
                     self._at_a_corner(add, links, three, signs)
         return [found[name] for name in self.names]
 
-    def _at_a_link(self, add: Add, staples: Sequence[Quaternion], traces: Sequence[Tensor], order: int) -> None:
+    def _at_a_link(self, add: Add, staples: Sequence[Tensor], traces: Sequence[Tensor], order: int) -> None:
         """Pairs and triples of the plaquettes at a link: those of one plane follow one another."""
         t = torch.stack(list(traces))
         total, squares = t.sum(0), (t * t).sum(0)
         whole = _sum(staples)
-        with_others = torch.stack([s.dot(whole) - 2 for s in staples])  # the sum of A with all others
+        with_others = torch.stack([_dot(s, whole) - 2 for s in staples])  # the sum of A with all others
         pairs_a, pairs_c = with_others.sum(0) / 2, (total * total - squares) / 2
-        straight_a = torch.stack([staples[k].dot(staples[k + 1]) for k in range(0, len(staples), 2)]).sum(0)
+        straight_a = torch.stack([_dot(staples[k], staples[k + 1]) for k in range(0, len(staples), 2)]).sum(0)
         straight_c = (t[::2] * t[1::2]).sum(0)
         add("straight A", straight_a)
         add("straight C", straight_c)
@@ -155,61 +128,68 @@ class QuaternionLoops(LoopPotential):
     def _around(
         self,
         add: Add,
-        links: Sequence[Quaternion],
+        links: Sequence[Tensor],
         staples: Sequence[Staples],
-        sums: tuple[Sequence[Quaternion], Sequence[Tensor]],
+        sums: tuple[Sequence[Tensor], Sequence[Tensor]],
         t: Tensor,
         plane: tuple[int, int],
     ) -> None:
         """Chains with the plaquette a b c^dagger d^dagger in the middle, and ends beyond two of its links."""
         (mu, nu), (whole, totals) = plane, sums
         a, d = links[mu], links[nu]
-        b, c = d.at(mu), a.at(nu)
-        own = [staples[mu][nu, 1], staples[nu][mu, -1].at(mu), staples[mu][nu, -1].at(nu), staples[nu][mu, 1]]
-        beyond = [whole[mu], whole[nu].at(mu), whole[mu].at(nu), whole[nu]]
-        beyond = [one.plus(s, -1) for one, s in zip(beyond, own, strict=True)]
+        b, c = at(d, mu), at(a, nu)
+        own = [staples[mu][nu, 1], at(staples[nu][mu, -1], mu), at(staples[mu][nu, -1], nu), staples[nu][mu, 1]]
+        beyond = [whole[mu], at(whole[nu], mu), at(whole[mu], nu), whole[nu]]
+        beyond = [one - s for one, s in zip(beyond, own, strict=True)]
         traces = torch.stack([totals[mu], at(totals[nu], mu), at(totals[mu], nu), totals[nu]]) - t
         total = traces.sum(0)
-        pairs = torch.stack([one.dot(s) for one, s in zip(beyond, own, strict=True)])
+        pairs = torch.stack([_dot(one, s) for one, s in zip(beyond, own, strict=True)])
         add("chain C t", t * (total * total - (traces * traces).sum(0)) / 2)
         add("chain A t", (pairs * (total - traces)).sum(0))
         over, right, up, left = beyond
-        there, back = (over @ b).plus(a @ right), (left @ c).plus(d @ up)
-        add("chain loop", (over @ right).dot(d @ c) + (a @ b).dot(left @ up) + there.dot(back))
+        there, back = multiply(over, b) + multiply(a, right), multiply(left, c) + multiply(d, up)
+        add(
+            "chain loop",
+            _dot(multiply(over, right), multiply(d, c)) + _dot(multiply(a, b), multiply(left, up)) + _dot(there, back),
+        )
 
-    def _at_a_corner(
-        self, add: Add, links: Sequence[Quaternion], three: tuple[int, ...], signs: tuple[int, ...]
-    ) -> None:
+    def _at_a_corner(self, add: Add, links: Sequence[Tensor], three: tuple[int, ...], signs: tuple[int, ...]) -> None:
         """Three faces of a cube at a site, in these directions with these signs."""
 
-        def out(k: int) -> Quaternion:
+        def out(k: int) -> Tensor:
             """The link from the site in the direction k."""
-            return links[three[k]] if signs[k] > 0 else links[three[k]].at(three[k], -1).dagger
+            return links[three[k]] if signs[k] > 0 else at(links[three[k]], three[k], -1).mH
 
         edges = [out(k) for k in range(3)]
         rims, faces = [], []
         for i, j in ((0, 1), (1, 2), (2, 0)):  # from the end of edge i to that of edge j
-            rim = edges[j].at(three[i], signs[i]) @ edges[i].at(three[j], signs[j]).dagger
+            rim = multiply(at(edges[j], three[i], signs[i]), at(edges[i], three[j], signs[j]), adjoint_b=True)
             rims.append(rim)
-            faces.append((edges[i] @ rim).dot(edges[j]))
+            faces.append(_dot(multiply(edges[i], rim), edges[j]))
         add("corner C t", faces[0] * faces[1] * faces[2])
         for k in range(3):  # the faces on both sides of edge k, and the third one
             last, following = (k + 2) % 3, (k + 1) % 3
-            around = rims[k] @ edges[following].dagger @ edges[last] @ rims[last]
-            add("corner A t", 2 * around.a.real * faces[following])
-        add("corner loop", 2 * (rims[0] @ rims[1] @ rims[2]).a.real)
+            around = multiply(rims[k], edges[following], adjoint_b=True), multiply(edges[last], rims[last]).mH
+            add("corner A t", trace_product(*around).real * faces[following])
+        add("corner loop", trace_product(multiply(rims[0], rims[1]), rims[2].mH).real)
 
 
-def _staples(links: Sequence[Quaternion], mu: int) -> Staples:
+def _staples(links: Sequence[Tensor], mu: int) -> Staples:
     """The staples of U_mu."""
     found: Staples = {}
     a = links[mu]
     for nu, b in enumerate(links):
         if nu != mu:
-            found[nu, 1] = b @ a.at(nu) @ b.at(mu).dagger
-            found[nu, -1] = (b.dagger @ a @ b.at(mu)).at(nu, -1)
+            ahead = at(b, mu)
+            found[nu, 1] = multiply(multiply(b, at(a, nu)), ahead, adjoint_b=True)
+            found[nu, -1] = at(multiply(multiply(b, a, adjoint_a=True), ahead), nu, -1)
     return found
 
 
-def _sum(terms: Sequence[Quaternion]) -> Quaternion:
-    return Quaternion(torch.stack([one.a for one in terms]).sum(0), torch.stack([one.b for one in terms]).sum(0))
+def _sum(terms: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(terms)).sum(0)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Re Tr a b^dagger."""
+    return trace_product(a, b).real
