@@ -585,7 +585,6 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "NaturalGradientStep": (fk.NaturalGradientStep, {"max_kl": 1.0, "ridge": 1e-6, "lr": 1.0}),
     "joined": (train.joined, {"patience": 5.0}),
-    "ContinuityStep": (train.ContinuityStep, {"ridge": 1e-6, "lr": 1.0}),
     "ContinuityStep": (train.ContinuityStep, {"ridge": 1e-6, "lr": 1.0, "total": 1.0}),
     "fit_block": (
         train.fit_block,
