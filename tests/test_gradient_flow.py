@@ -270,6 +270,7 @@ def test_every_coefficient_learns(loss, name):
     assert (f.coefficients != before).all(), f"a coefficient got no gradient through {name}"
 
 
+@pytest.mark.slow
 def test_u1_trained_by_natural_gradient():
     action = fk.Wilson(fk.links((8, 8), fk.U1()), 1.0)
     flow = fk.Flow(fk.Haar(action.space), transforms.TrivializingFlow(action.space, steps=4, beta=1.0))
