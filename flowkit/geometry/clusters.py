@@ -39,7 +39,7 @@ def orbits(ndim: int, order: int) -> list[list[Orbit]]:
     --------
     >>> from flowkit.geometry.clusters import orbits
     >>> [len(some) for some in orbits(2, order=3)], [len(some) for some in orbits(3, order=2)]
-    ([1, 3, 13], [1, 5])
+    ([1, 3, 9], [1, 5])
     >>> orbits(2, order=1)
     [[Orbit(clusters=(((((0, 1), (0, 0)), 1),),), squared_charge=4)]]
     """
