@@ -41,7 +41,7 @@ def orbits(ndim: int, order: int) -> list[list[Orbit]]:
     >>> [len(some) for some in orbits(2, order=3)], [len(some) for some in orbits(3, order=2)]
     ([1, 3, 9], [1, 5])
     >>> orbits(2, order=1)
-    [[Orbit(clusters=(((((0, 1), (0, 0)), 1),),), squared_charge=4)]]
+    [[Orbit(clusters=(((((0, 1), (0, 0)), -1),),), squared_charge=4)]]
     """
     turns = list(_turns(ndim))
     first: Cluster = ((((0, 1), (0,) * ndim), 1),)
