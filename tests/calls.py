@@ -288,7 +288,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Spline": (transforms.Spline, {"space": SITES, "bins": 4, "domain": "real", "reach": 2.0}),
     "TrivializingFlow": (
         transforms.TrivializingFlow,
-        {"space": LINKS, "order": 1, "degree": 1, "steps": 2, "beta": 1.0},
+        {"space": LINKS, "order": 1, "degree": 1, "steps": 2, "beta": 1.0, "path": True},
     ),
     "PhotonDrift": (
         transforms.PhotonDrift,
@@ -588,6 +588,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "NaturalGradientStep": (fk.NaturalGradientStep, {"max_kl": 1.0, "ridge": 1e-6, "lr": 1.0}),
     "joined": (train.joined, {"patience": 5.0}),
+    "ContinuityStep": (train.ContinuityStep, {"ridge": 1e-6, "lr": 1.0, "total": 1.0}),
     "fit_block": (
         train.fit_block,
         {
@@ -725,7 +726,8 @@ of-another-type a-list; table.header list; table.rows list empty; format_error.v
 NaN-of-numpy; format_error.error 0 1e12 NaN inf NaN-of-numpy; *.chain 0; *.configuration 0; *.field 0; *.layer 0;
 *.nu 0; *.callbacks empty; panels.Training.checkpoint text; Anneal.coupling text; Anneal.start -1 0 1e12; *.rng 0
 1e12 generator None; *.thermalise 0; *.hidden empty; *.moves 0; *.observe empty;
-Comparison.costs empty; *.warmup 0; *.start 0; ConvNet.outputs cut; Cosine.final 0; EigenangleSpline.loop 0;
+Comparison.costs empty; ContinuityStep.ridge 1e12; ContinuityStep.total 0 1e12;
+*.warmup 0; *.start 0; ConvNet.outputs cut; Cosine.final 0; EigenangleSpline.loop 0;
 Ensemble.provenance dict; *.m2 1e12; *.order 0; GradientStep.clip None 1e12; *.weight_decay 0 1e12; HMC.randomise 0;
 HMC,step_size.step_size 1e12; *.strength 1e12; Heatbath.overrelaxation 0; History.columns list;
 LevelGradient.kl_fraction 0; LevelNaturalGradient.max_kl_per_link 1e12; LevelNaturalGradient.wide 0; LinkDoubling.mu

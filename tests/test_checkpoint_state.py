@@ -10,6 +10,7 @@ from flowkit import testing
 from flowkit.storage import CheckpointError, checkpoint, load_weights
 from flowkit.testing import concrete
 from flowkit.train import (
+    ContinuityStep,
     LevelMethod,
     LevelNaturalGradient,
     LevelStep,
@@ -42,10 +43,16 @@ def likelihood():
     return fk.Trainer(fk.multiscale_flow(space), fk.Wilson(space, 1.0), batch=8, method=MaximumLikelihoodStep(x))
 
 
+def continuity():
+    series = fk.transforms.TrivializingFlow(LINKS, order=1, steps=2, path=True)
+    return fk.Trainer(fk.Flow(fk.Haar(LINKS), series), fk.Wilson(LINKS, 1.0), batch=8, method=ContinuityStep())
+
+
 METHODS = {
     "MaximumLikelihoodStep": likelihood,
     "GradientStep": lambda: adam(amsgrad=True, schedule=schedules.Plateau(patience=1)),
     "NaturalGradientStep": lambda: links(fk.NaturalGradientStep()),
+    "ContinuityStep": continuity,
     "LevelStep": lambda: links(LevelStep(8, pool=64, fields=4)),
     "LevelGradient": lambda: links(LevelStep(8, pool=64, fields=4)),
     "LevelNaturalGradient": lambda: links(LevelStep(8, LevelNaturalGradient(), pool=64, fields=4)),

@@ -125,7 +125,7 @@ FIGURES = {
             "flowkit.studies.gauge_couplings:gauge_3d_4d",
             "Luescher, 0907.5491; Komijani and Marinkovic, 2501.18288",
             "own integrals of ln Z and own heatbath",
-            13000,
+            5000,
             "U(1) on 2^4 alone, seconds of training",
         ),
         Figure(

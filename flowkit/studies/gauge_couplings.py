@@ -18,7 +18,7 @@ from flowkit.samplers import Heatbath
 from flowkit.stats import Estimate, log_z
 from flowkit.studies.multiscale_dressed import thermodynamic
 from flowkit.studies.rows import Row, ess_row, finite
-from flowkit.train import Constant, Cosine, NaturalGradientStep, Steps, Trainer
+from flowkit.train import Constant, ContinuityStep, Cosine, Trainer
 from flowkit.transforms import TrivializingFlow
 
 
@@ -32,6 +32,9 @@ class Case(NamedTuple):
     start: float
     """The beta whose series the trivializing flow starts from."""
     order: int = 3
+    fields: int = 1024
+    """Fields of a fit."""
+    draws: int = 2048
 
     @property
     def action(self) -> Wilson:
@@ -48,10 +51,10 @@ CASES = (
     Case(U1(), (4, 4, 4), 1.0, 0.5, 0.7),
     Case(U1(), (4, 4, 4), 2.0, 0.5, 0.7),
     Case(SUN(2), (4, 4, 4), 2.0, 0.5, 1.5),
-    Case(U1(), (4, 4, 4, 4), 0.5, 0.5, 0.5),
-    Case(U1(), (4, 4, 4, 4), 0.9, None, 0.6),
-    Case(SUN(2), (4, 4, 4, 4), 1.0, None, 1.0),
-    Case(SUN(3), (4, 4, 4, 4), 1.0, 0.5, 1.0, order=2),
+    Case(U1(), (4, 4, 4, 4), 0.5, 0.5, 0.5, fields=192, draws=512),
+    Case(U1(), (4, 4, 4, 4), 0.9, None, 0.6, fields=192, draws=512),
+    Case(SUN(2), (4, 4, 4, 4), 1.0, None, 1.0, fields=128, draws=512),
+    Case(SUN(3), (4, 4, 4, 4), 1.0, 0.5, 1.0, order=2, fields=64, draws=256),
 )
 
 
@@ -59,30 +62,29 @@ def gauge_3d_4d(
     quick: bool = False,
     *,
     cases: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6),
-    minutes: float = 25.0,
-    part: float = 0.4,
-    natural: int = 256,
+    minutes: float = 8.0,
+    part: float = 0.6,
+    fits: int = 4,
     batch: int = 64,
-    draws: int = 2048,
     sweeps: int = 16,
     seed: int = 1,
 ) -> list[Row]:
     """For each theory: ESS, KL per site, ln Z beside its thermodynamic integral and the plaquette beside heatbath.
 
-    A trivializing flow is trained by natural gradient of `natural` samples for the given part of the minutes of
-    processor time, and couplings on top of it by gradients of the reverse KL of `batch` samples for the rest. The ESS
+    A trivializing flow is fitted to the continuity equation, `fits` times or until the given part of the minutes is
+    over, and couplings on top of it are trained by gradients of the reverse KL of `batch` samples for the rest. The ESS
     of the trivializing flow alone stands beside that of both, and KL, ln Z and plaquette are those of the better one.
     """
     chosen = [CASES[k] for k in cases]
     if quick:
-        chosen = [CASES[3]._replace(lattice=(2, 2, 2, 2), goal=None, order=1)]
-        minutes, natural, batch, draws, sweeps = min(minutes, 0.05), 64, 32, 512, 8
+        chosen = [CASES[3]._replace(lattice=(2, 2, 2, 2), goal=None, order=1, fields=64)]
+        minutes, fits, batch, sweeps = min(minutes, 0.05), 2, 32, 8
     rows: list[Row] = []
     for case in chosen:
         action = case.action
         torch.manual_seed(seed)
         start = time.process_time()
-        base = trivializing(case, 60 * minutes * part, natural, seed)
+        base = trivializing(case, 60 * minutes * part, fits, seed)
         seconds = time.process_time() - start
         flow = gauge_flow(action.space, prior=base.requires_grad_(False))
         # Near the theory the gradient of the reverse KL is noise: a low rate.
@@ -92,32 +94,27 @@ def gauge_3d_4d(
         count = sum(p.numel() for p in flow.parameters())
         rows.append({"label": f"{case.label}, parameters", "value": count})
         rows.append({"label": f"{case.label}, steps of the couplings", "value": steps})
-        alone = weighted(base, action, draws, seed)
+        alone = weighted(base, action, case.draws, seed)
         rows.append(ess_row(f"{case.label}, ESS of the trivializing flow, {seconds:.0f} s", alone.ess(), case.goal))
-        both = weighted(flow, action, draws, seed)
+        both = weighted(flow, action, case.draws, seed)
         rows.append(ess_row(f"{case.label}, ESS with couplings", both.ess(), case.goal))
         rows += _beside(case, max(alone, both, key=lambda found: found.ess().value), sweeps, seed)
     return rows
 
 
-def trivializing(case: Case, seconds: float, batch: int, seed: int) -> Flow:
-    """A trivializing flow from Haar measure, trained by natural gradient for about so many seconds.
+def trivializing(case: Case, seconds: float, fits: int, seed: int) -> Flow:
+    """A trivializing flow from Haar measure, fitted to the continuity equation so many times, or for so many seconds.
 
-    A step fits P numbers to a batch of N, which leaves P / 2N nats of noise: few steps of a large batch, and shorter
-    ones in the second half.
+    The first fit begins at the series, whose fields are not yet those of the path; after the third little changes.
     """
-    action, start = case.action, time.process_time()
-    transform = TrivializingFlow(action.space, order=case.order, steps=4, beta=case.start)
-    flow = Flow(Haar(action.space), transform)
-
-    def fit(steps: int, seed: int) -> None:
-        method, schedule = NaturalGradientStep(max_kl=2.0, ridge=1e-3), Steps((steps // 2 + 1,), gamma=0.3)
-        Trainer(flow, action, batch=batch, method=method, schedule=schedule, seed=seed).fit(steps, progress=False)
-
-    fit(1, seed)
-    each = time.process_time() - start
-    if (left := int(seconds / each) - 1) > 0:
-        fit(left, seed + 1)
+    start = time.process_time()
+    transform = TrivializingFlow(case.action.space, case.order, degree=2, steps=4, beta=case.start, path=True)
+    flow = Flow(Haar(case.action.space), transform)
+    trainer = Trainer(flow, case.action, batch=case.fields, method=ContinuityStep(ridge=1e-5), seed=seed)
+    for done in range(1, fits + 1):
+        trainer.fit(1, progress=False)
+        if (time.process_time() - start) * (done + 1) / done > seconds:
+            break
     return flow
 
 

@@ -43,7 +43,7 @@ def gradient_flow_su3(
     """ESS, plaquette and errors of the integrator for SU(3) beta 6, SU(2) beta 2.7 and U(1) beta 1 on 8x8, and on 16x16
     with the same weights, in double precision.
 
-    Each flow starts at two terms of Luescher's series and learns its 17 coefficients (11 for SU(2) and U(1)) by a
+    Each flow starts at two terms of Luescher's series and learns its 17 coefficients (16 for U(1), 13 for SU(2)) by a
     natural gradient.
 
     batch       draws of a training step

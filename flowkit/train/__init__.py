@@ -2,6 +2,7 @@
 
 from flowkit.tasks.ranks import Ranks, RanksError, joined
 from flowkit.train.blocks import fit_block
+from flowkit.train.continuity import ContinuityStep
 from flowkit.train.gradient_step import GradientStep
 from flowkit.train.level_methods import LevelFit, LevelGradient, LevelMethod
 from flowkit.train.levels import LevelStep
@@ -17,6 +18,7 @@ from flowkit.train.trainer import Trainer
 __all__ = [
     "Anneal",
     "Constant",
+    "ContinuityStep",
     "Cosine",
     "GradientStep",
     "LevelFit",

@@ -1,89 +1,117 @@
-"""Potentials of Wilson loops of U(1), in angles."""
+"""Potentials of Wilson loops of U(1), in angles: all terms of the series, to any order."""
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from flowkit.geometry.clusters import Orbit, orbits
+from flowkit.geometry.lattice import coordinates, site_index
 from flowkit.geometry.space import Space
-from flowkit.transforms.links.potential import Coefficients, LoopPotential, at, kinds, lattice_sum, spread, zeros
+from flowkit.transforms.links.potential import Coefficients, LoopPotential, at
+
+BLOCK = 2**18
+"""Angles of terms that are held at a time: what a cache holds."""
+
+
+class Terms(NamedTuple):
+    """Some cosines of as many plaquettes each: plaquettes and charges, [terms, plaquettes], and orbits, [terms]."""
+
+    places: Tensor
+    charges: Tensor
+    orbit: Tensor
+
+    def angles(self, theta: Tensor) -> Tensor:
+        """sum_P n_P theta_P of each term, [terms, batch], for theta [planes * volume, batch]."""
+        total = self.charges[:, :1] * theta[self.places[:, 0]]
+        for k in range(1, self.places.shape[1]):
+            total = total + self.charges[:, k, None] * theta[self.places[:, k]]
+        return total
 
 
 class AngleLoops(LoopPotential):
-    """Loops of U(1): cos theta, cos 2 theta, and of a pair A = cos(theta_i - theta_j), B = cos(theta_i + theta_j)."""
+    r"""Loops of U(1): :math:`\cos \sum_P n_P \theta_P` summed over each orbit of `flowkit.geometry.clusters`.
+
+    To second order these are cos theta, cos 2 theta and, of a pair of plaquettes at a link, cos(theta_i +- theta_j).
+    """
 
     def __init__(self, space: Space, order: int):
-        pairs = [f"{kind} {pair}" for kind in kinds(space) for pair in "AB"]
-        super().__init__(space, [["cos"], ["cos 2", *pairs], ["cos 3", "A t", "1x3", "L"]][:order])
+        levels = orbits(space.ndim, order)
+        self.orbits = [orbit for some in levels for orbit in some]
+        named = [["cos"], *([f"{n}.{k}" for k, _ in enumerate(some, 1)] for n, some in enumerate(levels[1:], 2))]
+        self._of = dict(zip([name for some in named for name in some], self.orbits, strict=True))
+        self._tables: dict[tuple[torch.device, torch.dtype], list[Terms]] = {}
+        super().__init__(space, named)
 
     def _laplacian_of(self, name: str) -> tuple[dict[str, float], float]:
-        # Minus the squared charges of the links: of four; of six around a pair and the one that it shares; of eight.
-        once = {"cos": 4.0, "cos 2": 16.0, "cos 3": 36.0, "A t": 3 * 4.0 + 3 + 1, "1x3": 8.0, "L": 8.0}
-        return {name: -once[name] if name in once else -6.0 if name[-1] == "A" else -10.0}, 0.0
+        return {name: -float(self._of[name].squared_charge)}, 0.0
 
     def squared_slope(self) -> tuple[dict[str, float], float]:
-        pairs = {f"{kind} {pair}": sign for kind in kinds(self.space) for pair, sign in (("A", 1.0), ("B", -1.0))}
-        return {"cos 2": -2.0, **pairs}, 2.0
+        # The sines of two plaquettes at a link, of charge q^2 = 4 + 4 + 2 together: a difference of two cosines.
+        second = [name for name, order in zip(self.names, self.orders, strict=True) if order == 2]
+        found = {}
+        for name in second:
+            orbit = self._of[name]
+            found[name] = (8.0 - orbit.squared_charge) / (2 if len(orbit.clusters[0]) > 1 else 4)
+        return found, 2.0
 
     def flow(self, x: Tensor, c: Coefficients) -> tuple[Tensor, list[Tensor]]:
-        space = self.space
-        value = dict(zip(self.names, (spread(k, space.ndim) for k in c), strict=True))
-        loops = {name: zeros(x) for name in self.names}
-        links = list(x.unbind(1))
-        angle = {p: links[p[0]] + at(links[p[1]], p[0]) - at(links[p[0]], p[1]) - links[p[1]] for p in space.planes}
-        slope = {plane: torch.zeros_like(theta) for plane, theta in angle.items()}  # dS~ / dtheta of each plaquette
-
-        def count(name: str, theta: Tensor, charges: Sequence[tuple[int, tuple[int, int], Sequence[int]]]) -> None:
-            """Add cos theta to the loop, and to the slopes of the plaquettes that make it up, each so many times."""
-            loops[name] = loops[name] + lattice_sum(theta.cos())
-            g = -value[name] * theta.sin()
-            for times, plane, place in charges:
-                part = times * g
-                for axis, n in enumerate(place):
-                    part = at(part, axis, -n)
-                slope[plane] = slope[plane] + part
-
-        here = [0] * space.ndim
-        for plane, theta in angle.items():
-            for times, name in enumerate(("cos", "cos 2", "cos 3"), 1):
-                if name in loops:
-                    count(name, times * theta, [(times, plane, here)])
-            if "L" in loops:
-                for name, pair in _outer(plane):
-                    chain = [(1, plane, here), *((1, plane, _unit(space.ndim, *side)) for side in pair)]
-                    count(name, theta + sum(at(theta, *side) for side in pair), chain)
-        for mu in range(space.ndim) if max(self.orders) > 1 else ():
-            # The plaquettes along U_mu: their angle, its sign beside that of the plane, where the plaquette is.
-            through = []
-            for nu in range(space.ndim):
-                if nu != mu:
-                    plane, sign = ((mu, nu), 1) if mu < nu else ((nu, mu), -1)
-                    through.append((sign * angle[plane], sign, plane, here))
-                    through.append((-sign * at(angle[plane], nu, -1), -sign, plane, _unit(space.ndim, nu, -1)))
-            for j, (other, s_j, *at_j) in enumerate(through):
-                for i in range(j + 1, len(through)):
-                    one, s_i, *at_i = through[i]
-                    straight = i == j + 1 and j % 2 == 0
-                    kind = "straight" if straight else "bent"
-                    tuples = [(f"{kind} A", 1, -1), (f"{kind} B", 1, 1)]
-                    if straight and "A t" in loops:
-                        tuples += [("A t", 2, -1), ("A t", -1, 2)]
-                    for name, m, n in tuples:
-                        where = [(m * s_i, *at_i), (n * s_j, *at_j)]
-                        count(name, m * one + n * other, where)  # type: ignore[arg-type]
-        force = [torch.zeros_like(u) for u in links]
-        for (mu, nu), g in slope.items():
+        angle, value = self._angles(x), torch.stack([k.reshape(-1) for k in c])  # [loops, 1 or batch]
+        slope = torch.zeros_like(angle)  # dS~ / dtheta of each plaquette
+        loops = angle.new_zeros(len(self.names), len(x))
+        for terms in self._terms(x):
+            theta = terms.angles(angle)
+            loops = loops.index_add(0, terms.orbit, theta.cos())
+            g = -value[terms.orbit] * theta.sin()
+            for k, places in enumerate(terms.places.unbind(1)):
+                slope = slope.index_add(0, places, terms.charges[:, k, None] * g)
+        space, force = self.space, [torch.zeros_like(u) for u in x.unbind(1)]
+        parts = slope.T.reshape(len(x), len(space.planes), *space.lattice).unbind(1)
+        for (mu, nu), g in zip(space.planes, parts, strict=True):
             force[mu] = force[mu] - g + at(g, nu, -1)
             force[nu] = force[nu] + g - at(g, mu, -1)
-        return torch.stack(force, 1), [loops[name] for name in self.names]
+        return torch.stack(force, 1), list(loops.unbind())
+
+    def along(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        angle, turn = self._angles(x), self._angles(w)
+        loops = slopes = angle.new_zeros(len(self.names), len(x))
+        for terms in self._terms(x):
+            theta = terms.angles(angle)
+            loops = loops.index_add(0, terms.orbit, theta.cos())
+            slopes = slopes.index_add(0, terms.orbit, -theta.sin() * terms.angles(turn))
+        return loops.T, slopes.T
+
+    def _angles(self, x: Tensor) -> Tensor:
+        """Those of the plaquettes, [planes * volume, batch], not wrapped."""
+        links = x.unbind(1)
+        found = [links[mu] + at(links[nu], mu) - at(links[mu], nu) - links[nu] for mu, nu in self.space.planes]
+        return torch.stack(found, 1).flatten(1).T.contiguous()
+
+    def _terms(self, x: Tensor) -> Iterator[Terms]:
+        """All terms, few enough at a time for so many fields."""
+        key = x.device, x.dtype
+        if key not in self._tables:
+            self._tables[key] = [
+                Terms(some.places.to(x.device), some.charges.to(x.device, x.dtype), some.orbit.to(x.device))
+                for some in _tabulated(self.space, self.orbits)
+            ]
+        few = max(1, BLOCK // len(x))
+        for some in self._tables[key]:
+            yield from (Terms(*part) for part in zip(*(torch.split(column, few) for column in some), strict=True))
 
 
-def _outer(plane: tuple[int, int]) -> list[tuple[str, tuple[tuple[int, int], tuple[int, int]]]]:
-    """Two neighbours of a plaquette in its plane, each (direction, step), and the loop that they make with it."""
-    sides = [(axis, n) for axis in plane for n in (1, -1)]
-    return [("1x3" if p[0] == q[0] else "L", (p, q)) for p, q in itertools.combinations(sides, 2)]
-
-
-def _unit(ndim: int, axis: int, n: int) -> list[int]:
-    return [n if k == axis else 0 for k in range(ndim)]
+def _tabulated(space: Space, orbits: Sequence[Orbit]) -> list[Terms]:
+    """The terms of all orbits, those of one plaquette first."""
+    plane, sites = {one: k for k, one in enumerate(space.planes)}, coordinates(space.lattice)
+    found: dict[int, list[Terms]] = {}
+    for number, orbit in enumerate(orbits):
+        for cluster in orbit.clusters:
+            rows = [
+                plane[where] * space.volume + site_index(sites + torch.tensor(x)[:, None], space.lattice)
+                for (where, x), _ in cluster
+            ]
+            charges = torch.tensor([n for _, n in cluster]).expand(space.volume, -1)
+            which = torch.full((space.volume,), number)
+            found.setdefault(len(cluster), []).append(Terms(torch.stack(rows, 1), charges, which))
+    return [Terms(*(torch.cat(column) for column in zip(*some, strict=True))) for _, some in sorted(found.items())]

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,15 @@ class IntegratedFlow(Transform, ABC):
             x, logdet = Recomputed.apply(self._step, x, theta, time, h)  # type: ignore[no-untyped-call]
             total = total + logdet
         return x, total
+
+    def trajectory(self, x: Tensor) -> Iterator[tuple[float, Tensor, Tensor]]:
+        """The times between the steps of `forward`, 0 and 1 among them, and at each of them fields and log-Jacobian."""
+        x, theta, total = self.space.check(x), self._table(self.coefficients), x.real.new_zeros(len(x))
+        yield 0.0, x, total
+        for k in range(self.steps):
+            x, logdet = self._step(x, theta, k / self.steps, 1 / self.steps)
+            total = total + logdet
+            yield (k + 1) / self.steps, x, total
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self._run(self.space.check(x), self._table(self.coefficients), self.steps)

@@ -8,8 +8,13 @@ from flowkit.groups.u1 import U1
 from flowkit.transforms.links.angle_loops import AngleLoops
 from flowkit.transforms.links.matrix_loops import MatrixLoops
 from flowkit.transforms.links.potential import LoopPotential
+from flowkit.transforms.links.quaternion_loops import QuaternionLoops
 
-POTENTIALS: dict[type[Group], type[AngleLoops] | type[MatrixLoops]] = {U1: AngleLoops, SUN: MatrixLoops}
+
+def _kind(group: Group) -> type[AngleLoops] | type[MatrixLoops] | type[QuaternionLoops] | None:
+    if isinstance(group, SUN):
+        return QuaternionLoops if group.dimension == 2 else MatrixLoops
+    return AngleLoops if isinstance(group, U1) else None
 
 
 def loop_potential(space: Space, order: int = 3) -> LoopPotential:
@@ -18,7 +23,7 @@ def loop_potential(space: Space, order: int = 3) -> LoopPotential:
     Parameters
     ----------
     space : Space
-        Links of a group in `POTENTIALS`, in two or more dimensions.
+        Links of U(1) or SU(N), in two or more dimensions.
     order : int
         1, the plaquette alone, to 3.
 
@@ -32,11 +37,11 @@ def loop_potential(space: Space, order: int = 3) -> LoopPotential:
     >>> import flowkit as fk
     >>> from flowkit.transforms.links.loop_potential import loop_potential
     >>> loop_potential(fk.links((4, 4), fk.U1()), order=2).names
-    ('cos', 'cos 2', 'straight A', 'straight B')
+    ('cos', '2.1', '2.2', '2.3')
     """
     if order not in (1, 2, 3):
         raise ValueError(f"Loops are of order 1, 2 or 3; got {order!r}.")
-    kind = POTENTIALS.get(type(space.group))
+    kind = _kind(space.group)
     if space.kind != "links" or kind is None or space.ndim < 2:
         raise ValueError(f"Loops need links of U1 or SUN in two or more dimensions; got {space}.")
     if min(space.lattice) <= order:  # plaquettes beside one another would share more than a link

@@ -1,4 +1,4 @@
-"""Potentials of Wilson loops of SU(N), in matrices."""
+"""Potentials of Wilson loops of SU(N) with N > 2, in matrices."""
 
 from collections.abc import Callable, Sequence
 
@@ -24,14 +24,14 @@ Pair = tuple[Tensor, Tensor]
 
 
 class MatrixLoops(LoopPotential):
-    """Loops of SU(N): Re t, |t|^2 and, for N > 2, Re t^2, for N > 3 Re Tr W^2; of a pair A, C and, for N > 2, B, D."""
+    """Loops of SU(N) with N > 2: Re t, |t|^2, Re t^2 and, for N > 3, Re Tr W^2; of a pair A, B, C, D."""
 
     companions = ("Im A t", "W^2 W")  # Im A Im (t_i - t_j); Re Tr(W_i^2 W_j^dagger + W_j^2 W_i^dagger)
 
     def __init__(self, space: Space, order: int):
         self.n = n = space.group.dimension
-        second = ["|t|^2", "t^2", "W^2"][: min(n, 4) - 1]
-        second += [f"{kind} {pair}" for kind in kinds(space) for pair in ("AC" if n == 2 else "ABCD")]
+        second = ["|t|^2", "t^2", *(["W^2"] if n > 3 else [])]
+        second += [f"{kind} {pair}" for kind in kinds(space) for pair in "ABCD"]
         third = (["t^3"] if n < 4 else []) + ["A t", "1x3", "L"]
         super().__init__(space, [["t"], second, third][:order])
 
@@ -53,7 +53,7 @@ class MatrixLoops(LoopPotential):
         if name == "W^2":
             return {"W^2": -8 * fundamental + 4 / n, "t^2": -4.0}, 0.0
         if name == "t^3":
-            return ({"t^3": -15.0, "t": 24.0} if n == 2 else {"t^3": -24.0, "|t|^2": 24.0}), 0.0
+            return {"t^3": -24.0, "|t|^2": 24.0}, 0.0
         if name in ("1x3", "L"):
             return {name: -8 * fundamental}, 0.0
         if name == "A t":
@@ -66,12 +66,10 @@ class MatrixLoops(LoopPotential):
             return {b: -both, c: -1.0}, 0.0
         if pair == "D":
             return {d: -8 * fundamental - 1 / n, a: 1.0}, 0.0
-        return ({c: -both - 1, a: 1.0} if n == 2 else {c: -both, b: -1.0}), 0.0
+        return {c: -both, b: -1.0}, 0.0
 
     def _double_winding(self) -> tuple[dict[str, float], float]:
         """Re Tr W^2 as a combination of loops, and a constant."""
-        if self.n == 2:
-            return {"|t|^2": 1.0}, -2.0
         return ({"t^2": 1.0, "t": -2.0}, 0.0) if self.n == 3 else ({"W^2": 1.0}, 0.0)
 
     def squared_slope(self) -> tuple[dict[str, float], float]:
@@ -79,13 +77,9 @@ class MatrixLoops(LoopPotential):
         square, rest = self._double_winding()
         loops = {loop: -factor for loop, factor in square.items()}
         loops["|t|^2"] = loops.get("|t|^2", 0.0) - 1 / n
-        same = "|t|^2" if n == 2 else "t^2"
-        loops[same] = loops.get(same, 0.0) + 1 / n
+        loops["t^2"] = loops.get("t^2", 0.0) + 1 / n
         for kind in kinds(self.space):  # (A - B + (C - D) / N) / 2
-            if n == 2:
-                loops |= {f"{kind} A": 1.0, f"{kind} C": -0.5}
-            else:
-                loops |= {f"{kind} A": 0.5, f"{kind} B": -0.5, f"{kind} C": 0.5 / n, f"{kind} D": -0.5 / n}
+            loops |= {f"{kind} A": 0.5, f"{kind} B": -0.5, f"{kind} C": 0.5 / n, f"{kind} D": -0.5 / n}
         return loops, n - rest
 
     def flow(self, x: Tensor, c: Coefficients) -> tuple[Tensor, list[Tensor]]:
@@ -170,10 +164,9 @@ class MatrixLoops(LoopPotential):
         pair = trace_product(w, mate)
         parts = {f"{kind} A": pair.real, f"{kind} C": t.real * trace.real - t.imag * trace.imag}
         a, scalar = value[f"{kind} A"], value[f"{kind} C"] * trace
-        if self.n > 2:
-            parts[f"{kind} B"] = trace_product(w, mate.mH).real
-            parts[f"{kind} D"] = t.real * trace.real + t.imag * trace.imag
-            scalar = scalar + value[f"{kind} D"] * trace.conj()
+        parts[f"{kind} B"] = trace_product(w, mate.mH).real
+        parts[f"{kind} D"] = t.real * trace.real + t.imag * trace.imag
+        scalar = scalar + value[f"{kind} D"] * trace.conj()
         if kind == "straight" and "A t" in value:
             both = t.real + trace.real
             parts["A t"] = pair.real * both
@@ -183,7 +176,7 @@ class MatrixLoops(LoopPotential):
         for name, part in parts.items():
             loops[name] = loops[name] + lattice_sum(part) / 2
         matrix = a[..., None, None] * mate.mH
-        return matrix + value[f"{kind} B"][..., None, None] * mate if self.n > 2 else matrix, scalar
+        return matrix + value[f"{kind} B"][..., None, None] * mate, scalar
 
     def _triples(self, x: Tensor, value: dict[str, Tensor], loops: dict[str, Tensor]) -> Tensor:
         """Y of the loops around three plaquettes: the middle one with two of its links replaced by the staples outside,

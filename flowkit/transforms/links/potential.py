@@ -9,12 +9,12 @@ first, with t_i = Tr W_i. The loops of a potential S~ = sum_k c_k O_k are summed
 
 pairs of one plane (straight) and, in more than two dimensions, of two planes (bent) apart. That is the set which the
 series of the trivializing flow of the Wilson action needs to second order (0907.5491), and the Laplacian does not lead
-out of it. For N = 3, Tr W^2 = t^2 - 2 t^*; for N = 2 traces are real and B = C - A; for U(1), where Re t = cos theta,
-C = B and D = A: what is left is what `names` tells. Of the many loops of third order those that matter most in two
-dimensions:
+out of it. For N = 3, Tr W^2 = t^2 - 2 t^*; for N = 2 traces are real and B = C - A: what is left is what `names` tells.
+U(1) and SU(2) have all terms of third order, in `angle_loops` and `quaternion_loops`. Of those of SU(N) with N > 2 the
+ones that matter most in two dimensions:
 
     t^3      Re t^3 of a plaquette, for N <= 3
-    A t      A Re (t_i + t_j) of a straight pair; cos(2 theta_i - theta_j) + cos(2 theta_j - theta_i) for U(1)
+    A t      A Re (t_i + t_j) of a straight pair
     1x3, L   Re Tr of the loops of eight links around three plaquettes of one plane
 """
 
@@ -66,6 +66,16 @@ class LoopPotential(ABC):
     def flow(self, x: Tensor, c: Coefficients) -> tuple[Tensor, list[Tensor]]:
         """-d^a S~ of each link, [batch, *space.algebra_shape], and the O_k and their companions, each [batch]."""
 
+    def along(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        """The O_k with their companions, [batch, loops], and sum_links w^a d^a O_k, [batch, len(names)], for w
+        [batch, *space.algebra_shape].
+        """
+        with torch.enable_grad():  # the force is linear in the coefficients, here one set for each field
+            c = x.real.new_zeros(len(self.names), len(x)).requires_grad_()
+            force, loops = self.flow(x, c.unbind())
+            (slopes,) = torch.autograd.grad((force * w).sum(), c)
+        return torch.stack(loops, 1).detach(), -slopes.T
+
     @abstractmethod
     def _laplacian_of(self, name: str) -> tuple[dict[str, float], float]:
         """sum_links d^a d^a O as a combination of loops, and a constant for each plaquette."""
@@ -82,6 +92,11 @@ class LoopPotential(ABC):
                 row[self._columns.index(name)] += factor
         row[-1] = constant * self.space.volume * len(self.space.planes)
         return row
+
+    def laplacians(self, loops: Tensor) -> Tensor:
+        """sum_links d^a d^a O_k of each loop, [batch, len(names)], for the loops that `along` gave."""
+        rows = self._laplacian.to(loops)
+        return loops @ rows[:, :-1].T + rows[:, -1]
 
     def laplacian(self, loops: Sequence[Tensor], c: Coefficients) -> Tensor:
         """sum_links d^a d^a S~, [batch], for the O_k that `flow` gave."""

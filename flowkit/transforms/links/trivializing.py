@@ -19,9 +19,9 @@ class TrivializingFlow(IntegratedFlow):
         \dot U &= -i T_a\, d^a \tilde S(U, t)\, U, \qquad \tilde S(U, t) = \sum_k c_k(t)\, O_k(U), \\
         c_k(t) &= t^{n_k - 1} \sum_j \theta_{kj}\, P_j(2 t - 1)
 
-    O_k are the loops of `flowkit.transforms.links.loop_potential`, of order n_k, and P_j Legendre polynomials. The
-    coefficient of the plaquette is constant, which fixes what t means. All symmetries of the lattice and of the gauge
-    field are kept exactly, and the weights do not depend on the volume.
+    O_k are the loops of `flowkit.transforms.links.loop_potential`, of order n_k, and P_j Legendre polynomials. All
+    symmetries of the lattice and of the gauge field are kept exactly, and the weights do not depend on the volume. For
+    U(1) and SU(2) they are all that the series has: up to order 3 in three dimensions 39 and 17.
 
     Parameters
     ----------
@@ -30,12 +30,16 @@ class TrivializingFlow(IntegratedFlow):
     order : int
         Of the loops, 1 (the plaquette alone) to 3.
     degree : int
-        Of the polynomials of the loops of second order; one less for those of third.
+        Of the polynomials of the loops of second order; one less for each order more. That of the plaquette is
+        constant, which fixes what t means.
     steps : int
         Of the integrator.
     beta : float
         Where to start: at the first terms of the series of the trivializing flow of the Wilson action with that beta,
         one for order 1 and two for higher ones; 0 is the identity.
+    path : bool
+        Whether t is that of the theories exp(-t S), as `flowkit.train.ContinuityStep` needs it: the polynomials of all
+        loops, the plaquette among them, then have the same degree.
 
     Raises
     ------
@@ -80,10 +84,11 @@ class TrivializingFlow(IntegratedFlow):
         degree: Annotated[int, Range(0, 64)] = 1,
         steps: Count = 8,
         beta: NotNegative = 0.0,
+        path: bool = False,
     ):
         super().__init__(space, steps)
         self.potential = loop_potential(space, order)
-        self.order, self.degree, self.beta = order, degree, beta
+        self.order, self.degree, self.beta, self.path = order, degree, beta, path
         # A linear part of the plaquette's coefficient is, to this order, another choice of t.
         constant, slope = self.potential.series(beta).unbind(1)
         start = torch.zeros(len(self.loops), degree + 1, dtype=torch.float64)
@@ -95,6 +100,8 @@ class TrivializingFlow(IntegratedFlow):
 
     def _degrees(self) -> list[int]:
         """The degree of each loop's polynomial."""
+        if self.path:
+            return [self.degree] * len(self.potential.orders)
         return [0 if order == 1 else max(0, self.degree + 2 - order) for order in self.potential.orders]
 
     @property
@@ -120,6 +127,30 @@ class TrivializingFlow(IntegratedFlow):
         c = self._at(theta, t).unbind(-1)
         w, loops = self.potential.flow(x, c)
         return w, -self.potential.laplacian(loops, c)
+
+    def continuity(self, x: Tensor, slope: Tensor, t: float) -> Tensor:
+        r"""How each coefficient changes log w per unit of flow time, where the theory at t is exp(-t S).
+
+        .. math:: A_{kj} = \frac{\partial}{\partial\theta_{kj}} \left(\sum d^a w^a - t \sum w^a d^a S\right)
+
+        Parameters
+        ----------
+        x : Tensor
+            Fields, ``[batch, *space.shape]``.
+        slope : Tensor
+            d^a S, ``[batch, *space.algebra_shape]``.
+        t : float
+            The flow time.
+
+        Returns
+        -------
+        Tensor
+            ``[batch, coefficients]``.
+        """
+        loops, slopes = self.potential.along(x, slope)
+        changes = t * slopes - self.potential.laplacians(loops)  # of c_k: w = -dS~
+        weights = self._at(self._table(torch.eye(len(self.places)).to(self.coefficients)), t)
+        return changes @ weights.to(changes).T
 
     def extra_repr(self) -> str:
         return f"{len(self.loops)} loops, order={self.order}, degree={self.degree}, steps={self.steps}"
