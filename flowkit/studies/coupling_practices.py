@@ -48,9 +48,9 @@ THEORIES = {
 def practices(
     quick: bool = False,
     *,
-    minutes: float = 4.0,
+    minutes: float = 2.0,
     groups: tuple[str, ...] = ("U1", "SU2"),
-    factorised: str = "",
+    factorised: str = "cp",
     batch: int = 32,
     draws: int = 1024,
     seed: int = 1,
@@ -58,7 +58,7 @@ def practices(
     """Couplings from Haar measure on 4^4, U(1) at beta .9 and SU(2) at beta 1, after equal processor time: the mean of
     log w = -S - log q, which is ln Z minus the divergence, with all practices and with each one switched off in turn.
 
-    `factorised` adds a row with convolutions of this kind, as `GaugeCoupling` names it.
+    `factorised` is the kind of convolutions of the last row, as `GaugeCoupling` names it; an empty text leaves it out.
     """
     rows: list[Row] = []
     for name in groups[:1] if quick else groups:
