@@ -7,16 +7,15 @@ from typing import Any, NamedTuple
 import torch
 
 from flowkit.actions import Wilson
-from flowkit.ensemble import Ensemble, importance_sample, run
+from flowkit.ensemble import Ensemble, importance_sample
 from flowkit.flow import Flow
 from flowkit.geometry import links
 from flowkit.groups import SUN, U1, Group
 from flowkit.models import gauge_flow
 from flowkit.observables import plaquette
 from flowkit.priors import Haar, Prior
-from flowkit.samplers import Heatbath
-from flowkit.stats import Estimate, log_z
-from flowkit.studies.multiscale_dressed import thermodynamic
+from flowkit.stats import log_z
+from flowkit.studies.multiscale_dressed import compared, heatbath_plaquette, thermodynamic
 from flowkit.studies.rows import Row, ess_row, finite
 from flowkit.train import Constant, ContinuityStep, Cosine, Trainer
 from flowkit.transforms import TrivializingFlow
@@ -158,24 +157,9 @@ def _beside(case: Case, found: Ensemble, sweeps: int, seed: int) -> list[Row]:
     rows: list[Row] = [
         {"label": f"{case.label}, KL per site, nats", "value": kl / volume, "error": finite(error / volume)}
     ]
-    rows.append(_within(f"{case.label}, ln Z beside its integral", ln_z, *thermodynamic(action, sweeps, seed)))
+    rows.append(compared(f"{case.label}, ln Z", ln_z, *thermodynamic(action, sweeps, seed), "its integral"))
+    mean = found.mean(plaquette)
     for hot, name in ((True, "hot"), (False, "cold")):
-        label = f"{case.label}, plaquette beside heatbath from a {name} start"
-        rows.append(_within(label, found.mean(plaquette), *_heatbath(action, 4 * sweeps, seed + 1, hot)))
+        other, beside = heatbath_plaquette(action, 4 * sweeps, seed + 1, hot), f"heatbath from a {name} start"
+        rows.append(compared(f"{case.label}, plaquette", mean, other.value, other.error, beside))
     return rows
-
-
-def _heatbath(action: Wilson, sweeps: int, seed: int, hot: bool) -> tuple[float, float]:
-    """The plaquette and its error, from the means of independent chains."""
-    sampler, chains = Heatbath(action), 32
-    start = sampler.start(chains, seed, hot=hot, dtype=torch.float32)
-    series = run(sampler, sweeps, start=start, thermalise=sweeps, rng=seed, observe=(plaquette,), keep=False)
-    means = series.history(plaquette).double().mean(0)
-    return float(means.mean()), float(means.std()) / math.sqrt(chains)
-
-
-def _within(label: str, mine: Estimate, other: float, error: float) -> Row:
-    """A number beside an independent one, within three errors of both together."""
-    row: Row = {"label": label, "value": mine.value, "error": finite(mine.error)}
-    goal = f"{other:.6g} ± {error:.2g}, within 3 errors of both"
-    return {**row, "goal": goal, "reached": abs(mine.value - other) <= 3 * math.hypot(mine.error, error)}
