@@ -177,7 +177,7 @@ def test_boundaries_of_surfaces_are_what_the_lattice_says(kind, lattice, couplin
         assert sum(told.values()) == 0 or len(cubes) > 1
         if isinstance(gas, PlaquetteGas):
             places = {(gas.planes[i[0]], tuple(i[1:])): int(n[tuple(i)]) for i in n.nonzero().tolist()}
-            assert gas.boundary(places) == told
+            assert gas.surfaces.boundary(places) == told
 
 
 def test_a_dipole_and_a_smallest_loop():
@@ -186,11 +186,12 @@ def test_a_dipole_and_a_smallest_loop():
     dipole._string(surface, (0, 1, 2), (3, 3, 2))  # one step back along 0, two along 1
     assert sum(map(abs, surface.values())) == 3
     loop = PlaquetteGas((4, 4, 4, 4), 1.0)
+    surfaces = loop.surfaces
     one = {((0, 2), (1, 1, 3, 0)): 1}
-    assert sum(map(abs, loop.boundary(one).values())) == 4
-    assert loop.surface_of(loop.boundary(one)) == one
+    assert sum(map(abs, surfaces.boundary(one).values())) == 4
+    assert surfaces.surface_of(surfaces.boundary(one)) == one
     two = {((0, 2), (1, 1, 3, 0)): 1, ((0, 2), (2, 1, 3, 0)): 1}
-    assert loop.surface_of(loop.boundary(two)) == two
+    assert surfaces.surface_of(surfaces.boundary(two)) == two
     assert loop.log_q[0] == pytest.approx(-2 * math.pi**2 * (0.5 - 0.5 / 256), rel=1e-12)
     assert -math.log(torch.finfo(torch.float64).eps) < NO_WEIGHT
 

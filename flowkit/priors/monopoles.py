@@ -17,15 +17,13 @@ from torch import Tensor
 
 from flowkit.geometry.forms import inverse_laplacian, plane_means
 from flowkit.geometry.lattice import format_lattice
+from flowkit.priors.surfaces import Place, Site, Surfaces, moved
 
 NO_WEIGHT = 40.0
 """Nats that take a draw out of every weighted mean."""
 
 MOST_PAIRS = 10
 """Mean number of dipoles, whose pairings cost 2^k operations for k of them."""
-
-Site = tuple[int, ...]
-Place = tuple[tuple[int, ...], Site]  # of a plaquette or a cube: its directions in order, and its site
 
 
 class MonopoleGas(ABC):
@@ -73,9 +71,6 @@ class MonopoleGas(ABC):
         """k sites at random."""
         flat = torch.randint(math.prod(self.lattice), (k,), generator=rng, device=rng.device)
         return _unravelled(flat, self.lattice)
-
-    def _moved(self, site: Site, mu: int, step: int) -> Site:
-        return (*site[:mu], (site[mu] + step) % self.lattice[mu], *site[mu + 1 :])
 
 
 class DipoleGas(MonopoleGas):
@@ -134,7 +129,7 @@ class DipoleGas(MonopoleGas):
             plane = tuple(nu for nu in range(3) if nu != mu)
             sign = -1 if mu == 1 else 1
             for _ in range(distance if ahead else side - distance):
-                after = self._moved(here, mu, 1 if ahead else -1)
+                after = moved(here, self.lattice, mu, 1 if ahead else -1)
                 surface[plane, after if ahead else here] += sign if ahead else -sign
                 here = after
 
@@ -144,10 +139,8 @@ class PlaquetteGas(MonopoleGas):
 
     .. math:: P(n) = e^{-\lambda} \prod_P q^{|n_P|} / |n_P|!, \qquad q = e^{c - 2 \pi^2 b_m |n'|^2}
 
-    where n' is the coexact part of one plaquette, c the core, |n'|^2 = 1 - 2 / ndim on a large lattice. The surface
-    that stands for a boundary is found by adding, one after the other, the plaquette that shortens it most. Draws with
-    another surface have weight 0. Boundaries that cannot be shortened so, as those of a square of 2 x 2 plaquettes, are
-    left out: their weight is q to the power 2 or more beside that of one plaquette.
+    where n' is the coexact part of one plaquette, c the core, |n'|^2 = 1 - 2 / ndim on a large lattice. Every boundary
+    has one surface that stands for it, which `Surfaces.surface_of` finds. Draws with another surface have weight 0.
     """
 
     def __init__(self, lattice: tuple[int, ...], coupling: float, core: float = 0.0, tension: float = 0.0):
@@ -155,6 +148,7 @@ class PlaquetteGas(MonopoleGas):
         spectrum, volume = inverse_laplacian(lattice, torch.zeros((), dtype=torch.float64)), math.prod(lattice)
         self.log_q = (core - 2 * math.pi**2 * coupling * (1 - plane_means(lattice, spectrum) - 1 / volume)).tolist()
         self.rate = 2 * volume * sum(map(math.exp, self.log_q))
+        self.surfaces = Surfaces(lattice)
 
     def _objects(self, k: int, rng: torch.Generator) -> tuple[dict[Place, int], float]:
         shares = torch.tensor(self.log_q, dtype=torch.float64, device=rng.device).exp()
@@ -167,52 +161,9 @@ class PlaquetteGas(MonopoleGas):
         if k == 1:
             return surface, log
         numbers = {place: value for place, value in surface.items() if value}
-        if sum(map(abs, numbers.values())) < k or self.surface_of(self.boundary(numbers)) != numbers:
+        if sum(map(abs, numbers.values())) < k or self.surfaces.surface_of(self.surfaces.boundary(numbers)) != numbers:
             return surface, log + NO_WEIGHT
         return surface, log - sum(math.lgamma(1 + abs(value)) for value in numbers.values())
-
-    def _cubes(self, place: Place) -> list[tuple[Place, int]]:
-        """The cubes whose boundary holds a plaquette, and the sign with which it stands there."""
-        (mu, nu), site = place
-        found: list[tuple[Place, int]] = []
-        for rho in range(len(self.lattice)):
-            if rho not in (mu, nu):
-                cube, sign = tuple(sorted((mu, nu, rho))), -1 if mu < rho < nu else 1
-                found += [((cube, self._moved(site, rho, -1)), sign), ((cube, site), -sign)]
-        return found
-
-    def _plaquettes(self, cube: Place) -> list[Place]:
-        """The six plaquettes of a cube."""
-        directions, site = cube
-        pairs = ((tuple(nu for nu in directions if nu != mu), mu) for mu in directions)
-        return [(plane, at) for plane, mu in pairs for at in (site, self._moved(site, mu, 1))]
-
-    def boundary(self, surface: dict[Place, int]) -> dict[Place, int]:
-        """The monopole charges of a surface that are not zero."""
-        charges: Counter[Place] = Counter()
-        for place, value in surface.items():
-            for cube, sign in self._cubes(place):
-                charges[cube] += sign * value
-        return {cube: value for cube, value in charges.items() if value}
-
-    def surface_of(self, charges: dict[Place, int]) -> dict[Place, int] | None:
-        """The surface that stands for a boundary; None where the search finds none."""
-        left, found = Counter(charges), Counter[Place]()
-        while any(left.values()):
-            best: tuple[int, Place, int] | None = None
-            near = {place for cube, value in left.items() if value for place in self._plaquettes(cube)}
-            for place in sorted(near):
-                for sign in (1, -1):
-                    gain = sum(abs(left[c]) - abs(left[c] - sign * s) for c, s in self._cubes(place))
-                    if gain > (best[0] if best else 0):
-                        best = gain, place, sign
-            if best is None:
-                return None
-            _, place, sign = best
-            found[place] += sign
-            for cube, s in self._cubes(place):
-                left[cube] -= sign * s
-        return {place: value for place, value in found.items() if value}
 
 
 def permanent(matrix: Sequence[Sequence[float]]) -> float:
