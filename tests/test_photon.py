@@ -13,8 +13,9 @@ from scipy.special import iv
 import flowkit as fk
 from flowkit import testing
 from flowkit.geometry import forms
-from flowkit.priors import FreePhoton, coupling_of
+from flowkit.priors import FreePhoton, FromLifts, coupling_of
 from flowkit.priors.monopoles import NO_WEIGHT, DipoleGas, PlaquetteGas, permanent
+from flowkit.priors.surfaces import Surfaces
 from flowkit.transforms import PhotonDrift
 
 DOUBLE = torch.zeros((), dtype=torch.float64)
@@ -160,6 +161,48 @@ def test_the_mean_of_the_weights_does_not_depend_on_the_gas():
     assert found[2].value < found[0].value - 4 * math.hypot(found[0].error, found[2].error)
 
 
+def boundaries(space: fk.Space, x: torch.Tensor) -> list[dict]:
+    """The monopole charges of fields that are not zero, by the directions and the site of their cube."""
+    cubes = list(itertools.combinations(range(space.ndim), 3))
+    charges = (forms.cube_sums(fk.geometry.plaquettes(space, x.double()), space.ndim) / (2 * math.pi)).round().int()
+    return [{(cubes[i[0]], tuple(i[1:])): int(m[tuple(i)]) for i in m.nonzero().tolist()} for m in charges]
+
+
+@pytest.mark.parametrize(
+    ("lattice", "beta", "n"), [((2, 2, 2, 2), 0.8, 60), ((2, 3, 2, 2), 0.0, 4), ((2, 2, 4, 4), 1.0, 40)]
+)
+def test_every_boundary_has_a_surface(lattice, beta, n, monkeypatch):
+    """Fields of the theory and of Haar measure, those among them whose boundary no plaquette shortens."""
+    stuck, solve = [], Surfaces.least_area
+    monkeypatch.setattr(Surfaces, "least_area", lambda self, m: stuck.append(m) or solve(self, m))
+    space, surfaces = links(*lattice), Surfaces(lattice)
+    x = space.haar(n, testing.seeded())
+    if beta:
+        x = fk.run(fk.Heatbath(fk.Wilson(space, beta)), 1, chains=n, thermalise=30, start=x, rng=1).x[0]
+    for m in boundaries(space, x):
+        n = surfaces.surface_of(m)
+        assert surfaces.boundary(n) == m
+        assert surfaces.surface_of(m) == n
+        assert sum(map(abs, solve(surfaces, m).values())) <= sum(map(abs, n.values()))
+    assert stuck or not beta
+
+
+def test_charges_that_are_no_boundary_are_refused():
+    with pytest.raises(ValueError, match=r"Charges are a boundary where a surface of plaquettes has them; got"):
+        Surfaces((2, 2, 2, 2)).surface_of({((0, 1, 2), (0, 0, 0, 0)): 1})
+
+
+def test_ln_z_in_four_dimensions_is_that_of_an_annealed_heatbath():
+    """2^4 at beta = 1: 3 % of the fields of a heatbath have boundaries that no plaquette shortens."""
+    action = fk.Wilson(links(2, 2, 2, 2), 1.0)
+    photons = log_z(fk.photon_flow(action.space, 1.0, core=0.7), 1.0, 6000)
+    annealing = fk.samplers.AnnealedHeatbath(action, [k / 120 for k in range(121)])
+    annealed = log_z(fk.Flow(fk.Haar(action.space), annealing), 1.0, 5000)
+    error = math.hypot(photons.error, annealed.error)
+    assert error < 0.03
+    assert abs(photons.value - annealed.value) < 3 * error
+
+
 @pytest.mark.parametrize(
     ("kind", "lattice", "coupling"), [(DipoleGas, (3, 4, 5), 1.0), (PlaquetteGas, (2, 3, 3, 4), 0.65)]
 )
@@ -251,3 +294,16 @@ def test_messages():
         FreePhoton(links(4, 4), 1.0, monopoles=1.0)
     with pytest.raises(ValueError, match="FreePhoton in 3 dimensions has the joint density of links and lift alone"):
         FreePhoton(links(2, 2, 2), 1.0).log_prob(links(2, 2, 2).haar(1, 1))
+
+
+@pytest.mark.parametrize("ndim", [3, 4])
+def test_the_default_model_of_weak_coupling_is_the_photon(ndim):
+    space, least = links(*[2] * ndim), {3: 2.0, 4: 1.4}[ndim]
+    photons, staples = (fk.multiscale_flow(space, strength=beta) for beta in (least, 0.99 * least))
+    assert isinstance(photons, FromLifts)
+    assert photons.prior.prior.b == coupling_of(least, ndim)
+    level = fk.multiscale.levels(staples)[-1]
+    assert level.doubling.order == ("hierarchical" if ndim == 3 else "cells")
+    assert level.context.powers == (ndim == 3)
+    for other in (links(*[2] * (ndim - 1), 1), fk.links(space.lattice, fk.SUN(2))):
+        assert fk.multiscale.levels(fk.multiscale_flow(other, strength=3.0))
