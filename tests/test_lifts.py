@@ -175,3 +175,29 @@ def test_the_quick_figures_agree_with_chains():
     assert {label.split(", ")[2] for label in labels} == {
         "plain HMC", "HMC through the map", "heatbath", "photon flow"
     }  # fmt: skip
+
+
+def test_sectors_of_draws_add_up_and_say_what_a_flow_leaves_out():
+    """Monopoles are counted unasked; their sectors agree with their mean, and a flow without them has none."""
+    action = fk.Wilson(links(3, 3, 3), 1.8)
+    full, bare = (
+        fk.importance_sample(fk.photon_flow(action.space, 1.8, monopoles=on).double(), action, 3000, rng=1, keep=False)
+        for on in (True, False)
+    )
+    shares = fk.ensemble.sectors(full)
+    for one in ("weight", "draws"):
+        assert sum(getattr(sector, one).value for sector in shares) == pytest.approx(1)
+    mean = full.mean(fk.observables.monopoles)
+    assert sum(sector.number * sector.weight.value for sector in shares) == pytest.approx(mean.value)
+    assert all(sector.number % 2 == 0 for sector in shares)
+    drawn = sum(sector.number > 0 for sector in shares)
+    assert drawn >= 2
+    many = int((full.history("monopoles") > 0.5).sum())
+    assert f"; monopoles in {many} draws)" in repr(full)
+    assert shares[0].draws.value == pytest.approx(1 - many / 3000)
+    empty = shares[0].weight
+    assert empty.value < 1 - 4 * empty.error
+    assert fk.ensemble.sectors(bare)[0].draws.value > shares[0].draws.value
+    chains = fk.run(fk.Heatbath(action), 2, chains=2, rng=1, observe=(fk.observables.monopoles,))
+    with pytest.raises(fk.ensemble.EnsembleError, match="sectors compares the weight with the draws of importance"):
+        fk.ensemble.sectors(chains)

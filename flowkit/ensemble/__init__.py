@@ -16,6 +16,7 @@ from flowkit.ensemble.recording import Recording
 from flowkit.ensemble.replica import replica_mean
 from flowkit.ensemble.resuming import resume
 from flowkit.ensemble.runs import run
+from flowkit.ensemble.sectors import Sector, sectors
 from flowkit.ensemble.tuning import LengthTuning, tune_length
 from flowkit.ensemble.turns import compare
 
@@ -34,6 +35,7 @@ __all__ = [
     "PatternNumbers",
     "Ratio",
     "Recording",
+    "Sector",
     "compare",
     "field_numbers",
     "importance_sample",
@@ -43,6 +45,7 @@ __all__ = [
     "replica_mean",
     "resume",
     "run",
+    "sectors",
     "start",
     "tune_length",
 ]

@@ -192,6 +192,8 @@ class Ensemble(Means):
         what = "weighted draws" if self.weighted else f"stored steps x {self.chains} chains"
         kept = "" if self.x is not None else "; no configurations"
         bad = self.provenance.get("invalid", 0)
+        if self.weighted and "monopoles" in self.series:
+            kept += f"; monopoles in {int((self.series['monopoles'] > 0.5).sum())} draws"
         return (
             f"Ensemble({len(self)} {what} of {self.space}; {', '.join(self.series)}{kept}"
             f"{f'; {bad} invalid proposals' if bad else ''})"

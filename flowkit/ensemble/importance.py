@@ -11,7 +11,7 @@ from flowkit.ensemble.diagnosis import monitors, vanishing
 from flowkit.ensemble.ensemble import Ensemble
 from flowkit.ensemble.files import EnsembleError
 from flowkit.ensemble.integration import logdet_error
-from flowkit.observables import Observables, listed
+from flowkit.observables import Observables, listed, monopoles
 from flowkit.priors.base import Prior
 from flowkit.tasks.in_training import frozen
 from flowkit.tasks.progress import progress_bar
@@ -55,7 +55,8 @@ def importance_sample(
     Returns
     -------
     Ensemble
-        Weighted, with the series S, logq and logw.
+        Weighted, with the series S, logq and logw, and the number of monopoles on U(1) links in three and more
+        dimensions, of which `sectors` makes a table.
 
     Raises
     ------
@@ -82,7 +83,9 @@ def importance_sample(
     flow = frozen(flow, "importance_sample")
     generator, seed = source_of(rng, "importance sampling", flow.device)
     observe = listed(observe)
-    observed = [*observe, *(one for one in monitors(flow.space) if one not in observe)]
+    space = flow.space
+    counts = (monopoles,) if space.kind == "links" and space.group.winding and space.ndim > 2 else ()
+    observed = [*observe, *(one for one in (*monitors(space), *counts) if one not in observe)]
     columns = Columns(n, 1, observed, flow.space)
     bad = 0
     bar = progress_bar(n, progress)

@@ -60,6 +60,7 @@ def train_multiscale(
     model = multiscale_flow(space, links=lambda _: ClassFunctionConditional(16, cells))
     trainer = Trainer(model, Wilson(space, beta), batch=batch, method=method, seed=seed, callbacks=[enough])
     trainer.fit(most, progress=False)
+    assert isinstance(model, Flow)  # in two dimensions
     return model.requires_grad_(False)
 
 

@@ -134,7 +134,9 @@ def _multiscale(quick: bool) -> Work:
 def _smooth(quick: bool) -> Work:
     space = fk.links((8, 8), fk.U1())
     rng = torch.Generator().manual_seed(1)
-    model = fk.multiscale.smoothed(fk.multiscale_flow(space).requires_grad_(False))
+    rough = fk.multiscale_flow(space).requires_grad_(False)
+    assert isinstance(rough, fk.Flow)  # in two dimensions
+    model = fk.multiscale.smoothed(rough)
     action = model.pullback(fk.Wilson(space, 6.0))
     return _chain(action, 4 if quick else 64, 1, space.haar(4 if quick else 64, rng))
 

@@ -194,7 +194,7 @@ def _rows(
     integrated = [] if reference is None else [("integration", reference.log_z(beta))]
     rows += compared_rows(f"{who}, ln Z", z, integrated)
     if not beside:
-        return rows
+        return rows + sector_rows(who, draws)
     starts = (("heatbath, cold", False), ("heatbath, hot", True)) if space.volume <= LARGEST else ()
     ensembles = [(name, chains(action, hot, effort)) for name, hot in starts]
     for observable in (plaquette, monopoles):

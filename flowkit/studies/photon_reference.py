@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from flowkit.actions import Wilson
-from flowkit.ensemble import Ensemble, importance_sample, run
+from flowkit.ensemble import Ensemble, importance_sample, run, sectors
 from flowkit.geometry import Space
 from flowkit.models import photon_flow
 from flowkit.observables import monopoles, plaquette
@@ -107,13 +107,9 @@ def compared_rows(label: str, found: Estimate, beside: list[tuple[str, Estimate]
 
 def sector_rows(who: str, draws: Ensemble, most: int = 4) -> list[Row]:
     """The shares of the weight and of the draws that fields with so many monopoles hold, where they hold most."""
-    count = draws.history(monopoles).flatten().round()
-    w = torch.softmax(draws.series["logw"].flatten().double(), 0)
-    shares = {k: float(w[count == k].sum()) for k in set(count.tolist())}
-    rows = []
-    for k in sorted(sorted(shares, key=lambda k: -shares[k])[:most]):
-        inside = (count == k).double()
-        error = float((w * (inside - shares[k])).square().sum().sqrt())
-        label = f"{who}, share of the weight with {k:g} monopoles ({float(inside.mean()):.2g} of the draws)"
-        rows.append({"label": label, "value": shares[k], "error": finite(error)})
+    shares = sorted(sectors(draws), key=lambda one: -one.weight.value)[:most]
+    rows: list[Row] = []
+    for k, weight, drawn in sorted(shares):
+        label = f"{who}, share of the weight with {k} monopoles ({drawn.value:.2g} of the draws)"
+        rows.append({"label": label, "value": weight.value, "error": finite(weight.error)})
     return rows
