@@ -38,7 +38,7 @@ class Surfaces:
     --------
     >>> from flowkit.priors.surfaces import Surfaces
     >>> surfaces = Surfaces((4, 4, 4, 4))
-    >>> square = {((0, 1), (x, y, 0, 0)): 1 for x in (0, 1) for y in (0, 1)}
+    >>> square = {((0, 1), (0, 0, z, t)): 1 for z in (0, 1) for t in (0, 1)}
     >>> sum(map(abs, surfaces.boundary(square).values()))        # a loop of monopoles around 2x2 plaquettes
     8
     >>> surfaces.surface_of(surfaces.boundary(square)) == square
