@@ -82,16 +82,16 @@ def multiscale_flow(
     Effective sample sizes for U(1), of dressed staples trained by maximum likelihood and of photons with a trained
     drift, as `flowkit reproduce multiscale-3d`, `multiscale-4d`, `photon-3d` and `photon-4d` recorded them:
 
-    ===========  ===============  =======
-    theory       dressed staples  photons
-    ===========  ===============  =======
-    4^3, beta 1  .930             none
-    4^3, beta 2  .39              .90
-    4^3, beta 3  not run          .993
-    4^4, beta 1  .003             not run
-    4^4, beta 1.5  not run        .87
-    4^4, beta 2  not run          .97
-    ===========  ===============  =======
+    =============  ===============  =======
+    theory         dressed staples  photons
+    =============  ===============  =======
+    4^3, beta 1    .930             none
+    4^3, beta 2    .39              .90
+    4^3, beta 3    not run          .993
+    4^4, beta 1    .003             not run
+    4^4, beta 1.5  not run          .87
+    4^4, beta 2    not run          .97
+    =============  ===============  =======
 
     Haar on 1x1 is exact for U(1), because its one plaquette is trivial, and nearly so for SU(N). A larger coarsest
     lattice, as sides with an odd factor leave it, costs overlap where its own effective coupling is not small: give it
