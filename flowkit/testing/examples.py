@@ -329,7 +329,7 @@ _MAKERS |= {
     BlockUpdate: lambda cls: cls(Wilson(links((3, 4, 5), U1()), beta=1.3)),
     AnnealedHeatbath: lambda cls: cls(Wilson(links((2, 4), SUN(2)), beta=1.1), (0.0, 0.4, 1.1), overrelaxation=1),
     MarkovKernel: lambda cls: cls(HMC(Wilson(links((2, 3), U1()), beta=0.8), steps=4), steps=2),
-    Part: lambda cls: cls(FreeField(sites((4, 2)), m2=0.6)),
+    Part: lambda cls: cls(FreeField(sites((4, 2), 2), m2=0.6)),
     MarkovPrior: lambda cls: cls(
         HMC(Phi4Hopping(sites((4, 2)), beta=0.3, lam=0.5)), pool=16, chains=8, every=1, thermalise=5
     ),
