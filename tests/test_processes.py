@@ -9,8 +9,9 @@ import torch
 
 import flowkit as fk
 from flowkit.ensemble import EnsembleError
-from flowkit.ensemble.processes import _bytes, groups_of
+from flowkit.ensemble.processes import groups_of
 from flowkit.ensemble.runs import RunInterrupted
+from flowkit.ensemble.workers import bytes_of
 from flowkit.tasks.randomness import stream
 
 SPACE = fk.links((4, 4), fk.U1())
@@ -134,7 +135,7 @@ def test_what_cannot_be_sent_is_named(monkeypatch):
     observable = fk.Observable("typed", "typed", dying)
     object.__setattr__(observable, "function", main.typed)
     with pytest.raises(TypeError, match=r"cannot import what a notebook or a prompt defines; typed needs such"):
-        _bytes({"sampler": fk.Heatbath(ACTION), "observe": (observable,)})
+        bytes_of({"sampler": fk.Heatbath(ACTION), "observe": (observable,)})
 
 
 def test_what_a_run_refuses_is_refused_before_a_process_starts():

@@ -198,8 +198,8 @@ def test_what_cannot_work_is_refused_before_training(changes, sentence):
             "sampler: flow_hmc needs a flow whose map is known; FromLifts has none",
         ),
         (
-            {"sampler": {"kind": "metropolis", "n": 10**9}},
-            "outputs: configurations = true keeps 1000000000 x 16 f",
+            {"sampler": {"kind": "importance", "n": 10**9}},
+            "outputs: configurations = true keeps 1000000000 x 1 f",
         ),
         ({"sampler": {"kind": "importance", "n": 5, "chunk": 2**30}}, "sampler: .* fields of .* at once take about"),
     ],
@@ -347,7 +347,47 @@ def test_an_interrupt_keeps_what_was_drawn_and_the_rest_comes_later(tmp_path, mo
     assert longer[:40].equal(first)
     fewer = call("resume", broken, "--n=50")
     assert fewer.exit_code == 2
-    assert "has 60 steps in its recipe; --n is their number in all, got 50." in fewer.stderr
+    assert "has 60 stored steps; --n is their number in all, got 50." in fewer.stderr
+    assert read(str(broken / "recipe.toml")).sampler.n == 60
+
+
+def test_a_number_of_steps_that_is_refused_leaves_the_run_as_it_was(tmp_path):
+    own = {"kind": "heatbath", "n": 40, "processes": 1}
+    assert run(parsed({**base(flow=None, training=None), "sampler": own}, "mine"), tmp_path / "run")[0]
+    before = (tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8")
+    refused = call("resume", tmp_path / "run", "--n=100000000", "--device=cpu")
+    assert refused.exit_code == 2
+    assert "Take fewer, or configurations = false." in refused.stderr
+    assert (tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8") == before
+    assert call("resume", tmp_path / "run", "--device=cpu").exit_code == 0
+
+
+def test_a_run_that_asks_for_more_than_it_has_may_ask_for_less(tmp_path):
+    one = parsed(base(flow=None, training=None, sampler={"kind": "heatbath"}), "mine")
+    assert run(one, tmp_path / "run")[0]
+    file = tmp_path / "run" / "recipe.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace("n = 40", "n = 100000000"), encoding="utf-8")
+    assert call("resume", tmp_path / "run", "--n=40", "--device=cpu").exit_code == 0
+    assert read(str(file)).sampler.n == 40
+
+
+def test_chains_on_disk_may_be_larger_than_memory():
+    data = base(flow=None, training=None, sampler={"kind": "heatbath", "n": 10**8})
+    assert prepare(parsed(data, "mine"), CPU).recipe.sampler.n == 10**8
+    data["sampler"]["processes"] = 2
+    with pytest.raises(RecipeError, match="are kept in memory"):
+        prepare(parsed(data, "mine"), CPU)
+
+
+def test_a_report_needs_no_memory_for_configurations(tmp_path, monkeypatch):
+    one = parsed(base(flow=None, training=None, sampler={"kind": "heatbath"}), "mine")
+    assert run(one, tmp_path / "run")[0]
+    monkeypatch.setattr(fk.Ensemble.load.__func__, "__kwdefaults__", {"max_bytes": 4 * 40 * 8, "keep": True})
+    with pytest.raises(fk.ensemble.EnsembleError, match="max_bytes allows"):
+        fk.Ensemble.load(tmp_path / "run" / "ensemble.zarr")
+    ensemble = files.load(tmp_path / "run", None)
+    assert ensemble.x is None
+    assert len(ensemble) == 40
 
 
 def test_an_interrupt_keeps_independent_draws(tmp_path, monkeypatch):
@@ -450,6 +490,23 @@ def test_the_page_opens_without_a_network_and_escapes_what_came_from_a_file(fini
         assert words in text
 
 
+WITHOUT_FRONT_END = """
+import pathlib, sys
+usual = pathlib.Path.is_file
+pathlib.Path.is_file = lambda self: "static" not in self.parts and usual(self)
+from flowkit.production.cli import app
+app(["report", sys.argv[1]])
+"""
+
+
+def test_the_page_is_drawn_without_the_front_end(finished, tmp_path):
+    pytest.importorskip("matplotlib", reason='plots need the extra "lab"')
+    shutil.copytree(finished / "two", tmp_path / "two")
+    done = subprocess.run([sys.executable, "-c", WITHOUT_FRONT_END, tmp_path / "two"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "<svg" in (tmp_path / "two" / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_run_says_what_it_ran_with(finished):
     about = json.loads((finished / "one" / "run.json").read_text())
     assert (about["seed"], about["flowkit"], about["device"]) == (1, fk.__version__, "cpu")
@@ -536,6 +593,19 @@ def test_a_job_exports_its_recipe(name):
     again = recipe_of(fk.ensemble.Job(sampler, own.n, **chains, **more))
     found = {key for key, *_ in files.differences(one, again)}
     assert found <= {"sampler.steps", "outputs.configurations"}  # 10 steps are the default of HMC
+
+
+def test_the_seed_of_a_job_is_the_one_it_recorded():
+    sampler = fk.Heatbath(fk.Wilson(fk.links((2, 2), fk.U1()), beta=1.0))
+    job = fk.ensemble.Job(sampler, 2, chains=2, thermalise=1)
+    with pytest.raises(RecipeError, match="rng=None, is known once it ran"):
+        recipe_of(job)
+    recorded = job.start().wait().ensemble.provenance["seed"]
+    assert recipe_of(job).seed == recorded
+    again = fk.run(sampler, 2, chains=2, thermalise=1, rng=recorded)
+    assert again.x.equal(job.ensemble.x)
+    with pytest.raises(RecipeError, match="draws from a generator"):
+        recipe_of(fk.ensemble.Job(sampler, 2, rng=torch.Generator().manual_seed(3)))
 
 
 def test_what_no_recipe_can_name_is_refused():

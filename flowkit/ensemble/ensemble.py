@@ -120,7 +120,13 @@ class Ensemble(Means):
 
     @classmethod
     def load(
-        cls, path: PathLike, commit: str | None = None, action: Action | None = None, *, max_bytes: int = MOST_BYTES
+        cls,
+        path: PathLike,
+        commit: str | None = None,
+        action: Action | None = None,
+        *,
+        max_bytes: int = MOST_BYTES,
+        keep: bool = True,
     ) -> Ensemble:
         """The ensemble that was saved in the folder `path`.
 
@@ -132,6 +138,8 @@ class Ensemble(Means):
             Gives the exact values again; it has to be the one that the ensemble was made with.
         max_bytes : int
             Memory that the configurations may take, and the series as much.
+        keep : bool
+            Whether to read the configurations; without them they may take any room on disk.
 
         Raises
         ------
@@ -140,7 +148,7 @@ class Ensemble(Means):
             is one, a commit that is whole.
         """
         with files.reading(path):
-            attributes, arrays = files.read(path, commit, max_bytes)
+            attributes, arrays = files.read(path, commit, max_bytes, keep)
             x = torch.from_numpy(arrays[layout.FIELD]) if layout.FIELD in arrays else None
             series = layout.series_of(arrays, attributes["series"])
             space, provenance = Space.from_description(attributes["space"]), attributes["provenance"]

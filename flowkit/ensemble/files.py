@@ -80,16 +80,25 @@ def write(path: PathLike, attributes: dict[str, Any], arrays: Mapping[str, zarr_
         raise EnsembleError(str(error)) from error
 
 
-def read(path: PathLike, commit: str | None, max_bytes: int) -> tuple[dict[str, Any], Arrays]:
-    """The plain data and the arrays of an ensemble, checked for what `write` writes; use within `reading`."""
+def read(path: PathLike, commit: str | None, max_bytes: int, keep: bool = True) -> tuple[dict[str, Any], Arrays]:
+    """The plain data and the arrays of an ensemble, checked for what `write` writes; use within `reading`.
+
+    `keep` says whether the configurations are among the arrays.
+    """
 
     def parsed(opened: Commit) -> tuple[dict[str, Any], Arrays]:
         with zarr_files.errors():
-            return zarr_reading.read(opened, max_bytes)
+            return zarr_reading.read(opened, max_bytes, only=None if keep else series_arrays(opened))
 
     attributes, arrays = store_of(path).read(parsed, commit)
     check_head(attributes, arrays)
     return attributes, arrays
+
+
+def series_arrays(commit: Commit) -> tuple[str, ...]:
+    """Names of the arrays of series in a commit: all but the configurations."""
+    names = [name.removesuffix("/zarr.json") for name in commit.files if name.endswith("/zarr.json")]
+    return tuple(name for name in names if name != "field")
 
 
 def check_head(attributes: dict[str, Any], arrays: Collection[str]) -> None:

@@ -120,17 +120,11 @@ def _opened(commit: Commit) -> Opened:
         filled, chunk = meta["filled"], meta["chunk"]
         if type(filled) is not int or type(chunk) is not int or min(chunk, filled) < 1:
             raise ValueError(f"its state is of {filled!r:.80} steps in chunks of {chunk!r:.80}")
-        attributes, arrays = zarr_reading.read(commit, MOST_BYTES, only=tuple(_series_arrays(commit)))
+        attributes, arrays = zarr_reading.read(commit, MOST_BYTES, only=files.series_arrays(commit))
         if meta["keep"]:
             first = filled - filled % chunk
             arrays |= zarr_reading.read(commit, 2**62, first, only=(layout.FIELD,))[1]
     return attributes, arrays, tensors, meta
-
-
-def _series_arrays(commit: Commit) -> list[str]:
-    """Names of the arrays of series in a commit."""
-    names = [name.removesuffix("/zarr.json") for name in commit.files if name.endswith("/zarr.json")]
-    return [name for name in names if name != layout.FIELD]
 
 
 def _check(path: PathLike, sampler: Steps, meta: Mapping[str, Any]) -> None:

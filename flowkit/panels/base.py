@@ -36,6 +36,19 @@ def bundle(name: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
+class Bundled:
+    """An attribute of a widget's class whose value is a built front-end file, read when the first widget is made.
+
+    So pictures that are drawn without a page need no front end.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, widget: object, owner: type) -> Any:
+        return self if widget is None else bundle(self.name)
+
+
 def let_subshell_answer(widget: ipywidgets.Widget) -> None:
     """Let clicks and requests reach the kernel while a cell runs, as in `trainer.wait()`.
 

@@ -10,7 +10,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from flowkit.panels.base import bundle
+from flowkit.panels.base import Bundled
 
 FAR = 4.0
 """Distance of the eye, in units of the lattice's diagonal."""
@@ -36,8 +36,8 @@ class DensityView(anywidget.AnyWidget):
         Where the eye is, in degrees: around the third axis, and above the plane of the first two.
     """
 
-    _esm = bundle("density.js")
-    _css = bundle("live.css")
+    _esm = Bundled("density.js")
+    _css = Bundled("live.css")
     values = traitlets.Bytes(b"").tag(sync=True)
     content = traitlets.Dict().tag(sync=True)
     configuration = traitlets.Int().tag(sync=True)

@@ -10,7 +10,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from flowkit.panels.base import bundle
+from flowkit.panels.base import Bundled
 from flowkit.panels.pictures import Style
 from flowkit.stats import Estimate
 
@@ -34,8 +34,8 @@ class HeatmapView(anywidget.AnyWidget):
         The plane (mu, nu) of the picture, an entry of `content["axes"]`, and the site that it goes through.
     """
 
-    _esm = bundle("heatmap.js")
-    _css = bundle("live.css")
+    _esm = Bundled("heatmap.js")
+    _css = Bundled("live.css")
     values = traitlets.Bytes(b"").tag(sync=True)
     content = traitlets.Dict().tag(sync=True)
     main = traitlets.Int().tag(sync=True)

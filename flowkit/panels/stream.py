@@ -21,7 +21,7 @@ import traitlets
 from comm import DummyComm
 from numpy.typing import NDArray
 
-from flowkit.panels.base import Panel, bundle, close_all, let_subshell_answer
+from flowkit.panels.base import Bundled, Panel, close_all, let_subshell_answer
 from flowkit.panels.colours import BLUE, ON_DARK
 from flowkit.panels.pace import Pace
 from flowkit.panels.pictures import Axis, Curve, Picture
@@ -246,8 +246,8 @@ class LiveCurves(anywidget.AnyWidget):
         What a screen reader calls the panel.
     """
 
-    _esm = bundle("live.js")
-    _css = bundle("live.css")
+    _esm = Bundled("live.js")
+    _css = Bundled("live.css")
     uid = traitlets.Unicode().tag(sync=True)
     title = traitlets.Unicode().tag(sync=True)
     runs = traitlets.List(traitlets.Dict()).tag(sync=True)

@@ -23,7 +23,7 @@ PARTS = 20
 """Independent draws come in so many parts: an interrupt loses the one under way."""
 
 
-def execute(recipe: Recipe, folder: Path, device: str, say: Say) -> bool:
+def execute(recipe: Recipe, folder: Path, device: str, say: Say, extend: bool = False) -> bool:
     """Run the recipe in its folder, or what is left of it.
 
     Parameters
@@ -36,6 +36,8 @@ def execute(recipe: Recipe, folder: Path, device: str, say: Say) -> bool:
         "auto", "cpu" or "cuda".
     say : callable
         Takes each line of the report.
+    extend : bool
+        Whether the recipe may ask for another number of stored steps than that in the folder.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def execute(recipe: Recipe, folder: Path, device: str, say: Say) -> bool:
     parts = prepare(recipe, pick_device(device))
     files.check_free(folder)
     with Store(folder).claimed():
-        files.begin(recipe, folder, parts.device.type)
+        files.begin(recipe, folder, parts.device.type, extend)
         return _execute(parts, folder, say)
 
 
@@ -144,7 +146,7 @@ def _drawn(parts: Parts, saved: Path) -> fk.Ensemble:
     """The ensemble, or its beginning where an interrupt came after the first stored step; it is on disk then."""
     recipe, sampler = parts.recipe, parts.sampler()
     there = files.committed(saved)
-    before = files.load(recipe, saved.parent, parts.action) if there else None
+    before = files.load(saved.parent, parts.action) if there else None
     if before is not None and len(before) >= recipe.sampler.n:
         return before
     keep, observe = recipe.outputs.configurations, listed(recipe.observables)

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 import flowkit as fk
 from flowkit.actions import RectangleAction
-from flowkit.ensemble import Job
+from flowkit.ensemble import EnsembleError, Job
 from flowkit.observables import listed
 from flowkit.production import tables
 from flowkit.production.recipe import Recipe, RecipeError, parsed
@@ -50,7 +52,8 @@ def recipe_of(
     Raises
     ------
     RecipeError
-        For a theory, flow, method, sampler or observable that no recipe can name.
+        For a theory, flow, method, sampler or observable that no recipe can name, and a job whose seed is not known:
+        one with a generator, or one with rng=None before its end.
 
     Examples
     --------
@@ -67,11 +70,9 @@ def recipe_of(
     data: dict[str, Any] = {"title": title}
     if job is not None:
         action, data["sampler"] = _sampler(job)
-        data["seed"] = job.settings.get("rng") if isinstance(job.settings.get("rng"), int) else 1
     else:
         assert isinstance(trained, fk.Trainer)
         action, data["sampler"] = trained.action, {"kind": "metropolis", "n": n, "chunk": 16}
-        data["seed"] = trained.seed
     if data["sampler"]["kind"] in tables.WITH_FLOW:
         if not isinstance(trained, fk.Trainer):
             raise RecipeError("recipe_of needs trainer=, that of the flow of this job; got None.")
@@ -82,6 +83,7 @@ def recipe_of(
     usual = "phi_squared" if action.space.kind == "sites" else usual
     data["observables"] = [one.name for one in listed(observe)] or [usual]
     data["theory"] = _theory(action)
+    data["seed"] = source.seed if isinstance(source, fk.Trainer) else _seed(source)
     return parsed(data, "recipe_of")
 
 
@@ -131,6 +133,23 @@ def _training(trainer: fk.Trainer) -> dict[str, Any]:
     if trainer.anneal is not None:
         data["anneal"] = _settings(trainer.anneal, fk.schedules.Anneal)
     return data
+
+
+def _seed(job: Job) -> int:
+    """The seed of a job: the one given, or the fresh one that its ensemble records."""
+    given = job.settings.get("rng")
+    if isinstance(given, torch.Generator):
+        raise RecipeError(
+            f"A recipe holds a seed; {job!r} draws from a generator, whose place in its stream none tells."
+        )
+    if given is not None:
+        return int(given)
+    try:
+        return int(job.ensemble.provenance["seed"])
+    except EnsembleError as error:
+        raise RecipeError(
+            f"A recipe holds a seed; that of {job!r}, which has rng=None, is known once it ran."
+        ) from error
 
 
 def _sampler(job: Job) -> tuple[fk.Action, dict[str, Any]]:

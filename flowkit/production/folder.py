@@ -35,30 +35,33 @@ def check_free(folder: Path) -> None:
         raise RecipeError(f"{folder} holds other files; --out names a folder for this run alone.")
 
 
-def begin(recipe: Recipe, folder: Path, device: str) -> None:
+def begin(recipe: Recipe, folder: Path, device: str, extend: bool = False) -> None:
     """Make an empty folder this run's own, or see that it is.
+
+    With `extend` the recipe may ask for another number of stored steps, at least those on disk; it is written then.
 
     Raises
     ------
     RecipeError
-        Where the folder holds another run, or other files.
+        Where the folder holds another run, other files, or more stored steps.
     """
     check_free(folder)
     if not (folder / RECIPE).exists():
         write(folder / RUN, json.dumps(versions(recipe, device), indent=1) + "\n")
         write(folder / RECIPE, recipe.toml())  # last: a folder with a recipe is a run
         return
-    if found := differences(recipe_of(folder), recipe):
+    found = differences(recipe_of(folder), recipe)
+    if extend and [key for key, *_ in found] == ["sampler.n"]:
+        stored = len(load(folder, None)) if committed(folder / ENSEMBLE) else 0
+        if recipe.sampler.n < stored:
+            raise RecipeError(
+                f"{folder} has {stored} stored steps; --n is their number in all, got {recipe.sampler.n}."
+            )
+        write(folder / RECIPE, recipe.toml())
+        return
+    if found:
         told = "; ".join(f"{key} {there} there, {here} here" for key, there, here in found[:SHOWN])
         raise RecipeError(f"{folder} holds a run with other settings ({told}); --out names another folder.")
-
-
-def extend(folder: Path, n: int) -> None:
-    """Ask for n stored steps in all, more than the recipe of the run does; RecipeError for fewer."""
-    recipe = recipe_of(folder)
-    if n < recipe.sampler.n:
-        raise RecipeError(f"{folder} has {recipe.sampler.n} steps in its recipe; --n is their number in all, got {n}.")
-    write(folder / RECIPE, read(str(folder / RECIPE), changes={"sampler.n": str(n)}).toml())
 
 
 def versions(recipe: Recipe, device: str) -> dict[str, Any]:
@@ -68,8 +71,8 @@ def versions(recipe: Recipe, device: str) -> dict[str, Any]:
     return {"begun": now, "seed": recipe.seed, "device": device, **about}
 
 
-def recipe_of(folder: Path) -> Recipe:
-    """The recipe of a run.
+def recipe_of(folder: Path, n: int | None = None) -> Recipe:
+    """The recipe of a run, with n stored steps in all where n is given.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def recipe_of(folder: Path) -> Recipe:
     """
     if not (folder / RECIPE).is_file():
         raise RecipeError(f"{folder} is no folder of flowkit run: it holds no {RECIPE}.")
-    return read(str(folder / RECIPE))
+    return read(str(folder / RECIPE), changes={} if n is None else {"sampler.n": str(n)})
 
 
 def differences(one: Recipe, other: Recipe) -> list[tuple[str, Any, Any]]:
@@ -104,9 +107,9 @@ def committed(path: Path) -> bool:
         return (path / "LAST").exists()  # opening a damaged store raises; it is not overwritten
 
 
-def load(recipe: Recipe, folder: Path, action: fk.Action) -> fk.Ensemble:
-    """The ensemble of a run; EnsembleError where there is none."""
-    return fk.Ensemble.load(folder / ENSEMBLE, action=action)
+def load(folder: Path, action: fk.Action | None) -> fk.Ensemble:
+    """The series of a run, without its configurations, which may not fit in memory; EnsembleError for no ensemble."""
+    return fk.Ensemble.load(folder / ENSEMBLE, action=action, keep=False)
 
 
 def write_history(folder: Path, history: fk.tasks.History) -> None:

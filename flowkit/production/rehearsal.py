@@ -43,15 +43,19 @@ def prepare(recipe: Recipe, device: torch.device) -> Parts:
 
 
 def _fits(recipe: Recipe, action: fk.Action) -> None:
-    """Refuse batches and configurations that no memory of this machine holds."""
+    """Refuse batches and configurations that no memory of this machine holds.
+
+    Chains are written to disk as they grow; weighted draws and the groups of several processes stay in memory.
+    """
     own, numbers = recipe.sampler, math.prod(action.space.shape)
     size = numbers * (2 if action.space.group.complex else 1) * (8 if recipe.dtype == "float64" else 4)
     chains = getattr(own, "chains", 1)
-    if recipe.outputs.configurations and own.n * chains * size > MOST_BYTES:
+    in_memory = own.kind == "importance" or getattr(own, "processes", None) or getattr(own, "groups", None)
+    if in_memory and recipe.outputs.configurations and own.n * chains * size > MOST_BYTES:
         need = own.n * chains * size / 2**30
         raise RecipeError(
             f"outputs: configurations = true keeps {own.n} x {chains} fields of {action.space}, {need:.3g} GiB; "
-            f"at most {MOST_BYTES / 2**30:g} GiB are kept. Take fewer, or configurations = false."
+            f"at most {MOST_BYTES / 2**30:g} GiB are kept in memory. Take fewer, or configurations = false."
         )
     memory = describe().memory_gib or math.inf
     batches = {"sampler": chains * getattr(own, "chunk", 1)}

@@ -1,11 +1,14 @@
 """The commands around recipes: run, resume, report and compare."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowkit.production.options import Device, Settings, fail, pairs_of, sentences
+
+if TYPE_CHECKING:
+    from flowkit.production.recipe import Recipe
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a run.")]
 Where = Annotated[Device, typer.Option(help="Where to compute.")]
@@ -43,36 +46,34 @@ def run(
             rehearsal.prepare(chosen, pick_device(device.value))
             typer.echo(chosen.toml(), nl=False)
             return
-    _execute(recipe, out or Path(f"flowkit-{Path(recipe).stem}"), device, quick, texts)
+    _execute(chosen, out or Path(f"flowkit-{Path(recipe).stem}"), device)
+    if quick:
+        typer.echo("A quick run, with the changes of the table quick. It proves nothing.")
 
 
 def resume(
     folder: Folder,
-    n: Annotated[int | None, typer.Option(help="Stored steps in all, to make a finished run longer.")] = None,
+    n: Annotated[int | None, typer.Option(help="Stored steps in all, at least those on disk.")] = None,
     device: Where = Device.auto,
 ) -> None:
     """Continue a run that was stopped or killed, with the recipe in its folder."""
     from flowkit.production import folder as files
 
     with sentences():
-        files.recipe_of(folder)
-        if n is not None:
-            files.extend(folder, n)
-    _execute(str(folder / files.RECIPE), folder, device, False, {})
+        recipe = files.recipe_of(folder, n)
+    _execute(recipe, folder, device, extend=n is not None)
 
 
-def _execute(name: str, folder: Path, device: Device, quick: bool, texts: dict[str, str]) -> None:
-    from flowkit.production import execute, recipe as recipes
+def _execute(recipe: "Recipe", folder: Path, device: Device, extend: bool = False) -> None:
+    from flowkit.production import execute
 
     try:
         with sentences():
-            finished = execute.execute(recipes.read(name, quick, texts), folder, device.value, say=typer.echo)
+            finished = execute.execute(recipe, folder, device.value, say=typer.echo, extend=extend)
     except KeyboardInterrupt:
         fail(f"Stopped. {folder} keeps what was committed; the same command continues.", status=130)
     if not finished:
         raise typer.Exit(130)
-    if quick:
-        typer.echo("A quick run, with the changes of the table quick. It proves nothing.")
 
 
 def report(folder: Folder) -> None:
@@ -83,7 +84,7 @@ def report(folder: Folder) -> None:
         recipe = files.recipe_of(folder)
         if not files.committed(folder / files.ENSEMBLE):
             fail(f"{folder} holds no ensemble yet; flowkit resume {folder} continues the run.")
-        ensemble = files.load(recipe, folder, parts.action_of(recipe))
+        ensemble = files.load(folder, parts.action_of(recipe))
         execute.finish(
             recipe.model_copy(update={"outputs": recipe.outputs.model_copy(update={"report": True})}),
             folder,

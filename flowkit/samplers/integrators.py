@@ -247,5 +247,4 @@ def _(action: Pullback, x: Tensor, p: Tensor, plan: Plan) -> tuple[Tensor, Tenso
 def _(action: SitesIntegrated, x: Tensor, p: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     if not scalar_motion.native(x, p, plan.mass, 1 - action.moves):
         return step_by_step(action, x, p, plan)
-    couplings = action.action.coefficients[:3]
-    return scalar_motion.motion(x, p, *plan[:3], couplings, plan.mass, (action.site, action.moves))
+    return scalar_motion.motion(x, p, *plan[:3], action.action.coefficients[:3], plan.mass, (action.site, action.moves))

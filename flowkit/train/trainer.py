@@ -74,8 +74,10 @@ class Trainer(Background):
 
     .. math:: \mathrm{KL}(q \Vert p) = E_q[\log q + S] + \ln Z.
 
-    Within `flowkit.train.joined` several processes divide each batch, and their history is that of one process to
-    rounding. Each of them makes the same calls; pause and stop of one of them hold for all.
+    Within `flowkit.train.joined` several processes divide the gradients of each batch, and their history is that of one
+    process to rounding. A transform that only maps is given each rank's rows of the prior's draws. Where drawing and
+    mapping are one, as in multiscale flows, every rank draws the whole batch and keeps its rows: of such a flow the
+    ranks share the work of the gradients alone. All make the same calls; pause and stop of one hold for all.
 
     Examples
     --------

@@ -4,7 +4,8 @@ from flowkit.variance.basis import Basis
 from flowkit.variance.coefficients import SteinField
 from flowkit.variance.correlators import ReducedCorrelator, correlator
 from flowkit.variance.derivatives import derivative, source_of
-from flowkit.variance.estimators import default_basis, fit, mean
+from flowkit.variance.estimators import mean
+from flowkit.variance.fits import default_basis, fit
 from flowkit.variance.identity import Identity
 from flowkit.variance.loop_seeds import loop_basis
 from flowkit.variance.polynomials import polynomial_basis

@@ -17,17 +17,8 @@ from flowkit.stats.text import format_error
 from flowkit.variance.basis import Basis
 from flowkit.variance.coefficients import SteinField
 from flowkit.variance.derivatives import along, gradient_of
-from flowkit.variance.estimators import (
-    FOLDS,
-    Part,
-    compared,
-    default_basis,
-    filled,
-    observed,
-    parts,
-    parts_of,
-    without_common,
-)
+from flowkit.variance.estimators import FOLDS, Part, compared, filled, parts, parts_of, without_common
+from flowkit.variance.fits import default_basis, observed
 from flowkit.variance.identity import identity
 from flowkit.variance.least_squares import share
 from flowkit.variance.result import ReducedEstimate

@@ -17,17 +17,8 @@ from flowkit.observables import Observable
 from flowkit.stats import Floats
 from flowkit.variance.basis import Basis
 from flowkit.variance.coefficients import SteinField
-from flowkit.variance.estimators import (
-    FOLDS,
-    Part,
-    compared,
-    default_basis,
-    filled,
-    observed,
-    parts,
-    parts_of,
-    without_common,
-)
+from flowkit.variance.estimators import FOLDS, Part, compared, filled, parts, parts_of, without_common
+from flowkit.variance.fits import default_basis, observed
 from flowkit.variance.least_squares import share
 from flowkit.variance.result import ReducedEstimate
 from flowkit.variance.samples import Sample

@@ -13,10 +13,8 @@ from torch import Tensor
 from flowkit.checks import Count, Natural, checked
 from flowkit.geometry.space import Space
 from flowkit.variance.basis import Basis, Moves
-from flowkit.variance.words import Offset, Symmetry, symmetries
-
-Powers = tuple[tuple[Offset, int], ...]
-"""A product of powers of the field: the offsets of the sites and the powers there."""
+from flowkit.variance.powers import Powers, orbit
+from flowkit.variance.words import Offset
 
 
 class PolynomialBasis(Basis):
@@ -203,32 +201,6 @@ def _name(term: Powers) -> str:
         return f"phi{place}^{power}" if power > 1 else f"phi{place}"
 
     return " ".join(text(offset, power) for offset, power in term)
-
-
-def canonical(term: Powers, fixed: int | None = None) -> Powers:
-    """One term for all that translations make of it; the axis `fixed` is not translated."""
-    if not term:
-        return ()
-    shift = [0 if k == fixed else min(places) for k, places in enumerate(zip(*(o for o, _ in term), strict=True))]
-    return tuple(sorted((tuple(a - b for a, b in zip(o, shift, strict=True)), power) for o, power in term))
-
-
-def orbit(term: Powers, fixed: int | None = None) -> tuple[Powers, ...]:
-    """The different terms that the symmetries make of one, up to translations, in order."""
-    if not term:
-        return ((),)
-
-    def image(by: Symmetry) -> Powers:
-        to, signs = by
-        found = []
-        for offset, power in term:
-            place = [0] * len(to)
-            for mu, n in enumerate(offset):
-                place[to[mu]] = signs[mu] * n
-            found.append((tuple(place), power))
-        return canonical(tuple(found), fixed)
-
-    return tuple(sorted({image(by) for by in symmetries(len(term[0][0]), fixed)}))
 
 
 @functools.lru_cache(maxsize=32)

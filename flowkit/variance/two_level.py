@@ -16,7 +16,8 @@ from flowkit.stats import Floats
 from flowkit.tasks.randomness import Rng, generator_of
 from flowkit.variance.coefficients import SteinField
 from flowkit.variance.correlators import ReducedCorrelator, folded, require_slices
-from flowkit.variance.estimators import compared, observed, parts_of
+from flowkit.variance.estimators import compared, parts_of
+from flowkit.variance.fits import observed
 from flowkit.variance.identity import identity
 from flowkit.variance.least_squares import share
 from flowkit.variance.samples import Sample
