@@ -3,8 +3,6 @@
 from flowkit.geometry.lattice import format_lattice
 from flowkit.geometry.space import Space
 from flowkit.groups.base import Group
-from flowkit.groups.sun import SUN
-from flowkit.groups.u1 import U1
 from flowkit.transforms.links.angle_loops import AngleLoops
 from flowkit.transforms.links.matrix_loops import MatrixLoops
 from flowkit.transforms.links.potential import LoopPotential
@@ -12,9 +10,9 @@ from flowkit.transforms.links.quaternion_loops import QuaternionLoops
 
 
 def _kind(group: Group) -> type[AngleLoops] | type[MatrixLoops] | type[QuaternionLoops] | None:
-    if isinstance(group, SUN):
+    if group.name == f"SU{group.dimension}":
         return QuaternionLoops if group.dimension == 2 else MatrixLoops
-    return AngleLoops if isinstance(group, U1) else None
+    return AngleLoops if group.winding else None
 
 
 def loop_potential(space: Space, order: int = 3) -> LoopPotential:
