@@ -121,7 +121,8 @@ def run(
         stream of random numbers. Within `flowkit.train.joined` this is their number for each rank; without
         `processes`, every rank makes the whole run.
     groups : int, optional
-        Groups of chains with `processes`, each a batch with a stream of its own: part of what a seed means. By default
+        Groups of chains with `processes`, each a batch with a stream of its own: the result for a given seed depends on
+        their number. By default
         a group has 16 chains, and fewer where there would be less than 4 groups.
 
     Returns
