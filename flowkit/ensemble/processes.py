@@ -24,7 +24,7 @@ from torch import Tensor
 
 from flowkit.ensemble.chains import device_of
 from flowkit.ensemble.ensemble import Ensemble
-from flowkit.ensemble.files import EnsembleError, PathLike
+from flowkit.ensemble.files import GROUP_FOLDER, EnsembleError, PathLike
 from flowkit.ensemble.recording import Recording
 from flowkit.kernels.compilation import compiling, set_compile
 from flowkit.samplers.chain import Steps
@@ -128,7 +128,7 @@ def run_in_groups(
     def task(number: int) -> dict[str, Any]:
         rows = parts[number]
         beginning = {"chains": rows.stop - rows.start} if start is None else {"start": start[rows]}
-        folder = None if to is None else Path(to) / f"group-{number:03d}"
+        folder = None if to is None else Path(to) / f"{GROUP_FOLDER}{number:03d}"
         return {**settings, **beginning, "sampler": sampler, "seed": seed, "number": number, "to": folder}
 
     first = _recording(**task(0) | {"to": None})  # refuses what cannot be run, before a process is started

@@ -16,8 +16,7 @@ import flowkit as fk
 from flowkit.production.recipe import Recipe, RecipeError, read
 from flowkit.production.reproduce import write
 from flowkit.stats import Estimate, Estimates
-from flowkit.storage.manifest import HEADER_LIMIT, StoreError, parse_json
-from flowkit.storage.store import Store
+from flowkit.storage.manifest import HEADER_LIMIT, parse_json
 from flowkit.tasks.machine import describe
 
 RECIPE, RUN, RESULT, HISTORY, PAGE = "recipe.toml", "run.json", "result.json", "history.csv", "report.html"
@@ -94,14 +93,6 @@ def flat(data: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     for key, value in data.items():
         found |= flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {above + key: value}
     return found
-
-
-def committed(path: Path) -> bool:
-    """Whether the folder holds a complete commit; a run that was killed may leave it without one."""
-    try:
-        return bool(Store(path).names())
-    except StoreError:
-        return (path / "LAST").exists()  # opening a damaged store raises; it is not overwritten
 
 
 def load(recipe: Recipe, folder: Path, action: fk.Action) -> fk.Ensemble:

@@ -78,10 +78,11 @@ def _execute(name: str, folder: Path, device: Device, quick: bool, texts: dict[s
 def report(folder: Folder) -> None:
     """Print the table of a run again, and write its page report.html anew."""
     from flowkit.production import execute, folder as files, parts
+    from flowkit.storage.store import Store
 
     with sentences():
         recipe = files.recipe_of(folder)
-        if not files.committed(folder / files.ENSEMBLE):
+        if not Store(folder / files.ENSEMBLE).has_commit():
             fail(f"{folder} holds no ensemble yet; flowkit resume {folder} continues the run.")
         ensemble = files.load(recipe, folder, parts.action_of(recipe))
         execute.finish(
