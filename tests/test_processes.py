@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import types
 
 import pytest
@@ -11,7 +12,7 @@ import flowkit as fk
 from flowkit.ensemble import EnsembleError
 from flowkit.ensemble.processes import groups_of
 from flowkit.ensemble.runs import RunInterrupted
-from flowkit.ensemble.workers import bytes_of
+from flowkit.ensemble.workers import bytes_of, run_group
 from flowkit.tasks.randomness import stream
 
 SPACE = fk.links((4, 4), fk.U1())
@@ -24,6 +25,20 @@ def dying(space, x):
     if os.getppid() == int(os.environ.get("FLOWKIT_TEST_PARENT", "-1")):
         os._exit(9)
     return x.flatten(1).sum(1)
+
+
+class Interrupted(fk.Heatbath):
+    """Interrupted at a step of the group that starts with `marked` chains."""
+
+    def __init__(self, marked, at):
+        super().__init__(ACTION)
+        self.marked, self.at, self.calls = marked, at, 0
+
+    def step(self, state, rng):
+        self.calls += 1
+        if len(state.x) == self.marked and self.calls > self.at:
+            raise KeyboardInterrupt
+        return super().step(state, rng)
 
 
 class Fails(fk.Heatbath):
@@ -111,9 +126,9 @@ def test_groups():
     sizes = [one.stop - one.start for one in groups_of(10, 4, 1)]
     assert sizes == [2, 3, 2, 3]
     assert [len(groups_of(chains, None, 1)) for chains in (1, 2, 4, 16, 64, 65, 512)] == [1, 2, 4, 4, 4, 5, 32]
-    with pytest.raises(ValueError, match=r"a chain; got 5 processes for 16 chains in 4 groups\. Give more chains, or"):
+    with pytest.raises(ValueError, match=r"^5 processes need at least 5 groups of chains; got 4 groups of 16 chains\."):
         fk.run(fk.Heatbath(ACTION), 2, processes=5)
-    with pytest.raises(ValueError, match=r"a chain; got 5 groups for 4 chains in 4 groups\."):
+    with pytest.raises(ValueError, match=r"^5 groups need at least 5 chains; got 4\."):
         fk.run(fk.Heatbath(ACTION), 2, chains=4, groups=5)
     with pytest.raises(ValueError, match=r"^run calls each= in the process that steps its chains"):
         fk.run(fk.Heatbath(ACTION), 2, processes=2, each=print)
@@ -162,3 +177,21 @@ def test_an_interrupt_keeps_what_was_stored():
     assert (ensemble.chains, len(ensemble)) == (4, 3)
     with pytest.raises(KeyboardInterrupt):
         fk.run(Fails(KeyboardInterrupt(), calls=3), 9, processes=1, thermalise=0)
+
+
+def test_an_interrupt_in_the_last_group_keeps_the_groups_that_are_whole(tmp_path):
+    settings = {"chains": 7, "groups": 3, "processes": 1, "thermalise": 0, "rng": 1}  # of 2, 2 and 3 chains
+    whole = fk.run(fk.Heatbath(ACTION), 20, **settings)
+    with pytest.warns(RunInterrupted, match=r"at stored step 20 of 20, 4 chains, without group 2 of 2 steps; its ens"):
+        ensemble = fk.run(Interrupted(3, at=2), 20, to=tmp_path / "run", **settings)
+    assert torch.equal(ensemble.x, whole.x[:, :4])
+    assert ensemble.provenance["groups_left_out"] == {"2": 2}
+    with pytest.warns(RunInterrupted, match=r"at stored step 18 of 20, 7 chains; its ensemble"):
+        ensemble = fk.run(Interrupted(3, at=18), 20, **settings)
+    assert torch.equal(ensemble.x, whole.x[:18])
+
+
+def test_a_group_that_waits_does_not_begin_after_a_stop():
+    stop = threading.Event()
+    stop.set()
+    assert run_group(stop, 3, sampler=None).failed == "interrupted"

@@ -27,6 +27,7 @@ from flowkit.production.export import recipe_of
 from flowkit.production.parts import action_of, flow_of, sampler_of, trainer_of
 from flowkit.production.recipe import Recipe, RecipeError, parsed, read, shipped, value_of, written
 from flowkit.production.rehearsal import prepare
+from flowkit.storage.store import Store
 
 CPU = torch.device("cpu")
 NAMES = list(shipped())
@@ -425,7 +426,7 @@ def test_a_killed_run_resumes_and_equals_the_unbroken_one(tmp_path, after):
     child = subprocess.Popen([*command, f"--out={folder}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         begun = time.monotonic()
-        while not files.committed(folder / after):
+        while not Store(folder / after).has_commit():
             assert child.poll() is None, child.stdout.read().decode()
             assert time.monotonic() - begun < 120
             time.sleep(0.02)

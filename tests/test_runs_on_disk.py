@@ -1,5 +1,6 @@
 """Runs that are written while they go on: nothing but a chunk is lost, and what goes on equals what never stopped."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -12,8 +13,9 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit.ensemble import EnsembleError
+from flowkit.ensemble import EnsembleError, writing
 from flowkit.ensemble.standing import numbers_of
+from flowkit.storage import Store
 from flowkit.storage.disk import Disk
 from flowkit.studies.figures import FIGURES
 from flowkit.testing.examples import concrete, example
@@ -133,7 +135,7 @@ def test_what_cannot_go_on_is_said(tmp_path):
     with pytest.raises(EnsembleError, match="with other weights of the flow"):
         fk.resume(tmp_path / "flow", fk.IndependenceMetropolis(flow, PHI4), n=4)
     run.save(tmp_path / "saved")
-    with pytest.raises(EnsembleError, match="no run that can go on"):
+    with pytest.raises(EnsembleError, match=r"it was written by save\(\) and has no sampler state; run\("):
         fk.resume(tmp_path / "saved", fk.HMC(PHI4), n=9)
     with pytest.raises(EnsembleError, match="none does not exist"):
         fk.resume(tmp_path / "none", fk.HMC(PHI4))
@@ -240,6 +242,90 @@ def test_a_killed_process_loses_at_most_one_chunk(tmp_path):
     assert len(there) % 10 == 0
     same(there, fk.run(fk.HMC(PHI4), len(there), **SETTINGS))
     same(fk.resume(tmp_path / "e", fk.HMC(PHI4), n=len(there) + 7), fk.run(fk.HMC(PHI4), len(there) + 7, **SETTINGS))
+
+
+UNASKED = """
+import sys, time, flowkit as fk
+action = fk.Phi4(fk.sites((4, 4)), m2=1.0, lam=0.5)
+
+def tell(columns):
+    time.sleep(0.02)
+    print(columns.filled, flush=True)
+
+fk.run(fk.HMC(action), 100_000, to=sys.argv[1], chains=3, thermalise=6, rng=1, each=tell)
+"""
+
+
+def test_a_killed_process_without_chunk_loses_the_steps_of_a_short_time(tmp_path):
+    """Two seconds cover the wait for a commit, which is one second where a commit takes a 20th of it, and the commit.
+
+    A machine that is busy makes commits slow, and then the wait 20 times their time.
+    """
+    path, told = tmp_path / "e", []
+    process = subprocess.Popen([sys.executable, "-c", UNASKED, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        while len(told) < 2 or told[-1][1] - told[0][1] < 5:
+            told.append((int(process.stdout.readline()), time.monotonic()))
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    there = len(fk.Ensemble.load(path))
+    longest = max(later[1] - earlier[1] for earlier, later in itertools.pairwise(told[20:]))  # with the commit in it
+    kept = next(at for step, at in told if step >= there)
+    assert there > 16  # more than the first commit, long before a chunk of 1563 steps is full
+    assert told[-1][1] - kept < max(writing.SHORTEST, writing.SHARE * longest) + 2 * longest
+    same(fk.resume(path, fk.HMC(PHI4), n=there + 3), fk.run(fk.HMC(PHI4), there + 3, **SETTINGS))
+
+
+def test_a_run_that_goes_on_commits_as_it_was_begun(tmp_path):
+    def commits(path):
+        return int(fk.ensemble.files.store_of(path).names()[0].removeprefix("commit-"))
+
+    begun = fk.run(fk.HMC(PHI4), 2, to=tmp_path / "clock", **SETTINGS)
+    before, started = commits(tmp_path / "clock"), time.monotonic()
+    same(fk.resume(tmp_path / "clock", fk.HMC(PHI4), n=60), fk.run(fk.HMC(PHI4), 60, **SETTINGS))
+    assert commits(tmp_path / "clock") - before <= 2 + (time.monotonic() - started) / writing.SHORTEST
+    assert len(list((tmp_path / "clock" / "S").glob("c.*"))) == 4  # chunks have 16 steps at least
+    assert len(begun) == 2
+    fk.run(fk.HMC(PHI4), 2, to=tmp_path / "asked", chunk=1, **SETTINGS)
+    before = commits(tmp_path / "asked")
+    fk.resume(tmp_path / "asked", fk.HMC(PHI4), n=7)
+    assert commits(tmp_path / "asked") - before >= 5
+
+
+def test_what_a_run_goes_on_from_is_not_saved_over(tmp_path):
+    run = fk.run(fk.HMC(PHI4), 4, to=tmp_path / "e", **SETTINGS)
+    with pytest.raises(
+        EnsembleError, match=r"e holds a run, which resume\(\) continues; save\(\) needs another folder"
+    ):
+        run.save(tmp_path / "e")
+    same(fk.resume(tmp_path / "e", fk.HMC(PHI4), n=6), fk.run(fk.HMC(PHI4), 6, **SETTINGS))
+
+
+def test_a_run_at_its_end_is_that_of_the_sampler_given(tmp_path):
+    fk.run(fk.Heatbath(U1), 4, to=tmp_path / "e", **SETTINGS)
+    with pytest.raises(EnsembleError, match="is a run of another sampler: sampler Heatbath there, HMC here"):
+        fk.resume(tmp_path / "e", fk.HMC(U1))
+
+
+def test_the_folders_of_a_run_in_groups_are_named(tmp_path):
+    fk.run(fk.Heatbath(U1), 2, to=tmp_path / "e", processes=1, groups=2, **{**SETTINGS, "chains": 4})
+    for read in (fk.Ensemble.load, lambda path: fk.resume(path, fk.Heatbath(U1))):
+        with pytest.raises(
+            EnsembleError, match=r"e holds a run in groups: group-000 to group-001\. Load or resume each"
+        ):
+            read(tmp_path / "e")
+
+
+def test_a_damaged_pointer_is_that_of_a_commit(tmp_path):
+    run = fk.run(fk.Heatbath(U1), 2, to=tmp_path / "e", **SETTINGS)
+    run.save(tmp_path / "saved")
+    for path in (tmp_path / "e", tmp_path / "saved"):
+        (path / ".flowkit" / "LAST").write_bytes(b"damaged")
+        assert Store(path).has_commit()
+        with pytest.raises(EnsembleError, match="holds an ensemble; run"):
+            fk.run(fk.Heatbath(U1), 2, to=path, **SETTINGS)
+    assert not Store(tmp_path / "none").has_commit()
 
 
 def test_settings_that_a_thermalisation_tunes_are_plain_numbers():

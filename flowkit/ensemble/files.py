@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -22,6 +23,10 @@ _KEYS = {"format", "space", "series", "weighted", "provenance"}
 MOST_BYTES = 4 * 2**30
 """Memory that the configurations of a run may take, and each array of an ensemble that is read, unless told otherwise.
 """
+GROUP_FOLDER = "group-"
+"""A run in groups writes to folders of this name and the group's number."""
+STATE = ".state/"
+"""Folder of a commit with what a run goes on from."""
 PathLike = str | os.PathLike[str]
 Arrays = dict[str, NDArray[Any]]
 
@@ -52,6 +57,13 @@ def store_of(path: PathLike) -> Store:
     return Store(path, kind=_KIND, shown=True)
 
 
+def groups_in(path: PathLike) -> list[str]:
+    """Names of the folders of a run in groups, in their order; none where the folder holds a commit of its own."""
+    if store_of(path).has_commit():
+        return []
+    return sorted(one.name for one in Path(path).glob(f"{GROUP_FOLDER}*") if store_of(one).has_commit())
+
+
 def headed(attributes: dict[str, Any]) -> dict[str, Any]:
     """The attributes of the group; EnsembleError where they are no plain data."""
     attributes = {"format": _FORMAT, **attributes}
@@ -74,6 +86,8 @@ def write(path: PathLike, attributes: dict[str, Any], arrays: Mapping[str, zarr_
     try:
         store = store_of(path)
         with store.claimed(), store.writing() as draft:  # not while a run goes on there
+            if draft.before is not None and any(name.startswith(STATE) for name in draft.before.files):
+                raise EnsembleError(f"{path} holds a run, which resume() continues; save() needs another folder.")
             zarr_files.write(draft, attributes, arrays)
         return draft.name
     except StoreError as error:
@@ -122,6 +136,11 @@ def reading(path: PathLike) -> Iterator[None]:
     try:
         yield
     except StoreError as error:
+        if groups := groups_in(path):
+            text = (
+                f"{path} holds a run in groups: {groups[0]} to {groups[-1]}. Load or resume each of these folders, and"
+            )
+            raise EnsembleError(f'{text} join them by flowkit.ensemble.join([...], along="chains").') from error
         raise EnsembleError(str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError, EnsembleError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")

@@ -104,9 +104,9 @@ def series_of(arrays: Mapping[str, np.ndarray[Any, Any]], columns: Mapping[str, 
     return found
 
 
-def steps_in_a_chunk(n: int, fields: Tensor, parts: int, most: int) -> int:
-    """Stored steps in one file: a part of n, or as many as take `most` bytes where these are fewer."""
-    return max(1, min(-(-n // parts), most // (len(fields) * row_bytes(fields))))
+def steps_in_a_chunk(n: int, fields: Tensor, parts: int, least: int, most: int) -> int:
+    """Stored steps in one file: a part of n, `least` or more, or as many as take `most` bytes where these are fewer."""
+    return max(1, min(max(least, -(-n // parts)), most // (len(fields) * row_bytes(fields))))
 
 
 def safe(name: str, taken: set[str]) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from flowkit.ensemble.ensemble import Ensemble
-from flowkit.ensemble.files import EnsembleError, PathLike
+from flowkit.ensemble.files import GROUP_FOLDER, EnsembleError, PathLike
 from flowkit.ensemble.recording import Recording
 from flowkit.ensemble.workers import Outcome, here, recording_of, spawned
 from flowkit.samplers.chain import Steps
@@ -45,10 +45,11 @@ def groups_of(chains: int, groups: int | None, processes: int) -> list[slice]:
     """
     count = min(chains, max(LEAST, -(-chains // GROUP))) if groups is None else groups
     if count > chains or processes > count:
-        who = f"{processes} processes" if count <= chains else f"{count} groups"
+        if count > chains:
+            raise ValueError(f"{count} groups need at least {count} chains; got {chains}.")
         raise ValueError(
-            f"Each process has a group of chains, and each group a chain; got {who} for {chains} chains in "
-            f"{min(count, chains)} groups. Give more chains, or groups= (a part of what a seed means)."
+            f"{processes} processes need at least {processes} groups of chains; got {count} groups of {chains} chains. "
+            "Give groups= or more chains; the result for a given seed depends on the number of groups."
         )
     edges = [chains * k // count for k in range(count + 1)]
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
@@ -90,7 +91,7 @@ def run_in_groups(
     def task(number: int) -> dict[str, Any]:
         rows = parts[number]
         beginning = {"chains": rows.stop - rows.start} if start is None else {"start": start[rows]}
-        folder = None if to is None else Path(to) / f"group-{number:03d}"
+        folder = None if to is None else Path(to) / f"{GROUP_FOLDER}{number:03d}"
         return {**settings, **beginning, "sampler": sampler, "seed": seed, "number": number, "to": folder}
 
     first = recording_of(**task(0) | {"to": None})  # refuses what cannot be run, before a process is started
@@ -105,10 +106,11 @@ def run_in_groups(
         at_once = min(len(parts), processes * ranks().world)
         ensemble.provenance |= {"seed": seed, "groups": len(parts), "processes": at_once}
         ensemble.provenance["seconds"] /= at_once
-        if failed is None and len(outcomes) == len(parts) and len(ensemble) == n:
+        if failed is None and ensemble.chains == parts[-1].stop and len(ensemble) == n:
             return ensemble
-        why = "interrupted" if failed is None else "failed"
-        ensemble.provenance["ended"] = f"{why} at stored step {len(ensemble)} of {n}, {ensemble.chains} chains"
+        why, rest = "interrupted" if failed is None else "failed", ensemble.provenance.get("groups_left_out", {})
+        without = "".join(f", without group {number} of {steps} steps" for number, steps in rest.items())
+        ensemble.provenance["ended"] = f"{why} at stored step {len(ensemble)} of {n}, {ensemble.chains} chains{without}"
         if failed is None:
             return ensemble
     elif failed is None:
@@ -128,9 +130,11 @@ def _seed(rng: Rng) -> int:
 
 
 def _together(outcomes: Sequence[Outcome], first: Recording) -> Ensemble:
-    """One ensemble of the groups that stored something, as long as the shortest of them."""
-    there = [one for one in outcomes if one.series]
-    n = min(len(one.series["S"]) for one in there)
+    """One ensemble of the groups whose common steps times chains are most; it is as long as the shortest of them."""
+    stored = [one for one in outcomes if one.series]
+    lengths = sorted({one.steps for one in stored}, reverse=True)
+    n = max(lengths, key=lambda steps: steps * sum(one.chains for one in stored if one.steps >= steps))
+    there = [one for one in stored if one.steps >= n]
     names = [name for name in there[0].series if all(name in one.series for one in there)]
     series = {name: torch.from_numpy(np.concatenate([one.series[name][:n] for one in there], 1)) for name in names}
     kept = [one.x[:n] for one in there if one.x is not None]
@@ -147,5 +151,7 @@ def _together(outcomes: Sequence[Outcome], first: Recording) -> Ensemble:
     if any(one["sampler"] != about["sampler"] for one in abouts):
         about["samplers"] = [one["sampler"] for one in abouts]  # each group was tuned by itself
     about.pop("ended", None)
+    if rest := {str(one.number): one.steps for one in stored if one.steps < n}:
+        about["groups_left_out"] = rest
     x = torch.from_numpy(np.concatenate(kept, 1)) if len(kept) == len(there) else None
     return Ensemble(first.chains.space, x, series, action=first.chains.action, provenance=about)

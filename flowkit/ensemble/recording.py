@@ -97,7 +97,8 @@ class Recording:
         if to is not None:
             tensors_of(self.chains.first)  # refuses what cannot be saved before the first step
             self._given["weights"] = digest_of(self.chains.sampler)
-            self.writer = Writer(to, self.chains.space, columns, fields, chunk, new=begun is None)
+            there = None if begun is None else begun.meta["chunk"]
+            self.writer = Writer(to, self.chains.space, columns, fields, chunk, there=there)
         if keep:
             columns.x = room_for(n if self.writer is None else min(n, self.writer.room), fields, max_bytes)
             if begun is not None and begun.field is not None:

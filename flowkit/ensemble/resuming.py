@@ -17,7 +17,6 @@ from flowkit.ensemble.files import EnsembleError, PathLike
 from flowkit.ensemble.recording import Recording
 from flowkit.ensemble.runs import recorded
 from flowkit.ensemble.standing import Begun, Mark, digest_of, state_of
-from flowkit.ensemble.writing import STATE
 from flowkit.observables import Observables, known, listed
 from flowkit.samplers.chain import Steps
 from flowkit.storage import zarr_files, zarr_reading
@@ -82,12 +81,12 @@ def resume(
         files.check_head(attributes, attributes["series"])
         filled = int(meta["filled"])
         total = int(meta["n"]) if n is None else n
+    _check(path, sampler, meta)
     if total < filled:
         raise ValueError(f"{path} has {filled} stored steps already; n is their number in all, got {total}.")
     action = getattr(getattr(sampler, "action", None), "theory", None)
     if total == filled:
         return Ensemble.load(path, action=action, max_bytes=max_bytes)
-    _check(path, sampler, meta)
     given = {one.name: one for one in listed(observe)}
     watched = [one.name for one in monitors(sampler.space if action is None else action.space)]  # a run adds them
     found = {name: given.get(name) or known(name) for name in meta["observe"] if name not in watched}
@@ -103,7 +102,7 @@ def resume(
         field = torch.from_numpy(arrays[layout.FIELD]) if layout.FIELD in arrays else None
         begun = Begun(meta, mark, series, field, tensors.get("tested"))
     settings = {"keep": meta["keep"], "max_bad": meta["max_bad"], "max_bytes": max_bytes, "every": meta["every"]}
-    settings |= {"to": path, "chunk": meta["chunk"], "rng": generator, "state": state, "begun": begun}
+    settings |= {"to": path, "chunk": meta["asked"], "rng": generator, "state": state, "begun": begun}
     recording = Recording(sampler, total, observe=[one for one in found.values() if one is not None], **settings)
     return recorded(recording, (total - filled) * meta["every"], False, progress, each)
 
@@ -114,10 +113,14 @@ Opened = tuple[dict[str, Any], dict[str, Any], dict[str, Tensor], dict[str, Any]
 def _opened(commit: Commit) -> Opened:
     """Attributes, arrays, and state of a run; of the configurations those of the last chunk where it is not full."""
     with zarr_files.errors():
-        if not any(name.startswith(STATE) for name in commit.files):
-            raise ValueError("it was saved, and no run that can go on; run(..., to=path) writes one")
-        tensors, meta = unpacked(commit, STATE)
-        filled, chunk = meta["filled"], meta["chunk"]
+        if not any(name.startswith(files.STATE) for name in commit.files):
+            raise ValueError(
+                "it was written by save() and has no sampler state; run(..., to=path) writes a run that goes on"
+            )
+        tensors, meta = unpacked(commit, files.STATE)
+        filled, chunk, asked = meta["filled"], meta["chunk"], meta["asked"]
+        if asked not in (None, chunk):
+            raise ValueError(f"its state is of chunks of {chunk!r:.80}, and {asked!r:.80} were asked for")
         if type(filled) is not int or type(chunk) is not int or min(chunk, filled) < 1:
             raise ValueError(f"its state is of {filled!r:.80} steps in chunks of {chunk!r:.80}")
         attributes, arrays = zarr_reading.read(commit, MOST_BYTES, only=files.series_arrays(commit))

@@ -107,11 +107,13 @@ def run(
         Memory that configurations may take; those of a run on disk that take more stay there.
     to : path, optional
         A folder to write to during the run, which `Ensemble.load` and other programs read at any time. A killed process
-        loses at most one chunk, and `resume` goes on. With `processes` each group of chains writes to a folder of its
-        own in it, group-000 and so on, which is resumed by itself.
+        loses little, as `chunk` says, and `resume` goes on. With `processes` each group of chains writes to a folder of
+        its own in it, group-000 and so on, which is resumed by itself.
     chunk : int, optional
-        Stored steps in one chunk on disk, each committed when it is full. By default a 64th of the run, at most 16 MiB
-        of configurations, and several at once where commits would take over 5 % of the time.
+        Stored steps in one chunk on disk, each committed when it is full: a killed process loses at most one chunk. By
+        default a 64th of the run, at least 16 steps and at most 16 MiB of configurations, and commits come by the
+        clock, the next one 20 times as long after the last as that took, but within 1 to 60 seconds. A killed process
+        then loses the stored steps of at most so long a time, or one step that takes longer (on a GPU 16).
     each : callable, optional
         Called after every stored step with the series so far (on a GPU they grow by 16 steps at a time); the run ends
         there where it returns True.
@@ -121,8 +123,8 @@ def run(
         stream of random numbers. Within `flowkit.train.joined` this is their number for each rank; without
         `processes`, every rank makes the whole run.
     groups : int, optional
-        Groups of chains with `processes`, each a batch with a stream of its own: part of what a seed means. By default
-        a group has 16 chains, and fewer where there would be less than 4 groups.
+        Groups of chains with `processes`, each a batch with a stream of its own: the result for a given seed depends on
+        their number. By default a group has 16 chains, and fewer where there would be less than 4 groups.
 
     Returns
     -------

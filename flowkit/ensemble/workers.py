@@ -38,6 +38,16 @@ class Outcome(NamedTuple):
     failed: str
     """Why it ended early; empty where it did not."""
 
+    @property
+    def steps(self) -> int:
+        """Stored steps."""
+        return len(self.series["S"]) if self.series else 0
+
+    @property
+    def chains(self) -> int:
+        """Chains that stored them."""
+        return self.series["S"].shape[1] if self.series else 0
+
 
 class Plain(ForkingPickler):
     """Objects as bytes for a process of our own; torch's own way would take a file descriptor for each tensor."""
@@ -51,10 +61,12 @@ def recording_of(sampler: Steps, number: int, seed: int, **settings: Any) -> Rec
     return Recording(sampler, rng=stream(seed, "chains", number, device), **settings)
 
 
-def _group(stop: Any, number: int, **settings: Any) -> Outcome:
+def run_group(stop: Any, number: int, **settings: Any) -> Outcome:
     """Run one group; it ends early where `stop` is set."""
     recording, ensemble, failed = None, None, ""
     try:
+        if stop is not None and stop.is_set():
+            raise KeyboardInterrupt
         recording = recording_of(number=number, **settings)
         for _ in recording:
             if stop is not None and stop.is_set():
@@ -78,7 +90,7 @@ def here(numbers: Sequence[int], task: Any, bar: Any) -> list[Outcome]:
     torch.set_num_threads(1)
     try:
         for number in numbers:
-            found.append(_group(None, **task(number)))
+            found.append(run_group(None, **task(number)))
             bar.update(1)
             if found[-1].failed:
                 break
@@ -102,7 +114,7 @@ def _begin(stop: Any, dtype: torch.dtype, compiled: str) -> None:
 
 def _from_bytes(number: int, task: bytes) -> Outcome:
     try:
-        return _group(_stop, **Plain.loads(task))
+        return run_group(_stop, **Plain.loads(task))
     except Exception as error:
         return Outcome(number, {}, None, {}, f"{type(error).__name__}: {error}")
 

@@ -19,14 +19,14 @@ from flowkit.storage import zarr_files, zarr_reading
 from flowkit.storage.checkpoint import CheckpointError, packed
 from flowkit.storage.manifest import Entry, StoreError
 
-STATE = ".state/"
-"""Folder of a commit with what a run goes on from."""
-PARTS, MOST = 64, 2**24
-"""A chunk holds a 64th of a run or, where that is more, 16 MiB of configurations."""
+PARTS, LEAST, MOST = 64, 16, 2**24
+"""A chunk holds a 64th of a run, 16 steps at least, and at most 16 MiB of configurations."""
 WAITING = 2**26
 """Bytes of configurations that wait at most for a commit."""
-SHARE = 20
-"""Commits of chunks that are not asked for take at most one part in so many of the time."""
+SHARE, SHORTEST, LONGEST = 20, 1.0, 60.0
+"""Where no chunk is asked for, a commit comes so many times as long after the last one as that took, in seconds within
+these bounds: commits then take at most one part in so many of the time, and a killed process loses no more than that.
+"""
 
 
 class Writer:
@@ -43,9 +43,9 @@ class Writer:
     fields : Tensor
         One row of fields, ``[chains, *space.shape]``.
     chunk : int, optional
-        Stored steps in one chunk; None lets the writer choose, and put off commits that would take too much time.
-    new : bool
-        Whether the folder must hold nothing.
+        Stored steps in one chunk, each committed when it is full. None lets the writer choose, and commit by the clock.
+    there : int, optional
+        Stored steps in one chunk of the run that goes on; None where the folder must hold nothing.
 
     Attributes
     ----------
@@ -59,11 +59,18 @@ class Writer:
     """
 
     def __init__(
-        self, path: PathLike, space: Space, columns: Columns, fields: Tensor, chunk: int | None = None, *, new: bool
+        self,
+        path: PathLike,
+        space: Space,
+        columns: Columns,
+        fields: Tensor,
+        chunk: int | None = None,
+        *,
+        there: int | None = None,
     ):
         self.path, self.space, self.columns = path, space, columns
-        self.chunk = chunk or layout.steps_in_a_chunk(columns.shape[0], fields, PARTS, MOST)
-        self.committed, self._asked = columns.filled, chunk is not None
+        self.chunk = there or chunk or layout.steps_in_a_chunk(columns.shape[0], fields, PARTS, LEAST, MOST)
+        self.committed, self._asked = columns.filled, chunk
         self._cost, self._end, self.spent = 0.0, time.perf_counter(), 0.0
         self._shared: dict[str, Entry] = {}
         self._store, self._claim = files.store_of(path), ExitStack()
@@ -71,23 +78,15 @@ class Writer:
         self._waiting = self.chunk * max(1, min(-(-columns.shape[0] // self.chunk), WAITING // (self.chunk * row)))
         try:
             self._claim.enter_context(self._store.claimed())
-            if new and self._has_commit():
+            if there is None and self._store.has_commit():
                 self.close()
                 text = "run() needs a folder of its own, and resume() continues what is there"
                 raise EnsembleError(f"{path} holds an ensemble; {text}.")
-            if not new:
+            if there is not None:
                 self._shared = dict(self._store.open().files)
         except StoreError as error:
             self.close()
             raise EnsembleError(str(error)) from error
-
-    def _has_commit(self) -> bool:
-        try:
-            return bool(self._store.names())
-        except StoreError as error:
-            if str(error).endswith("holds no commit."):
-                return False
-            raise
 
     @property
     def room(self) -> int:
@@ -95,12 +94,15 @@ class Writer:
         return self._waiting + 2 * self.chunk
 
     def due(self) -> bool:
-        """Whether the steps so far are to be committed: the first one, then every chunk that is full."""
+        """Whether the steps so far are to be committed: the first one, then every chunk asked for that is full, or all
+        at the time of the next commit.
+        """
         taken = self.columns.taken
-        if taken % self.chunk and self.committed:
-            return False
-        full = taken - self.columns.first_x >= self._waiting
-        return self._asked or not self.committed or full or time.perf_counter() - self._end > SHARE * self._cost
+        if not self.committed or taken - self.columns.first_x >= self._waiting:
+            return True
+        if self._asked is not None:
+            return taken % self.chunk == 0
+        return time.perf_counter() - self._end > min(LONGEST, max(SHORTEST, SHARE * self._cost))
 
     def commit(self, about: Mapping[str, Any], mark: Mark, meta: dict[str, Any], more: Mapping[str, Tensor]) -> None:
         """Commit all rows up to a mark.
@@ -131,10 +133,17 @@ class Writer:
             check_finite("x", x)
         arrays, names = layout.named_arrays(self.space, x, {k: one[first:] for k, one in series.items()}, self.chunk)
         attributes = files.headed({**about, "series": names})
-        meta = {**meta, "filled": n, "chunk": self.chunk, "order": list(columns.series), "left_out": left_out}
+        meta = {
+            **meta,
+            "filled": n,
+            "chunk": self.chunk,
+            "asked": self._asked,
+            "order": list(columns.series),
+            "left_out": left_out,
+        }
         tensors = {f"state.{name}": one for name, one in tensors_of(mark.state).items()}
         try:
-            state = packed({**tensors, **more, "rng": mark.rng}, meta, STATE)
+            state = packed({**tensors, **more, "rng": mark.rng}, meta, files.STATE)
             with self._store.writing() as draft:
                 if self._altered({} if draft.before is None else draft.before.files, first // self.chunk):
                     raise EnsembleError(f"{self.path} was written by others while the run went on.")
@@ -144,11 +153,11 @@ class Writer:
             self._shared = draft.files
         except (StoreError, CheckpointError) as error:
             raise EnsembleError(str(error)) from error
-        self.committed = n
         columns.forget(n - n % self.chunk)
         self._end = time.perf_counter()
-        self._cost = self._end - begun
-        self.spent += self._cost
+        self._cost = self._end - begun if self.committed else 0.0  # the first one loads what writes arrays
+        self.committed = n
+        self.spent += self._end - begun
 
     def _altered(self, there: Mapping[str, Entry], full: int) -> bool:
         """Whether the full chunks of the commit before are not those that this run wrote."""

@@ -124,7 +124,7 @@ def _train(parts: Parts, folder: Path, say: Say) -> bool:
     recipe, path, trainer, flow = parts.recipe, folder / files.CHECKPOINT, parts.trainer, parts.flow
     assert trainer is not None
     assert flow is not None
-    done = files.committed(path)
+    done = Store(path).has_commit()
     steps = parts.steps
     if recipe.training.method == "maximum_likelihood":
         say(f"Fields for the fit: {recipe.training.fields} of {parts.action!r}.")
@@ -145,7 +145,7 @@ def _train(parts: Parts, folder: Path, say: Say) -> bool:
 def _drawn(parts: Parts, saved: Path) -> fk.Ensemble:
     """The ensemble, or its beginning where an interrupt came after the first stored step; it is on disk then."""
     recipe, sampler = parts.recipe, parts.sampler()
-    there = files.committed(saved)
+    there = Store(saved).has_commit()
     before = files.load(saved.parent, parts.action) if there else None
     if before is not None and len(before) >= recipe.sampler.n:
         return before

@@ -16,7 +16,7 @@ import flowkit as fk
 from flowkit.production.recipe import Recipe, RecipeError, read
 from flowkit.production.reproduce import write
 from flowkit.stats import Estimate, Estimates
-from flowkit.storage.manifest import HEADER_LIMIT, StoreError, parse_json
+from flowkit.storage.manifest import HEADER_LIMIT, parse_json
 from flowkit.storage.store import Store
 from flowkit.tasks.machine import describe
 
@@ -52,7 +52,7 @@ def begin(recipe: Recipe, folder: Path, device: str, extend: bool = False) -> No
         return
     found = differences(recipe_of(folder), recipe)
     if extend and [key for key, *_ in found] == ["sampler.n"]:
-        stored = len(load(folder, None)) if committed(folder / ENSEMBLE) else 0
+        stored = len(load(folder, None)) if Store(folder / ENSEMBLE).has_commit() else 0
         if recipe.sampler.n < stored:
             raise RecipeError(
                 f"{folder} has {stored} stored steps; --n is their number in all, got {recipe.sampler.n}."
@@ -97,14 +97,6 @@ def flat(data: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     for key, value in data.items():
         found |= flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {above + key: value}
     return found
-
-
-def committed(path: Path) -> bool:
-    """Whether the folder holds a complete commit; a run that was killed may leave it without one."""
-    try:
-        return bool(Store(path).names())
-    except StoreError:
-        return (path / "LAST").exists()  # opening a damaged store raises; it is not overwritten
 
 
 def load(folder: Path, action: fk.Action | None) -> fk.Ensemble:

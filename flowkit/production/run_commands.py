@@ -79,10 +79,11 @@ def _execute(recipe: "Recipe", folder: Path, device: Device, extend: bool = Fals
 def report(folder: Folder) -> None:
     """Print the table of a run again, and write its page report.html anew."""
     from flowkit.production import execute, folder as files, parts
+    from flowkit.storage.store import Store
 
     with sentences():
         recipe = files.recipe_of(folder)
-        if not files.committed(folder / files.ENSEMBLE):
+        if not Store(folder / files.ENSEMBLE).has_commit():
             fail(f"{folder} holds no ensemble yet; flowkit resume {folder} continues the run.")
         ensemble = files.load(folder, parts.action_of(recipe))
         execute.finish(

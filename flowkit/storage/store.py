@@ -134,7 +134,7 @@ class Store:
 
     def refuse_others(self) -> None:
         """Raise StoreError where a commit of this kind would push out, or lie beside, something of another kind."""
-        own = (self._home / _POINTER).exists()
+        own = self.has_commit()
         if self.kind is not None and (there := folders.others_in(self.path, self.kind, own, (_LOCK, RUN_LOCK))):
             what = f"{there}, and {self.kind} was to be written; give it a folder of its own."
             raise StoreError(f"{self.path} holds {what}")
@@ -172,6 +172,10 @@ class Store:
         if home != self.path:
             publish(home / name, self._disk)
         folders.remove_others(home, kept, self._disk)
+
+    def has_commit(self) -> bool:
+        """Whether a commit was made here, whole or damaged; a process that was killed early leaves none."""
+        return (self._home / _POINTER).exists()
 
     def names(self) -> tuple[str, ...]:
         """Names of the commits that can be opened, newest first.

@@ -20,7 +20,7 @@ from flowkit.groups import SUN, U1
 from flowkit.models import scalar_flow
 from flowkit.priors import Normal
 from flowkit.samplers import HMC, Cycle, Heatbath, IndependenceMetropolis, Sampler
-from flowkit.storage import CheckpointError, Store, StoreError
+from flowkit.storage import CheckpointError, Store
 from flowkit.studies.rows import Row
 from flowkit.train import Trainer
 from flowkit.transforms import Affine
@@ -62,16 +62,9 @@ def _trainer() -> Trainer:
     return Trainer(scalar_flow(action.space), action, batch=32, seed=1)
 
 
-def _committed(folder: Path) -> bool:
-    try:
-        return bool(Store(folder).names())
-    except StoreError:
-        return False
-
-
 def _train(folder: Path, tell: Callable[[int], None]) -> None:
     trainer = _trainer()
-    if _committed(folder):
+    if Store(folder).has_commit():
         trainer.load(folder)
     trainer.callbacks = [lambda one: tell(one.step)]
     trainer.fit(STEPS - trainer.step, checkpoint=folder, every=CHUNK, progress=False)
@@ -79,7 +72,7 @@ def _train(folder: Path, tell: Callable[[int], None]) -> None:
 
 def _sample(kind: str, folder: Path, tell: Callable[[int], None]) -> None:
     sampler = SAMPLERS[kind]()
-    if _committed(folder):
+    if Store(folder).has_commit():
         resume(folder, sampler, each=lambda columns: tell(columns.filled))
     else:
         run(sampler, STEPS, to=folder, chunk=CHUNK, each=lambda columns: tell(columns.filled), **SETTINGS)
@@ -137,7 +130,7 @@ def _kills(kind: str, kills: int, seed: int) -> list[Row]:
             process.join()
             reached = int.from_bytes(log.read_bytes()[-8:], "little") if log.exists() else 0
             try:
-                steps, numbers = _found(kind, folder) if reached or _committed(folder) else (0, {})
+                steps, numbers = _found(kind, folder) if reached or Store(folder).has_commit() else (0, {})
             except (CheckpointError, EnsembleError):
                 steps, numbers, damaged = 0, {}, damaged + (reached > (CHUNK if kind == TRAINING else 0))
             lost = max(lost, reached - steps)

@@ -4,7 +4,6 @@ import contextlib
 import copy
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -14,8 +13,6 @@ from torch import Tensor
 
 from flowkit.priors import Prior
 from flowkit.storage import checkpoint as files
-from flowkit.storage.manifest import StoreError
-from flowkit.storage.store import Store
 from flowkit.storage.tensors import said
 from flowkit.storage.weights import not_finite, weights
 from flowkit.tasks.history import History
@@ -98,14 +95,6 @@ def save(path: PathLike, parts: Parts, history: History, facts: Mapping[str, Any
         "method_tensors": len(method),
     }
     return files.save(path, {**tensors, "rng": rng}, plain)
-
-
-def committed(path: PathLike) -> bool:
-    """Whether a folder holds a checkpoint, whole or damaged; a run that was killed early leaves none."""
-    try:
-        return bool(Store(path).names())
-    except StoreError:
-        return (Path(path) / "LAST").exists()
 
 
 def load(path: PathLike, parts: Parts, columns: tuple[str, ...], facts: Mapping[str, Any]) -> tuple[History, int, int]:

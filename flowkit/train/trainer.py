@@ -12,6 +12,7 @@ from flowkit.actions import Action
 from flowkit.checks import LARGEST, Count, NotNegative, Positive, Range, Rate, Seed, checked
 from flowkit.priors import Prior
 from flowkit.storage.checkpoint import CheckpointError
+from flowkit.storage.store import Store
 from flowkit.storage.weights import not_finite, said_of
 from flowkit.tasks.background import Background
 from flowkit.tasks.in_training import Training
@@ -315,7 +316,7 @@ class Trainer(Background):
         if not self._ended.is_set():
             raise RuntimeError(f"This trainer is {self.status}; stop it before it loads a checkpoint.")
         self._require_named()
-        if missing_ok and not resume.committed(path):
+        if missing_ok and not Store(path).has_commit():
             return self
         self.history, self.step, self.total = resume.load(path, self._parts, self.history.columns, self._facts)
         self._recorder.begin(self.history)
