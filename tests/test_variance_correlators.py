@@ -10,7 +10,16 @@ import flowkit as fk
 from flowkit.ensemble import EnsembleError
 from flowkit.studies.stein_2d import stein_2d
 from flowkit.studies.stein_correlators import stein_3d, stein_4d, stein_scalar
-from flowkit.variance import correlator, field_slices, fit, loop_basis, plaquette_slices, polynomial_basis, two_level
+from flowkit.variance import (
+    SteinField,
+    correlator,
+    field_slices,
+    fit,
+    loop_basis,
+    plaquette_slices,
+    polynomial_basis,
+    two_level,
+)
 
 
 def test_a_free_propagator_is_exact():
@@ -59,6 +68,37 @@ def test_an_odd_number_of_slices_has_the_same_contact_terms():
     found = correlator(chains, plaquette_slices(action.space))
     assert all(abs(found.at(t).difference.pull(0.0)) < 4 for t in range(2))
     assert found.at(1).gain > 3
+
+
+@pytest.mark.parametrize("side", [6, 8])
+def test_the_force_of_rectangles_reaches_two_slices(side):
+    """Contact terms of all sources together, and the sum over single sources."""
+    from flowkit.variance.correlators import _contact, reach_of
+    from flowkit.variance.derivatives import along
+
+    space = fk.links((side, 3, 3), fk.SUN(2))
+    basis = loop_basis(space, order=1, slices=True)
+    action, o = fk.actions.symanzik(space, beta=3.0), plaquette_slices(space)
+    assert [reach_of(one, basis) for one in (fk.Wilson(space, beta=3.0), action)] == [1, 2]
+    x = space.haar(2, torch.Generator().manual_seed(1), torch.float64)
+    field = SteinField(basis, torch.tensor([0.3, -0.2], dtype=torch.float64), "", 1.0)
+    expected = torch.zeros(2, side // 2 + 1, dtype=torch.float64)
+    for s in range(side):
+
+        def twice_less(y):
+            return 2 * o(space, y) - basis.stein(y, action.force(y)) @ field.coefficients
+
+        change = along(twice_less, space, x, basis.gradient(x, field.coefficients, torch.tensor([s])))
+        for d in range(side // 2 + 1):
+            expected[:, d] += (change[:, (s + d) % side] + change[:, (s - d) % side]) / (2 * side)
+    assert expected[:, 2].abs().min() > 1e-3 * expected[:, 0].abs().max()
+    assert expected[:, 3:].abs().max() < 1e-8 * expected[:, 0].abs().max()
+    found = _contact(action, basis, field, o, x, True, reach_of(action, basis))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7 * float(expected.abs().max()))
+    fields = space.haar(40, torch.Generator().manual_seed(2), torch.float64).unflatten(0, (10, 4))
+    assert list(correlator(fields, o, field, action=action, contact=False)) == [
+        f"C[{t}]" for t in range(3, side // 2 + 1)
+    ]
 
 
 def test_two_levels_gain_more(su2):

@@ -60,7 +60,7 @@ class Basis(ABC):
     @property
     @abstractmethod
     def reach(self) -> int:
-        """How many slices away the variables lie on which a potential of a slice, or its force, depends; 1 or more."""
+        """How many slices away the variables lie on which a potential of a slice depends; 1 or more."""
 
     @abstractmethod
     def values(self, x: Tensor) -> Tensor:

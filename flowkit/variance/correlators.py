@@ -11,6 +11,7 @@ from torch import Tensor
 from flowkit.actions.base import Action
 from flowkit.checks import Count, Natural, checked
 from flowkit.ensemble import Ensemble
+from flowkit.geometry.space import Space
 from flowkit.observables import Observable
 from flowkit.stats import Estimates, Floats
 from flowkit.stats.text import format_error
@@ -103,7 +104,8 @@ def correlator(
     Raises
     ------
     EnsembleError, ValueError
-        As `mean`, and for an observable that is no vector of slices, or a basis without slices.
+        As `mean`, for an observable that is no vector of slices, a basis without slices, and ``contact=False`` on a
+        lattice that is too short for it.
 
     Notes
     -----
@@ -112,8 +114,9 @@ def correlator(
     .. math:: C(s, t) = \langle R_s R_t \rangle_c - \langle u_s \cdot \nabla R_t \rangle - \langle u_t \cdot \nabla O_s
               \rangle .
 
-    Where u_t moves the variables of its slice alone, and O_t and u_t depend on the slices next to it at most, the
-    contact terms vanish for \|s - t\| >= 2, and C is the correlator of R.
+    Where u_t moves the variables of its slice alone, the contact terms vanish for \|s - t\| beyond the reach of T u_t,
+    and C is the correlator of R: for \|s - t\| >= 2 with `Wilson` and potentials that reach the next slices, and for
+    \|s - t\| >= 3 with the rectangles of improved actions.
 
     Examples
     --------
@@ -134,12 +137,15 @@ def correlator(
     made, how = parts_of(sample, (basis,)) if given else parts(sample, kept, {o.name: y}, T, folds, gap)  # type: ignore[arg-type]
     R = filled(sample, made, lambda part: y[part.rows] - part.fields[0].of(T[part.rows]))
     plain, reduced = folded(sample, y, y), folded(sample, R if two_sided else y, R)
-    first = 0 if contact else _reach(kept) + 1
+    reach = reach_of(sample.action, kept)
+    first = 0 if contact else reach + 1
+    if first >= plain.shape[-1]:
+        raise ValueError(f"All t up to {reach} have contact terms; on {space} none is left with contact=False.")
     if contact:
 
         def of_fields(part: Part) -> Floats:
             rows = torch.from_numpy(np.flatnonzero(part.rows.ravel()))
-            return sample.of(lambda x: _contact(sample.action, kept, part.fields[0], o, x, two_sided), rows)
+            return sample.of(lambda x: _contact(sample.action, kept, part.fields[0], o, x, two_sided, reach), rows)
 
         reduced = reduced - filled(sample, made, of_fields)
     weights = None if sample.weights is None else np.repeat(sample.weights, space.lattice[0])
@@ -165,8 +171,7 @@ def require_slices(o: Observable, basis: Basis) -> None:
         )
     if basis.moves == "slice":
         space = basis.space
-        rng = torch.Generator().manual_seed(1)
-        x = space.haar(1, rng, torch.float64) if space.kind == "links" else torch.randn(1, *space.shape, generator=rng)
+        x, _ = _two_fields(space)
         g = gradient_of(lambda y: o(space, y)[:, 0], space, x)
         rest = g if space.kind == "sites" else g[:, 1:]
         if float(rest[:, :, 1:].abs().max()) > 1e-6 * float(g.abs().max()):
@@ -176,9 +181,26 @@ def require_slices(o: Observable, basis: Basis) -> None:
             )
 
 
-def _reach(basis: Basis) -> int:
-    """The largest t with contact terms."""
-    return basis.reach if basis.moves == "slice" else basis.space.lattice[0] // 2
+def _two_fields(space: Space) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(1)
+    if space.kind == "links":
+        return space.haar(1, rng, torch.float64), space.haar(1, rng, torch.float64)
+    x, y = torch.randn(2, 1, *space.shape, generator=rng, dtype=torch.float64)
+    return x, y
+
+
+def reach_of(action: Action, basis: Basis) -> int:
+    """The largest t with contact terms: how far away the variables lie on which T u_t depends, by the potentials or the
+    force. That of the force is measured, by other variables on one slice.
+    """
+    space, count = basis.space, basis.space.lattice[0]
+    if basis.moves == "all":
+        return count // 2
+    x, y = _two_fields(space)
+    moved = torch.where(basis.confined(torch.ones(x.shape), torch.tensor([0])) > 0, y, x)
+    change = basis.confined(action.force(moved) - action.force(x), None).movedim(2, 0).flatten(1).abs().amax(1)
+    far = torch.arange(count)[change > 1e-9 * change.max()]
+    return max([basis.reach, *(min(t, count - t) for t in far.tolist())])
 
 
 def folded(sample: Sample, a: Floats, b: Floats) -> Floats:
@@ -193,11 +215,13 @@ def folded(sample: Sample, a: Floats, b: Floats) -> Floats:
     return shifted
 
 
-def _contact(action: Action, basis: Basis, field: SteinField, o: Observable, x: Tensor, two: bool) -> Tensor:
+def _contact(
+    action: Action, basis: Basis, field: SteinField, o: Observable, x: Tensor, two: bool, reach: int
+) -> Tensor:
     """The contact terms at each distance up to half of the lattice, ``[batch, t]``."""
     space, count = basis.space, basis.space.lattice[0]
     c = field.coefficients
-    stride = 2 * _reach(basis)
+    stride = 2 * reach
     stride = stride if basis.moves == "slice" and count % stride == 0 else count
 
     def moved(y: Tensor) -> Tensor:
