@@ -200,7 +200,7 @@ def reach_of(action: Action, basis: Basis) -> int:
     moved = torch.where(basis.confined(torch.ones(x.shape), torch.tensor([0])) > 0, y, x)
     change = basis.confined(action.force(moved) - action.force(x), None).movedim(2, 0).flatten(1).abs().amax(1)
     far = torch.arange(count)[change > 1e-9 * change.max()]
-    return max([basis.reach, *(min(t, count - t) for t in far.tolist())])
+    return max([int(basis.reach), *(min(int(t), count - int(t)) for t in far.tolist())])
 
 
 def folded(sample: Sample, a: Floats, b: Floats) -> Floats:
