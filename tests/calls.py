@@ -65,7 +65,8 @@ MODEL = fk.multiscale_flow(LINKS)
 HMC = fk.HMC(PHI4, steps=2)
 RUN = fk.run(HMC, 4, chains=2, rng=1, observe=[fk.phi_squared])
 ON_DISK = tempfile.mkdtemp()
-fk.run(HMC, 4, chains=2, rng=1, to=ON_DISK)
+LASTING = fk.HMC(PHI4, steps=2)
+fk.run(LASTING, 4, chains=2, rng=1, to=ON_DISK)
 SU3_4D = fk.Wilson(fk.links((2, 2, 2, 2), fk.SUN(3)), beta=5.0)
 HEAT = fk.run(fk.Heatbath(SU3_4D), 2, chains=1, rng=1)
 CONFIGURATIONS = [str(path) for path in fk.formats.write_ensemble(HEAT, tempfile.mkdtemp())]
@@ -536,7 +537,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "join": (fk.ensemble.join, {"ensembles": [RUN, RUN], "along": "steps"}),
     "replica_mean": (fk.ensemble.replica_mean, {"ensembles": [RUN, RUN], "obs": fk.phi_squared, "S": 2.0}),
-    "resume": (fk.resume, {"path": ON_DISK, "sampler": HMC, "observe": (), "max_bytes": 10**6}),
+    "resume": (fk.resume, {"path": ON_DISK, "sampler": LASTING, "observe": (), "max_bytes": 10**6}),
     "importance_sample": (
         fk.importance_sample,
         {

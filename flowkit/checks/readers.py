@@ -46,7 +46,10 @@ def reader(hint: Any) -> tuple[str, Callable[[Any], Any]]:
         return "None", _only(lambda value: value is None)
     if origin is Literal:
         return "one of " + ", ".join(map(repr, inside)), _only(
-            lambda v: any(type(v) is type(one) and v == one for one in inside)
+            lambda v: any(
+                (type(v) is type(one) or (isinstance(v, np.integer) and type(one) is int)) and v == one
+                for one in inside
+            )
         )
     if hint == ArrayLike:
         return "numbers", lambda value: value  # the function looks at the array that it makes of them

@@ -82,7 +82,7 @@ class Sample:
         fields = self.x.flatten(0, 1)
         size = max(1, SITES // self.ensemble.space.volume)
         for part in (torch.arange(len(fields)) if rows is None else rows).split(size):  # type: ignore[no-untyped-call]
-            one = fields[part]
+            one = fields[part].detach()
             yield one.to(torch.complex128 if one.is_complex() else torch.float64)
 
     def require(self, basis: Basis) -> None:
