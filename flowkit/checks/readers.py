@@ -45,12 +45,7 @@ def reader(hint: Any) -> tuple[str, Callable[[Any], Any]]:
     if hint is None or hint is type(None):
         return "None", _only(lambda value: value is None)
     if origin is Literal:
-        return "one of " + ", ".join(map(repr, inside)), _only(
-            lambda v: any(
-                (type(v) is type(one) or (isinstance(v, np.integer) and type(one) is int)) and v == one
-                for one in inside
-            )
-        )
+        return "one of " + ", ".join(map(repr, inside)), _only(lambda v: any(_same(v, one) for one in inside))
     if hint == ArrayLike:
         return "numbers", lambda value: value  # the function looks at the array that it makes of them
     if origin in (Union, types.UnionType):
@@ -177,3 +172,9 @@ def _mapping(key: Any, item: Any) -> tuple[str, Callable[[Any], Any]]:
         return {read_key(k): read_item(v) for k, v in value.items()}
 
     return f"a dictionary, {keys} -> {items}", read
+
+
+def _same(value: Any, one: Any) -> bool:
+    """Whether a value is a choice of a Literal; a whole number may be one of numpy."""
+    alike = type(value) is type(one) or (isinstance(value, np.integer) and type(one) is int)
+    return alike and bool(value == one)
