@@ -35,6 +35,11 @@ def test_divergences_of_loops(group, lattice, order, loops, slices):
     check_basis(loop_basis(fk.links(lattice, group), order, loops, slices))
 
 
+def test_divergences_with_time_as_another_direction():
+    check_basis(loop_basis(fk.links((3, 4, 3), SU2), 1, slices=True, time=1))
+    check_basis(polynomial_basis(fk.sites((4, 5)), degree=3, parity="odd", slices=True, time=1))
+
+
 def test_divergences_of_polynomials():
     space = fk.sites((4, 5, 4))
     check_basis(polynomial_basis(fk.sites((4, 5)), degree=6, reach=1))
