@@ -115,10 +115,10 @@ def test_a_step_that_makes_kl_worse_is_undone_with_more_damping():
         method.improve(fit, 512, 1.0, rng)
         return before
 
-    for now in range(4):
-        known, damping = improve(now)
+    for step in range(4):
+        known, damping = improve(step)
         assert not any(torch.equal(a, b) for a, b in zip(known, model.parameters(), strict=True))
-        assert float(method.damping) == (damping if now else method.damping_first) / 2
+        assert float(method.damping) == (damping if step else method.damping_first) / 2
     with torch.no_grad():
         for p in model.parameters():
             p.add_(20.0)  # far from the target

@@ -35,6 +35,11 @@ def test_divergences_of_loops(group, lattice, order, loops, slices):
     check_basis(loop_basis(fk.links(lattice, group), order, loops, slices))
 
 
+def test_divergences_with_time_as_another_direction():
+    check_basis(loop_basis(fk.links((3, 4, 3), SU2), 1, slices=True, time=1))
+    check_basis(polynomial_basis(fk.sites((4, 5)), degree=3, parity="odd", slices=True, time=1))
+
+
 def test_divergences_of_polynomials():
     space = fk.sites((4, 5, 4))
     check_basis(polynomial_basis(fk.sites((4, 5)), degree=6, reach=1))
@@ -208,3 +213,27 @@ def test_what_is_refused(chains):
         polynomial_basis(fk.sites((4, 4), components=2))
     with pytest.raises(EnsembleError, match="basis lives on"):
         mean(chains, fk.plaquette, loop_basis(fk.links((4, 4), SU2)))
+
+
+def test_a_copy_in_double_precision_is_the_same_configuration():
+    action = fk.Wilson(fk.links((4, 4), fk.SUN(2)), beta=1.0)
+    ensemble = fk.run(fk.Heatbath(action), 40, chains=4, thermalise=20, rng=1, dtype=torch.float32)
+    field = fk.variance.fit(ensemble, fk.plaquette)
+    with pytest.raises(EnsembleError, match="were fitted on"):
+        fk.variance.mean(ensemble.x[10:].to(torch.complex128), fk.plaquette, field, action=action)
+
+
+def test_coefficients_of_another_observable_or_of_slices_are_refused():
+    action = fk.Wilson(fk.links((4, 4), fk.SUN(2)), beta=1.0)
+    one, other = (fk.run(fk.Heatbath(action), 40, chains=4, thermalise=20, rng=seed) for seed in (1, 2))
+    field = fk.variance.fit(one, fk.plaquette)
+    with pytest.raises(ValueError, match="fitted to, plaquette; got wilson_loop_2x2"):
+        fk.variance.mean(other, fk.observables.wilson_loop(2, 2), field)
+    with pytest.raises(ValueError, match="reduces a vector, one number a slice; plaquette has 1"):
+        fk.variance.fit(one, fk.plaquette, fk.variance.loop_basis(action.space, slices=True))
+
+
+def test_weights_that_underflow_give_a_result_with_a_note():
+    action = fk.Wilson(fk.links((4, 4), fk.SUN(2)), beta=1.0)
+    ensemble = fk.run(fk.Heatbath(action), 100, chains=4, thermalise=20, rng=1)
+    assert fk.variance.mean(ensemble.reweight(action.at(beta=200.0)), fk.plaquette).note

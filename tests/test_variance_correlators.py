@@ -101,6 +101,35 @@ def test_the_force_of_rectangles_reaches_two_slices(side):
     ]
 
 
+def test_time_is_any_direction():
+    """Links with time as direction 2, as a permutation of those with time as direction 0, and scalars with 1."""
+    rng = torch.Generator().manual_seed(1)
+    one, other = fk.links((4, 3, 5), fk.SUN(2)), fk.links((3, 5, 4), fk.SUN(2))
+    x = one.haar(40, rng, torch.float64)
+    y = x[:, [1, 2, 0]].movedim(2, 4)
+    found = []
+    for space, fields, time in ((one, x, 0), (other, y, 2)):
+        action, slices = fk.Wilson(space, beta=2.0), plaquette_slices(space, time)
+        field = fit(fields[:20].unflatten(0, (5, 4)), slices, action=action, time=time)
+        rest = fields[20:].unflatten(0, (5, 4))
+        assert field.basis.on(space) == field.basis
+        assert correlator(rest, slices, action=action, time=time, folds=2).at(1).value != 0
+        found.append(correlator(rest, slices, field, action=action).signal())
+        assert list(two_level(rest, slices, field, inner=1, action=action, rng=1)) == ["C[2]"]
+    np.testing.assert_allclose(*found, rtol=1e-9)
+    found, phi = [], torch.randn(80, 1, 6, 4, generator=rng, dtype=torch.float64)
+    for lattice, fields, time in (((6, 4), phi, 0), ((4, 6), phi.movedim(2, 3), 1)):
+        action = fk.Phi4(fk.sites(lattice), m2=0.5, lam=0.1)
+        slices = field_slices(action.space, time)
+        found.append(correlator(fields.unflatten(0, (20, 4)), slices, action=action, time=time).signal())
+    np.testing.assert_allclose(*found, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"Time is one of the 3 directions of .*; got 3"):
+        plaquette_slices(one, 3)
+    cube = fk.links((4, 4, 4), fk.SUN(2))
+    with pytest.raises(ValueError, match="depends on variables that move in another one"):
+        correlator(cube.haar(8, rng).unflatten(0, (4, 2)), plaquette_slices(cube, 2), action=fk.Wilson(cube, beta=2.0))
+
+
 def test_two_levels_gain_more(su2):
     field, chains = su2
     slices = plaquette_slices(chains.space)
@@ -119,6 +148,11 @@ def test_inner_updates_move_their_slices_alone(su2):
     assert float(change[0].max()) < 1e-6
     assert float(change[1:, ::2].max()) < 1e-6
     assert float(change[1:, 1::2].min()) > 0.1
+    sampler = _of_slices(su2[1].action, 0, time=2)
+    change = (sampler.step(sampler.init(x), torch.Generator().manual_seed(1))[0].x - x).abs().amax((0, 2, 3, 5, 6))
+    assert float(change[2].max()) < 1e-6
+    assert float(change[:2, 1::2].max()) < 1e-6
+    assert float(change[:2, ::2].min()) > 0.1
 
 
 def test_what_is_refused(su2):

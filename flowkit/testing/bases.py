@@ -41,7 +41,7 @@ def check_basis(basis: Basis) -> None:
     variables = torch.eye(zero[0].numel(), dtype=values.dtype).view(-1, *space.algebra_shape)
     if basis.moves == "slice":
         variables = basis.confined(variables, None)
-    times = torch.ones(space.algebra_shape).nonzero()[:, 1]
+    times = torch.ones(space.algebra_shape).nonzero()[:, 1 + basis.time]
     for some, when in zip(variables.split(64), times.split(64), strict=True):  # type: ignore[no-untyped-call]
         for k in range(2):
             at = x[k].expand(len(some), *x.shape[1:])
@@ -55,7 +55,7 @@ def check_basis(basis: Basis) -> None:
     require_close(found / scale, second / scale, f"the divergences of {basis} and second differences", 1e-5)
     force = torch.randn(2, *space.algebra_shape, generator=rng, dtype=values.dtype)
     slopes, expected = basis.stein(x, force) - found, torch.zeros_like(values)
-    for slices in range(space.lattice[0]) if basis.moves == "slice" else [None]:
+    for slices in range(basis.frame.lattice[0]) if basis.moves == "slice" else [None]:
         chosen = None if slices is None else torch.tensor([slices])
         w = force if chosen is None else basis.confined(force, chosen)
         a, b = (basis.values(G.move(x, w, h)) for h in (STEP / 10, -STEP / 10))

@@ -38,12 +38,12 @@ def fisher_scoring(
     own = [p for p in model.parameters() if p.requires_grad]
     count = sum(p.numel() for p in own)
     start = data.part(slice(None, None, max(1, min(8, len(data.v) // (100 * count)))))
-    for now in range(iterations):
-        seen = start if now < iterations - 3 else data
+    for turn in range(iterations):
+        seen = start if turn < iterations - 3 else data
         loss, slope = _slope(model, seen)
         fisher = _fisher(model, data, rng, count)
         old = flat(own)
-        if now == 0:  # where a model already has the law of few links, its own F vanishes
+        if turn == 0:  # where a model already has the law of few links, its own F vanishes
             diagonal = fisher.diagonal() + fisher.diagonal().mean() / 100
         prior = (ridge + PRIOR_LINKS / len(seen.v)) * diagonal
         move = torch.linalg.solve_ex(fisher + torch.diag(prior), slope - prior * old).result

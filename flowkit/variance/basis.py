@@ -23,9 +23,11 @@ class Basis(ABC):
     names : sequence of str
         Of the potentials.
     slices : bool
-        Whether there is one set of potentials for each time slice, of direction 0, or one for the whole lattice.
+        Whether there is one set of potentials for each time slice, or one for the whole lattice.
     moves : str
         "all" variables, or those of the "slice" of the potential alone: its spatial links, or its sites.
+    time : int
+        The direction of time, whose slices are meant: 0, or 3 for the fields of NERSC and ILDG files.
 
     Notes
     -----
@@ -44,10 +46,15 @@ class Basis(ABC):
     (('P',), torch.Size([3, 1]))
     """
 
-    def __init__(self, space: Space, names: tuple[str, ...], slices: bool, moves: Moves):
+    def __init__(self, space: Space, names: tuple[str, ...], slices: bool, moves: Moves, time: int = 0):
         if moves == "slice" and not slices:
             raise ValueError('A basis that moves a "slice" has potentials for each slice; got slices=False.')
-        self.space, self.names, self.slices, self.moves = space, names, slices, moves
+        if not 0 <= time < space.ndim:
+            raise ValueError(f"Time is one of the {space.ndim} directions of {space}, from 0 on; got {time}.")
+        self.space, self.names, self.slices, self.moves, self.time = space, names, slices, moves, time
+        sides = space.lattice
+        self.frame = space.on((sides[time], *sides[:time], *sides[time + 1 :]))
+        """The space with time as the first direction, on which potentials are worked out."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -55,7 +62,16 @@ class Basis(ABC):
     @property
     def axes(self) -> tuple[int, ...]:
         """Axes of a set of potentials: the time slices, or none."""
-        return (self.space.lattice[0],) if self.slices else ()
+        return (self.frame.lattice[0],) if self.slices else ()
+
+    def framed(self, x: Tensor) -> Tensor:
+        """Fields or forces, ``[batch, mu or component, *lattice, ...]``, with time as their first direction."""
+        t = self.time
+        if t == 0:
+            return x
+        if self.space.kind == "links":
+            x = torch.cat([x[:, t : t + 1], x[:, :t], x[:, t + 1 :]], 1)
+        return x.movedim(2 + t, 2)
 
     @property
     @abstractmethod
@@ -110,11 +126,12 @@ class Basis(ABC):
 
     def confined(self, u: Tensor, slices: Tensor | None) -> Tensor:
         """A field on the spatial links, or the sites, of time slices alone."""
-        keep = torch.zeros(self.space.lattice[0], dtype=u.dtype, device=u.device)
+        t = self.time
+        keep = torch.zeros(self.frame.lattice[0], dtype=u.dtype, device=u.device)
         keep[slices if slices is not None else slice(None)] = 1
-        u = u * keep.view(1, 1, -1, *[1] * (u.dim() - 3))
+        u = u * keep.view(-1, *[1] * (u.dim() - 3 - t))
         if self.space.kind == "links":
-            u = torch.cat([torch.zeros_like(u[:, :1]), u[:, 1:]], 1)
+            u = torch.cat([u[:, :t], torch.zeros_like(u[:, :1]), u[:, t + 1 :]], 1)
         return u
 
     def __eq__(self, other: object) -> bool:

@@ -17,7 +17,7 @@ from flowkit.variance.basis import Basis
 from flowkit.variance.describing import basis_from
 from flowkit.variance.splits import require_others
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,6 +76,7 @@ def correlator(
     contact: bool = True,
     folds: Count = FOLDS,
     gap: Natural | None = None,
+    time: Natural = 0,
 ) -> ReducedCorrelator:
     r"""The connected correlator of an observable of time slices, C(t) = <O_s O_{s+t}>_c, averaged over s and +-t.
 
@@ -84,7 +85,7 @@ def correlator(
     source : Ensemble or Tensor
         Chains, weighted draws or reweighted chains with their configurations; or fields ``[n, chains, *space.shape]``.
     observable : Observable
-        O_t for each slice of direction 0, a vector, as `plaquette_slices` or `field_slices` make.
+        O_t for each slice, a vector, as `plaquette_slices` or `field_slices` make.
     basis : Basis or SteinField, optional
         Potentials of slices, whose coefficients are then cross-fitted; or a field with coefficients from other
         configurations, of another lattice or a nearby coupling perhaps. By default `default_basis`.
@@ -92,6 +93,9 @@ def correlator(
         As `mean`.
     two_sided : bool
         Whether both factors are reduced, for gains of about 1 / rho^2, or one.
+    time : int
+        The direction of the slices of the default basis; another one has its own. Fields of NERSC and ILDG files have
+        time as direction 3.
     contact : bool
         Whether the contact terms are computed, which t = 0 and 1 need, and every t where all variables move. Without
         them those t are left out, and the others cost nothing more.
@@ -130,7 +134,7 @@ def correlator(
     sample, o = Sample(source, action), observed(observable)
     space = sample.action.space
     given = isinstance(basis, SteinField)
-    kept = basis.basis if isinstance(basis, SteinField) else basis or default_basis(space, slices=True)
+    kept = basis.basis if isinstance(basis, SteinField) else basis or default_basis(space, slices=True, time=time)
     sample.require(kept)
     require_slices(o, kept)
     y, T = sample.of(lambda x: o(space, x)), sample.columns(kept)
@@ -148,7 +152,7 @@ def correlator(
             return sample.of(lambda x: _contact(sample.action, kept, part.fields[0], o, x, two_sided, reach), rows)
 
         reduced = reduced - filled(sample, made, of_fields)
-    weights = None if sample.weights is None else np.repeat(sample.weights, space.lattice[0])
+    weights = None if sample.weights is None else np.repeat(sample.weights, y.shape[-1])
     rho = float(np.mean([part.fields[0].rho for part in made])), share(R.ravel(), y.ravel(), weights)
     whole = T.mean(2)
     tested, found = identity(whole, sample.weights), {}
@@ -164,7 +168,7 @@ def require_slices(o: Observable, basis: Basis) -> None:
     """Raise ValueError for a basis without slices, and an observable that does not fit it."""
     if not basis.slices:
         raise ValueError(f"A correlator is reduced by potentials of time slices; got {basis}.")
-    count = basis.space.lattice[0]
+    count = basis.frame.lattice[0]
     if o.components != count or o.complex:
         raise ValueError(
             f"A correlator on {basis.space} is of {count} real numbers, one a slice; {o.name} has {o.components}."
@@ -173,6 +177,7 @@ def require_slices(o: Observable, basis: Basis) -> None:
         space = basis.space
         x, _ = _two_fields(space)
         g = gradient_of(lambda y: o(space, y)[:, 0], space, x)
+        g = basis.framed(g)
         rest = g if space.kind == "sites" else g[:, 1:]
         if float(rest[:, :, 1:].abs().max()) > 1e-6 * float(g.abs().max()):
             raise ValueError(
@@ -193,14 +198,15 @@ def reach_of(action: Action, basis: Basis) -> int:
     """The largest t with contact terms: how far away the variables lie on which T u_t depends, by the potentials or the
     force. That of the force is measured, by other variables on one slice.
     """
-    space, count = basis.space, basis.space.lattice[0]
+    space, count = basis.space, basis.frame.lattice[0]
     if basis.moves == "all":
         return count // 2
     x, y = _two_fields(space)
     moved = torch.where(basis.confined(torch.ones(x.shape), torch.tensor([0])) > 0, y, x)
-    change = basis.confined(action.force(moved) - action.force(x), None).movedim(2, 0).flatten(1).abs().amax(1)
-    far = torch.arange(count)[change > 1e-9 * change.max()]
-    return max([int(basis.reach), *(min(int(t), count - int(t)) for t in far.tolist())])
+    change = basis.framed(basis.confined(action.force(moved) - action.force(x), None))
+    change = change.movedim(2, 0).flatten(1).abs().amax(1)
+    far: list[int] = torch.arange(count)[change > 1e-9 * change.max()].tolist()
+    return max([int(basis.reach), *(min(t, count - t) for t in far)])
 
 
 def folded(sample: Sample, a: Floats, b: Floats) -> Floats:
@@ -219,7 +225,7 @@ def _contact(
     action: Action, basis: Basis, field: SteinField, o: Observable, x: Tensor, two: bool, reach: int
 ) -> Tensor:
     """The contact terms at each distance up to half of the lattice, ``[batch, t]``."""
-    space, count = basis.space, basis.space.lattice[0]
+    space, count = basis.space, basis.frame.lattice[0]
     c = field.coefficients
     stride = 2 * reach
     stride = stride if basis.moves == "slice" and count % stride == 0 else count

@@ -172,6 +172,8 @@ def mean(
     sample.require(kept)
     if kept.slices:
         raise ValueError(f"A mean is reduced by potentials of the whole lattice; got {kept}.")
+    if isinstance(basis, SteinField) and basis.target != o.name:
+        raise ValueError(f"Coefficients reduce the observable that they were fitted to, {basis.target}; got {o.name}.")
     y, T = sample.of(lambda x: o(kept.space, x)), sample.columns(kept)
     made, how = parts_of(sample, (basis,)) if given else parts(sample, kept, {o.name: y}, T, folds, gap)  # type: ignore[arg-type]
     residual = filled(sample, made, lambda part: y[part.rows] - part.fields[0].of(T[part.rows]))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from flowkit.actions.base import Action
-from flowkit.checks import checked
+from flowkit.checks import Natural, checked
 from flowkit.ensemble import Ensemble
 from flowkit.geometry.space import Space
 from flowkit.observables import Observable, known, name_of
@@ -22,9 +22,9 @@ from flowkit.variance.splits import Mask, fingerprints
 
 
 @checked
-def default_basis(space: Space, slices: bool = False) -> Basis:
+def default_basis(space: Space, slices: bool = False, time: Natural = 0) -> Basis:
     """The potentials that a reduction takes where none are given: loops up to third order in two dimensions, up to
-    second order in more and for slices; for scalars even polynomials, for their slices odd ones.
+    second order in more and for slices; for scalars even polynomials, for their slices, of direction `time`, odd ones.
 
     Examples
     --------
@@ -33,13 +33,18 @@ def default_basis(space: Space, slices: bool = False) -> Basis:
     8
     """
     if space.kind == "sites":
-        return polynomial_basis(space, parity="odd" if slices else "even", slices=slices)
-    return loop_basis(space, order=3 if space.ndim == 2 and not slices else 2, slices=slices)
+        return polynomial_basis(space, parity="odd" if slices else "even", slices=slices, time=time)
+    return loop_basis(space, order=3 if space.ndim == 2 and not slices else 2, slices=slices, time=time)
 
 
 @checked
 def fit(
-    source: Ensemble | Tensor, target: Observable | str, basis: Basis | None = None, *, action: Action | None = None
+    source: Ensemble | Tensor,
+    target: Observable | str,
+    basis: Basis | None = None,
+    *,
+    action: Action | None = None,
+    time: Natural = 0,
 ) -> SteinField:
     """Fit the coefficients of a field to the fluctuations of an observable, for use on other configurations.
 
@@ -53,6 +58,8 @@ def fit(
         By default `default_basis`.
     action : Action, optional
         Of the theory; by default that of the ensemble.
+    time : int
+        The direction of the slices of the default basis; another one has its own.
 
     Returns
     -------
@@ -73,8 +80,11 @@ def fit(
     """
     sample = Sample(source, action)
     observable = observed(target)
-    basis = default_basis(sample.action.space, bool(observable.components)) if basis is None else basis
+    basis = default_basis(sample.action.space, bool(observable.components), time) if basis is None else basis
     sample.require(basis)
+    if basis.slices != bool(observable.components):
+        needed = "a vector, one number a slice" if basis.slices else "one number"
+        raise ValueError(f"{basis} reduces {needed}; {observable.name} has {observable.components or 1} components.")
     y, T = sample.of(lambda x: observable(basis.space, x)), sample.columns(basis)
     return fitted(sample, basis, observable.name, y, T, np.ones(sample.shape, dtype=bool))
 

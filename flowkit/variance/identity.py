@@ -60,17 +60,17 @@ def identity(columns: Floats, weights: Floats | None = None) -> Identity:
     n, chains, count = columns.shape
     flat = columns.reshape(-1, count)
     spread = flat.std(0)
-    flat = (
-        flat[:, spread > 1e-11 * np.abs(flat).max(initial=0.0)] / spread[spread > 1e-11 * np.abs(flat).max(initial=0.0)]
-    )
+    varies = spread > 1e-11 * np.abs(flat).max(initial=0.0)
+    flat = flat[:, varies] / spread[varies]
     if not flat.size:
         return Identity(0.0, 0, math.nan)
     values, axes = np.linalg.eigh(np.cov(flat.T).reshape(flat.shape[1], -1))
     components = flat @ axes[:, values > 1e-9 * values.max()]
+    logw = None if weights is None else np.log(np.maximum(weights, np.finfo(float).tiny))  # some underflow
     pulls = []
     for one in components.T:
         series = one.reshape(n, chains)
-        found = stats.estimate(series) if weights is None else stats.reweighted(series, np.log(weights))
+        found = stats.estimate(series) if logw is None else stats.reweighted(series, logw)
         if math.isfinite(found.error) and found.error > 0:
             pulls.append(found.value / found.error)
     if not pulls:

@@ -25,8 +25,9 @@ class LoopBasis(Basis):
         Links of U1 or SUN.
     seeds : sequence of (str, Monomial)
         Names, and of each potential one of its terms Re prod_i Tr w_i.
-    slices, moves
-        As `Basis`; the symmetries of a time slice keep direction 0, up to its sense.
+    slices, moves, time
+        As `Basis`; the symmetries of a time slice keep time, up to its sense. Words are those of the lattice with time
+        as direction 0.
 
     Raises
     ------
@@ -46,10 +47,17 @@ class LoopBasis(Basis):
     ('P', 'P P', 'straight A', 'straight C')
     """
 
-    def __init__(self, space: Space, seeds: Sequence[tuple[str, Monomial]], slices: bool = False, moves: Moves = "all"):
+    def __init__(
+        self,
+        space: Space,
+        seeds: Sequence[tuple[str, Monomial]],
+        slices: bool = False,
+        moves: Moves = "all",
+        time: int = 0,
+    ):
         if space.kind != "links":
             raise ValueError(f"Loops are potentials of links; got {space}.")
-        super().__init__(space, tuple(name for name, _ in seeds), slices, moves)
+        super().__init__(space, tuple(name for name, _ in seeds), slices, moves, time)
         self.seeds = tuple(seeds)
         self._terms, self._laplacian = _plan(
             self.seeds, space.group.dimension, space.group.abelian, 0 if slices else None, moves
@@ -60,7 +68,7 @@ class LoopBasis(Basis):
 
     def _require_room(self, term: Monomial) -> None:
         links = {(mu, offset) for word in term for mu, offset, _ in walk(word)}
-        sides = self.space.lattice
+        sides = self.frame.lattice
         wrapped = {(mu, tuple(n % side for n, side in zip(offset, sides, strict=True))) for mu, offset in links}
         times = [offset[0] for mu, offset in links if mu]
         if len(wrapped) < len(links) or (self.slices and times and max(times) - min(times) >= sides[0]):
@@ -74,10 +82,10 @@ class LoopBasis(Basis):
         return max([1, *(abs(offset[0]) for mu, offset, _ in places if mu)])
 
     def values(self, x: Tensor) -> Tensor:
-        return self._sums(Traces(self.space, self._schedule, x), len(self))
+        return self._sums(Traces(self.frame, self._schedule, self.framed(x)), len(self))
 
     def stein(self, x: Tensor, force: Tensor) -> Tensor:
-        traces = Traces(self.space, self._schedule, x, force)
+        traces = Traces(self.frame, self._schedule, self.framed(x), self.framed(force))
         sums = self._sums(traces, len(self._terms))
         rows = self._laplacian.to(sums)
         slopes = torch.stack([self._slope(traces, terms) for terms in self._terms[: len(self)]], -1)
@@ -118,6 +126,7 @@ class LoopBasis(Basis):
         return {"kind": "loops", "group": self.space.group.name, "ndim": self.space.ndim, "seeds": seeds} | {
             "slices": self.slices,
             "moves": self.moves,
+            "time": self.time,
         }
 
     @classmethod
@@ -129,12 +138,12 @@ class LoopBasis(Basis):
             (name, tuple((tuple(start), tuple(map(tuple, moves))) for start, moves in one))
             for name, one in data["seeds"]
         ]
-        return cls(space, seeds, data["slices"], data["moves"])
+        return cls(space, seeds, data["slices"], data["moves"], data["time"])
 
     def on(self, space: Space) -> LoopBasis:
         if space.group != self.space.group or space.ndim != self.space.ndim or space.kind != "links":
             raise ValueError(f"{self} moves to another lattice of the same links; got {space}.")
-        return LoopBasis(space, self.seeds, self.slices, self.moves)
+        return LoopBasis(space, self.seeds, self.slices, self.moves, self.time)
 
 
 def _placed(term: Monomial) -> list[tuple[WordMoves, Offset]]:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
-from flowkit.checks import Range, checked
+from flowkit.checks import Natural, Range, checked
 from flowkit.geometry.closed_paths import Loop
 from flowkit.geometry.space import Space
 from flowkit.variance.basis import Moves
@@ -20,7 +20,12 @@ Order = Annotated[int, Range(1, 3)]
 
 @checked
 def loop_basis(
-    space: Space, order: Order = 2, loops: Sequence[Loop] = (), slices: bool = False, moves: Moves | None = None
+    space: Space,
+    order: Order = 2,
+    loops: Sequence[Loop] = (),
+    slices: bool = False,
+    moves: Moves | None = None,
+    time: Natural = 0,
 ) -> LoopBasis:
     r"""Potentials for actions of plaquettes: small loops and products of them, and those of an observable.
 
@@ -35,10 +40,12 @@ def loop_basis(
         Further loops, such as those of an observable: each alone, and in pairs with the plaquettes that share a link
         with it.
     slices : bool
-        Whether there are potentials for each time slice, of direction 0; all loops then hold links of that slice.
+        Whether there are potentials for each time slice; all loops then hold links of that slice.
     moves : str, optional
         "all" links, or the spatial links of the "slice" of a potential; by default those of the slice where there are
         slices.
+    time : int
+        The direction of time: 0, or 3 for the fields of NERSC and ILDG files.
 
     Returns
     -------
@@ -67,7 +74,7 @@ def loop_basis(
         raise ValueError(f"Loops need links in two or more dimensions; got {space}.")
     found = list(_seeds(space, order, loops, slices))
     kind: Moves = "all" if moves == "all" or (moves is None and not slices) else "slice"
-    return LoopBasis(space, found, slices, kind)
+    return LoopBasis(space, found, slices, kind, time)
 
 
 def _seeds(space: Space, order: int, loops: Sequence[Loop], slices: bool) -> Iterator[Seed]:

@@ -26,8 +26,8 @@ class PolynomialBasis(Basis):
         Sites with one component.
     seeds : sequence of Powers
         One term of each potential.
-    slices, moves
-        As `Basis`; the symmetries of a time slice keep direction 0, up to its sense.
+    slices, moves, time
+        As `Basis`; the symmetries of a time slice keep time, up to its sense. Offsets have time as direction 0.
 
     Raises
     ------
@@ -41,15 +41,17 @@ class PolynomialBasis(Basis):
     ('phi', 'phi^3')
     """
 
-    def __init__(self, space: Space, seeds: Sequence[Powers], slices: bool = False, moves: Moves = "all"):
+    def __init__(
+        self, space: Space, seeds: Sequence[Powers], slices: bool = False, moves: Moves = "all", time: int = 0
+    ):
         if space.kind != "sites" or space.components != 1:
             raise ValueError(f"Polynomials are potentials of scalar fields with one component; got {space}.")
-        super().__init__(space, tuple(map(_name, seeds)), slices, moves)
+        super().__init__(space, tuple(map(_name, seeds)), slices, moves, time)
         self.seeds = tuple(seeds)
         self._terms, self._laplacian = _plan(self.seeds, 0 if slices else None, moves)
         for terms in self._terms:
             for term in terms:
-                places = {tuple(n % side for n, side in zip(o, space.lattice, strict=True)) for o, _ in term}
+                places = {tuple(n % side for n, side in zip(o, self.frame.lattice, strict=True)) for o, _ in term}
                 if len(places) < len(term):
                     raise ValueError(
                         f"The sites of {_name(term)} meet around the lattice of {space}; take longer sides."
@@ -60,10 +62,10 @@ class PolynomialBasis(Basis):
         return max([1, *(abs(offset[0]) for terms in self._terms for term in terms for offset, _ in term)])
 
     def values(self, x: Tensor) -> Tensor:
-        return self._sums(_Field(x), len(self))
+        return self._sums(_Field(self.framed(x)), len(self))
 
     def stein(self, x: Tensor, force: Tensor) -> Tensor:
-        field, motion = _Field(x), _Field(force)
+        field, motion = _Field(self.framed(x)), _Field(self.framed(force))
         sums = self._sums(field, len(self._terms))
         rows = self._laplacian.to(sums)
         slopes = []
@@ -91,16 +93,16 @@ class PolynomialBasis(Basis):
 
     def describe(self) -> dict[str, Any]:
         seeds = [[[list(offset), power] for offset, power in one] for one in self.seeds]
-        return {"kind": "polynomials", "seeds": seeds, "slices": self.slices, "moves": self.moves}
+        return {"kind": "polynomials", "seeds": seeds, "slices": self.slices, "moves": self.moves, "time": self.time}
 
     @classmethod
     def from_description(cls, space: Space, data: dict[str, Any]) -> PolynomialBasis:
         """The basis that `describe` described, on a lattice."""
         seeds = [tuple((tuple(offset), power) for offset, power in one) for one in data["seeds"]]
-        return cls(space, seeds, data["slices"], data["moves"])
+        return cls(space, seeds, data["slices"], data["moves"], data["time"])
 
     def on(self, space: Space) -> PolynomialBasis:
-        return PolynomialBasis(space, self.seeds, self.slices, self.moves)
+        return PolynomialBasis(space, self.seeds, self.slices, self.moves, self.time)
 
 
 class _Field:
@@ -135,6 +137,7 @@ def polynomial_basis(
     slices: bool = False,
     moves: Literal["all", "slice"] | None = None,
     times: Natural = 0,
+    time: Natural = 0,
 ) -> PolynomialBasis:
     """Products of powers of a scalar field at a site and at sites near it.
 
@@ -149,11 +152,13 @@ def polynomial_basis(
     reach : int
         0: one site. 1: also pairs of nearest neighbours. n: also pairs at up to n steps along an axis.
     slices : bool
-        Whether there are potentials for each time slice, of direction 0.
+        Whether there are potentials for each time slice.
     moves : str, optional
         "all" sites, or those of the "slice" of a potential; by default those of the slice where there are slices.
     times : int
         With slices of which all sites move: each potential also at up to so many steps in time from its slice.
+    time : int
+        The direction of time.
 
     Raises
     ------
@@ -176,14 +181,14 @@ def polynomial_basis(
         if total % 2 != (parity == "odd"):
             continue
         for term in ([(zero, total)], *_pairs(zero, total, reach)):
-            for time in range(times + 1):
-                moved = tuple(((o[0] + time, *o[1:]), p) for o, p in term)
+            for later in range(times + 1):
+                moved = tuple(((o[0] + later, *o[1:]), p) for o, p in term)
                 first = orbit(moved, fixed)[0]
                 if first not in seen:
                     seen.add(first)
                     seeds.append(moved)
     kind: Moves = "all" if moves == "all" or (moves is None and not slices) else "slice"
-    return PolynomialBasis(space, seeds, slices, kind)
+    return PolynomialBasis(space, seeds, slices, kind, time)
 
 
 def _pairs(zero: Offset, total: int, reach: int) -> Iterator[Powers]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -79,8 +80,9 @@ def split(target: Floats, folds: int, gap: int | None) -> tuple[list[Fold], str]
 
 
 def fingerprints(x: Tensor) -> list[str]:
-    """A digest of each configuration, ``[n, ...]``."""
-    rows = x.detach().cpu().contiguous().resolve_conj().numpy()
+    """A digest of each configuration, ``[n, ...]``, in single precision, so that a copy of more digits is known too."""
+    single = x.detach().cpu().to(torch.complex64 if x.is_complex() else torch.float32)
+    rows = single.contiguous().resolve_conj().numpy()
     return [hashlib.blake2b(row.tobytes(), digest_size=8).hexdigest() for row in rows]
 
 

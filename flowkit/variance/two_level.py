@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -40,7 +42,7 @@ def two_level(
     source : Ensemble or Tensor
         Chains of a `Wilson` action with their configurations; or fields ``[n, chains, *space.shape]``.
     observable : Observable
-        O_t for each slice of direction 0, of the links of the slice.
+        O_t for each slice, of the links of the slice.
     field : SteinField
         Coefficients of slices that move their own links, fitted on other configurations.
     inner : int
@@ -88,17 +90,17 @@ def two_level(
     require_slices(o, basis)
     if not isinstance(held, Wilson) or sample.weights is not None:
         raise TypeError(f"Inner updates are heatbath sweeps of chains of a Wilson action; got {held!r}.")
-    if basis.moves != "slice" or basis.reach > 1 or space.lattice[0] % 2:
+    if basis.moves != "slice" or basis.reach > 1 or basis.frame.lattice[0] % 2:
         raise ValueError(
             "Slices are redrawn on their own where their number is even and potentials reach the next slices at most; "
             f"got {basis}."
         )
     parts_of(sample, (field,))  # refuses coefficients that were fitted on these configurations
     y, T = sample.of(lambda x: o(space, x)), sample.columns(basis)
-    samplers = [_of_slices(held, parity) for parity in (0, 1)]
+    samplers = [_of_slices(held, parity, basis.time) for parity in (0, 1)]
 
     def averaged(x: Tensor) -> Tensor:
-        found = torch.empty(len(x), space.lattice[0], dtype=x.real.dtype)
+        found = torch.empty(len(x), basis.frame.lattice[0], dtype=x.real.dtype)
         for parity, sampler in enumerate(samplers):
             state, total = sampler.init(x), torch.zeros_like(found)
             for _ in range(inner):
@@ -124,13 +126,14 @@ def _at(series: Floats, t: int) -> Floats:
     return np.ascontiguousarray(series[..., t])
 
 
-def _of_slices(action: Wilson, parity: int) -> Heatbath:
+def _of_slices(action: Wilson, parity: int, time: int = 0) -> Heatbath:
     """Heatbath of the spatial links of every second slice alone."""
     sampler, volume = Heatbath(action, 0), action.space.volume
-    slice_of = volume // action.space.lattice[0]
+    sides = action.space.lattice
+    after = math.prod(sides[time + 1 :])
     kept = []
     for part in sampler.parts:
-        keep = (part.active >= volume) & ((part.active % volume) // slice_of % 2 == parity)
+        keep = (part.active // volume != time) & (part.active // after % sides[time] % 2 == parity)
         if bool(keep.any()):
             kept.append(part._replace(active=part.active[keep], legs=part.legs[..., keep].contiguous()))
     sampler.parts = tuple(kept)
