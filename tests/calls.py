@@ -67,6 +67,8 @@ RUN = fk.run(HMC, 4, chains=2, rng=1, observe=[fk.phi_squared])
 ON_DISK = tempfile.mkdtemp()
 LASTING = fk.HMC(PHI4, steps=2)
 fk.run(LASTING, 4, chains=2, rng=1, to=ON_DISK)
+CUBE = fk.Wilson(fk.links((2, 2, 2), fk.U1()), beta=2.0)
+PHOTONS = fk.importance_sample(fk.photon_flow(CUBE.space, 2.0), CUBE, 8, rng=1)
 SU3_4D = fk.Wilson(fk.links((2, 2, 2, 2), fk.SUN(3)), beta=5.0)
 HEAT = fk.run(fk.Heatbath(SU3_4D), 2, chains=1, rng=1)
 CONFIGURATIONS = [str(path) for path in fk.formats.write_ensemble(HEAT, tempfile.mkdtemp())]
@@ -631,6 +633,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "card": (fk.zoo.card, {"name": "u1-2d-beta2"}),
     "names": (fk.zoo.names, {"folder": SAVED}),
     "put": (fk.zoo.put, {"flow": scalar(), "card": fk.zoo.card("u1-2d-beta2"), "folder": tempfile.mkdtemp()}),
+    "sectors": (
+        fk.ensemble.sectors,
+        {"draws": PHOTONS, "observable": fk.observables.monopoles},
+    ),
     "formats.read": (fk.formats.read, {"path": CONFIGURATIONS[0], "max_bytes": 10**7}),
     "formats.write": (
         fk.formats.write,

@@ -23,6 +23,13 @@ from flowkit.storage.checkpoint import CheckpointError
 from flowkit.testing import example
 from flowkit.testing.examples import concrete
 
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """Texts that stand for paths name files of the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 F64 = torch.float64
 SITES, LINKS, SU2 = fk.sites((4, 6)), fk.links((4, 6), fk.U1()), fk.links((4, 6), fk.SUN(2))
 RNG = torch.Generator().manual_seed(1)

@@ -25,7 +25,9 @@ def run(
     listed: Annotated[bool, typer.Option("--list", help="List the recipes of this installation.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A small, short run that proves nothing.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Check the recipe, print it in full, and run nothing.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; default flowkit-NAME.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; default flowkit-NAME or flowkit-NAME-quick.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
     device: Where = Device.auto,
     changes: Settings = None,
@@ -46,7 +48,7 @@ def run(
             rehearsal.prepare(chosen, pick_device(device.value))
             typer.echo(chosen.toml(), nl=False)
             return
-    _execute(chosen, out or Path(f"flowkit-{Path(recipe).stem}"), device)
+    _execute(chosen, out or Path(f"flowkit-{Path(recipe).stem}{'-quick' if quick else ''}"), device)
     if quick:
         typer.echo("A quick run, with the changes of the table quick. It proves nothing.")
 

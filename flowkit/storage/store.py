@@ -209,8 +209,7 @@ class Store:
 
         Raises StoreError where it is missing, of another kind, or its manifest is damaged.
         """
-        chosen = name or self.names()[0]
-        if not folders.named(chosen):
+        if not folders.named(chosen := name or self.names()[0]):
             raise StoreError(f"A commit is called commit-000001 or alike; got {chosen!r}.")
         try:
             with self._advising(chosen):
@@ -229,11 +228,9 @@ class Store:
         """The names in the pointer, newest first; none where there is no pointer yet."""
         path = self._home / _POINTER
         try:
-            names = unseal(path)["commits"]
+            names = unseal(path).get("commits")
         except (FileNotFoundError, NotADirectoryError):
             return []
-        except KeyError:
-            names = None
         if not isinstance(names, list) or not names or any(not folders.named(name) for name in names):
             raise DamageError(f"{path} is damaged: it names no commits")
         return names
@@ -247,8 +244,7 @@ class Store:
             pointed: list[str] = []
             with contextlib.suppress(DamageError):
                 pointed = self._pointer()
-            whole = next(
-                (name for name in folders.candidates(self._home, pointed, damaged) if is_whole(self._home / name)), None
-            )
+            others = folders.candidates(self._home, pointed, damaged)
+            whole = next((name for name in others if is_whole(self._home / name)), None)
             advice = f"{whole} is whole and can be opened by its name." if whole else "No other commit is whole."
             raise StoreError(f"{error}. {advice}") from error

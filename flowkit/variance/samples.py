@@ -48,6 +48,7 @@ class Sample:
             if source.dim() != 2 + len(action.space.shape) or not len(source):
                 shape = ", ".join(map(str, ("n", "chains", *action.space.shape)))
                 raise EnsembleError(f"A reduction takes fields [{shape}]; got {list(source.shape)}.")
+            source = source.detach()
             S = torch.stack([action(piece) for piece in source]).double()
             self.ensemble = Ensemble(action.space, source, {"S": S}, action=action, provenance={"n": len(S)})
         if action.space != self.ensemble.space:
@@ -82,7 +83,7 @@ class Sample:
         fields = self.x.flatten(0, 1)
         size = max(1, SITES // self.ensemble.space.volume)
         for part in (torch.arange(len(fields)) if rows is None else rows).split(size):  # type: ignore[no-untyped-call]
-            one = fields[part].detach()
+            one = fields[part]
             yield one.to(torch.complex128 if one.is_complex() else torch.float64)
 
     def require(self, basis: Basis) -> None:
