@@ -1,4 +1,4 @@
-"""Smaller errors from configurations that exist: vector fields, and sums of them whose means vanish."""
+"""Smaller errors from configurations that exist, by control variates from the Stein operator."""
 
 from flowkit.variance.basis import Basis
 from flowkit.variance.coefficients import SteinField

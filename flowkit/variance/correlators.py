@@ -29,6 +29,9 @@ from flowkit.variance.samples import Sample
 class ReducedCorrelator(Estimates):
     """Reduced estimates of a correlator for t = 0, 1, ..., printed beside the plain ones.
 
+    Printed as a table, "shift" is the reduced value less the plain one in standard errors of this difference, and
+    "gain" is the ratio of their variances.
+
     Parameters
     ----------
     estimates : mapping

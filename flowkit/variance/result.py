@@ -90,7 +90,7 @@ class ReducedEstimate(Estimate):
         text = table([header[k] for k in kept], [[row[k] for k in kept] for row in rows])
         gain = f"gain {format_error(self.gain, self.gain_error)} for a configuration"
         if math.isfinite(self.gain_per_second):
-            gain += f", {self.gain_per_second:.3g} for a second of both"
+            gain += f", {self.gain_per_second:.3g} per second of generation and reduction"
         rho = f"rho {self.rho:.3g} held out, {self.rho_training:.3g} in training; {self.how}"
         return f"{text}\n{gain}; {rho}\n{self.identity}. {self.topology}."
 
