@@ -369,7 +369,7 @@ MUTANTS = [
     ("ensemble/importance.py", "columns.store(fields, ", "columns.store(fields.flip(0), ", IMPORTANCE),
     ("ensemble/importance.py", '"logw": -S - logq', '"logw": -S + logq', IMPORTANCE),
     ("ensemble/columns.py", "values = values | obs.measure(self.space, x)", "values = values | obs.measure(self.space, x.roll(1, 0))", IMPORTANCE),
-    ("ensemble/ensemble.py", 'name = "logw" if self.weighted else "logw_proposed"', 'name = "logw"', "ensemble.py::test_independence_metropolis_knows_the_ess_of_its_flow_and_the_tail_check_warns"),
+    ("ensemble/means.py", 'name = "logw" if self.weighted else "logw_proposed"', 'name = "logw"', "ensemble.py::test_independence_metropolis_knows_the_ess_of_its_flow_and_the_tail_check_warns"),
     # -- statistics
     ("stats/autocorrelation.py", "obs.deltas[name] = chain - obs.value", "obs.deltas[name] = chain - chain.mean()", "stats.py::test_a_stuck_chain_shows_as_autocorrelation"),
     ("stats/autocorrelation.py", "window < len(x) // 2 - 1", "window < len(x)", "stats.py::test_a_window_that_does_not_fit_is_told"),
@@ -415,9 +415,9 @@ MUTANTS = [
     ("exact/transfer_matrix.py", "for t in range(1, length):", "for t in range(1, length - 1):", PHI4_EXACT),
     # -- training
     ("train/losses.py", "excess = logq + action(x)\n", "excess = logq - action(x)\n", LOSSES),
-    ("train/losses.py", "* gradient.conj()).sum() / n", "* gradient.conj()).sum()", LOSSES),
-    ("train/losses.py", "* gradient.conj()).sum() / n", "* gradient).sum() / n", "losses.py::test_path_gradient_moves_the_draws_alone"),
-    ("train/losses.py", "logw = -action(x) - logq", "logw = -action(x) + logq", "losses.py::test_losses_agree_on_what_they_share"),
+    ("train/losses.py", "* gradient.conj()).sum() / len(x)", "* gradient.conj()).sum()", LOSSES),
+    ("train/losses.py", "* gradient.conj()).sum() / len(x)", "* gradient).sum() / len(x)", "losses.py::test_path_gradient_moves_the_draws_alone"),
+    ("train/losses.py", "logw = whole(-action(x) - logq)", "logw = whole(-action(x) + logq)", "losses.py::test_losses_agree_on_what_they_share"),
     ("train/losses.py", "return Loss(-log_ess(logw)", "return Loss(log_ess(logw)", "losses.py::test_losses_agree_on_what_they_share"),
     ("train/weights.py", "w = _weights(logw).sort().values", "w = _weights(logw)", "train.py::test_batch_and_ensemble_share_the_formulas_of_the_weights"),
     ("train/weights.py", "return (logw - logw.detach().max()).exp()", "return logw.exp()", "train.py::test_batch_and_ensemble_share_the_formulas_of_the_weights"),

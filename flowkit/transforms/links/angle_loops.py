@@ -92,10 +92,11 @@ class AngleLoops(LoopPotential):
         """All terms, few enough at a time for so many fields."""
         key = x.device, x.dtype
         if key not in self._tables:
-            self._tables[key] = [
-                Terms(some.places.to(x.device), some.charges.to(x.device, x.dtype), some.orbit.to(x.device))
-                for some in _tabulated(self.space, self.orbits)
-            ]
+            with torch.device("cpu"), torch.inference_mode(False):  # kept for callers of other surroundings
+                self._tables[key] = [
+                    Terms(some.places.to(x.device), some.charges.to(x.device, x.dtype), some.orbit.to(x.device))
+                    for some in _tabulated(self.space, self.orbits)
+                ]
         few = max(1, BLOCK // len(x))
         for some in self._tables[key]:
             yield from (Terms(*part) for part in zip(*(torch.split(column, few) for column in some), strict=True))
